@@ -1,0 +1,328 @@
+//! Binding: authentic claims belong to *this* nonce and *this* key.
+
+use crate::bundle::Bundle;
+use crate::digest::{Digest384, Nonce};
+use crate::evidence::{Authentic, Claims, Class, UnixTime};
+use crate::jcs::{self, JcsError};
+use crate::keyset::{KEYSET_LIFETIME_S_MAX, Keyset, capability_digest};
+use crate::statement::Statement;
+
+/// What the claims were bound to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Binding {
+    /// A keyset, by the statement of DESIGN section 4.
+    Keyset {
+        /// SHA-384(JCS(keyset)).
+        keyset_digest: Digest384,
+        /// True if the caller's own challenge is under the nonce; false is freshness `none`.
+        challenged: bool,
+    },
+    /// A session key, by RCAR's own rule (CoCo KBS protocol 0.4.0, `reference/attestation.md` 1.4).
+    Rcar {
+        /// SHA-384 over additional evidence, nonce and key.
+        runtime_digest: Digest384,
+    },
+}
+
+/// Claims that belong to a nonce and a key. Only the functions of this module make one:
+/// ```compile_fail
+/// use hanzo_attestation::{Authentic, Binding, Bound, Claims};
+/// fn forge(authentic: Authentic<Claims>, binding: Binding) -> Bound<Claims> {
+///     Bound { authentic, binding }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Bound<T> {
+    authentic: Authentic<T>,
+    binding: Binding,
+}
+
+impl<T> Bound<T> {
+    /// The claims and how they were authenticated.
+    pub fn authentic(&self) -> &Authentic<T> {
+        &self.authentic
+    }
+
+    /// The claims.
+    pub fn claims(&self) -> &T {
+        self.authentic.claims()
+    }
+
+    /// What they are bound to.
+    pub fn binding(&self) -> &Binding {
+        &self.binding
+    }
+}
+
+/// Why claims do not belong to the nonce or key.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BindingError {
+    /// A preimage in the bundle is not the one the keyset names.
+    #[error("bundle: {field}: the keyset says {expected}, the bundle's preimage hashes to {got}")]
+    Preimage {
+        /// `config_digest`, `capability_digest` or `policy_digest`.
+        field: &'static str,
+        /// In the keyset.
+        expected: String,
+        /// Of the preimage.
+        got: String,
+    },
+    /// A member that this version does not know how to verify.
+    #[error("bundle: {field}: expected {expected}, got {got}")]
+    Unsupported {
+        /// Which member.
+        field: &'static str,
+        /// What is accepted.
+        expected: &'static str,
+        /// What came.
+        got: String,
+    },
+    /// The claims sign other 64 bytes.
+    #[error(
+        "REPORT_DATA: expected SHA-512 of the statement over this keyset, nonce and device list, got another value: the evidence was made for another guest, keyset or nonce"
+    )]
+    ReportData,
+    /// The claims sign another RCAR session.
+    #[error(
+        "REPORT_DATA: expected the zero-padded SHA-384 over this session's nonce, key and additional evidence, got another value: wrong nonce, swapped key or foreign evidence"
+    )]
+    RcarReportData,
+    /// The bundle answers somebody else's challenge.
+    #[error("freshness: the bundle answers another challenge than the one drawn: replayed or relayed evidence")]
+    ForeignChallenge,
+    /// The path does not lead from the challenge to the nonce.
+    #[error("freshness: the path does not lead from the challenge to the statement's nonce")]
+    Path,
+    /// The keyset's life is over.
+    #[error("keyset: not_after is {not_after}, now is {now}: ask the guest for a new keyset")]
+    Expired {
+        /// Its last second.
+        not_after: u64,
+        /// The verifier's clock.
+        now: u64,
+    },
+    /// The keyset lives longer than allowed or starts in the future.
+    #[error(
+        "keyset: issued_at {issued_at}, not_after {not_after}, now {now}: expected issued_at <= now + 60 and a life of at most 86400 seconds"
+    )]
+    Lifetime {
+        /// Its first second.
+        issued_at: u64,
+        /// Its last second.
+        not_after: u64,
+        /// The verifier's clock.
+        now: u64,
+    },
+    /// A document could not be canonicalised.
+    #[error(transparent)]
+    Jcs(#[from] JcsError),
+}
+
+impl BindingError {
+    /// Stable dotted code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Preimage {
+                field: "config_digest", ..
+            } => "bundle.config_digest",
+            Self::Preimage {
+                field: "capability_digest",
+                ..
+            } => "bundle.capability_digest",
+            Self::Preimage { .. } => "bundle.policy_digest",
+            Self::Unsupported { .. } => "bundle.unsupported",
+            Self::ReportData => "binding.report_data",
+            Self::RcarReportData => "binding.rcar_report_data",
+            Self::ForeignChallenge => "freshness.foreign_challenge",
+            Self::Path => "freshness.path",
+            Self::Expired { .. } => "keyset.expired",
+            Self::Lifetime { .. } => "keyset.lifetime",
+            Self::Jcs(_) => "bundle.malformed",
+        }
+    }
+
+    /// Whose fault.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Unsupported { .. } | Self::Jcs(_) => Class::Malformed,
+            _ => Class::Unbound,
+        }
+    }
+}
+
+/// Binds claims to the keyset of `bundle`.
+///
+/// # Establishes
+/// The processor that made the claims signed this keyset, this configuration and this nonce; with a `challenge`, that it
+/// did so after the caller drew it; the keyset is alive at `now` unless `now` is `None` (reading an old bundle).
+///
+/// # Errors
+/// [`BindingError`].
+pub fn bind_keyset(
+    authentic: Authentic<Claims>,
+    bundle: &Bundle,
+    challenge: Option<&Nonce>,
+    now: Option<UnixTime>,
+) -> Result<Bound<Claims>, BindingError> {
+    check_shape(bundle)?;
+    check_preimages(bundle)?;
+    if let Some(now) = now {
+        check_life(&bundle.keyset, now)?;
+    }
+    let keyset_digest = bundle.keyset.digest()?;
+    let statement = Statement::for_cpu(keyset_digest, bundle.nonce, Statement::no_devices());
+    if statement.report_data()? != *authentic.claims().report_data() {
+        return Err(BindingError::ReportData);
+    }
+    let challenged = match (&bundle.freshness, challenge) {
+        (Some(path), Some(drawn)) if path.challenge != *drawn => return Err(BindingError::ForeignChallenge),
+        (Some(path), _) if !path.leads_to(&bundle.nonce) => return Err(BindingError::Path),
+        (Some(_), Some(_)) => true,
+        _ => false,
+    };
+    Ok(Bound {
+        authentic,
+        binding: Binding::Keyset {
+            keyset_digest,
+            challenged,
+        },
+    })
+}
+
+fn check_shape(bundle: &Bundle) -> Result<(), BindingError> {
+    let unsupported = |field, expected, got: String| Err(BindingError::Unsupported { field, expected, got });
+    if bundle.version != 1 {
+        return unsupported("version", "1", bundle.version.to_string());
+    }
+    if bundle.keyset.version != 1 {
+        return unsupported("keyset.version", "1", bundle.keyset.version.to_string());
+    }
+    if !bundle.devices.is_empty() {
+        return unsupported(
+            "devices",
+            "an empty list (this version verifies no device evidence)",
+            format!("{} devices", bundle.devices.len()),
+        );
+    }
+    if bundle.keyset.tier > 4 {
+        return unsupported("keyset.tier", "0 to 4", bundle.keyset.tier.to_string());
+    }
+    if !matches!(bundle.keyset.time.as_str(), "host" | "securetsc") {
+        return unsupported("keyset.time", "host or securetsc", "another word".into());
+    }
+    if !bundle.capabilities.is_sorted() || bundle.capabilities.windows(2).any(|w| matches!(w, [a, b] if a == b)) {
+        return unsupported("capabilities", "a sorted list without repeats", "another order".into());
+    }
+    if !bundle.keyset.models.is_sorted_by(|a, b| a.name < b.name) {
+        return unsupported("keyset.models", "sorted by name, each once", "another order".into());
+    }
+    Ok(())
+}
+
+fn check_preimages(bundle: &Bundle) -> Result<(), BindingError> {
+    let keyset = &bundle.keyset;
+    let config = crate::Digest256::of(bundle.config.as_bytes());
+    if config != keyset.config_digest {
+        return Err(BindingError::Preimage {
+            field: "config_digest",
+            expected: keyset.config_digest.to_string(),
+            got: config.to_string(),
+        });
+    }
+    for (field, expected, got) in [
+        (
+            "capability_digest",
+            keyset.capability_digest,
+            capability_digest(&bundle.capabilities)?,
+        ),
+        (
+            "policy_digest",
+            keyset.policy_digest,
+            Digest384::of(bundle.policy.as_bytes()),
+        ),
+    ] {
+        if expected != got {
+            return Err(BindingError::Preimage {
+                field,
+                expected: expected.to_string(),
+                got: got.to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_life(keyset: &Keyset, now: UnixTime) -> Result<(), BindingError> {
+    let (issued_at, not_after, now) = (keyset.issued_at, keyset.not_after, now.0);
+    let life_ok = not_after
+        .checked_sub(issued_at)
+        .is_some_and(|life| life <= KEYSET_LIFETIME_S_MAX);
+    if !life_ok || issued_at > now.saturating_add(60) {
+        return Err(BindingError::Lifetime {
+            issued_at,
+            not_after,
+            now,
+        });
+    }
+    if now > not_after {
+        return Err(BindingError::Expired { not_after, now });
+    }
+    Ok(())
+}
+
+/// What an RCAR session commits REPORT_DATA to.
+#[derive(Debug, Clone, Copy)]
+pub struct RcarRuntime<'a> {
+    /// The `additional_evidence` string verbatim; empty when there is none.
+    pub additional_evidence: &'a str,
+    /// The session's nonce string verbatim.
+    pub nonce: &'a str,
+    /// The `tee-pubkey` object.
+    pub tee_pubkey: &'a serde_json::Value,
+}
+
+impl RcarRuntime<'_> {
+    /// SHA-384(JCS({"additional-evidence","nonce","tee-pubkey"})).
+    ///
+    /// # Errors
+    /// [`JcsError`] if the key object holds a number that has no canonical form.
+    pub fn digest(&self) -> Result<Digest384, JcsError> {
+        let value = serde_json::json!({
+            "additional-evidence": self.additional_evidence,
+            "nonce": self.nonce,
+            "tee-pubkey": self.tee_pubkey,
+        });
+        Ok(Digest384::of(&jcs::to_vec("RCAR runtime data", &value)?))
+    }
+
+    /// The digest padded with zeros to the 64 bytes of REPORT_DATA.
+    ///
+    /// # Errors
+    /// As [`RcarRuntime::digest`].
+    pub fn report_data(&self) -> Result<[u8; 64], JcsError> {
+        let digest = self.digest()?;
+        let mut out = [0; 64];
+        for (to, from) in out.iter_mut().zip(digest.0) {
+            *to = from;
+        }
+        Ok(out)
+    }
+}
+
+/// Binds claims to an RCAR session. The whole 64 bytes are compared.
+///
+/// # Establishes
+/// The processor signed this session's nonce and this public key.
+///
+/// # Errors
+/// [`BindingError::RcarReportData`].
+pub fn bind_rcar(authentic: Authentic<Claims>, runtime: &RcarRuntime<'_>) -> Result<Bound<Claims>, BindingError> {
+    if runtime.report_data()? != *authentic.claims().report_data() {
+        return Err(BindingError::RcarReportData);
+    }
+    let runtime_digest = runtime.digest()?;
+    Ok(Bound {
+        authentic,
+        binding: Binding::Rcar { runtime_digest },
+    })
+}

@@ -1,0 +1,367 @@
+//! The guest's configuration: the only thing that configures it (DESIGN section 4, "Config").
+//!
+//! # Layout
+//! TOML, at most 64 KiB, UTF-8. Its SHA-256 stands on the measured command line (on the simulated TEE: in the
+//! simulated measurement), so a changed byte is a different guest. Unknown and duplicate keys are refused.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest256;
+use crate::name::{KeyId, Name};
+
+/// Longest configuration in bytes.
+pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
+
+/// A parsed configuration. Its digest is over the text, not over this.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Format version: 1.
+    pub version: u32,
+    /// Who runs the guest; shown in verdicts and receipts.
+    pub operator: Name,
+    /// Release version of the image, as the keyset states it.
+    pub image: Name,
+    /// The guest stops its boot when its grants state a lower tier. 0 to 4.
+    pub required_tier: u8,
+    /// How long a keyset lives, in seconds: 60 to 86,400.
+    pub keyset_lifetime_s: u64,
+    /// The key broker this guest believes.
+    pub kbs: PinnedKbs,
+    /// The guest's own encrypted store.
+    pub store: StoreConfig,
+    /// The models it serves; at least one.
+    pub models: Vec<ModelConfig>,
+    /// Bounds on requests.
+    pub limits: Limits,
+    /// Who may send signed admin requests; may be empty.
+    #[serde(default)]
+    pub admin_keys: Vec<PinnedSigner>,
+    /// Names that the guest may reach besides its KBS. Nothing yet reads a name here, so it must be empty.
+    #[serde(default)]
+    pub egress: Vec<Name>,
+}
+
+/// Both public keys of a party whose signatures count (both must verify), lower-case hex.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PinnedSigner {
+    /// `ml-dsa-65` or `ml-dsa-87`.
+    pub suite: String,
+    /// ML-DSA public key (FIPS 204): 1952 or 2592 bytes.
+    pub ml_dsa: String,
+    /// Ed25519 public key (RFC 8032): 32 bytes.
+    pub ed25519: String,
+}
+
+/// The key broker whose grants this guest accepts.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PinnedKbs {
+    /// Grants signed by anybody else are refused.
+    pub signer: PinnedSigner,
+    /// How far a grant's `kbs_time` may lie from the time its request was sent, in seconds: 1 to 300.
+    pub grant_lifetime_s: u64,
+}
+
+/// The guest's store.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// The store's identity: the `subject` of its grant.
+    pub id: Name,
+    /// Where its key is in the broker.
+    pub key_id: KeyId,
+}
+
+/// One model.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// The name clients ask for.
+    pub name: Name,
+    /// Root over all files of the model (`hanzo-pack`): nothing else is opened.
+    pub weights_root: Digest256,
+    /// Where its DEK is in the broker.
+    pub key_id: KeyId,
+    /// Tokens of prompt and answer together: 64 to 1,048,576.
+    pub context_tokens: u32,
+}
+
+/// Bounds on requests.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Longest request body in bytes: 1,024 to 64 MiB.
+    pub body_bytes_max: u64,
+    /// Requests that the engine works on at a time: 1 to 1,024.
+    pub concurrent_requests: u32,
+    /// Longest time for one answer in seconds: 1 to 3,600.
+    pub request_timeout_s: u64,
+}
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// Longer than 64 KiB; nothing was parsed.
+    #[error("config: {got} bytes, at most 65536 are accepted")]
+    TooLarge {
+        /// What came.
+        got: usize,
+    },
+    /// Its digest is not the measured one; nothing was parsed.
+    #[error(
+        "config: SHA-256 is {got}, the measured command line says {expected}: the file was changed after the guest was measured"
+    )]
+    DigestMismatch {
+        /// The measured digest.
+        expected: Digest256,
+        /// The digest of what came.
+        got: Digest256,
+    },
+    /// Not UTF-8, not TOML, an unknown or missing key, or a value of the wrong type.
+    #[error("config: {0}")]
+    Toml(String),
+    /// A value out of its range.
+    #[error("config: {field}: expected {expected}, got {got}")]
+    Value {
+        /// The key at fault.
+        field: &'static str,
+        /// What is accepted.
+        expected: &'static str,
+        /// What came.
+        got: String,
+    },
+}
+
+impl ConfigError {
+    /// Stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "config.too_large",
+            Self::DigestMismatch { .. } => "config.digest_mismatch",
+            Self::Toml(_) => "config.malformed",
+            Self::Value { .. } => "config.value",
+        }
+    }
+}
+
+impl Config {
+    /// Checks `text` against the measured digest, then parses it.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; the digest is compared before a byte is parsed.
+    pub fn from_measured(text: &[u8], measured: &Digest256) -> Result<Self, ConfigError> {
+        if text.len() > CONFIG_BYTES_MAX {
+            return Err(ConfigError::TooLarge { got: text.len() });
+        }
+        let got = Digest256::of(text);
+        if got != *measured {
+            return Err(ConfigError::DigestMismatch {
+                expected: *measured,
+                got,
+            });
+        }
+        Self::parse(text)
+    }
+
+    /// Parses and range-checks `text` without knowing a measured digest: for those who write configurations.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn parse(text: &[u8]) -> Result<Self, ConfigError> {
+        if text.len() > CONFIG_BYTES_MAX {
+            return Err(ConfigError::TooLarge { got: text.len() });
+        }
+        let text = std::str::from_utf8(text).map_err(|e| ConfigError::Toml(format!("not UTF-8: {e}")))?;
+        let config: Self = toml::from_str(text).map_err(|e| ConfigError::Toml(e.message().to_owned()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let range = |ok: bool, field, expected, got: String| {
+            if ok {
+                Ok(())
+            } else {
+                Err(ConfigError::Value { field, expected, got })
+            }
+        };
+        range(self.version == 1, "version", "1", self.version.to_string())?;
+        range(
+            self.required_tier <= 4,
+            "required_tier",
+            "0 to 4",
+            self.required_tier.to_string(),
+        )?;
+        range(
+            (60..=86_400).contains(&self.keyset_lifetime_s),
+            "keyset_lifetime_s",
+            "60 to 86400",
+            self.keyset_lifetime_s.to_string(),
+        )?;
+        range(
+            (1..=300).contains(&self.kbs.grant_lifetime_s),
+            "kbs.grant_lifetime_s",
+            "1 to 300",
+            self.kbs.grant_lifetime_s.to_string(),
+        )?;
+        range(
+            !self.models.is_empty() && self.models.len() <= 64,
+            "models",
+            "1 to 64 models",
+            self.models.len().to_string(),
+        )?;
+        let mut names: Vec<_> = self.models.iter().map(|m| &m.name).collect();
+        names.sort();
+        names.dedup();
+        range(
+            names.len() == self.models.len(),
+            "models.name",
+            "each name once",
+            "a repeated name".into(),
+        )?;
+        for model in &self.models {
+            range(
+                (64..=1 << 20).contains(&model.context_tokens),
+                "models.context_tokens",
+                "64 to 1048576",
+                model.context_tokens.to_string(),
+            )?;
+        }
+        let l = &self.limits;
+        range(
+            (1024..=64 << 20).contains(&l.body_bytes_max),
+            "limits.body_bytes_max",
+            "1024 to 67108864",
+            l.body_bytes_max.to_string(),
+        )?;
+        range(
+            (1..=1024).contains(&l.concurrent_requests),
+            "limits.concurrent_requests",
+            "1 to 1024",
+            l.concurrent_requests.to_string(),
+        )?;
+        range(
+            (1..=3600).contains(&l.request_timeout_s),
+            "limits.request_timeout_s",
+            "1 to 3600",
+            l.request_timeout_s.to_string(),
+        )?;
+        range(
+            self.egress.is_empty(),
+            "egress",
+            "an empty list (this version opens no egress)",
+            format!("{} names", self.egress.len()),
+        )?;
+        for (field, signer) in
+            std::iter::once(("kbs.signer", &self.kbs.signer)).chain(self.admin_keys.iter().map(|k| ("admin_keys", k)))
+        {
+            let ml_dsa_bytes = match signer.suite.as_str() {
+                "ml-dsa-65" => 1952,
+                "ml-dsa-87" => 2592,
+                _ => {
+                    return Err(ConfigError::Value {
+                        field,
+                        expected: "suite ml-dsa-65 or ml-dsa-87",
+                        got: "another suite".into(),
+                    });
+                }
+            };
+            let is_hex = |t: &str| t.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            range(
+                signer.ml_dsa.len() == 2 * ml_dsa_bytes && is_hex(&signer.ml_dsa),
+                field,
+                "ml_dsa: lower-case hex of the suite's key length",
+                format!("{} characters", signer.ml_dsa.len()),
+            )?;
+            range(
+                signer.ed25519.len() == 64 && is_hex(&signer.ed25519),
+                field,
+                "ed25519: 64 lower-case hex digits",
+                format!("{} characters", signer.ed25519.len()),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> String {
+        format!(
+            r#"
+version = 1
+operator = "example"
+image = "0.1.0"
+required_tier = 2
+keyset_lifetime_s = 86400
+[kbs]
+grant_lifetime_s = 60
+[kbs.signer]
+suite = "ml-dsa-65"
+ml_dsa = "{}"
+ed25519 = "{}"
+[store]
+id = "receipts"
+key_id = "hanzo/store/receipts"
+[[models]]
+name = "smollm2"
+weights_root = "{}"
+key_id = "hanzo/dek/smollm2"
+context_tokens = 2048
+[limits]
+body_bytes_max = 1048576
+concurrent_requests = 4
+request_timeout_s = 300
+"#,
+            "ab".repeat(1952),
+            "cd".repeat(32),
+            "00".repeat(32)
+        )
+    }
+
+    #[test]
+    fn a_changed_byte_is_refused_before_parsing() {
+        let text = example();
+        let measured = Digest256::of(text.as_bytes());
+        Config::from_measured(text.as_bytes(), &measured).unwrap();
+        let changed = text.replace("required_tier = 2", "required_tier = 0");
+        assert_eq!(
+            Config::from_measured(changed.as_bytes(), &measured).unwrap_err().code(),
+            "config.digest_mismatch"
+        );
+        assert_eq!(
+            Config::from_measured(b"\xff not toml", &measured).unwrap_err().code(),
+            "config.digest_mismatch"
+        );
+    }
+
+    #[test]
+    fn unknown_keys_and_values_out_of_range_are_refused_by_name() {
+        let text = example();
+        for (from, to, code) in [
+            ("version = 1", "version = 2", "config.value"),
+            ("version = 1", "version = 1\nmetadata_url = \"x\"", "config.malformed"),
+            ("version = 1", "version = 1\nversion = 1", "config.malformed"),
+            ("required_tier = 2", "required_tier = 5", "config.value"),
+            ("required_tier = 2", "", "config.malformed"),
+            ("keyset_lifetime_s = 86400", "keyset_lifetime_s = 86401", "config.value"),
+            ("suite = \"ml-dsa-65\"", "suite = \"ed25519\"", "config.value"),
+            ("hanzo/dek/smollm2", "hanzo/../smollm2", "config.malformed"),
+        ] {
+            let changed = text.replace(from, to);
+            assert_ne!(changed, text);
+            assert_eq!(Config::parse(changed.as_bytes()).unwrap_err().code(), code, "{to}");
+        }
+        let large = vec![b'#'; CONFIG_BYTES_MAX + 1];
+        assert_eq!(
+            Config::parse(&large),
+            Err(ConfigError::TooLarge {
+                got: CONFIG_BYTES_MAX + 1
+            })
+        );
+    }
+}

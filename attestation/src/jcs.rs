@@ -1,0 +1,141 @@
+//! Canonical JSON (RFC 8785), read strictly: the bytes received must be the bytes this crate would write.
+//!
+//! That one rule refuses duplicate keys, other member orders, white space, other number spellings and escapes, and
+//! trailing bytes. Unknown and repeated members are refused by the types themselves (`deny_unknown_fields`).
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Why a document was refused. `what` names the format.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum JcsError {
+    /// Longer than the format's bound; nothing was parsed.
+    #[error("{what}: {got} bytes, at most {limit} are accepted")]
+    TooLarge {
+        /// The format.
+        what: &'static str,
+        /// Its bound in bytes.
+        limit: usize,
+        /// What came.
+        got: usize,
+    },
+    /// Not JSON, or not of the format's shape.
+    #[error("{what}: {detail}")]
+    Shape {
+        /// The format.
+        what: &'static str,
+        /// Which member, line and column; never input bytes.
+        detail: String,
+    },
+    /// Valid JSON that is not in canonical form.
+    #[error("{what}: not canonical JSON (RFC 8785): differs from the canonical form at byte {at}")]
+    NotCanonical {
+        /// The format.
+        what: &'static str,
+        /// Offset of the first byte that differs.
+        at: usize,
+    },
+}
+
+/// Writes `value` in canonical form.
+///
+/// # Errors
+/// [`JcsError::Shape`] if the value has no JSON form (a non-finite float, a map key that is no string).
+pub fn to_vec<T: Serialize>(what: &'static str, value: &T) -> Result<Vec<u8>, JcsError> {
+    serde_json_canonicalizer::to_vec(value).map_err(|e| JcsError::Shape {
+        what,
+        detail: e.to_string(),
+    })
+}
+
+/// Reads a canonical document of at most `limit` bytes.
+///
+/// # Errors
+/// [`JcsError`]; see the module's text for what is refused.
+pub fn from_slice<T: DeserializeOwned + Serialize>(
+    what: &'static str,
+    bytes: &[u8],
+    limit: usize,
+) -> Result<T, JcsError> {
+    if bytes.len() > limit {
+        return Err(JcsError::TooLarge {
+            what,
+            limit,
+            got: bytes.len(),
+        });
+    }
+    let value: T = serde_json::from_slice(bytes).map_err(|e| JcsError::Shape {
+        what,
+        detail: describe(&e),
+    })?;
+    let canonical = to_vec(what, &value)?;
+    if canonical != bytes {
+        let at = canonical
+            .iter()
+            .zip(bytes)
+            .position(|(a, b)| a != b)
+            .unwrap_or(canonical.len().min(bytes.len()));
+        return Err(JcsError::NotCanonical { what, at });
+    }
+    Ok(value)
+}
+
+/// serde_json's message names the member and the place; it quotes input only in `invalid value` texts, which are cut.
+fn describe(e: &serde_json::Error) -> String {
+    let text = e.to_string();
+    match text.find(": string \"") {
+        Some(cut) => format!("{} at line {} column {}", &text[..cut], e.line(), e.column()),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Pair {
+        a: u64,
+        b: String,
+    }
+
+    #[test]
+    fn canonical_bytes_are_read_and_every_other_spelling_is_refused() {
+        let good = br#"{"a":1,"b":"x"}"#;
+        assert_eq!(
+            from_slice::<Pair>("pair", good, 64).unwrap(),
+            Pair { a: 1, b: "x".into() }
+        );
+        for (bad, why) in [
+            (&br#"{"b":"x","a":1}"#[..], "order"),
+            (br#"{"a":1, "b":"x"}"#, "space"),
+            (br#"{"a":1,"b":"\u0078"}"#, "escape"),
+        ] {
+            assert!(
+                matches!(from_slice::<Pair>("pair", bad, 64), Err(JcsError::NotCanonical { .. })),
+                "{why}"
+            );
+        }
+        for (bad, why) in [
+            (&br#"{"a":1,"a":1,"b":"x"}"#[..], "duplicate"),
+            (br#"{"a":1,"b":"x","c":0}"#, "unknown"),
+            (br#"{"a":1,"b":"x"}x"#, "trailing"),
+            (br#"{"a":1.0,"b":"x"}"#, "float"),
+            (br#"{"a":1}"#, "missing"),
+        ] {
+            assert!(
+                matches!(from_slice::<Pair>("pair", bad, 64), Err(JcsError::Shape { .. })),
+                "{why}"
+            );
+        }
+        assert_eq!(
+            from_slice::<Pair>("pair", good, 4),
+            Err(JcsError::TooLarge {
+                what: "pair",
+                limit: 4,
+                got: 15
+            })
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! The keyset: all public keys of one boot (DESIGN section 4, "Keyset"). Evidence proves the keyset; each connection
+//! then proves itself against it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest256, Digest384};
+use crate::jcs::{self, JcsError};
+use crate::name::Name;
+
+/// Longest life of a keyset in seconds: 24 hours.
+pub const KEYSET_LIFETIME_S_MAX: u64 = 86_400;
+
+/// All public keys of one boot, and what that boot is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keyset {
+    /// SHA-384 of JCS(sorted list of what this build and policy can do); the list is in the bundle.
+    pub capability_digest: Digest384,
+    /// For channel proofs alone.
+    pub channel_key: KemKey,
+    /// SHA-256 of the configuration text.
+    pub config_digest: Digest256,
+    /// Release version of the image.
+    pub image: Name,
+    /// When this keyset was made, Unix seconds.
+    pub issued_at: u64,
+    /// The models that were opened and matched, sorted by name.
+    pub models: Vec<ServedModel>,
+    /// Last second of its life, Unix seconds; at most 24 h after `issued_at`.
+    pub not_after: u64,
+    /// Keys for sealed messages. None are offered by this version: the list is empty.
+    pub ohttp_keys: Vec<KemKey>,
+    /// SHA-384 of the admission policy text, which is in the bundle.
+    pub policy_digest: Digest384,
+    /// Both sign every receipt.
+    pub receipt_keys: SignerKeys,
+    /// Signing roles. None exist in this version: the list is empty.
+    pub signer_keys: Vec<SignerKeys>,
+    /// True if the grants of this boot came from simulated evidence.
+    pub simulated: bool,
+    /// Tier of the grants that this boot lives on, 0 to 4. A claim; the verifier derives its own.
+    pub tier: u8,
+    /// Where the guest's clock comes from: `host` or `securetsc`.
+    pub time: String,
+    /// SHA-256 of the TLS certificate's SubjectPublicKeyInfo (DER).
+    pub tls_spki_sha256: Digest256,
+    /// Format version: 1.
+    pub version: u32,
+}
+
+/// A KEM public key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KemKey {
+    /// Lower-case hex; X-Wing: 1216 bytes.
+    pub public_key: String,
+    /// `x-wing` (0x647a) or `mlkem1024-p384` (0x0051).
+    pub suite: String,
+}
+
+/// A pair of signature keys; both must verify.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignerKeys {
+    /// Ed25519 public key, 32 bytes in lower-case hex.
+    pub ed25519: String,
+    /// ML-DSA public key in lower-case hex.
+    pub ml_dsa: String,
+    /// `ml-dsa-65` or `ml-dsa-87`.
+    pub suite: String,
+}
+
+/// A model that the guest opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServedModel {
+    /// SHA-256 of the chat template text.
+    pub chat_template_sha256: Digest256,
+    /// Name that clients ask for.
+    pub name: Name,
+    /// SHA-256 of the tokenizer file.
+    pub tokenizer_sha256: Digest256,
+    /// Root over all its files.
+    pub weights_root: Digest256,
+}
+
+impl Keyset {
+    /// The canonical bytes.
+    ///
+    /// # Errors
+    /// Never for a keyset made of hex texts and integers; the type is kept honest for callers.
+    pub fn canonical(&self) -> Result<Vec<u8>, JcsError> {
+        jcs::to_vec("keyset", self)
+    }
+
+    /// `keyset_digest` = SHA-384(JCS(keyset)).
+    ///
+    /// # Errors
+    /// As [`Keyset::canonical`].
+    pub fn digest(&self) -> Result<Digest384, JcsError> {
+        Ok(Digest384::of(&self.canonical()?))
+    }
+}
+
+/// `capability_digest` = SHA-384(JCS(list)); the list must be sorted and without repeats.
+///
+/// # Errors
+/// [`JcsError`] as [`Keyset::canonical`].
+pub fn capability_digest(capabilities: &[Name]) -> Result<Digest384, JcsError> {
+    Ok(Digest384::of(&jcs::to_vec("capabilities", &capabilities)?))
+}
+
+/// Two signatures over one message; both must verify.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignaturePair {
+    /// Ed25519 (RFC 8032), 64 bytes in lower-case hex.
+    pub ed25519: String,
+    /// ML-DSA (FIPS 204), 3309 or 4627 bytes in lower-case hex.
+    pub ml_dsa: String,
+}

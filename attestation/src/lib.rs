@@ -1,0 +1,33 @@
+//! Bytes to authenticated claims, and the formats everything else hangs on.
+//!
+//! This crate parses evidence and formats, checks signatures against roots that the caller passes in, and binds the
+//! claims to a nonce and a key set. It never decides whether a guest is good enough: that is `hanzo-policy`, and the
+//! only function that turns evidence into a verdict is in `hanzo-verifier`.
+//!
+//! It never does I/O, reads a clock, draws randomness or runs unsafe code. Time, roots, collateral and nonces are
+//! arguments, so that every verdict can be replayed.
+//!
+//! The spine, one hop each: [`RawEvidence`] -> [`ParsedEvidence`] -> [`Authentic`]`<Claims>` -> [`Bound`]`<Claims>`.
+//! Formats are described with worked examples in `attestation/SPEC.md`.
+#![forbid(unsafe_code)]
+
+pub mod attacks;
+pub mod binding;
+pub mod bundle;
+pub mod channel;
+pub mod config;
+pub mod digest;
+pub mod evidence;
+pub mod freshness;
+pub mod jcs;
+pub mod keyset;
+pub mod merkle;
+pub mod name;
+pub mod snp;
+pub mod statement;
+
+pub use binding::{Binding, BindingError, Bound};
+pub use digest::{Digest256, Digest384, Nonce};
+pub use evidence::{
+    Anchors, AttestationError, Authentic, Claims, Collateral, ParsedEvidence, RawEvidence, Revocation, UnixTime,
+};

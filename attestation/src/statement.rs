@@ -1,0 +1,103 @@
+//! The statement: what evidence signs (DESIGN section 4, "Statement").
+//!
+//! # Layout
+//! JCS of `{"device_evidence_digest","keyset_digest","nonce","purpose"}`, all four always present. REPORT_DATA (64 bytes,
+//! SNP and TDX) = SHA-512(statement). Each device's nonce = SHA-256(device statement), whose device digest is the
+//! empty string.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest256, Digest384, Nonce, sha512};
+use crate::jcs::{self, JcsError};
+
+/// Purpose of the CPU's (or, without CPU evidence, the vTPM's) statement.
+pub const PURPOSE_REPORT_DATA: &str = "hanzo.report_data.v1";
+/// Purpose of the statement that GPUs and switches answer.
+pub const PURPOSE_DEVICE: &str = "hanzo.device.v1";
+
+/// One statement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Statement {
+    device_evidence_digest: String,
+    keyset_digest: Digest384,
+    nonce: Nonce,
+    purpose: String,
+}
+
+impl Statement {
+    /// The statement that devices answer.
+    pub fn for_devices(keyset_digest: Digest384, nonce: Nonce) -> Self {
+        Self {
+            device_evidence_digest: String::new(),
+            keyset_digest,
+            nonce,
+            purpose: PURPOSE_DEVICE.into(),
+        }
+    }
+
+    /// The statement that REPORT_DATA commits to. `device_evidence_digest` is SHA-384 of JCS of the device list.
+    pub fn for_cpu(keyset_digest: Digest384, nonce: Nonce, device_evidence_digest: Digest384) -> Self {
+        Self {
+            device_evidence_digest: device_evidence_digest.to_string(),
+            keyset_digest,
+            nonce,
+            purpose: PURPOSE_REPORT_DATA.into(),
+        }
+    }
+
+    /// SHA-384 of JCS of an empty device list.
+    pub fn no_devices() -> Digest384 {
+        Digest384::of(b"[]")
+    }
+
+    /// The canonical bytes.
+    ///
+    /// # Errors
+    /// [`JcsError`], never for values of this type.
+    pub fn canonical(&self) -> Result<Vec<u8>, JcsError> {
+        jcs::to_vec("statement", self)
+    }
+
+    /// REPORT_DATA: SHA-512 of the canonical bytes.
+    ///
+    /// # Errors
+    /// As [`Statement::canonical`].
+    pub fn report_data(&self) -> Result<[u8; 64], JcsError> {
+        Ok(sha512(&self.canonical()?))
+    }
+
+    /// A device's nonce or a TPM quote's qualifying data: SHA-256 of the canonical bytes.
+    ///
+    /// # Errors
+    /// As [`Statement::canonical`].
+    pub fn digest256(&self) -> Result<Digest256, JcsError> {
+        Ok(Digest256::of(&self.canonical()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_canonical_form_is_the_one_in_the_specification() {
+        let s = Statement::for_cpu(Digest384([1; 48]), Nonce([2; 32]), Statement::no_devices());
+        let text = String::from_utf8(s.canonical().unwrap()).unwrap();
+        assert_eq!(
+            text,
+            format!(
+                r#"{{"device_evidence_digest":"{}","keyset_digest":"{}","nonce":"{}","purpose":"hanzo.report_data.v1"}}"#,
+                Digest384::of(b"[]"),
+                "01".repeat(48),
+                "02".repeat(32)
+            )
+        );
+        assert_ne!(
+            s.report_data().unwrap()[..32],
+            Statement::for_devices(Digest384([1; 48]), Nonce([2; 32]))
+                .report_data()
+                .unwrap()[..32]
+        );
+    }
+}

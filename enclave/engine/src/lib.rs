@@ -1,0 +1,2 @@
+//! hanzo-engine
+use mistralrs as _;

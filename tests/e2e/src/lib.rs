@@ -1,0 +1,1 @@
+//! hanzo-tests-e2e

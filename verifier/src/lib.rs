@@ -1,0 +1,2 @@
+//! hanzo-verifier
+pub mod receipt;
