@@ -1,0 +1,43 @@
+//! The boundary between the guest and whatever makes its evidence.
+
+use hanzo_attestation::Digest256;
+use hanzo_attestation::bundle::SnpEvidence;
+
+use crate::error::DeviceError;
+
+/// Where the guest's clock comes from, as the keyset states it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeSource {
+    /// The host can bend the clock: in-guest decisions that need a clock fail closed.
+    Host,
+    /// SecureTSC: the counter's frequency and offset are fixed at launch.
+    SecureTsc,
+}
+
+impl TimeSource {
+    /// `host` or `securetsc`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::SecureTsc => "securetsc",
+        }
+    }
+}
+
+/// Something that makes evidence about this guest.
+pub trait Attester: Send + Sync {
+    /// Evidence whose REPORT_DATA is `report_data`.
+    ///
+    /// # Errors
+    /// [`DeviceError`] when the machine has no security processor, refuses, or answers something else than asked.
+    fn evidence(&self, report_data: &[u8; 64]) -> Result<SnpEvidence, DeviceError>;
+
+    /// SHA-256 of the configuration text, as measured at launch.
+    ///
+    /// # Errors
+    /// [`DeviceError`] when the measured place does not name exactly one digest.
+    fn measured_config_digest(&self) -> Result<Digest256, DeviceError>;
+
+    /// Where this guest's clock comes from.
+    fn time_source(&self) -> TimeSource;
+}
