@@ -1,1 +1,42 @@
-//! hanzo-policy
+//! How good is good enough: privacy tiers, reference values and the rules that compare evidence with them.
+//!
+//! [`appraise`] takes claims that are already authentic and bound to a nonce and a key (`hanzo-attestation`) and an
+//! [`AppraisalPolicy`], runs every rule, and derives the [`PrivacyTier`]. A tier is derived, never claimed: anything
+//! missing, unknown or unparsed lowers it, and nothing raises it. All rules that failed are reported, not the first.
+//!
+//! The rules are in [`rules`], one a file. The policy's file format is in `policy/SPEC.md`.
+//!
+//! # Establishes
+//! That authentic claims reach a tier under a policy, and which rules stand between them and a higher one.
+//!
+//! # Does not establish
+//! That the claims are authentic (`hanzo-attestation` does), that the policy's reference values are good ones (whoever
+//! wrote it answers for that), or anything about a time other than the one at which the claims were checked.
+//!
+//! This crate does no I/O, reads no clock, draws no randomness and runs no unsafe code.
+//!
+//! # Example
+//! A policy that says nothing grants nothing:
+//! ```
+//! use hanzo_policy::{AppraisalPolicy, PrivacyTier};
+//! let policy = AppraisalPolicy::closed(PrivacyTier::CpuTee);
+//! assert!(policy.references.is_empty() && policy.vmpl.is_empty());
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod appraisal;
+mod facts;
+pub mod hardware;
+mod ladder;
+pub mod policy;
+pub mod rules;
+pub mod tier;
+
+pub use appraisal::{Appraisal, Rung, appraise};
+pub use hardware::{ChipId, HardwareList};
+pub use policy::{
+    AppraisalPolicy, EpycTcb, MilanPolicy, POLICY_BYTES_MAX, PolicyError, Reference, RevocationPolicy, TcbFloors,
+    TurinTcb,
+};
+pub use rules::RuleFailure;
+pub use tier::PrivacyTier;

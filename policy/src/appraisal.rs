@@ -1,0 +1,125 @@
+//! Appraisal: all rules, all failures, one tier.
+
+use hanzo_attestation::keyset::Keyset;
+use hanzo_attestation::name::Name;
+use hanzo_attestation::{Bound, Claims};
+use serde::Serialize;
+
+use crate::facts::Facts;
+use crate::ladder;
+use crate::policy::AppraisalPolicy;
+use crate::rules::{self, FRESHNESS_CODE, RuleFailure};
+use crate::tier::PrivacyTier;
+
+/// What authentic, bound claims are worth under one policy. Only [`appraise`] makes one:
+/// ```compile_fail
+/// use hanzo_policy::{Appraisal, PrivacyTier};
+/// let forged = Appraisal { tier: PrivacyTier::GpuTeeIo, ..todo!() };
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appraisal {
+    tier: PrivacyTier,
+    tier_if_fresh: PrivacyTier,
+    required: PrivacyTier,
+    simulated: bool,
+    failures: Vec<RuleFailure>,
+    ladder: Vec<Rung>,
+    reference: Option<Name>,
+}
+
+/// One row of the ladder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Rung {
+    /// The row.
+    pub tier: PrivacyTier,
+    /// True if each of its conditions holds.
+    pub holds: bool,
+    /// Codes of the rules that failed.
+    pub failed: Vec<&'static str>,
+}
+
+/// Runs every rule of `policy` over `bound`. `keyset` is the keyset that the evidence signed; `None` for RCAR sessions.
+///
+/// # Establishes
+/// The tier that these claims reach under this policy; nothing that the claims lack or the policy does not name raises it.
+///
+/// # Does not establish
+/// That the policy's minimum is reached: see [`Appraisal::is_accepted`]. That the result is still true later.
+pub fn appraise(bound: &Bound<Claims>, keyset: Option<&Keyset>, policy: &AppraisalPolicy) -> Appraisal {
+    // The flag follows the root of the evidence, and a guest that says itself that its grants are simulated is believed.
+    let simulated = bound.authentic().is_simulated() || keyset.is_some_and(|k| k.simulated);
+    of_facts(&Facts::of(bound, keyset), simulated, policy)
+}
+
+pub(crate) fn of_facts(facts: &Facts, simulated: bool, policy: &AppraisalPolicy) -> Appraisal {
+    let failures = ladder::failures(facts, policy);
+    let ladder = ladder::rungs(&failures.iter().collect::<Vec<_>>());
+    let apart_from_freshness: Vec<_> = failures.iter().filter(|f| f.code != FRESHNESS_CODE).collect();
+    Appraisal {
+        tier: ladder::highest(&ladder),
+        tier_if_fresh: ladder::highest(&ladder::rungs(&apart_from_freshness)),
+        required: policy.minimum_tier,
+        simulated,
+        reference: rules::matching_reference(facts, policy).map(|r| r.name.clone()),
+        ladder,
+        failures,
+    }
+}
+
+impl Appraisal {
+    /// The tier reached.
+    pub fn tier(&self) -> PrivacyTier {
+        self.tier
+    }
+
+    /// The tier that these claims would reach had they answered a challenge: for reading old bundles, never for deciding.
+    pub fn tier_if_fresh(&self) -> PrivacyTier {
+        self.tier_if_fresh
+    }
+
+    /// The policy's minimum.
+    pub fn required(&self) -> PrivacyTier {
+        self.required
+    }
+
+    /// True if the tier reached is at least the policy's minimum.
+    pub fn is_accepted(&self) -> bool {
+        self.tier >= self.required
+    }
+
+    /// True if the evidence's root is not a vendor's, or the keyset says so of itself.
+    pub fn is_simulated(&self) -> bool {
+        self.simulated
+    }
+
+    /// Every rule that failed, with the tier it blocks.
+    pub fn failures(&self) -> &[RuleFailure] {
+        &self.failures
+    }
+
+    /// The failures that block a tier above the one reached.
+    pub fn failures_above(&self) -> impl Iterator<Item = &RuleFailure> {
+        self.failures.iter().filter(|f| f.tier > self.tier)
+    }
+
+    /// The failures that keep the evidence below `tier`. Tier 1 has evidence of its own, so its rule is named only when
+    /// tier 1 is asked for.
+    pub fn failures_for(&self, tier: PrivacyTier) -> impl Iterator<Item = &RuleFailure> {
+        self.failures.iter().filter(move |f| match tier {
+            PrivacyTier::Open => false,
+            PrivacyTier::AtRest => f.tier <= PrivacyTier::CpuTee,
+            _ => f.tier != PrivacyTier::AtRest && f.tier <= tier,
+        })
+    }
+
+    /// The five rows, lowest first.
+    pub fn ladder(&self) -> &[Rung] {
+        &self.ladder
+    }
+
+    /// The reference value that the evidence equals.
+    pub fn reference(&self) -> Option<&Name> {
+        self.reference.as_ref()
+    }
+}

@@ -1,0 +1,75 @@
+//! What the rules look at: everything that was authenticated and bound, and nothing else.
+
+use hanzo_attestation::keyset::Keyset;
+use hanzo_attestation::snp::SnpClaims;
+use hanzo_attestation::{Binding, Bound, Claims, Digest256, Digest384, Revocation};
+
+/// One appraisal's input. Only `appraise` builds it from `Bound<Claims>`; tests of single rules build it by hand, and
+/// what they get is a `RuleFailure` or none, never an `Appraisal`.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    pub(crate) claims: SnpClaims,
+    pub(crate) revocation: Revocation,
+    pub(crate) link: Link,
+}
+
+/// How the claims are tied to the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// To a keyset whose digest the evidence signed.
+    Keyset {
+        /// Of the keyset that the evidence signed.
+        config_digest: Digest256,
+        /// False is freshness `none`.
+        challenged: bool,
+    },
+    /// To an RCAR session.
+    Rcar,
+    /// Evidence and keyset do not belong together.
+    Mismatch {
+        /// What the evidence signed.
+        bound: Option<Digest384>,
+        /// What the caller showed.
+        shown: Option<Digest384>,
+    },
+}
+
+impl Facts {
+    pub(crate) fn of(bound: &Bound<Claims>, keyset: Option<&Keyset>) -> Self {
+        let Claims::Snp(claims) = bound.claims();
+        Self {
+            claims: claims.clone(),
+            revocation: bound.authentic().revocation(),
+            link: Link::of(bound.binding(), keyset),
+        }
+    }
+
+    /// The launch measurement.
+    pub(crate) fn measurement(&self) -> Digest384 {
+        Digest384(self.claims.report.measurement)
+    }
+}
+
+impl Link {
+    fn of(binding: &Binding, keyset: Option<&Keyset>) -> Self {
+        let shown = keyset.and_then(|k| k.digest().ok());
+        match (binding, keyset) {
+            (
+                Binding::Keyset {
+                    keyset_digest,
+                    challenged,
+                },
+                Some(keyset),
+            ) if shown == Some(*keyset_digest) => Self::Keyset {
+                config_digest: keyset.config_digest,
+                challenged: *challenged,
+            },
+            (Binding::Rcar { .. }, None) => Self::Rcar,
+            (Binding::Keyset { keyset_digest, .. }, _) => Self::Mismatch {
+                bound: Some(*keyset_digest),
+                shown,
+            },
+            (Binding::Rcar { .. }, Some(_)) => Self::Mismatch { bound: None, shown },
+        }
+    }
+}

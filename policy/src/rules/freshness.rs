@@ -1,0 +1,17 @@
+//! Evidence without the caller's challenge may be a recording.
+
+use super::{RuleFailure, below_cpu_tee};
+use crate::facts::{Facts, Link};
+use crate::policy::AppraisalPolicy;
+
+pub(crate) const CODE: &str = "freshness.none";
+
+pub(super) fn check(facts: &Facts, _: &AppraisalPolicy) -> Option<RuleFailure> {
+    matches!(facts.link, Link::Keyset { challenged: false, .. }).then(|| {
+        below_cpu_tee(
+            CODE,
+            "freshness: expected the challenge that the caller drew under the statement's nonce, got none".into(),
+            "ask the guest with a challenge of your own; a bundle without one is good for reading alone",
+        )
+    })
+}
