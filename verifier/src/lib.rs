@@ -1,2 +1,31 @@
-//! hanzo-verifier
+//! Evidence in, verdict out: authenticate, bind, appraise, result.
+//!
+//! [`verify_bundle`] answers "does the guest that answered *my* challenge reach *my* policy"; [`verify_rcar`] answers the same
+//! for a key broker's session; [`read_bundle`] reads a bundle that answers nobody's challenge, and its type is another
+//! one, so that no client or broker can mistake it for a verdict. Receipts are checked offline by [`receipt`].
+//!
+//! # Establishes
+//! [`AttestationResult`]: a genuine processor (or a simulator, and then it says so for ever) signed this keyset and this
+//! challenge, and the guest reaches the policy's minimum tier by rules that are all listed.
+//!
+//! # Does not establish
+//! Who is at the other end of a connection: each connection proves itself against the keyset (`hanzo-client`). That the
+//! reference values are good ones. Anything after [`AttestationResult::valid_until`].
+//!
+//! This crate does no I/O, reads no clock, draws no randomness and runs no unsafe code: time, roots, collateral, policy and
+//! challenge are arguments, so that every verdict can be replayed.
+#![forbid(unsafe_code)]
+
+mod error;
+mod help;
+pub mod reading;
 pub mod receipt;
+pub mod result;
+mod verify;
+pub mod view;
+
+pub use error::{Refusal, VerifyError};
+pub use reading::Reading;
+pub use result::AttestationResult;
+pub use verify::{VerifierContext, read_bundle, verify_bundle, verify_rcar};
+pub use view::VerdictView;

@@ -1,0 +1,36 @@
+//! What to do, by code; a class has an answer for codes without one of their own.
+
+use hanzo_attestation::evidence::Class;
+
+pub(crate) fn of(code: &str, class: Class) -> &'static str {
+    match code {
+        "bundle.too_large" => "a bundle is at most 1 MiB: check that the file or address is the right one",
+        "bundle.not_canonical" => "save the bundle's bytes as they came: an editor or a JSON formatter changed them",
+        "bundle.unsupported" => "use a newer verifier, or ask the guest for the bundle format of this one",
+        "bundle.config_digest" | "bundle.capability_digest" | "bundle.policy_digest" => {
+            "somebody on the way changed the bundle: fetch it again, over another path if need be"
+        }
+        "binding.report_data" => "somebody mixed two guests' answers, or replayed one: fetch the bundle again",
+        "binding.rcar_report_data" => "the guest must answer this session's nonce with this session's key: start again",
+        "freshness.none" => {
+            "ask with a challenge of your own; `read` shows what such a bundle says without trusting it"
+        }
+        "freshness.foreign_challenge" | "freshness.path" => {
+            "the answer is a recording or was meant for somebody else: ask again with a new challenge"
+        }
+        "freshness.stale" => "attest the guest again",
+        "keyset.expired" => "ask the guest for its current keyset; `read` shows what an old bundle says",
+        "keyset.lifetime" => "compare this machine's clock with the guest's; both must be within a minute",
+        "snp.chain.root" => {
+            "only AMD's roots count; a simulator's root must be given explicitly and marks every result"
+        }
+        "snp.crl.stale" => "fetch AMD's current CRL for the product and give it to the verifier",
+        "snp.crl.revoked" => "AMD revoked this certificate: do not use this machine",
+        _ => match class {
+            Class::Malformed => "fetch the bundle again; if it stays so, the guest or the way to it is broken",
+            Class::NotAuthentic => "do not use this guest: what it showed was not signed by a genuine processor",
+            Class::Unbound => "ask again with a new challenge",
+            Class::Refused => "ask for a lower tier, or for another guest",
+        },
+    }
+}

@@ -1,0 +1,157 @@
+//! The only functions that turn evidence into a verdict.
+
+use std::sync::Arc;
+
+use hanzo_attestation::binding::{self, RcarRuntime};
+use hanzo_attestation::bundle::Bundle;
+use hanzo_attestation::{Anchors, Binding, Bound, Claims, Collateral, Nonce, RawEvidence, UnixTime};
+use hanzo_policy::{AppraisalPolicy, appraise};
+
+use crate::error::{Refusal, VerifyError};
+use crate::reading::Reading;
+use crate::result::{AttestationResult, Proven};
+
+/// What a relying party decides with.
+#[derive(Debug, Clone)]
+pub struct VerifierContext {
+    /// Roots that count.
+    pub anchors: Anchors,
+    /// Revocation lists that did not travel with the evidence.
+    pub collateral: Collateral,
+    /// What is asked of evidence.
+    pub policy: AppraisalPolicy,
+}
+
+/// Verifies the bundle that came as the answer to `challenge`.
+///
+/// # Establishes
+/// See [`AttestationResult`]. The bundle's keyset is alive at `now`, and the evidence was made after `challenge` was drawn,
+/// provided that the caller drew it at random and for this call alone.
+///
+/// # Does not establish
+/// That whoever delivered the bundle holds the keyset's keys: that is the channel proof's part.
+///
+/// # Errors
+/// [`VerifyError`], the first that applies of malformed, not authentic, unbound; of policy: all failed rules.
+pub fn verify_bundle(
+    bytes: &[u8],
+    challenge: &Nonce,
+    context: &VerifierContext,
+    now: UnixTime,
+) -> Result<AttestationResult, VerifyError> {
+    let bundle = Bundle::parse(bytes)?;
+    let bound = bind(&bundle, Some(challenge), context, now, now)?;
+    if !matches!(bound.binding(), Binding::Keyset { challenged: true, .. }) {
+        return Err(VerifyError::Unchallenged);
+    }
+    decide(Arc::new(Proven::of_bundle(bound, bundle)), &context.policy, now)
+}
+
+/// Verifies the evidence of a key broker's session.
+///
+/// # Establishes
+/// See [`AttestationResult`], for the session's nonce and public key in place of challenge and keyset.
+///
+/// # Does not establish
+/// A configuration beyond the measurement: such a session shows no keyset.
+///
+/// # Errors
+/// [`VerifyError`].
+pub fn verify_rcar(
+    evidence: RawEvidence,
+    runtime: &RcarRuntime<'_>,
+    context: &VerifierContext,
+    now: UnixTime,
+) -> Result<AttestationResult, VerifyError> {
+    let authentic = evidence
+        .parse()?
+        .authenticate(&context.anchors, &context.collateral, now)?;
+    let bound = binding::bind_rcar(authentic, runtime)?;
+    decide(Arc::new(Proven::of_session(bound)), &context.policy, now)
+}
+
+/// Reads a bundle without having challenged the guest: a saved one, or somebody else's.
+///
+/// # Establishes
+/// A genuine processor signed this keyset and configuration at some time, and they reach the policy's minimum tier apart
+/// from freshness. Certificates and revocation are judged at `now`.
+///
+/// # Does not establish
+/// When that was, or that the guest still runs. [`Reading::undated`] says that the keyset is past its end, so nothing
+/// but the guest's own word dates it.
+///
+/// # Errors
+/// [`VerifyError`], as [`verify_bundle`] without freshness.
+pub fn read_bundle(bytes: &[u8], context: &VerifierContext, now: UnixTime) -> Result<Reading, VerifyError> {
+    let bundle = Bundle::parse(bytes)?;
+    // A keyset past its end may be read; one that lives too long, or starts in the future, may not.
+    let not_after = bundle.keyset.not_after;
+    let bound = bind(&bundle, None, context, now, UnixTime(now.0.min(not_after)))?;
+    let proven = Proven::of_bundle(bound, bundle);
+    let appraisal = appraise(&proven.bound, proven.keyset.as_deref(), &context.policy);
+    let reading = Reading {
+        undated: now.0 > not_after,
+        read_at: now,
+        proven,
+        appraisal,
+    };
+    if reading.appraisal.tier_if_fresh() < context.policy.minimum_tier {
+        return Err(VerifyError::Refused(Box::new(Refusal {
+            required: context.policy.minimum_tier,
+            reached: reading.appraisal.tier_if_fresh(),
+            failures: reading
+                .appraisal
+                .failures_for(context.policy.minimum_tier)
+                .filter(|f| f.code != "freshness.none")
+                .cloned()
+                .collect(),
+            view: reading.view(),
+        })));
+    }
+    Ok(reading)
+}
+
+fn bind(
+    bundle: &Bundle,
+    challenge: Option<&Nonce>,
+    context: &VerifierContext,
+    now: UnixTime,
+    life_at: UnixTime,
+) -> Result<Bound<Claims>, VerifyError> {
+    let authentic =
+        RawEvidence::from(bundle.cpu.clone())
+            .parse()?
+            .authenticate(&context.anchors, &context.collateral, now)?;
+    Ok(binding::bind_keyset(authentic, bundle, challenge, Some(life_at))?)
+}
+
+/// Appraises what is proven and makes the result, or the refusal with all failed rules.
+pub(crate) fn decide(
+    proven: Arc<Proven>,
+    policy: &AppraisalPolicy,
+    now: UnixTime,
+) -> Result<AttestationResult, VerifyError> {
+    let appraisal = appraise(&proven.bound, proven.keyset.as_deref(), policy);
+    let end_of_age = now.0.saturating_add(policy.max_age_s);
+    let valid_until = proven
+        .keyset
+        .as_ref()
+        .map_or(end_of_age, |k| k.not_after.min(end_of_age));
+    let accepted = appraisal.is_accepted();
+    let result = AttestationResult {
+        proven,
+        appraisal,
+        verified_at: now,
+        valid_until: UnixTime(valid_until),
+    };
+    if accepted {
+        return Ok(result);
+    }
+    let appraisal = &result.appraisal;
+    Err(VerifyError::Refused(Box::new(Refusal {
+        required: appraisal.required(),
+        reached: appraisal.tier(),
+        failures: appraisal.failures_for(appraisal.required()).cloned().collect(),
+        view: result.view(),
+    })))
+}

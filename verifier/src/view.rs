@@ -1,0 +1,182 @@
+//! The verdict as a document: what `hanzo-verify --json` prints and people read.
+
+use hanzo_attestation::{Binding, Revocation};
+use hanzo_policy::{Appraisal, PrivacyTier, RuleFailure, Rung};
+use serde::Serialize;
+
+use crate::reading::Reading;
+use crate::result::{AttestationResult, Proven};
+
+/// Everything worth showing about a verdict. For showing alone: no function takes one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct VerdictView {
+    /// True if the policy's minimum is reached (for a reading: apart from freshness).
+    pub accepted: bool,
+    /// The tier reached; for a reading, the one it would reach if fresh.
+    pub tier: PrivacyTier,
+    /// Its name.
+    pub tier_name: &'static str,
+    /// The policy's minimum.
+    pub minimum_tier: PrivacyTier,
+    /// True if no vendor's root stands behind it.
+    pub simulated: bool,
+    /// `milan`, `genoa` or `turin`.
+    pub product: &'static str,
+    /// Launch digest, lower-case hex.
+    pub measurement: String,
+    /// The policy's name for image and configuration.
+    pub reference: Option<String>,
+    /// The chip; `null` if masked or signed by a provider's VLEK.
+    pub chip_id: Option<String>,
+    /// `checked` or `no-list`.
+    pub revocation: &'static str,
+    /// Until when the revocation list counts, Unix seconds.
+    pub revocation_next_update: Option<u64>,
+    /// `challenge` (the caller's own), `session` (a broker's nonce) or `none`.
+    pub freshness: &'static str,
+    /// True if the keyset is past its end and nothing dates the bundle.
+    pub undated: bool,
+    /// The verifier's clock, Unix seconds.
+    pub verified_at: u64,
+    /// Last second at which the result counts; `null` for a reading.
+    pub valid_until: Option<u64>,
+    /// The keyset, if there is one.
+    pub keyset: Option<KeysetView>,
+    /// What binds GPU to CPU: this version verifies no GPU.
+    pub cpu_gpu_binding: &'static str,
+    /// Witnesses of the log: with 0 nothing is claimed about split views.
+    pub witnesses: u32,
+    /// What is known about the host's ACPI tables.
+    pub acpi: &'static str,
+    /// The channel that clients use.
+    pub transport: &'static str,
+    /// Signatures of the vendor's evidence are classical (ECDSA P-384, RSA-4096).
+    pub evidence_signatures: &'static str,
+    /// The five rows.
+    pub ladder: Vec<Rung>,
+    /// Every rule that failed.
+    pub failures: Vec<RuleFailure>,
+}
+
+/// What is worth showing of a keyset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct KeysetView {
+    /// SHA-384(JCS(keyset)).
+    pub digest: String,
+    /// Release version of the image.
+    pub image: String,
+    /// SHA-256 of the configuration.
+    pub config_digest: String,
+    /// Model name and weights root.
+    pub models: Vec<ModelView>,
+    /// Where the guest's clock comes from.
+    pub time: String,
+    /// First second.
+    pub issued_at: u64,
+    /// Last second.
+    pub not_after: u64,
+    /// SHA-256 of the TLS key.
+    pub tls_spki_sha256: String,
+}
+
+/// A model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ModelView {
+    /// Name that clients ask for.
+    pub name: String,
+    /// Root over its files.
+    pub weights_root: String,
+}
+
+impl VerdictView {
+    pub(crate) fn of_result(result: &AttestationResult) -> Self {
+        let mut view = Self::of(&result.proven, &result.appraisal);
+        view.accepted = result.appraisal.is_accepted();
+        view.verified_at = result.verified_at.0;
+        view.valid_until = Some(result.valid_until.0);
+        view
+    }
+
+    pub(crate) fn of_reading(reading: &Reading) -> Self {
+        let mut view = Self::of(&reading.proven, &reading.appraisal);
+        let tier = reading.appraisal.tier_if_fresh();
+        view.accepted = tier >= reading.appraisal.required();
+        view.tier = tier;
+        view.tier_name = tier.name();
+        view.undated = reading.undated;
+        view.verified_at = reading.read_at.0;
+        view
+    }
+
+    fn of(proven: &Proven, appraisal: &Appraisal) -> Self {
+        let (freshness, keyset_digest) = match proven.bound.binding() {
+            Binding::Keyset {
+                challenged: true,
+                keyset_digest,
+            } => ("challenge", Some(keyset_digest)),
+            Binding::Keyset { keyset_digest, .. } => ("none", Some(keyset_digest)),
+            Binding::Rcar { .. } => ("session", None),
+        };
+        let (revocation, revocation_next_update) = match proven.bound.authentic().revocation() {
+            Revocation::Checked { next_update } => ("checked", Some(next_update.0)),
+            Revocation::NoList => ("no-list", None),
+        };
+        Self {
+            accepted: false,
+            tier: appraisal.tier(),
+            tier_name: appraisal.tier().name(),
+            minimum_tier: appraisal.required(),
+            simulated: appraisal.is_simulated(),
+            product: product_name(proven),
+            measurement: proven.measurement().to_string(),
+            reference: appraisal.reference().map(ToString::to_string),
+            chip_id: proven.chip_id().map(|id| id.to_string()),
+            revocation,
+            revocation_next_update,
+            freshness,
+            undated: false,
+            verified_at: 0,
+            valid_until: None,
+            keyset: proven
+                .keyset
+                .as_deref()
+                .zip(keyset_digest)
+                .map(|(k, digest)| KeysetView {
+                    digest: digest.to_string(),
+                    image: k.image.to_string(),
+                    config_digest: k.config_digest.to_string(),
+                    models: k
+                        .models
+                        .iter()
+                        .map(|m| ModelView {
+                            name: m.name.to_string(),
+                            weights_root: m.weights_root.to_string(),
+                        })
+                        .collect(),
+                    time: k.time.clone(),
+                    issued_at: k.issued_at,
+                    not_after: k.not_after,
+                    tls_spki_sha256: k.tls_spki_sha256.to_string(),
+                }),
+            cpu_gpu_binding: "none",
+            witnesses: 0,
+            acpi: "unmeasured",
+            transport: "tls1.3+x25519mlkem768",
+            evidence_signatures: "classical",
+            ladder: appraisal.ladder().to_vec(),
+            failures: appraisal.failures().to_vec(),
+        }
+    }
+}
+
+fn product_name(proven: &Proven) -> &'static str {
+    use hanzo_attestation::snp::Product;
+    match proven.product() {
+        Product::Milan => "milan",
+        Product::Genoa => "genoa",
+        Product::Turin => "turin",
+    }
+}
