@@ -1,74 +1,37 @@
 //! AMD SEV-SNP attestation reports (AMD 56860, ABI revision 1.58; VCEK specification 57230).
+//!
+//! A report is 1184 bytes, signed by the processor's VCEK or a provider's VLEK. The certificate of that key chains over
+//! an ASK or ASVK to an ARK; AMD's ARKs for Milan, Genoa and Turin are compiled in, and any other root makes the
+//! result simulated. Layout, certificates, chain and lists each have a file of their own.
 
-use crate::bundle::SnpEvidence;
-use crate::evidence::{Anchors, Class, Collateral, Revocation, UnixTime};
+mod certificate;
+mod chain;
+mod crl;
+mod cursor;
+mod error;
+mod product;
+mod report;
+pub mod roots;
+mod tcb;
+mod vek;
 
-/// Length of an ATTESTATION_REPORT in bytes.
-pub const REPORT_BYTES: usize = 1184;
+use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED, UnparsedPublicKey};
 
-/// An AMD EPYC product line, as far as certificates and TCB layout differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Product {
-    /// Family 0x19, models 0x00 to 0x0F.
-    Milan,
-    /// Family 0x19, models 0x10 to 0x1F and 0xA0 to 0xAF (Genoa, Bergamo and Siena share roots).
-    Genoa,
-    /// Family 0x1A.
-    Turin,
-}
+use crate::bundle::{Base64, SnpEvidence};
+use crate::evidence::{Anchors, Collateral, Revocation, UnixTime};
+use certificate::Certificate;
+use crl::Crl;
+use report::ParsedReport;
+use vek::VekCertificate;
 
-/// Security versions of the platform's firmware; `fmc` exists on Turin alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TcbVersion {
-    /// Firmware of the security processor's first mutable code (Turin).
-    pub fmc: Option<u8>,
-    /// Boot loader.
-    pub bootloader: u8,
-    /// TEE, i.e. the security processor's operating system.
-    pub tee: u8,
-    /// SNP firmware.
-    pub snp: u8,
-    /// Microcode.
-    pub microcode: u8,
-}
-
-/// The fields of a report (table 23 of 56860). The raw bytes are what the signature covers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnpReport {
-    /// 2 to 5.
-    pub version: u32,
-    /// Guest security version from the ID block.
-    pub guest_svn: u32,
-    /// Guest policy; bit 19 is DEBUG, bit 18 MIGRATE_MA.
-    pub policy: u64,
-    /// Privilege level that asked for the report.
-    pub vmpl: u32,
-    /// The 64 bytes the guest had signed.
-    pub report_data: [u8; 64],
-    /// Launch digest.
-    pub measurement: [u8; 48],
-    /// From the host at launch.
-    pub host_data: [u8; 32],
-    /// The 64 bytes of CHIP_ID; zero when masked.
-    pub chip_id: [u8; 64],
-    /// What the VEK certificate's extensions must equal.
-    pub reported_tcb: TcbVersion,
-    /// TCB that was committed.
-    pub committed_tcb: TcbVersion,
-    /// TCB at launch of this guest.
-    pub launch_tcb: TcbVersion,
-    /// TCB running now.
-    pub current_tcb: TcbVersion,
-}
-
-/// Which key signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SigningKey {
-    /// Of this chip.
-    Vcek,
-    /// Of a cloud provider; the chip is not named.
-    Vlek,
-}
+pub use certificate::{CERTIFICATE_BYTES_MAX, Role};
+pub use crl::{CRL_BYTES_MAX, CheckedCrl, check_crl};
+pub use error::SnpError;
+pub use product::{CpuId, Product};
+pub use report::{
+    FirmwareVersion, GuestPolicy, PlatformInfo, REPORT_BYTES, SIGNED_BYTES, SigningKey, SnpReport, read_unauthenticated,
+};
+pub use tcb::TcbVersion;
 
 /// Authenticated claims of an SNP guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,12 +42,27 @@ pub struct SnpClaims {
     pub product: Product,
     /// VCEK or VLEK.
     pub signing_key: SigningKey,
+    /// The provider that a VLEK belongs to (cspID), e.g. `CN=cc-us-east-2.amazonaws.com`; `None` for a VCEK.
+    pub provider: Option<String>,
 }
 
 /// Parsed, not authenticated.
-#[derive(Debug)]
 pub struct ParsedSnp {
-    _raw: SnpEvidence,
+    signed: Vec<u8>,
+    report: ParsedReport,
+    vek: VekCertificate,
+    ask: Option<Certificate>,
+    crl: Option<Crl>,
+}
+
+impl std::fmt::Debug for ParsedSnp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "ParsedSnp(version {}, {:?})",
+            self.report.report.version, self.report.product
+        )
+    }
 }
 
 /// Verified claims on their way into `Authentic`.
@@ -94,44 +72,77 @@ pub(crate) struct VerifiedSnp {
     pub(crate) revocation: Revocation,
 }
 
-/// Why a report was refused.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum SnpError {
-    /// Not 1184 bytes.
-    #[error("ATTESTATION_REPORT: expected 1184 bytes, got {got}")]
-    Length {
-        /// What came.
-        got: usize,
-    },
-}
-
-impl SnpError {
-    /// Stable dotted code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Length { .. } => "snp.report.length",
-        }
-    }
-
-    /// Whose fault.
-    pub fn class(&self) -> Class {
-        Class::Malformed
-    }
-}
-
 impl ParsedSnp {
     pub(crate) fn parse(raw: SnpEvidence) -> Result<Self, SnpError> {
-        Err(SnpError::Length {
-            got: raw.report.0.len(),
+        let SnpEvidence {
+            ask,
+            crl,
+            report: Base64(bytes),
+            vek,
+        } = raw;
+        report::check_head(&bytes)?;
+        let vek = VekCertificate::parse(&vek.0)?;
+        let report = ParsedReport::parse(&bytes, Some(vek.product))?;
+        let ask = ask.map(|der| Certificate::parse(Role::Ask, &der.0)).transpose()?;
+        let crl = crl.map(|der| Crl::parse(&der.0)).transpose()?;
+        let mut signed = bytes;
+        signed.truncate(SIGNED_BYTES);
+        Ok(Self {
+            signed,
+            report,
+            vek,
+            ask,
+            crl,
         })
     }
 
+    /// Kind of key, then chain from the root down, then the report's signature, and only then what the report says
+    /// against what the certificate says.
     pub(crate) fn authenticate(
         self,
-        _anchors: &Anchors,
-        _collateral: &Collateral,
-        _now: UnixTime,
+        anchors: &Anchors,
+        collateral: &Collateral,
+        now: UnixTime,
     ) -> Result<VerifiedSnp, SnpError> {
-        Err(SnpError::Length { got: 0 })
+        let ParsedReport {
+            product,
+            report,
+            signature,
+        } = self.report;
+        if report.mask_chip_key {
+            return Err(SnpError::Masked);
+        }
+        self.vek.check_kind(report.signing_key)?;
+        let chain = chain::verify(
+            &self.vek,
+            report.signing_key,
+            self.ask.as_ref(),
+            self.crl.as_ref(),
+            anchors,
+            collateral,
+            now,
+        )?;
+        let point = self.vek.certificate.p384_point().ok_or(SnpError::Signature)?;
+        UnparsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point)
+            .verify(&self.signed, &signature)
+            .map_err(|_| SnpError::Signature)?;
+        self.vek.check_endorses(&report)?;
+        let signing_key = report.signing_key;
+        let provider = self
+            .vek
+            .csp_id()
+            .filter(|_| signing_key == SigningKey::Vlek)
+            .map(str::to_owned);
+        let claims = SnpClaims {
+            report,
+            product,
+            signing_key,
+            provider,
+        };
+        Ok(VerifiedSnp {
+            claims,
+            simulated: chain.simulated,
+            revocation: chain.revocation,
+        })
     }
 }

@@ -1,0 +1,144 @@
+//! ARK -> ASK or ASVK -> VCEK or VLEK, and what revocation lists say about them.
+
+use super::certificate::{Certificate, Role};
+use super::crl::Crl;
+use super::error::SnpError;
+use super::product::Product;
+use super::report::SigningKey;
+use super::roots;
+use super::vek::VekCertificate;
+use crate::evidence::{Anchors, Collateral, Revocation, UnixTime};
+
+/// A root that counts.
+struct Root {
+    certificate: Certificate,
+    simulated: bool,
+}
+
+/// A chain that holds.
+pub(super) struct VerifiedChain {
+    pub(super) simulated: bool,
+    pub(super) revocation: Revocation,
+}
+
+/// Checks the whole chain above `vek`.
+///
+/// The vendor's root comes first, and what counts is whose key verifies: a simulator's root can neither take the place
+/// of a vendor's, whatever name it bears, nor make vendor evidence simulated.
+pub(super) fn verify(
+    vek: &VekCertificate,
+    key: SigningKey,
+    stapled_ask: Option<&Certificate>,
+    stapled_crl: Option<&Crl>,
+    anchors: &Anchors,
+    collateral: &Collateral,
+    now: UnixTime,
+) -> Result<VerifiedChain, SnpError> {
+    let pinned_ask;
+    let ask = match stapled_ask {
+        Some(ask) => ask,
+        None => {
+            pinned_ask = Certificate::parse(Role::Ask, roots::intermediate(vek.product, key))?;
+            &pinned_ask
+        }
+    };
+    vek.certificate.verify_signed_by(ask)?;
+    if ask.common_name() != vek.product.ask_common_name(key) {
+        return Err(SnpError::Ask {
+            detail: "its common name is not the one of this product and key kind",
+        });
+    }
+    let root = find_root(vek.product, ask, anchors, now)?;
+    for certificate in [&root.certificate, ask, &vek.certificate] {
+        certificate.check_validity(now)?;
+    }
+    let chain = [
+        (Role::Ark, &root.certificate),
+        (Role::Ask, ask),
+        (Role::Vek, &vek.certificate),
+    ];
+    let revocation = check_revocation(chain, stapled_crl, collateral, now)?;
+    Ok(VerifiedChain {
+        simulated: root.simulated,
+        revocation,
+    })
+}
+
+/// The root whose key signed `ask`.
+fn find_root(product: Product, ask: &Certificate, anchors: &Anchors, now: UnixTime) -> Result<Root, SnpError> {
+    let vendor = Root {
+        certificate: Certificate::parse(Role::Ark, roots::ark(product))?,
+        simulated: false,
+    };
+    let mut refused = None;
+    for root in std::iter::once(Ok(vendor)).chain(anchors.simulator_arks().iter().map(|der| simulator_root(der, now))) {
+        let root = root?;
+        if !ask.names_as_issuer(&root.certificate) {
+            continue;
+        }
+        match ask.verify_signed_by(&root.certificate) {
+            Ok(()) => return Ok(root),
+            Err(e) => refused = Some(e),
+        }
+    }
+    Err(refused.unwrap_or_else(|| SnpError::Root {
+        product,
+        ask_issuer: ask.issuer_common_name(),
+    }))
+}
+
+fn simulator_root(der: &[u8], now: UnixTime) -> Result<Root, SnpError> {
+    let wrong = |detail| SnpError::Anchor { detail };
+    let certificate = Certificate::parse(Role::Ark, der).map_err(|_| wrong("not a root certificate of AMD's form"))?;
+    certificate
+        .verify_signed_by(&certificate)
+        .map_err(|_| wrong("not self-signed"))?;
+    certificate
+        .check_validity(now)
+        .map_err(|_| wrong("outside its validity"))?;
+    let key = certificate.spki_der();
+    for product in Product::ALL {
+        if key == Certificate::parse(Role::Ark, roots::ark(product))?.spki_der() {
+            return Err(wrong("it has the key of one of AMD's roots"));
+        }
+    }
+    Ok(Root {
+        certificate,
+        simulated: true,
+    })
+}
+
+/// Every list by this root counts, stapled or not: a host cannot hide a newer list behind an older one of its own.
+fn check_revocation(
+    chain: [(Role, &Certificate); 3],
+    stapled: Option<&Crl>,
+    collateral: &Collateral,
+    now: UnixTime,
+) -> Result<Revocation, SnpError> {
+    let [(_, ark), ..] = chain;
+    if let Some(crl) = stapled {
+        crl.verify_signed_by(ark)?;
+    }
+    let mut supplied = Vec::new();
+    for der in &collateral.crls {
+        let crl = Crl::parse(der)?;
+        if crl.is_issued_by_name_of(ark) {
+            crl.verify_signed_by(ark)?;
+            supplied.push(crl);
+        }
+    }
+    let mut latest = None;
+    let mut stale = None;
+    for crl in stapled.into_iter().chain(&supplied) {
+        crl.check_names_none(chain)?;
+        match crl.check_fresh(now) {
+            Ok(next_update) => latest = latest.max(Some(next_update)),
+            Err(e) => stale = Some(e),
+        }
+    }
+    match (latest, stale) {
+        (Some(next_update), _) => Ok(Revocation::Checked { next_update }),
+        (None, Some(e)) => Err(e),
+        (None, None) => Ok(Revocation::NoList),
+    }
+}
