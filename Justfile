@@ -1,0 +1,40 @@
+# Every verb a person or CI uses. `just` lists them.
+
+default:
+    @just --list
+
+# The whole appliance on loopback, on the simulated TEE
+up *ARGS:
+    cargo run --bin hanzo -- up {{ARGS}}
+
+# All tests
+test:
+    cargo test
+
+# Everything but the crates that link the engine library: minutes instead of half an hour on a cold machine
+test-fast:
+    cargo test --workspace --exclude hanzo-engine --exclude hanzo
+
+# The layer rules and house rules alone
+tidy:
+    cargo test -p hanzo-tests-tidy
+
+# Formatting and lints
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --exclude hanzo-engine --exclude hanzo --all-targets
+
+# Licences, sources and duplicate crates (needs cargo-deny)
+deny:
+    cargo deny check bans licenses sources
+
+# Every benchmark; each prints both sides of a comparison from one run
+bench:
+    cargo bench -p hanzo-pqc
+    cargo bench -p hanzo-attestation
+    cargo bench -p hanzo-pack
+    cargo run --bin hanzo -- bench
+
+# The production binaries, optimised and stripped
+release:
+    cargo build --release -p hanzo-guest -p hanzo-kbs -p hanzo-proxy -p hanzo-verify

@@ -1,1 +1,0 @@
-//! hanzo-tests-e2e
