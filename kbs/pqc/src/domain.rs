@@ -1,0 +1,62 @@
+//! Domain strings: what a signature or a sealed key is for. One key signs many formats without confusing them.
+
+use aws_lc_rs::digest;
+
+/// What is being signed or sealed. Closed: a new format adds a variant here, never a string elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Domain {
+    /// A KBS's grant of a data key to a guest.
+    Grant,
+    /// A receipt for one answered request.
+    Receipt,
+    /// An administrator's request, to a guest or a KBS.
+    Admin,
+    /// A release manifest.
+    ReleaseManifest,
+    /// The head of a receipt log.
+    LogHead,
+    /// One line of a KBS's audit log.
+    Audit,
+    /// HPKE `info` of a data key wrapped for a guest.
+    DekWrap,
+    /// HPKE `info` of a data key uploaded to a KBS.
+    KeyImport,
+}
+
+impl Domain {
+    /// Every domain.
+    pub const ALL: [Domain; 8] = [
+        Domain::Grant,
+        Domain::Receipt,
+        Domain::Admin,
+        Domain::ReleaseManifest,
+        Domain::LogHead,
+        Domain::Audit,
+        Domain::DekWrap,
+        Domain::KeyImport,
+    ];
+
+    /// The domain string, `hanzo/<what>/v1`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Domain::Grant => "hanzo/grant/v1",
+            Domain::Receipt => "hanzo/receipt/v1",
+            Domain::Admin => "hanzo/admin/v1",
+            Domain::ReleaseManifest => "hanzo/release-manifest/v1",
+            Domain::LogHead => "hanzo/log-head/v1",
+            Domain::Audit => "hanzo/audit/v1",
+            Domain::DekWrap => "hanzo/dek-wrap/v1",
+            Domain::KeyImport => "hanzo/key-import/v1",
+        }
+    }
+
+    /// The bytes both signature algorithms sign: `SHA-256(domain string) || message`.
+    pub fn signed_bytes(self, message: &[u8]) -> Vec<u8> {
+        let prefix = digest::digest(&digest::SHA256, self.as_str().as_bytes());
+        let mut bytes = Vec::with_capacity(prefix.as_ref().len() + message.len());
+        bytes.extend_from_slice(prefix.as_ref());
+        bytes.extend_from_slice(message);
+        bytes
+    }
+}
