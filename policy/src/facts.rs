@@ -1,14 +1,26 @@
 //! What the rules look at: everything that was authenticated and bound, and nothing else.
 
 use hanzo_attestation::keyset::Keyset;
-use hanzo_attestation::snp::SnpClaims;
+use hanzo_attestation::snp::{Product, SigningKey, TcbVersion};
 use hanzo_attestation::{Binding, Bound, Claims, Digest256, Digest384, Revocation};
+
+use crate::hardware::ChipId;
 
 /// One appraisal's input. Only `appraise` builds it from `Bound<Claims>`; tests of single rules build it by hand, and
 /// what they get is a `RuleFailure` or none, never an `Appraisal`.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
-    pub(crate) claims: SnpClaims,
+    pub(crate) product: Product,
+    pub(crate) signing_key: SigningKey,
+    /// POLICY.
+    pub(crate) guest_policy: u64,
+    pub(crate) vmpl: u32,
+    pub(crate) measurement: Digest384,
+    /// `None` when masked, and when a VLEK signed, which endorses no chip.
+    pub(crate) chip: Option<ChipId>,
+    pub(crate) reported_tcb: TcbVersion,
+    pub(crate) committed_tcb: TcbVersion,
+    pub(crate) launch_tcb: TcbVersion,
     pub(crate) revocation: Revocation,
     pub(crate) link: Link,
 }
@@ -37,16 +49,23 @@ pub(crate) enum Link {
 impl Facts {
     pub(crate) fn of(bound: &Bound<Claims>, keyset: Option<&Keyset>) -> Self {
         let Claims::Snp(claims) = bound.claims();
+        let report = &claims.report;
         Self {
-            claims: claims.clone(),
+            product: claims.product,
+            signing_key: claims.signing_key,
+            guest_policy: report.policy,
+            vmpl: report.vmpl,
+            measurement: Digest384(report.measurement),
+            chip: match claims.signing_key {
+                SigningKey::Vcek => ChipId::new(report.chip_id),
+                SigningKey::Vlek => None,
+            },
+            reported_tcb: report.reported_tcb,
+            committed_tcb: report.committed_tcb,
+            launch_tcb: report.launch_tcb,
             revocation: bound.authentic().revocation(),
             link: Link::of(bound.binding(), keyset),
         }
-    }
-
-    /// The launch measurement.
-    pub(crate) fn measurement(&self) -> Digest384 {
-        Digest384(self.claims.report.measurement)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::facts::Facts;
 use crate::policy::AppraisalPolicy;
 
 pub(super) fn check(facts: &Facts, _: &AppraisalPolicy) -> Option<RuleFailure> {
-    (facts.claims.report.policy & guest_policy::DEBUG != 0).then(|| {
+    (facts.guest_policy & guest_policy::DEBUG != 0).then(|| {
         below_cpu_tee(
             "snp.debug",
             "POLICY bit 19 (DEBUG): expected 0, got 1: the host can decrypt this guest's memory".into(),

@@ -4,7 +4,7 @@ use hanzo_attestation::snp::SigningKey;
 
 use super::{RuleFailure, below_cpu_tee};
 use crate::facts::Facts;
-use crate::hardware::{ChipId, HardwareList};
+use crate::hardware::HardwareList;
 use crate::policy::AppraisalPolicy;
 
 pub(super) fn check(facts: &Facts, policy: &AppraisalPolicy) -> Option<RuleFailure> {
@@ -21,7 +21,7 @@ pub(super) fn check(facts: &Facts, policy: &AppraisalPolicy) -> Option<RuleFailu
             "add the chip to `hardware`, or write `hardware = \"any\"` if every genuine chip will do",
         ))
     };
-    match (facts.claims.signing_key, ChipId::new(facts.claims.report.chip_id)) {
+    match (facts.signing_key, facts.chip) {
         (SigningKey::Vlek, _) => failure("a report signed by a provider's VLEK, which names no chip".into()),
         (SigningKey::Vcek, None) => failure("a masked id (all zeros)".into()),
         (SigningKey::Vcek, Some(id)) if !ids.contains(&id) => failure(id.to_string()),

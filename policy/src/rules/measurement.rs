@@ -18,7 +18,7 @@ pub(crate) fn matching<'a>(facts: &Facts, policy: &'a AppraisalPolicy) -> Option
 }
 
 fn measured<'a>(facts: &Facts, policy: &'a AppraisalPolicy) -> impl Iterator<Item = &'a Reference> {
-    let measurement = facts.measurement();
+    let measurement = facts.measurement;
     policy.references.iter().filter(move |r| r.measurement == measurement)
 }
 
@@ -29,7 +29,7 @@ pub(super) fn check(facts: &Facts, policy: &AppraisalPolicy) -> Option<RuleFailu
             format!(
                 "MEASUREMENT: expected one of {} reference values, got {}",
                 policy.references.len(),
-                facts.measurement()
+                facts.measurement
             ),
             "another image, kernel, command line or firmware was launched: add its reference value only if you built it",
         )

@@ -5,7 +5,7 @@ use crate::facts::Facts;
 use crate::policy::AppraisalPolicy;
 
 pub(super) fn check(facts: &Facts, _: &AppraisalPolicy) -> Option<RuleFailure> {
-    (facts.claims.report.policy & guest_policy::MIGRATE_MA != 0).then(|| {
+    (facts.guest_policy & guest_policy::MIGRATE_MA != 0).then(|| {
         below_cpu_tee(
             "snp.migratable",
             "POLICY bit 18 (MIGRATE_MA): expected 0, got 1: a migration agent may take this guest's memory".into(),

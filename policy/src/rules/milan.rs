@@ -7,7 +7,7 @@ use crate::facts::Facts;
 use crate::policy::{AppraisalPolicy, MilanPolicy};
 
 pub(super) fn check(facts: &Facts, policy: &AppraisalPolicy) -> Option<RuleFailure> {
-    (facts.claims.product == Product::Milan && policy.milan == MilanPolicy::Refuse).then(|| {
+    (facts.product == Product::Milan && policy.milan == MilanPolicy::Refuse).then(|| {
         below_cpu_tee(
             "snp.product.milan",
             "product: expected Genoa or Turin, got Milan, whose VCEK root seed can be extracted by software at any TCB \

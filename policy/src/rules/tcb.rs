@@ -10,7 +10,7 @@ use crate::facts::Facts;
 use crate::policy::AppraisalPolicy;
 
 pub(super) fn check(facts: &Facts, policy: &AppraisalPolicy) -> Option<RuleFailure> {
-    let product = facts.claims.product;
+    let product = facts.product;
     let Some(floor) = policy.tcb_floor.of(product) else {
         return Some(below_cpu_tee(
             "snp.tcb.no_floor",
@@ -18,11 +18,10 @@ pub(super) fn check(facts: &Facts, policy: &AppraisalPolicy) -> Option<RuleFailu
             "add the product's lowest acceptable firmware to `tcb_floor`, from AMD's current bulletins",
         ));
     };
-    let report = &facts.claims.report;
     let below: Vec<_> = [
-        ("REPORTED_TCB", &report.reported_tcb),
-        ("COMMITTED_TCB", &report.committed_tcb),
-        ("LAUNCH_TCB", &report.launch_tcb),
+        ("REPORTED_TCB", &facts.reported_tcb),
+        ("COMMITTED_TCB", &facts.committed_tcb),
+        ("LAUNCH_TCB", &facts.launch_tcb),
     ]
     .into_iter()
     .flat_map(|(field, got)| lower_components(field, got, &floor))

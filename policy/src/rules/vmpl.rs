@@ -5,7 +5,7 @@ use crate::facts::Facts;
 use crate::policy::AppraisalPolicy;
 
 pub(super) fn check(facts: &Facts, policy: &AppraisalPolicy) -> Option<RuleFailure> {
-    let got = facts.claims.report.vmpl;
+    let got = facts.vmpl;
     (!policy.vmpl.contains(&got)).then(|| {
         below_cpu_tee(
             "snp.vmpl",
