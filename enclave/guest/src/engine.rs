@@ -1,0 +1,88 @@
+//! Engines: one process per model, started, watched, restarted a few times, and killed by process id.
+//!
+//! An engine gets a model directory, a socket path and an empty environment; no key, no evidence device. It is hostile
+//! to the guest only in what it answers (`hanzo-inference` bounds that); here it is something that may not start or
+//! may die. What it writes to stderr is kept in memory and reported only while it has not yet been ready: later lines
+//! could hold somebody's prompt.
+
+mod health;
+mod process;
+mod supervisor;
+
+use std::path::PathBuf;
+
+pub use supervisor::{Engines, EngineStopped};
+
+/// What one engine is started with.
+#[derive(Debug, Clone)]
+pub struct EngineJob {
+    /// Model name, for messages.
+    pub model: String,
+    /// Opened, verified files.
+    pub model_dir: PathBuf,
+    /// Where it must listen.
+    pub socket: PathBuf,
+    /// Tokens of prompt and answer together.
+    pub context_tokens: u32,
+}
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No program was named.
+    #[error("engine: the engine command is empty: name a program, e.g. hanzo-engine")]
+    NoCommand,
+    /// The program could not be started.
+    #[error("engine for {model}: {program}: {source}")]
+    Spawn {
+        /// Of which model.
+        model: String,
+        /// What was to be run.
+        program: String,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// It ended before it was ready.
+    #[error("engine for {model}: ended before it was ready ({status}); its last lines: {last_lines}")]
+    EndedEarly {
+        /// Of which model.
+        model: String,
+        /// Exit status.
+        status: String,
+        /// From stderr, printable ASCII, at most 2000 characters.
+        last_lines: String,
+    },
+    /// It did not become ready.
+    #[error("engine for {model}: not ready within {limit_ms} ms; its last lines: {last_lines}")]
+    NotReady {
+        /// Of which model.
+        model: String,
+        /// The bound.
+        limit_ms: u64,
+        /// From stderr, printable ASCII, at most 2000 characters.
+        last_lines: String,
+    },
+    /// It died more often than a boot allows.
+    #[error("engine for {model}: ended {times} times in this boot ({status}): the guest stops")]
+    GaveUp {
+        /// Of which model.
+        model: String,
+        /// How often.
+        times: u32,
+        /// Of the last end.
+        status: String,
+    },
+}
+
+impl EngineError {
+    /// Stable dotted code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoCommand => "engine.no_command",
+            Self::Spawn { .. } => "engine.spawn",
+            Self::EndedEarly { .. } => "engine.ended_early",
+            Self::NotReady { .. } => "engine.not_ready",
+            Self::GaveUp { .. } => "engine.gave_up",
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! One engine process.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::{EngineError, EngineJob};
+
+const LINES_KEPT: usize = 12;
+const LINE_BYTES_MAX: usize = 160;
+
+/// A running engine; killed when dropped.
+pub(super) struct EngineProcess {
+    child: Child,
+    lines: Lines,
+}
+
+impl EngineProcess {
+    /// Starts `command` for `job`, in a process group of its own so that a terminal's Ctrl-C reaches only us.
+    pub(super) fn start(command: &[String], job: &EngineJob) -> Result<Self, EngineError> {
+        let (program, arguments) = command.split_first().ok_or(EngineError::NoCommand)?;
+        // A socket that an earlier engine left would make the next one fail to bind.
+        let _ = fs::remove_file(&job.socket);
+        let mut child = Command::new(program)
+            .args(arguments)
+            .arg("--model-dir")
+            .arg(&job.model_dir)
+            .arg("--socket")
+            .arg(&job.socket)
+            .args(["--context-tokens", &job.context_tokens.to_string(), "--threads", "auto"])
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|source| EngineError::Spawn {
+                model: job.model.clone(),
+                program: program.clone(),
+                source,
+            })?;
+        let lines = Lines::default();
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(lines.clone().follow(stderr));
+        }
+        Ok(Self { child, lines })
+    }
+
+    /// Waits for its end; says how it ended.
+    pub(super) async fn wait(&mut self) -> String {
+        match self.child.wait().await {
+            Ok(status) => status.to_string(),
+            Err(e) => e.to_string(),
+        }
+    }
+
+    /// From here on its lines are no longer kept.
+    pub(super) fn forget_lines(&self) {
+        self.lines.close();
+    }
+
+    pub(super) fn last_lines(&self) -> String {
+        self.lines.text()
+    }
+
+    /// Kills it by its process id and waits until it is gone.
+    pub(super) async fn kill(&mut self) {
+        // ESRCH means that it is gone already.
+        let _ = self.child.kill().await;
+    }
+
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+}
+
+/// The last lines of stderr, until they are closed.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    closed: bool,
+    lines: VecDeque<String>,
+}
+
+impl Lines {
+    async fn follow(self, stderr: impl AsyncRead + Unpin) {
+        let mut reader = BufReader::new(stderr);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            // A line without end is taken in pieces, so that no engine can fill our memory.
+            match (&mut reader).take(4096).read_until(b'\n', &mut line).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => self.push(&line),
+            }
+        }
+    }
+
+    fn push(&self, line: &[u8]) {
+        let mut kept = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if kept.closed {
+            return;
+        }
+        if kept.lines.len() == LINES_KEPT {
+            kept.lines.pop_front();
+        }
+        let text: String = line
+            .iter()
+            .take(LINE_BYTES_MAX)
+            .filter(|b| matches!(b, b' '..=b'~'))
+            .map(|b| char::from(*b))
+            .collect();
+        if !text.trim().is_empty() {
+            kept.lines.push_back(text);
+        }
+    }
+
+    fn close(&self) {
+        let mut kept = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        kept.closed = true;
+        kept.lines.clear();
+    }
+
+    fn text(&self) -> String {
+        let kept = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if kept.lines.is_empty() {
+            return "none".into();
+        }
+        let lines: Vec<_> = kept.lines.iter().map(String::as_str).collect();
+        lines.join(" | ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_are_bounded_printable_and_gone_once_the_engine_serves() {
+        let lines = Lines::default();
+        let mut noise = Vec::new();
+        for i in 0..40 {
+            noise.extend_from_slice(format!("line {i} \x1b[31m{}\n", "x".repeat(9000)).as_bytes());
+        }
+        noise.extend_from_slice("letzte Zeile: größer\n".as_bytes());
+        lines.clone().follow(&noise[..]).await;
+        let text = lines.text();
+        assert!(text.ends_with("letzte Zeile: grer"), "{text}");
+        assert!(text.len() <= LINES_KEPT * (LINE_BYTES_MAX + 3) && !text.contains('\x1b'));
+        lines.close();
+        lines.push(b"a prompt");
+        assert_eq!(lines.text(), "none");
+    }
+}

@@ -1,0 +1,182 @@
+//! Watching engines: a dead one is started again a few times, then the guest stops.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::health::until_ready;
+use super::process::EngineProcess;
+use super::{EngineError, EngineJob};
+use crate::options::OperatingLimits;
+
+/// Why the engines as a whole can serve no more.
+pub type EngineStopped = EngineError;
+
+/// The engines of one boot. Dropping it kills them all.
+pub struct Engines {
+    stop: watch::Sender<bool>,
+    failed: mpsc::Receiver<EngineError>,
+    watchers: JoinSet<()>,
+}
+
+impl Engines {
+    /// Starts one engine per job and waits until each is ready.
+    ///
+    /// # Errors
+    /// The first [`EngineError`]; engines already started are killed.
+    pub async fn start(
+        command: &[String],
+        jobs: Vec<EngineJob>,
+        limits: &OperatingLimits,
+    ) -> Result<Self, EngineError> {
+        let (stop, stopping) = watch::channel(false);
+        let (report, failed) = mpsc::channel(1);
+        let mut watchers = JoinSet::new();
+        let restarts = Arc::new(AtomicU32::new(0));
+        for job in jobs {
+            let engine = start_ready(command, &job, limits.engine_start_timeout_ms).await?;
+            tracing::info!(model = job.model, pid = engine.id(), "engine ready");
+            let watcher = Watcher {
+                command: command.to_vec(),
+                job,
+                limits: *limits,
+                restarts: restarts.clone(),
+                report: report.clone(),
+            };
+            watchers.spawn(watcher.watch(engine, stopping.clone()));
+        }
+        Ok(Self {
+            stop,
+            failed,
+            watchers,
+        })
+    }
+
+    /// Waits until an engine is given up.
+    pub async fn failed(&mut self) -> EngineStopped {
+        match self.failed.recv().await {
+            Some(error) => error,
+            // Every watcher ended without a report: only at shutdown.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Kills all engines and waits until they are gone.
+    pub async fn stop(mut self) {
+        let _ = self.stop.send(true);
+        while self.watchers.join_next().await.is_some() {}
+    }
+}
+
+struct Watcher {
+    command: Vec<String>,
+    job: EngineJob,
+    limits: OperatingLimits,
+    restarts: Arc<AtomicU32>,
+    report: mpsc::Sender<EngineError>,
+}
+
+impl Watcher {
+    async fn watch(self, mut engine: EngineProcess, mut stopping: watch::Receiver<bool>) {
+        loop {
+            let status = tokio::select! {
+                status = engine.wait() => status,
+                _ = stopping.wait_for(|stop| *stop) => return engine.kill().await,
+            };
+            let times = self.restarts.fetch_add(1, Ordering::Relaxed) + 1;
+            tracing::error!(model = self.job.model, status, times, "engine ended; its requests in flight failed");
+            if times > self.limits.engine_restarts_max {
+                let error = EngineError::GaveUp {
+                    model: self.job.model.clone(),
+                    times,
+                    status,
+                };
+                let _ = self.report.send(error).await;
+                return;
+            }
+            let restarted = tokio::select! {
+                started = start_ready(&self.command, &self.job, self.limits.engine_start_timeout_ms) => started,
+                _ = stopping.wait_for(|stop| *stop) => return,
+            };
+            match restarted {
+                Ok(started) => engine = started,
+                Err(error) => {
+                    let _ = self.report.send(error).await;
+                    return;
+                }
+            }
+            tracing::info!(model = self.job.model, pid = engine.id(), "engine ready again");
+        }
+    }
+}
+
+async fn start_ready(command: &[String], job: &EngineJob, limit_ms: u64) -> Result<EngineProcess, EngineError> {
+    let mut engine = EngineProcess::start(command, job)?;
+    let ended = tokio::select! {
+        () = until_ready(&job.socket) => {
+            engine.forget_lines();
+            return Ok(engine);
+        }
+        status = engine.wait() => Some(status),
+        () = tokio::time::sleep(Duration::from_millis(limit_ms)) => None,
+    };
+    // The reader of its stderr may still be a moment behind.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let last_lines = engine.last_lines();
+    let model = job.model.clone();
+    Err(match ended {
+        Some(status) => EngineError::EndedEarly {
+            model,
+            status,
+            last_lines,
+        },
+        None => {
+            engine.kill().await;
+            EngineError::NotReady {
+                model,
+                limit_ms,
+                last_lines,
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(dir: &std::path::Path) -> EngineJob {
+        EngineJob {
+            model: "m".into(),
+            model_dir: dir.to_owned(),
+            socket: dir.join("s"),
+            context_tokens: 64,
+        }
+    }
+
+    async fn error_of(command: &[&str], limit_ms: u64) -> EngineError {
+        let dir = tempfile::tempdir().unwrap();
+        let command: Vec<_> = command.iter().map(|s| (*s).to_owned()).collect();
+        let limits = OperatingLimits {
+            engine_start_timeout_ms: limit_ms,
+            ..Default::default()
+        };
+        Engines::start(&command, vec![job(dir.path())], &limits).await.err().unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_does_not_start_is_reported_with_its_reason() {
+        assert_eq!(error_of(&[], 1000).await.code(), "engine.no_command");
+        assert_eq!(error_of(&["/nonexistent/engine"], 1000).await.code(), "engine.spawn");
+        let early = error_of(&["/bin/sh", "-c", "echo no such model >&2; exit 3"], 5000).await;
+        assert_eq!(early.code(), "engine.ended_early");
+        assert!(early.to_string().contains("exit status: 3"), "{early}");
+        assert!(early.to_string().contains("no such model"), "{early}");
+        let late = error_of(&["/bin/sh", "-c", "echo loading >&2; exec sleep 60"], 300).await;
+        assert_eq!(late.code(), "engine.not_ready");
+        assert!(late.to_string().contains("loading"), "{late}");
+    }
+}

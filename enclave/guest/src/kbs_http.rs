@@ -1,0 +1,294 @@
+//! HTTP/1.1 to the key broker: one TCP connection, one cookie, bounded answers, deadlines.
+//!
+//! Nothing that comes back is believed because of where it came from: the host can be anybody. What counts is checked
+//! by `hanzo-kbs-protocol` against the signer that the measured configuration pins.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::SendRequest;
+use hyper::header::{CONTENT_TYPE, COOKIE, HOST, HeaderValue, SET_COOKIE};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+/// Longest answer accepted, in bytes.
+pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// The session cookie's name (CoCo KBS protocol).
+pub const COOKIE_NAME: &str = "kbs-session-id";
+const COOKIE_BYTES_MAX: usize = 256;
+const DETAIL_CHARS_MAX: usize = 600;
+
+/// Why an exchange with the broker failed.
+#[derive(Debug, thiserror::Error)]
+pub enum KbsHttpError {
+    /// Nobody answers there.
+    #[error("key broker {addr}: {what}: {source}; is it running, and does the host forward to it?")]
+    Unreachable {
+        /// Where.
+        addr: String,
+        /// Doing what.
+        what: &'static str,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// It took too long.
+    #[error("key broker {addr}: {what}: no answer within {limit_ms} ms")]
+    Timeout {
+        /// Where.
+        addr: String,
+        /// Doing what.
+        what: &'static str,
+        /// The bound.
+        limit_ms: u128,
+    },
+    /// It does not speak HTTP as expected.
+    #[error("key broker {addr}: {what}: {detail}")]
+    Malformed {
+        /// Where.
+        addr: String,
+        /// Doing what.
+        what: &'static str,
+        /// What is wrong.
+        detail: String,
+    },
+    /// It said no.
+    #[error("key broker {addr}: {what}: refused with status {status}: {detail}")]
+    Refused {
+        /// Where.
+        addr: String,
+        /// Doing what.
+        what: &'static str,
+        /// HTTP status.
+        status: u16,
+        /// Its reason: printable ASCII, at most 600 characters.
+        detail: String,
+    },
+}
+
+impl KbsHttpError {
+    /// Stable dotted code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "kbs.unreachable",
+            Self::Timeout { .. } => "kbs.timeout",
+            Self::Malformed { .. } => "kbs.malformed",
+            Self::Refused { .. } => "kbs.refused",
+        }
+    }
+}
+
+/// A session with the broker.
+pub struct KbsConnection {
+    addr: String,
+    limit: Duration,
+    sender: SendRequest<Full<Bytes>>,
+    connection: JoinHandle<()>,
+    cookie: Option<HeaderValue>,
+}
+
+impl Drop for KbsConnection {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl KbsConnection {
+    /// Connects; every step of the session gets `limit`.
+    ///
+    /// # Errors
+    /// [`KbsHttpError`].
+    pub async fn open(addr: &str, limit: Duration) -> Result<Self, KbsHttpError> {
+        let what = "connect";
+        let stream = within(addr, what, limit, TcpStream::connect(addr))
+            .await?
+            .map_err(|source| KbsHttpError::Unreachable {
+                addr: addr.into(),
+                what,
+                source,
+            })?;
+        let (sender, connection) =
+            within(addr, what, limit, hyper::client::conn::http1::handshake(TokioIo::new(stream)))
+                .await?
+                .map_err(|e| malformed(addr, what, &e))?;
+        let connection = tokio::spawn(async move {
+            // Its end shows as a failed request.
+            let _ = connection.await;
+        });
+        Ok(Self {
+            addr: addr.into(),
+            limit,
+            sender,
+            connection,
+            cookie: None,
+        })
+    }
+
+    /// `POST` of a JSON body.
+    ///
+    /// # Errors
+    /// [`KbsHttpError`].
+    pub async fn post(&mut self, what: &'static str, path: &str, body: Vec<u8>) -> Result<Bytes, KbsHttpError> {
+        self.exchange(what, Method::POST, path, body).await
+    }
+
+    /// `GET`.
+    ///
+    /// # Errors
+    /// [`KbsHttpError`].
+    pub async fn get(&mut self, what: &'static str, path: &str) -> Result<Bytes, KbsHttpError> {
+        self.exchange(what, Method::GET, path, Vec::new()).await
+    }
+
+    async fn exchange(
+        &mut self,
+        what: &'static str,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Bytes, KbsHttpError> {
+        let addr = self.addr.clone();
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, &addr)
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(cookie) = &self.cookie {
+            request = request.header(COOKIE, cookie);
+        }
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|e| malformed(&addr, what, &e))?;
+        let response = within(&addr, what, self.limit, self.sender.send_request(request))
+            .await?
+            .map_err(|e| malformed(&addr, what, &e))?;
+        if let Some(cookie) = session_cookie(&response) {
+            self.cookie = Some(cookie);
+        }
+        let status = response.status();
+        let body = within(&addr, what, self.limit, Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect())
+            .await?
+            .map_err(|e| malformed(&addr, what, &e))?
+            .to_bytes();
+        if status == StatusCode::OK {
+            return Ok(body);
+        }
+        Err(KbsHttpError::Refused {
+            addr,
+            what,
+            status: status.as_u16(),
+            detail: refusal(&body),
+        })
+    }
+}
+
+async fn within<F: Future>(addr: &str, what: &'static str, limit: Duration, future: F) -> Result<F::Output, KbsHttpError> {
+    tokio::time::timeout(limit, future).await.map_err(|_| KbsHttpError::Timeout {
+        addr: addr.into(),
+        what,
+        limit_ms: limit.as_millis(),
+    })
+}
+
+fn malformed(addr: &str, what: &'static str, error: &dyn std::fmt::Display) -> KbsHttpError {
+    KbsHttpError::Malformed {
+        addr: addr.into(),
+        what,
+        detail: error.to_string(),
+    }
+}
+
+/// `kbs-session-id=...` out of `Set-Cookie`, ready to be sent back.
+fn session_cookie(response: &Response<Incoming>) -> Option<HeaderValue> {
+    response.headers().get_all(SET_COOKIE).iter().find_map(|value| {
+        let pair = value.to_str().ok()?.split(';').next()?.trim();
+        let (name, value) = pair.split_once('=')?;
+        let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'='));
+        (name == COOKIE_NAME && plain && pair.len() <= COOKIE_BYTES_MAX)
+            .then(|| HeaderValue::from_str(pair).ok())
+            .flatten()
+    })
+}
+
+/// The broker's `ErrorInformation` (type and detail), made safe to print.
+fn refusal(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct ErrorInformation {
+        #[serde(rename = "type")]
+        kind: String,
+        detail: String,
+    }
+    let text = match serde_json::from_slice::<ErrorInformation>(body) {
+        Ok(e) => format!("{} ({})", e.detail, e.kind),
+        Err(_) => "no reason in the expected form".into(),
+    };
+    text.chars().filter(|c| matches!(c, ' '..='~')).take(DETAIL_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// Answers every request of one connection with the same bytes.
+    async fn broker(answer: Vec<u8>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = [0; 4096];
+            while stream.read(&mut buffer).await.is_ok_and(|n| n > 0) {
+                if answer.is_empty() || stream.write_all(&answer).await.is_err() {
+                    tokio::time::sleep(Duration::from_secs(5)).await;
+                }
+            }
+        });
+        addr
+    }
+
+    async fn error_of(answer: &[u8]) -> KbsHttpError {
+        let addr = broker(answer.to_vec()).await;
+        let mut kbs = KbsConnection::open(&addr, Duration::from_millis(300)).await.unwrap();
+        kbs.post("auth", "/kbs/v0/auth", b"{}".to_vec()).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_misbehaves_is_named_and_bounded() {
+        let body = br#"{"type":"https://x/Refused","detail":"snp.debug\u001b[31m"}"#;
+        let answer = format!("HTTP/1.1 403 F\r\ncontent-length: {}\r\n\r\n", body.len());
+        let refused = error_of(&[answer.as_bytes(), body].concat()).await;
+        assert_eq!(refused.code(), "kbs.refused");
+        assert!(refused.to_string().contains("status 403: snp.debug[31m (https://x/Refused)"), "{refused}");
+
+        let long = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", ANSWER_BYTES_MAX + 1);
+        let filler = vec![b'x'; ANSWER_BYTES_MAX + 1];
+        assert_eq!(error_of(&[long.as_bytes(), &filler].concat()).await.code(), "kbs.malformed");
+        assert_eq!(error_of(b"SSH-2.0-x\r\n").await.code(), "kbs.malformed");
+        assert_eq!(error_of(b"").await.code(), "kbs.timeout");
+        let nobody = KbsConnection::open("127.0.0.1:1", Duration::from_secs(1)).await.err().unwrap();
+        assert_eq!(nobody.code(), "kbs.unreachable");
+    }
+
+    #[tokio::test]
+    async fn the_session_cookie_comes_back_and_nothing_else_of_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let seen = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = vec![0; 4096];
+            stream.read(&mut buffer).await.unwrap();
+            let first = "HTTP/1.1 200 OK\r\nset-cookie: kbs-session-id=abc-1; Path=/; HttpOnly\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(first.as_bytes()).await.unwrap();
+            let n = stream.read(&mut buffer).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+            String::from_utf8_lossy(&buffer[..n]).into_owned()
+        });
+        let mut kbs = KbsConnection::open(&addr, Duration::from_secs(2)).await.unwrap();
+        kbs.post("auth", "/a", vec![]).await.unwrap();
+        assert_eq!(kbs.get("resource", "/b").await.unwrap(), "ok");
+        let seen = seen.await.unwrap();
+        assert!(seen.starts_with("GET /b HTTP/1.1\r\n") && seen.contains("cookie: kbs-session-id=abc-1\r\n"), "{seen}");
+    }
+}

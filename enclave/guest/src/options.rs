@@ -1,0 +1,86 @@
+//! What the image's init tells the guest. None of it configures what is served or believed: that is the measured
+//! configuration's alone. Wrong values here can only keep the guest from serving.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::transport::ListenAddress;
+
+/// Where plaintext weights may lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlaintextStorage {
+    /// In memory alone (tmpfs or ramfs): a real guest's disk is the host's.
+    MemoryOnly,
+    /// On any file system: for development on the simulated TEE.
+    AnyFileSystem,
+}
+
+/// Everything [`crate::run`] needs besides an attester.
+#[derive(Debug, Clone)]
+pub struct GuestOptions {
+    /// Where to serve.
+    pub listen: ListenAddress,
+    /// `host:port` of the key broker (through the host; nothing about it is believed).
+    pub kbs_addr: String,
+    /// The configuration text; its SHA-256 must be the measured one.
+    pub config_path: PathBuf,
+    /// Directory with one `<model name>.pack` per model of the configuration.
+    pub packs: PathBuf,
+    /// The guest's encrypted store.
+    pub store_path: PathBuf,
+    /// Where opened models and sockets are put, in a fresh directory of mode 0700 that is removed at exit.
+    pub runtime_dir: PathBuf,
+    /// What `runtime_dir` may be.
+    pub plaintext: PlaintextStorage,
+    /// Program and arguments of the engine; `--model-dir`, `--socket`, `--context-tokens` and `--threads` are appended.
+    pub engine_command: Vec<String>,
+    /// Bounds that are no policy.
+    pub limits: OperatingLimits,
+}
+
+/// Bounds on time and number, with defaults fit for a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OperatingLimits {
+    /// Connections at a time; more wait in the listener's backlog.
+    pub connections_max: usize,
+    /// Time for a TLS handshake, in milliseconds.
+    pub handshake_timeout_ms: u64,
+    /// Time for one exchange with the key broker, in milliseconds.
+    pub kbs_timeout_ms: u64,
+    /// Time for an engine to load its model, in milliseconds.
+    pub engine_start_timeout_ms: u64,
+    /// Restarts of engines in one boot; then the guest stops.
+    pub engine_restarts_max: u32,
+    /// Time that requests in flight get at shutdown, in milliseconds.
+    pub drain_timeout_ms: u64,
+}
+
+impl Default for OperatingLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: 512,
+            handshake_timeout_ms: 10_000,
+            kbs_timeout_ms: 15_000,
+            engine_start_timeout_ms: 600_000,
+            engine_restarts_max: 5,
+            drain_timeout_ms: 30_000,
+        }
+    }
+}
+
+/// The text is no [`PlaintextStorage`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("expected memory or any")]
+pub struct PlaintextStorageError;
+
+impl FromStr for PlaintextStorage {
+    type Err = PlaintextStorageError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "memory" => Ok(Self::MemoryOnly),
+            "any" => Ok(Self::AnyFileSystem),
+            _ => Err(PlaintextStorageError),
+        }
+    }
+}

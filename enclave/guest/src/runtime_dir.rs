@@ -1,0 +1,136 @@
+//! The directory of plaintext: opened models and engine sockets, gone when the guest ends.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::options::PlaintextStorage;
+
+/// `struct statfs` f_type of tmpfs and ramfs (linux/magic.h).
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+const RAMFS_MAGIC: i64 = 0x8584_58f6;
+/// Longest path of a Unix socket (`sun_path` less its NUL).
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Why there is no place for plaintext.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeDirError {
+    /// A file operation failed.
+    #[error("runtime directory {path}: {source}")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// It would lie on a disk.
+    #[error(
+        "runtime directory {path}: expected tmpfs or ramfs, got another file system: decrypted weights would lie on the host's disk. Mount a tmpfs there"
+    )]
+    NotMemory {
+        /// Where.
+        path: PathBuf,
+    },
+    /// No socket fits below it.
+    #[error("runtime directory {path}: too long for a Unix socket below it; use a shorter path")]
+    TooLong {
+        /// Where.
+        path: PathBuf,
+    },
+}
+
+impl RuntimeDirError {
+    /// Stable dotted code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "runtime_dir.io",
+            Self::NotMemory { .. } => "runtime_dir.not_memory",
+            Self::TooLong { .. } => "runtime_dir.too_long",
+        }
+    }
+}
+
+/// A fresh directory of mode 0700; removed with all it holds when dropped.
+#[derive(Debug)]
+pub struct RuntimeDir {
+    path: PathBuf,
+}
+
+impl RuntimeDir {
+    /// Makes one below `parent`, which is made if it is missing.
+    ///
+    /// # Errors
+    /// [`RuntimeDirError`].
+    pub fn create(parent: &Path, storage: PlaintextStorage) -> Result<Self, RuntimeDirError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source: std::io::Error| RuntimeDirError::Io { path, source }
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed(parent))?;
+        if storage == PlaintextStorage::MemoryOnly {
+            let kind = rustix::fs::statfs(parent).map_err(|e| failed(parent)(e.into()))?.f_type;
+            if !matches!(kind as i64, TMPFS_MAGIC | RAMFS_MAGIC) {
+                return Err(RuntimeDirError::NotMemory {
+                    path: parent.to_owned(),
+                });
+            }
+        }
+        let mut name = [0; 4];
+        hanzo_pqc::random::fill(&mut name).map_err(|_| failed(parent)(std::io::ErrorKind::Other.into()))?;
+        let path = parent.join(format!("boot-{}", hex::encode(name)));
+        DirBuilder::new().mode(0o700).create(&path).map_err(failed(&path))?;
+        let dir = Self { path };
+        DirBuilder::new().mode(0o700).create(dir.models()).map_err(failed(&dir.models()))?;
+        Ok(dir)
+    }
+
+    /// Where models are opened.
+    pub fn models(&self) -> PathBuf {
+        self.path.join("models")
+    }
+
+    /// A socket path for engine `index`.
+    ///
+    /// # Errors
+    /// [`RuntimeDirError::TooLong`].
+    pub fn socket(&self, index: usize) -> Result<PathBuf, RuntimeDirError> {
+        let path = self.path.join(format!("engine-{index}.sock"));
+        if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+            return Err(RuntimeDirError::TooLong {
+                path: self.path.clone(),
+            });
+        }
+        Ok(path)
+    }
+}
+
+impl Drop for RuntimeDir {
+    fn drop(&mut self) {
+        if let Err(e) = fs::remove_dir_all(&self.path) {
+            tracing::error!(path = %self.path.display(), error = %e, "the runtime directory could not be removed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn it_is_private_in_memory_if_asked_and_gone_afterwards() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = RuntimeDir::create(parent.path(), PlaintextStorage::AnyFileSystem).unwrap();
+        assert_eq!(fs::metadata(&dir.path).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::write(dir.models().join("x"), b"weights").unwrap();
+        let path = dir.path.clone();
+        drop(dir);
+        assert!(!path.exists());
+
+        let proc = RuntimeDir::create(Path::new("/proc"), PlaintextStorage::MemoryOnly).err().unwrap();
+        assert_eq!(proc.code(), "runtime_dir.not_memory");
+        let long = parent.path().join("x".repeat(120));
+        let dir = RuntimeDir::create(&long, PlaintextStorage::AnyFileSystem).unwrap();
+        assert_eq!(dir.socket(0).unwrap_err().code(), "runtime_dir.too_long");
+    }
+}

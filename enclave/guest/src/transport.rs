@@ -1,0 +1,150 @@
+//! Where connections come from: one trait, so that AF_VSOCK can stand beside TCP without touching what serves.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+
+/// An address to serve on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// `127.0.0.1:8443`; port 0 lets the kernel choose.
+    Tcp(SocketAddr),
+    /// `vsock:PORT`, reachable from the host alone.
+    Vsock {
+        /// The port.
+        port: u32,
+    },
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Vsock { port } => write!(f, "vsock:{port}"),
+        }
+    }
+}
+
+/// The text is no [`ListenAddress`].
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("expected an IP address and port such as 127.0.0.1:8443 or [::1]:8443, or vsock:PORT")]
+pub struct ListenAddressError;
+
+impl FromStr for ListenAddress {
+    type Err = ListenAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix("vsock:") {
+            Some(port) => port.parse().map(|port| Self::Vsock { port }).map_err(|_| ListenAddressError),
+            None => text.parse().map(Self::Tcp).map_err(|_| ListenAddressError),
+        }
+    }
+}
+
+impl From<SocketAddr> for ListenAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+/// Why nothing can be served there.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The kernel refused; usually the port is in use.
+    #[error("listen on {address}: {source}; choose another address or stop what uses it")]
+    Bind {
+        /// Where.
+        address: ListenAddress,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// AF_VSOCK has no implementation yet.
+    #[error("listen on {address}: AF_VSOCK is not built in this version; use a TCP address behind the host proxy")]
+    NotBuilt {
+        /// Where.
+        address: ListenAddress,
+    },
+}
+
+impl TransportError {
+    /// Stable dotted code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Bind { .. } => "listen.bind",
+            Self::NotBuilt { .. } => "listen.not_built",
+        }
+    }
+}
+
+/// A source of connections.
+pub trait Listener: Send + 'static {
+    /// One connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection. An error concerns that connection alone.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// Where it listens, with the port that the kernel chose.
+    fn address(&self) -> ListenAddress;
+}
+
+/// TCP without delay.
+pub struct Tcp {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Tcp {
+    /// Binds.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub async fn bind(address: ListenAddress) -> Result<Self, TransportError> {
+        let wanted = match address {
+            ListenAddress::Tcp(wanted) => wanted,
+            ListenAddress::Vsock { .. } => return Err(TransportError::NotBuilt { address }),
+        };
+        let failed = |source| TransportError::Bind { address, source };
+        let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address })
+    }
+}
+
+impl Listener for Tcp {
+    type Stream = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<TcpStream> {
+        let (stream, _) = self.listener.accept().await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    fn address(&self) -> ListenAddress {
+        ListenAddress::Tcp(self.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn addresses_are_read_and_unusable_ones_named() {
+        assert_eq!("vsock:5000".parse(), Ok(ListenAddress::Vsock { port: 5000 }));
+        for bad in ["localhost:80", "vsock:", "vsock:-1", "1.2.3.4", ""] {
+            assert_eq!(bad.parse::<ListenAddress>(), Err(ListenAddressError), "{bad}");
+        }
+        let vsock = Tcp::bind(ListenAddress::Vsock { port: 1 }).await.err().unwrap();
+        assert_eq!(vsock.code(), "listen.not_built");
+        let first = Tcp::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let second = Tcp::bind(first.address()).await.err().unwrap();
+        assert_eq!(second.code(), "listen.bind");
+        assert!(second.to_string().contains("stop what uses it"), "{second}");
+    }
+}

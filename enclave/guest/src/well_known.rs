@@ -1,0 +1,138 @@
+//! The two routes of the guest itself: its bundle, and the proof of each connection.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, RawQuery, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use hanzo_attestation::channel::{ATTESTATION_PATH, BUNDLE_MEDIA_TYPE, PROOF_PATH, ProofRequest};
+use hanzo_attestation::{Nonce, jcs};
+use hanzo_channel::{ChannelError, ChannelKey, Exporter};
+
+use crate::evidence::{EvidenceDesk, EvidenceError, Sealed};
+
+/// Longest proof request, in bytes: the hex of an X-Wing encapsulation and its JSON.
+const PROOF_BYTES_MAX: usize = 4096;
+/// Proofs that one connection may ask for.
+const PROOFS_PER_CONNECTION: u32 = 16;
+const EVIDENCE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What belongs to one connection.
+pub struct Connection {
+    exporter: Exporter,
+    proofs: AtomicU32,
+}
+
+impl Connection {
+    /// Of a fresh connection.
+    pub fn new(exporter: Exporter) -> Self {
+        Self {
+            exporter,
+            proofs: AtomicU32::new(0),
+        }
+    }
+}
+
+/// What the routes need.
+pub struct WellKnown {
+    /// Makes bundles.
+    pub desk: EvidenceDesk,
+    /// Answers proofs.
+    pub channel: ChannelKey,
+    /// The keyset.
+    pub sealed: Arc<Sealed>,
+}
+
+/// The routes.
+pub fn router(state: Arc<WellKnown>) -> Router {
+    Router::new()
+        .route(ATTESTATION_PATH, get(attestation))
+        .route(PROOF_PATH, post(proof))
+        .layer(DefaultBodyLimit::max(PROOF_BYTES_MAX))
+        .with_state(state)
+}
+
+async fn attestation(State(state): State<Arc<WellKnown>>, RawQuery(query): RawQuery) -> Response {
+    let challenge = match query.as_deref() {
+        None | Some("") => return bundle(state.desk.standing()),
+        Some(query) => query.strip_prefix("challenge=").and_then(Nonce::from_hex),
+    };
+    let Some(challenge) = challenge else {
+        return problem(
+            StatusCode::BAD_REQUEST,
+            "evidence.challenge",
+            "query: expected nothing or challenge= and 64 lower-case hex digits",
+        );
+    };
+    match tokio::time::timeout(EVIDENCE_TIMEOUT, state.desk.fresh(challenge)).await {
+        Ok(Ok(bytes)) => bundle(bytes),
+        Ok(Err(error)) => {
+            let busy = matches!(*error, EvidenceError::Busy);
+            let detail = if busy {
+                "too many challenges are waiting; try again"
+            } else {
+                "the security processor gave no evidence; the guest's log says why"
+            };
+            problem(StatusCode::SERVICE_UNAVAILABLE, error.code(), detail)
+        }
+        Err(_) => problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "evidence.timeout",
+            "the security processor did not answer in time",
+        ),
+    }
+}
+
+fn bundle(bytes: Bytes) -> Response {
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(BUNDLE_MEDIA_TYPE)),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (headers, bytes).into_response()
+}
+
+async fn proof(
+    State(state): State<Arc<WellKnown>>,
+    Extension(connection): Extension<Arc<Connection>>,
+    body: Bytes,
+) -> Response {
+    if connection.proofs.fetch_add(1, Ordering::Relaxed) >= PROOFS_PER_CONNECTION {
+        return problem(
+            StatusCode::TOO_MANY_REQUESTS,
+            "channel.proofs",
+            "at most 16 proofs per connection: open another",
+        );
+    }
+    let request: ProofRequest = match jcs::from_slice("channel proof", &body, PROOF_BYTES_MAX) {
+        Ok(request) => request,
+        Err(error) => return problem(StatusCode::BAD_REQUEST, "channel.proof_request", &error.to_string()),
+    };
+    match state.channel.answer(&request, &connection.exporter, &state.sealed.keyset_digest) {
+        Ok(answer) => match jcs::to_vec("channel proof", &answer) {
+            Ok(bytes) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes).into_response(),
+            Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "channel.proof", "no answer could be written"),
+        },
+        Err(error @ ChannelError::ProofRequest { .. }) => {
+            problem(StatusCode::BAD_REQUEST, error.code(), &error.to_string())
+        }
+        Err(error) => problem(StatusCode::BAD_REQUEST, error.code(), "the proof could not be answered"),
+    }
+}
+
+/// A problem document (RFC 9457).
+fn problem(status: StatusCode, code: &'static str, detail: &str) -> Response {
+    let body = serde_json::json!({
+        "code": code,
+        "detail": detail,
+        "status": status.as_u16(),
+        "title": status.canonical_reason(),
+    });
+    let headers = [(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
+    (status, headers, body.to_string()).into_response()
+}
