@@ -40,7 +40,9 @@ impl Exporter {
     fn take(export: impl FnOnce([u8; 32]) -> Result<[u8; 32], rustls::Error>) -> Result<Self, ChannelError> {
         match export([0; 32]) {
             Ok(ekm) => Ok(Self(Zeroizing::new(ekm))),
-            Err(_) => Err(ChannelError::Exporter("gives no exporter secret: the handshake is not over")),
+            Err(_) => Err(ChannelError::Exporter(
+                "gives no exporter secret: the handshake is not over",
+            )),
         }
     }
 

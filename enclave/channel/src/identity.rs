@@ -35,7 +35,9 @@ impl TlsIdentity {
             CertificateParams::new(vec![CERTIFICATE_NAME.to_owned()]).map_err(|_| ChannelError::Identity("name"))?;
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, CERTIFICATE_NAME);
-        let certificate = params.self_signed(&key).map_err(|_| ChannelError::Identity("self-signature"))?;
+        let certificate = params
+            .self_signed(&key)
+            .map_err(|_| ChannelError::Identity("self-signature"))?;
         let spki_sha256 = Digest256::of(&key.subject_public_key_info());
         Ok(Self {
             certified: Arc::new(CertifiedKey::new(vec![certificate.der().clone()], Arc::new(key))),

@@ -161,7 +161,11 @@ mod tests {
         pending.check(&good).unwrap();
 
         let mismatch = |pending: PendingProof, answer: ProofResponse, why: &str| {
-            assert_eq!(pending.check(&answer).unwrap_err().code(), "channel.proof_mismatch", "{why}");
+            assert_eq!(
+                pending.check(&answer).unwrap_err().code(),
+                "channel.proof_mismatch",
+                "{why}"
+            );
         };
         let (request, pending) = PendingProof::ask(&ours, &here).unwrap();
         let elsewhere = key.answer(&request, &Exporter::for_tests(2), &digest).unwrap();
@@ -172,11 +176,19 @@ mod tests {
 
         let (request, pending) = PendingProof::ask(&ours, &here).unwrap();
         let other_keyset = keyset(&key, 11).digest().unwrap();
-        mismatch(pending, key.answer(&request, &here, &other_keyset).unwrap(), "another keyset");
+        mismatch(
+            pending,
+            key.answer(&request, &here, &other_keyset).unwrap(),
+            "another keyset",
+        );
 
         let (request, pending) = PendingProof::ask(&ours, &here).unwrap();
         let other_key = ChannelKey::from_seed(&[2; 32]).unwrap();
-        mismatch(pending, other_key.answer(&request, &here, &digest).unwrap(), "another guest's key");
+        mismatch(
+            pending,
+            other_key.answer(&request, &here, &digest).unwrap(),
+            "another guest's key",
+        );
 
         for cut in ["", &good.proof[2..], &good.proof.to_uppercase()] {
             let (_, pending) = PendingProof::ask(&ours, &here).unwrap();
@@ -188,8 +200,16 @@ mod tests {
     fn malformed_requests_and_keys_are_refused_by_name() {
         let key = ChannelKey::from_seed(&[1; 32]).unwrap();
         let here = Exporter::for_tests(1);
-        for enc in [String::new(), "00".repeat(ENC_BYTES - 1), "00".repeat(ENC_BYTES + 1), "0A".repeat(ENC_BYTES)] {
-            let error = key.answer(&ProofRequest { enc }, &here, &Digest384([0; 48])).err().unwrap();
+        for enc in [
+            String::new(),
+            "00".repeat(ENC_BYTES - 1),
+            "00".repeat(ENC_BYTES + 1),
+            "0A".repeat(ENC_BYTES),
+        ] {
+            let error = key
+                .answer(&ProofRequest { enc }, &here, &Digest384([0; 48]))
+                .err()
+                .unwrap();
             assert_eq!(error.code(), "channel.proof_request");
         }
         let mut broken = keyset(&key, 10);

@@ -105,7 +105,10 @@ fn rustls_spki(certificate: &[u8]) -> Vec<u8> {
         0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
         0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
     ];
-    let at = certificate.windows(PREFIX.len()).position(|w| w == PREFIX).expect("an SPKI");
+    let at = certificate
+        .windows(PREFIX.len())
+        .position(|w| w == PREFIX)
+        .expect("an SPKI");
     certificate[at..at + PREFIX.len() + 65].to_vec()
 }
 
@@ -122,6 +125,9 @@ async fn classical_clients_and_slow_clients_are_turned_away() {
         assert!(connected.is_err());
     }
     let (a, _silent) = tokio::io::duplex(1024);
-    let error = accept::accept(&server, a, Duration::from_millis(20)).await.err().unwrap();
+    let error = accept::accept(&server, a, Duration::from_millis(20))
+        .await
+        .err()
+        .unwrap();
     assert_eq!(error.code(), "channel.handshake_timeout");
 }
