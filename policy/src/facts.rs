@@ -2,7 +2,7 @@
 
 use hanzo_attestation::keyset::Keyset;
 use hanzo_attestation::snp::{Product, SigningKey, TcbVersion};
-use hanzo_attestation::{Binding, Bound, Claims, Digest256, Digest384, Revocation};
+use hanzo_attestation::{Authentic, Binding, Bound, Claims, Digest256, Digest384, Revocation};
 
 use crate::hardware::ChipId;
 
@@ -48,7 +48,11 @@ pub(crate) enum Link {
 
 impl Facts {
     pub(crate) fn of(bound: &Bound<Claims>, keyset: Option<&Keyset>) -> Self {
-        let Claims::Snp(claims) = bound.claims();
+        Self::of_authentic(bound.authentic(), Link::of(bound.binding(), keyset))
+    }
+
+    pub(crate) fn of_authentic(authentic: &Authentic<Claims>, link: Link) -> Self {
+        let Claims::Snp(claims) = authentic.claims();
         let report = &claims.report;
         Self {
             product: claims.product,
@@ -63,8 +67,8 @@ impl Facts {
             reported_tcb: report.reported_tcb,
             committed_tcb: report.committed_tcb,
             launch_tcb: report.launch_tcb,
-            revocation: bound.authentic().revocation(),
-            link: Link::of(bound.binding(), keyset),
+            revocation: authentic.revocation(),
+            link,
         }
     }
 }

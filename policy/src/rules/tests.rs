@@ -10,6 +10,7 @@ use crate::policy::{AppraisalPolicy, EpycTcb, MilanPolicy, Reference, Revocation
 use crate::tier::PrivacyTier;
 
 mod monotone;
+mod real;
 
 fn tcb(level: u8) -> TcbVersion {
     TcbVersion {
