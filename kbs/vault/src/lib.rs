@@ -1,1 +1,24 @@
-//! hanzo-vault
+//! Who gets a data key: release policies, the decision, and the wrap that carries it out.
+//!
+//! [`authorize`] is the only way to a [`ReleaseGrant`], and [`release`] the only use of one. The decision is made at the
+//! moment of release, from the evidence itself: roots, collateral, policy, clock and use counts are those of that
+//! moment, however long ago the guest attested. The caller counts and records it in the transaction that releases.
+//!
+//! It never does I/O and reads no clock. It never gives a reason to a guest: a [`Refusal`] has a code for the peer and
+//! all failed rules for the log.
+//!
+//! # Does not establish
+//! That the counts it was given are the newest; that is the store's part.
+#![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+
+mod authorize;
+mod policy;
+mod refusal;
+mod release;
+
+pub use authorize::{Ask, Moment, ReleaseGrant, Stored, Uses, authorize};
+pub use policy::{GRANT_LIFETIME_S_MAX, KeyPolicy, KeyPolicyError};
+pub use refusal::Refusal;
+pub use release::{ReleaseError, release};

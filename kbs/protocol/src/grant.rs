@@ -1,0 +1,127 @@
+//! The grant, and the data key wrapped under it (DESIGN section 4, "Grant"; worked example in `SPEC.md`).
+
+use hanzo_attestation::jcs::{self, JcsError};
+use hanzo_attestation::keyset::SignaturePair;
+use hanzo_attestation::name::{KeyId, Name};
+use hanzo_attestation::{Digest384, Nonce};
+use hanzo_pqc::hpke::{self, KemSuite};
+use hanzo_pqc::sign::{Signature, VerifyingKeys};
+use hanzo_pqc::{Domain, PqcError};
+use serde::{Deserialize, Serialize};
+
+/// `purpose` of every grant.
+pub const GRANT_PURPOSE: &str = "hanzo.grant.v1";
+/// Longest wrapped key in bytes.
+pub const WRAPPED_DEK_BYTES_MAX: usize = 32 * 1024;
+
+/// What a broker decided: this key, in this version, for this guest, now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// Where the key is in the broker.
+    pub key_id: KeyId,
+    /// Its version, from 1.
+    pub key_version: u64,
+    /// The broker's clock, Unix seconds.
+    pub kbs_time: u64,
+    /// The RCAR challenge, 32 bytes.
+    pub nonce: Nonce,
+    /// Last second in which the wrap may be opened.
+    pub not_after: u64,
+    /// SHA-384 of the key's release policy.
+    pub policy_digest: Digest384,
+    /// [`GRANT_PURPOSE`].
+    pub purpose: String,
+    /// SHA-384 of the guest's wrapping key.
+    pub recipient: Digest384,
+    /// True if the evidence was simulated.
+    pub simulated: bool,
+    /// Weights root or store id.
+    pub subject: Name,
+    /// The tier that the evidence was appraised at, 0 to 4.
+    pub tier: u8,
+}
+
+impl Grant {
+    /// The canonical bytes: what is signed.
+    ///
+    /// # Errors
+    /// [`JcsError`], never for values of this type.
+    pub fn canonical(&self) -> Result<Vec<u8>, JcsError> {
+        jcs::to_vec("grant", self)
+    }
+
+    /// The wrap's `aad`: SHA-384 of the canonical bytes.
+    ///
+    /// # Errors
+    /// As [`Grant::canonical`].
+    pub fn digest(&self) -> Result<Digest384, JcsError> {
+        Ok(Digest384::of(&self.canonical()?))
+    }
+}
+
+/// The wrap's HPKE `info`: length-prefixed domain, suite, tenant, key id, version, tier, policy digest and purpose.
+///
+/// # Layout
+/// Each part is its length (u32, big endian) and its bytes. The tenant is the key id's repository; version is a u64 and
+/// tier a u8, big endian; the policy digest is 48 raw bytes.
+pub fn wrap_info(suite: KemSuite, grant: &Grant) -> Vec<u8> {
+    let key_id = grant.key_id.to_string();
+    let tenant = key_id.split('/').next().unwrap_or_default();
+    let version = grant.key_version.to_be_bytes();
+    hpke::info(
+        Domain::DekWrap,
+        suite,
+        &[
+            tenant.as_bytes(),
+            key_id.as_bytes(),
+            &version,
+            &[grant.tier],
+            grant.policy_digest.as_bytes(),
+            grant.purpose.as_bytes(),
+        ],
+    )
+}
+
+/// A wrapped data key with the signed grant it belongs to: the body of the reply to a resource request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WrappedDek {
+    /// HPKE ciphertext of the 32 key bytes with its 16-byte tag, lower-case hex.
+    pub ciphertext: String,
+    /// HPKE encapsulated key, lower-case hex.
+    pub enc: String,
+    /// The decision.
+    pub grant: Grant,
+    /// By both of the broker's signing keys, over the canonical grant.
+    pub signature: SignaturePair,
+    /// `x-wing` or `mlkem1024-p384`.
+    pub suite: String,
+}
+
+impl WrappedDek {
+    /// Reads a wrapped key. Nothing about it is verified.
+    ///
+    /// # Errors
+    /// [`JcsError`]: over 32 KiB, not canonical, unknown or repeated members.
+    pub fn parse(bytes: &[u8]) -> Result<Self, JcsError> {
+        jcs::from_slice("wrapped key", bytes, WRAPPED_DEK_BYTES_MAX)
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// [`JcsError`], never for values of this type.
+    pub fn canonical(&self) -> Result<Vec<u8>, JcsError> {
+        jcs::to_vec("wrapped key", self)
+    }
+
+    /// Verifies both signatures over the grant.
+    ///
+    /// # Errors
+    /// [`PqcError`], naming the half that failed.
+    pub(crate) fn verify_signature(&self, signer: &VerifyingKeys, canonical_grant: &[u8]) -> Result<(), PqcError> {
+        let signature = Signature::from_hex(&self.signature.ml_dsa, &self.signature.ed25519)?;
+        signer.verify(Domain::Grant, canonical_grant, &signature)
+    }
+}

@@ -1,0 +1,180 @@
+//! Why a store or a key file was refused, and what to do about it.
+
+use std::path::{Path, PathBuf};
+
+/// Why a store or a key file was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There was a store here, and its file is gone.
+    #[error(
+        "store {path}: the file is gone, and {path}.lock says that there was one: restore it from a backup, or remove {path}.lock to start an empty store"
+    )]
+    Missing {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// The key is not the one this store was made with.
+    #[error("store {path}: the key is not the one it was made with: give the key file that belongs to this store")]
+    WrongKey {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// Not readable under this key, and nothing tells whether key or file is at fault.
+    #[error(
+        "store {path}: not readable under this key: either the key file belongs to another store or the file is damaged; try the right key, then a backup"
+    )]
+    Unreadable {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// The key fits and the content does not verify.
+    #[error("store: damaged: {what}: restore it from a backup")]
+    Corrupt {
+        /// What was found.
+        what: String,
+    },
+    /// A file of another program or another part of this one.
+    #[error("store {path}: {what}: give the path of the right file")]
+    Foreign {
+        /// The store's file.
+        path: PathBuf,
+        /// What it is instead.
+        what: String,
+    },
+    /// Written by a newer version.
+    #[error(
+        "store {path}: its schema is version {got}, this program knows up to {known}: use the program version that wrote it, or a newer one"
+    )]
+    NewerSchema {
+        /// The store's file.
+        path: PathBuf,
+        /// The version found.
+        got: i64,
+        /// The newest known version.
+        known: i64,
+    },
+    /// No room. What was not reported as done was not done.
+    #[error("store: the disk is full (or the file reached its limit): free space; the last write was undone")]
+    DiskFull,
+    /// Another process holds it.
+    #[error("store {path}: another process is using it: stop that process first (one writer at a time)")]
+    InUse {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// A store of the simulated mode, offered to a production program.
+    #[error(
+        "store {path}: it was made in simulated mode and may hold keys for simulated guests: this program opens production stores alone; make a new one"
+    )]
+    Simulated {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// A production store, offered to the simulated mode.
+    #[error("store {path}: a production store; the simulated mode opens only stores that were made by it")]
+    NotSimulated {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// A key file does not exist.
+    #[error("key file {path}: there is none: restore it, or create one with `init` for a new store")]
+    KeyMissing {
+        /// The key file.
+        path: PathBuf,
+    },
+    /// Others than the owner can read or write the key.
+    #[error(
+        "key file {path}: mode is {mode:04o}, expected 0600 or 0400: others could read the key; `chmod 600 {path}`"
+    )]
+    KeyMode {
+        /// The key file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Not a regular file of 32 bytes.
+    #[error("key file {path}: expected a regular file of 32 bytes, got {got}: this is not a key file")]
+    KeyShape {
+        /// The key file.
+        path: PathBuf,
+        /// What it is.
+        got: String,
+    },
+    /// A sealed column does not open: another row's or version's value, another key, or damage.
+    #[error("store: {table}.{column}: the sealed value does not belong to this row and version")]
+    Column {
+        /// Its table.
+        table: &'static str,
+        /// Its column.
+        column: &'static str,
+    },
+    /// The operating system refused.
+    #[error("{what} {path}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The cryptographic backend failed.
+    #[error("store: {0}")]
+    Crypto(#[from] hanzo_pqc::PqcError),
+    /// A statement failed for another reason, e.g. a constraint.
+    #[error("store: {0}")]
+    Sql(rusqlite::Error),
+}
+
+impl StoreError {
+    /// Stable dotted code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } => "store.missing",
+            Self::WrongKey { .. } => "store.wrong_key",
+            Self::Unreadable { .. } => "store.unreadable",
+            Self::Corrupt { .. } => "store.corrupt",
+            Self::Foreign { .. } => "store.foreign",
+            Self::NewerSchema { .. } => "store.newer_schema",
+            Self::DiskFull => "store.disk_full",
+            Self::InUse { .. } => "store.in_use",
+            Self::Simulated { .. } => "store.simulated",
+            Self::NotSimulated { .. } => "store.not_simulated",
+            Self::KeyMissing { .. } => "store.key.missing",
+            Self::KeyMode { .. } => "store.key.mode",
+            Self::KeyShape { .. } => "store.key.shape",
+            Self::Column { .. } => "store.column",
+            Self::Io { .. } => "store.io",
+            Self::Crypto(e) => e.code(),
+            Self::Sql(_) => "store.sql",
+        }
+    }
+
+    /// Wraps an operating-system error; a full disk becomes [`StoreError::DiskFull`].
+    pub fn io(what: &'static str, path: &Path, source: std::io::Error) -> Self {
+        if matches!(
+            source.kind(),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+        ) {
+            return Self::DiskFull;
+        }
+        Self::Io {
+            what,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(e: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode as Code;
+        match e.sqlite_error_code() {
+            Some(Code::DiskFull) => Self::DiskFull,
+            Some(Code::DatabaseCorrupt | Code::NotADatabase) => Self::Corrupt {
+                what: "a page does not verify under the store's key".into(),
+            },
+            _ => Self::Sql(e),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The wrap that carries a decision out.
+
+use hanzo_attestation::jcs::JcsError;
+use hanzo_attestation::keyset::SignaturePair;
+use hanzo_kbs_protocol::{WrappedDek, wrap_info};
+use hanzo_pqc::sign::SigningKeys;
+use hanzo_pqc::{Dek, Domain, PqcError, SignatureSuite, hpke, suites_for_tier};
+
+use crate::ReleaseGrant;
+
+/// Why a decided release could not be carried out. Nothing was released.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// A primitive failed.
+    #[error(transparent)]
+    Crypto(#[from] PqcError),
+    /// The grant has no canonical form.
+    #[error(transparent)]
+    Jcs(#[from] JcsError),
+    /// The broker's signing keys are too weak for the tier.
+    #[error("tier {tier} requires grants signed by {required}: start a broker with signing keys of that suite")]
+    WeakSigner {
+        /// The tier of the grant.
+        tier: u8,
+        /// The suite it requires.
+        required: &'static str,
+    },
+}
+
+impl ReleaseError {
+    /// Stable dotted code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Crypto(e) => e.code(),
+            Self::Jcs(_) => "kbs.internal",
+            Self::WeakSigner { .. } => "kbs.sign.suite",
+        }
+    }
+}
+
+/// Wraps `dek` to the guest that `decision` names and signs the grant. The decision is used up.
+///
+/// # Errors
+/// [`ReleaseError`].
+pub fn release(decision: ReleaseGrant, dek: &Dek, signer: &SigningKeys) -> Result<WrappedDek, ReleaseError> {
+    let (grant, to) = decision.into_parts();
+    let required = suites_for_tier(grant.tier).1;
+    if signer.suite() != required && signer.suite() != SignatureSuite::MlDsa87Ed25519 {
+        return Err(ReleaseError::WeakSigner {
+            tier: grant.tier,
+            required: required.name(),
+        });
+    }
+    let canonical = grant.canonical()?;
+    let signature = signer.sign(Domain::Grant, &canonical)?;
+    let info = wrap_info(to.suite(), &grant);
+    let sealed = hpke::seal(&to, &info, grant.digest()?.as_bytes(), dek.expose())?;
+    Ok(WrappedDek {
+        ciphertext: hex::encode(&sealed.ciphertext),
+        enc: hex::encode(&sealed.enc),
+        signature: SignaturePair {
+            ed25519: signature.ed25519_hex(),
+            ml_dsa: signature.ml_dsa_hex(),
+        },
+        suite: to.suite().name().to_owned(),
+        grant,
+    })
+}
