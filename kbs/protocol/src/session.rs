@@ -10,7 +10,9 @@ use hanzo_pqc::{Dek, PqcError};
 use serde_json::{Value, json};
 
 use crate::wire::read_challenge;
-use crate::{GRANT_PURPOSE, Grant, GrantError, PROTOCOL_VERSION, SessionError, WrapKey, WrappedDek, recipient, wrap_info};
+use crate::{
+    GRANT_PURPOSE, Grant, GrantError, PROTOCOL_VERSION, SessionError, WrapKey, WrappedDek, recipient, wrap_info,
+};
 
 /// One RCAR exchange: `auth`, `attest`, then any number of keys.
 ///
@@ -55,7 +57,9 @@ pub struct OpenedGrant {
 
 impl std::fmt::Debug for OpenedGrant {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenedGrant").field("grant", &self.grant).finish_non_exhaustive()
+        f.debug_struct("OpenedGrant")
+            .field("grant", &self.grant)
+            .finish_non_exhaustive()
     }
 }
 
@@ -132,7 +136,10 @@ impl GuestSession {
     ///
     /// # Errors
     /// [`GrantError`]; the wrap is opened only after everything else was checked.
-    #[allow(clippy::too_many_arguments, reason = "each is a separate fact of the caller; a struct would only rename them")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is a separate fact of the caller; a struct would only rename them"
+    )]
     pub fn open_wrapped(
         &self,
         reply: &[u8],

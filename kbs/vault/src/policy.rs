@@ -84,7 +84,12 @@ impl KeyPolicy {
         self.appraisal.check()?;
         const WIDE: u64 = (1 << 53) - 1;
         for (field, range, expected, got) in [
-            ("grant_lifetime_s", 1..=GRANT_LIFETIME_S_MAX, "1 to 300", self.grant_lifetime_s),
+            (
+                "grant_lifetime_s",
+                1..=GRANT_LIFETIME_S_MAX,
+                "1 to 300",
+                self.grant_lifetime_s,
+            ),
             ("max_uses", 1..=WIDE, "1 to 2^53 - 1", self.max_uses),
             ("not_after", 1..=WIDE, "Unix seconds below 2^53", self.not_after),
         ] {
