@@ -30,7 +30,9 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/tokenize", post(tokenize))
         .route("/v1/chat/completions", post(chat))
         .fallback(|| async { refuse(StatusCode::NOT_FOUND, "not_found", "no such path") })
-        .method_not_allowed_fallback(|| async { refuse(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "wrong method") })
+        .method_not_allowed_fallback(|| async {
+            refuse(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "wrong method")
+        })
         // The handlers bound bodies themselves, to answer in the protocol's error shape.
         .layer(DefaultBodyLimit::disable())
         .with_state(api)
@@ -50,7 +52,13 @@ async fn tokenize(State(api): State<Api>, request: Request) -> Result<Response, 
             engine.tokenize_messages(&messages).await
         }
         (None, Some(text)) => engine.tokenize_text(text).await,
-        _ => return Err(refuse(StatusCode::BAD_REQUEST, "invalid_request", "expected exactly one of `messages` and `text`")),
+        _ => {
+            return Err(refuse(
+                StatusCode::BAD_REQUEST,
+                "invalid_request",
+                "expected exactly one of `messages` and `text`",
+            ));
+        }
     };
     let ids = ids.map_err(|error| failed(&error))?;
     Ok(Json(json!({"count": ids.len(), "tokens": ids})).into_response())
@@ -60,11 +68,18 @@ async fn chat(State(api): State<Api>, request: Request) -> Result<Response, Resp
     let engine = ready(&api)?;
     let mut request: ChatRequest = body(&api, request).await?;
     if !request.stream {
-        return Err(refuse(StatusCode::BAD_REQUEST, "stream_required", "expected `\"stream\": true`; this protocol streams"));
+        return Err(refuse(
+            StatusCode::BAD_REQUEST,
+            "stream_required",
+            "expected `\"stream\": true`; this protocol streams",
+        ));
     }
     check_messages(request.messages.len())?;
     let sampling = request.sampling();
-    let mut generation = engine.chat(&request.messages, sampling).await.map_err(|error| failed(&error))?;
+    let mut generation = engine
+        .chat(&request.messages, sampling)
+        .await
+        .map_err(|error| failed(&error))?;
     drop(request);
     // Until the first token a failure still has a status of its own.
     let first = match generation.next().await {
@@ -72,12 +87,23 @@ async fn chat(State(api): State<Api>, request: Request) -> Result<Response, Resp
         Some(Err(error)) => return Err(failed(&error)),
         None => return Err(failed(&GenerateError::EndedEarly)),
     };
-    let frames = Frames { generation, next: Some(Ok(first)), completion_tokens: 0 };
+    let frames = Frames {
+        generation,
+        next: Some(Ok(first)),
+        completion_tokens: 0,
+    };
     let body = Body::from_stream(stream::unfold(Some(frames), |frames| async move {
         let (bytes, rest) = frames?.advance().await;
         Some((Ok::<_, Infallible>(bytes), rest))
     }));
-    Ok(([(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")], body).into_response())
+    Ok((
+        [
+            (header::CONTENT_TYPE, "text/event-stream"),
+            (header::CACHE_CONTROL, "no-store"),
+        ],
+        body,
+    )
+        .into_response())
 }
 
 /// One frame a token. Dropped with the connection, and with it the generation: that is the cancellation.
@@ -109,7 +135,13 @@ impl Frames {
 }
 
 fn ready(api: &Api) -> Result<&Engine, Response> {
-    api.engine.get().ok_or_else(|| refuse(StatusCode::SERVICE_UNAVAILABLE, "loading", "the model is still loading; poll /health"))
+    api.engine.get().ok_or_else(|| {
+        refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "loading",
+            "the model is still loading; poll /health",
+        )
+    })
 }
 
 async fn body<T: DeserializeOwned>(api: &Api, request: Request) -> Result<T, Response> {

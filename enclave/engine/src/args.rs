@@ -63,9 +63,21 @@ pub fn main_with_args(args: EngineArgs) -> ExitCode {
         EngineCommand::Prepare { source, out_dir } => {
             prepare(&source, &out_dir).map_err(|error| (error.code(), error.to_string()))
         }
-        EngineCommand::Measure { model_dir, ask, max_tokens, runs, threads } => {
-            measure(EngineOptions { threads, ..EngineOptions::new(model_dir, "") }, &ask, max_tokens, runs)
-        }
+        EngineCommand::Measure {
+            model_dir,
+            ask,
+            max_tokens,
+            runs,
+            threads,
+        } => measure(
+            EngineOptions {
+                threads,
+                ..EngineOptions::new(model_dir, "")
+            },
+            &ask,
+            max_tokens,
+            runs,
+        ),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,7 +91,9 @@ pub fn main_with_args(args: EngineArgs) -> ExitCode {
 /// This crate's own events alone: the library's may quote templates and prompts.
 fn log_to_stderr() {
     let ours = Targets::new().with_target("hanzo_engine", LevelFilter::INFO);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
     let _ = tracing_subscriber::registry().with(ours).with(layer).try_init();
 }
 
@@ -110,19 +124,29 @@ fn measure(options: EngineOptions, ask: &str, max_tokens: usize, runs: usize) ->
     let runtime = tokio::runtime::Runtime::new().map_err(|error| ("engine.runtime", error.to_string()))?;
     let start = std::time::Instant::now();
     runtime.block_on(async {
-        let engine = Engine::load(&options).await.map_err(|error| (error.code(), error.to_string()))?;
+        let engine = Engine::load(&options)
+            .await
+            .map_err(|error| (error.code(), error.to_string()))?;
         println!("loaded in {:.2} s", start.elapsed().as_secs_f64());
-        let messages = [Message { role: Role::User, content: ask.to_owned() }];
+        let messages = [Message {
+            role: Role::User,
+            content: ask.to_owned(),
+        }];
         for run in 1..=runs {
-            let sampling = Sampling { max_tokens, ..Sampling::default() };
+            let sampling = Sampling {
+                max_tokens,
+                ..Sampling::default()
+            };
             let mut show = |token: &crate::model::Token| {
                 if run == 1 {
                     print!("{}", token.text);
                     let _ = std::io::stdout().flush();
                 }
             };
-            let answer =
-                engine.measure(&messages, sampling, &mut show).await.map_err(|error| (error.code(), error.to_string()))?;
+            let answer = engine
+                .measure(&messages, sampling, &mut show)
+                .await
+                .map_err(|error| (error.code(), error.to_string()))?;
             if run == 1 {
                 println!();
             }

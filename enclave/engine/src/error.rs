@@ -60,7 +60,9 @@ impl EngineError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GenerateError {
     /// The prompt leaves no room for an answer.
-    #[error("the prompt has {prompt_tokens} tokens; the context holds {context_tokens}, at least one of them for the answer; send a shorter prompt")]
+    #[error(
+        "the prompt has {prompt_tokens} tokens; the context holds {context_tokens}, at least one of them for the answer; send a shorter prompt"
+    )]
     ContextLength {
         /// Tokens in the prompt, template included.
         prompt_tokens: usize,
@@ -79,7 +81,9 @@ pub enum GenerateError {
     #[error("the prompt is empty")]
     EmptyPrompt,
     /// The chat template refused the messages (roles out of order, for instance).
-    #[error("the model's chat template does not accept these messages; most templates want an optional system message, then user and assistant in turn")]
+    #[error(
+        "the model's chat template does not accept these messages; most templates want an optional system message, then user and assistant in turn"
+    )]
     Template,
     /// Too many callers wait already.
     #[error("{waiting} requests wait already; try again later")]

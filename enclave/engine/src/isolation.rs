@@ -36,13 +36,17 @@ pub enum IsolationError {
         source: std::io::Error,
     },
     /// The kernel has no Landlock, or an old one.
-    #[error("isolation: Landlock is {got}; expected ABI 3 or later, enforced (Linux 6.2, CONFIG_SECURITY_LANDLOCK=y and `landlock` in the lsm= list); run on such a kernel, the engine does not start without")]
+    #[error(
+        "isolation: Landlock is {got}; expected ABI 3 or later, enforced (Linux 6.2, CONFIG_SECURITY_LANDLOCK=y and `landlock` in the lsm= list); run on such a kernel, the engine does not start without"
+    )]
     Landlock {
         /// What the kernel offers.
         got: String,
     },
     /// seccomp was refused.
-    #[error("isolation: seccomp: {got}; expected the filter to load (CONFIG_SECCOMP_FILTER=y); the engine does not start without")]
+    #[error(
+        "isolation: seccomp: {got}; expected the filter to load (CONFIG_SECCOMP_FILTER=y); the engine does not start without"
+    )]
     Seccomp {
         /// The reason.
         got: String,
@@ -67,15 +71,29 @@ impl IsolationError {
 /// [`IsolationError`], also when the kernel would enforce only a part. There is no weaker mode.
 pub fn enforce(readable: &[&Path]) -> Result<(), IsolationError> {
     let threads = std::fs::read_dir("/proc/self/task")
-        .map_err(|source| IsolationError::Process { what: "counting threads in /proc/self/task", source })?
+        .map_err(|source| IsolationError::Process {
+            what: "counting threads in /proc/self/task",
+            source,
+        })?
         .count();
     if threads != 1 {
         return Err(IsolationError::Threads { got: threads });
     }
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
-        .map_err(|error| IsolationError::Process { what: "RLIMIT_CORE", source: error.into() })?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(|error| IsolationError::Process { what: "PR_SET_DUMPABLE", source: error.into() })?;
+    setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    )
+    .map_err(|error| IsolationError::Process {
+        what: "RLIMIT_CORE",
+        source: error.into(),
+    })?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| IsolationError::Process {
+        what: "PR_SET_DUMPABLE",
+        source: error.into(),
+    })?;
     files::restrict(readable)?;
     syscalls::restrict()
 }

@@ -134,7 +134,9 @@ impl Engine {
     pub async fn load(options: &EngineOptions) -> Result<Self, EngineError> {
         if let Some(threads) = options.threads {
             // Fails only if a pool exists already, whose size then stays.
-            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global();
+            let _ = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads.max(1))
+                .build_global();
         }
         let loaded = load::load(&options.model_dir, options.streams.max(1)).await?;
         let context_tokens = options.context_tokens.unwrap_or(usize::MAX).min(loaded.context_tokens);
@@ -202,7 +204,10 @@ impl Engine {
             return Err(GenerateError::EmptyPrompt);
         }
         if prompt_tokens >= self.context_tokens {
-            return Err(GenerateError::ContextLength { prompt_tokens, context_tokens: self.context_tokens });
+            return Err(GenerateError::ContextLength {
+                prompt_tokens,
+                context_tokens: self.context_tokens,
+            });
         }
         let max_tokens = sampling.max_tokens.min(self.context_tokens - prompt_tokens);
         let turn = self.turn().await?;
@@ -212,7 +217,12 @@ impl Engine {
         let (out, tokens) = mpsc::unbounded_channel();
         let cancelled = Arc::new(AtomicBool::new(false));
         let end = self.eos.first().copied().ok_or(GenerateError::Refused)?;
-        let tap = Tap { picker: Picker::new(&sampling), picked, cancelled: Arc::clone(&cancelled), end };
+        let tap = Tap {
+            picker: Picker::new(&sampling),
+            picked,
+            cancelled: Arc::clone(&cancelled),
+            end,
+        };
         let request = Request::Normal(Box::new(NormalRequest {
             messages: RequestMessage::CompletionTokens(prompt),
             sampling_params: SamplingParams {
@@ -234,7 +244,11 @@ impl Engine {
             model_id: None,
             truncate_sequence: false,
         }));
-        let sender = self.model.inner().get_sender(None).map_err(|_| GenerateError::Refused)?;
+        let sender = self
+            .model
+            .inner()
+            .get_sender(None)
+            .map_err(|_| GenerateError::Refused)?;
         sender.send(request).await.map_err(|_| GenerateError::Refused)?;
         let follow = Follow {
             words: self.tokens.clone(),
@@ -288,9 +302,14 @@ impl Engine {
         }
         let waiting = Waiting::enter(&self.waiting);
         if waiting.before >= self.queue {
-            return Err(GenerateError::Busy { waiting: waiting.before });
+            return Err(GenerateError::Busy {
+                waiting: waiting.before,
+            });
         }
-        Arc::clone(&self.turns).acquire_owned().await.map_err(|_| GenerateError::Refused)
+        Arc::clone(&self.turns)
+            .acquire_owned()
+            .await
+            .map_err(|_| GenerateError::Refused)
     }
 }
 
@@ -302,7 +321,10 @@ struct Waiting<'a> {
 
 impl<'a> Waiting<'a> {
     fn enter(count: &'a AtomicUsize) -> Self {
-        Self { count, before: count.fetch_add(1, Ordering::SeqCst) }
+        Self {
+            count,
+            before: count.fetch_add(1, Ordering::SeqCst),
+        }
     }
 }
 
@@ -325,7 +347,11 @@ impl CustomLogitsProcessor for Tap {
         let values: Vec<f32> = logits.to_vec1()?;
         // A cancelled answer ends with the end token: the library then frees the sequence in its ordinary way.
         // So does one with unusable logits; the sender is not used, and the follower reports the missing token.
-        let choice = if self.cancelled.load(Ordering::SeqCst) { None } else { self.picker.pick(&values, context.len()) };
+        let choice = if self.cancelled.load(Ordering::SeqCst) {
+            None
+        } else {
+            self.picker.pick(&values, context.len())
+        };
         if let Some(id) = choice {
             let _ = self.picked.send(id);
         }
@@ -391,14 +417,22 @@ impl Follow {
     fn token(&mut self, id: u32, count: usize) -> Token {
         let ended = self.eos.contains(&id);
         let full = count >= self.max_tokens;
-        let bytes = if ended { Vec::new() } else { self.words.tok_trie().decode_ext(&[id], false) };
+        let bytes = if ended {
+            Vec::new()
+        } else {
+            self.words.tok_trie().decode_ext(&[id], false)
+        };
         let piece = self.text.push(&bytes, ended || full);
         let finish = match (ended || piece.stopped, full) {
             (true, _) => Some(Finish::Stop),
             (false, true) => Some(Finish::Length),
             (false, false) => None,
         };
-        Token { id, text: piece.text, finish }
+        Token {
+            id,
+            text: piece.text,
+            finish,
+        }
     }
 }
 

@@ -29,7 +29,13 @@ pub const STOP_BYTES_MAX: usize = 256;
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { temperature: 0.0, top_p: 1.0, seed: None, stop: Vec::new(), max_tokens: 256 }
+        Self {
+            temperature: 0.0,
+            top_p: 1.0,
+            seed: None,
+            stop: Vec::new(),
+            max_tokens: 256,
+        }
     }
 }
 
@@ -49,7 +55,12 @@ impl Sampling {
         if self.max_tokens == 0 {
             return wrong("max_tokens", "at least 1");
         }
-        if self.stop.len() > STOPS_MAX || self.stop.iter().any(|stop| stop.is_empty() || stop.len() > STOP_BYTES_MAX) {
+        if self.stop.len() > STOPS_MAX
+            || self
+                .stop
+                .iter()
+                .any(|stop| stop.is_empty() || stop.len() > STOP_BYTES_MAX)
+        {
             return wrong("stop", "at most 16 strings of 1 to 256 bytes");
         }
         Ok(())
@@ -145,7 +156,12 @@ mod tests {
     use super::*;
 
     fn picker(temperature: f64, top_p: f64, seed: u64) -> Picker {
-        Picker::new(&Sampling { temperature, top_p, seed: Some(seed), ..Sampling::default() })
+        Picker::new(&Sampling {
+            temperature,
+            top_p,
+            seed: Some(seed),
+            ..Sampling::default()
+        })
     }
 
     #[test]
@@ -157,7 +173,11 @@ mod tests {
     #[test]
     fn a_seed_repeats_and_another_differs() {
         let logits: Vec<f32> = (0..100).map(|i| (i % 7) as f32 * 0.1).collect();
-        let draw = |seed| (0..50).map(|at| picker(1.0, 1.0, seed).pick(&logits, at)).collect::<Vec<_>>();
+        let draw = |seed| {
+            (0..50)
+                .map(|at| picker(1.0, 1.0, seed).pick(&logits, at))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));
     }
@@ -166,7 +186,9 @@ mod tests {
     fn frequencies_follow_probabilities() {
         // ln 3 against 0: three to one.
         let logits = [3f32.ln(), 0.0];
-        let heads = (0..4000).filter(|at| picker(1.0, 1.0, 9).pick(&logits, *at) == Some(0)).count();
+        let heads = (0..4000)
+            .filter(|at| picker(1.0, 1.0, 9).pick(&logits, *at) == Some(0))
+            .count();
         assert!((2880..3120).contains(&heads), "{heads}");
     }
 
@@ -181,10 +203,40 @@ mod tests {
     fn ranges() {
         let code = |sampling: Sampling| sampling.validate().map_err(|error| error.to_string());
         assert_eq!(code(Sampling::default()), Ok(()));
-        assert!(code(Sampling { temperature: f64::NAN, ..Sampling::default() }).is_err());
-        assert!(code(Sampling { temperature: 2.1, ..Sampling::default() }).is_err());
-        assert!(code(Sampling { top_p: 0.0, ..Sampling::default() }).is_err());
-        assert!(code(Sampling { max_tokens: 0, ..Sampling::default() }).is_err());
-        assert!(code(Sampling { stop: vec![String::new()], ..Sampling::default() }).is_err());
+        assert!(
+            code(Sampling {
+                temperature: f64::NAN,
+                ..Sampling::default()
+            })
+            .is_err()
+        );
+        assert!(
+            code(Sampling {
+                temperature: 2.1,
+                ..Sampling::default()
+            })
+            .is_err()
+        );
+        assert!(
+            code(Sampling {
+                top_p: 0.0,
+                ..Sampling::default()
+            })
+            .is_err()
+        );
+        assert!(
+            code(Sampling {
+                max_tokens: 0,
+                ..Sampling::default()
+            })
+            .is_err()
+        );
+        assert!(
+            code(Sampling {
+                stop: vec![String::new()],
+                ..Sampling::default()
+            })
+            .is_err()
+        );
     }
 }

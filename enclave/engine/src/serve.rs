@@ -49,11 +49,18 @@ async fn serve(options: EngineOptions, listener: UnixListener) -> Result<(), Eng
     listener.set_nonblocking(true).map_err(runtime)?;
     let listener = tokio::net::UnixListener::from_std(listener).map_err(runtime)?;
     let engine = Arc::new(OnceLock::new());
-    let router = api::router(Api { engine: Arc::clone(&engine), body_bytes_max: options.body_bytes_max });
+    let router = api::router(Api {
+        engine: Arc::clone(&engine),
+        body_bytes_max: options.body_bytes_max,
+    });
     let server = tokio::spawn(async move { axum::serve(listener, router).await });
     let load = tokio::spawn(async move {
         let loaded = Engine::load(&options).await?;
-        tracing::info!(context_tokens = loaded.context_tokens(), streams = options.streams, "model loaded");
+        tracing::info!(
+            context_tokens = loaded.context_tokens(),
+            streams = options.streams,
+            "model loaded"
+        );
         let _ = engine.set(loaded);
         Ok::<(), EngineError>(())
     });
@@ -74,7 +81,13 @@ async fn serve(options: EngineOptions, listener: UnixListener) -> Result<(), Eng
 
 /// Binds the socket with mode 0600 from its first moment. A socket nobody listens on any more is replaced.
 fn bind(path: &Path) -> Result<UnixListener, EngineError> {
-    let failed = |what| move |source| EngineError::Socket { path: path.into(), what, source };
+    let failed = |what| {
+        move |source| EngineError::Socket {
+            path: path.into(),
+            what,
+            source,
+        }
+    };
     if path.exists() {
         if UnixStream::connect(path).is_ok() {
             let source = std::io::Error::from(std::io::ErrorKind::AddrInUse);
@@ -84,7 +97,9 @@ fn bind(path: &Path) -> Result<UnixListener, EngineError> {
             .is_ok_and(|metadata| std::os::unix::fs::FileTypeExt::is_socket(&metadata.file_type()));
         if !is_socket {
             let source = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
-            return Err(failed("not a socket, so it is left alone; remove it or choose another path")(source));
+            return Err(failed(
+                "not a socket, so it is left alone; remove it or choose another path",
+            )(source));
         }
         std::fs::remove_file(path).map_err(failed("removing the old socket"))?;
     }
@@ -96,7 +111,10 @@ fn bind(path: &Path) -> Result<UnixListener, EngineError> {
 
 fn exit_on_panic() {
     std::panic::set_hook(Box::new(|info| {
-        let place = info.location().map_or_else(|| "an unknown place".to_owned(), |at| format!("{}:{}", at.file(), at.line()));
+        let place = info.location().map_or_else(
+            || "an unknown place".to_owned(),
+            |at| format!("{}:{}", at.file(), at.line()),
+        );
         eprintln!("engine.panic: the engine failed at {place} and ends now; requests in flight are lost");
         std::process::exit(EXIT_PANIC);
     }));

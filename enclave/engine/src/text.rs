@@ -21,7 +21,11 @@ pub(crate) struct Piece {
 
 impl Assembler {
     pub(crate) fn new(stops: Vec<String>) -> Self {
-        Self { bytes: Vec::new(), held: String::new(), stops }
+        Self {
+            bytes: Vec::new(),
+            held: String::new(),
+            stops,
+        }
     }
 
     /// Takes the bytes of the next token; with `last`, nothing is held back.
@@ -30,7 +34,10 @@ impl Assembler {
         self.decode(last);
         if let Some(at) = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min() {
             self.held.truncate(at);
-            return Piece { text: std::mem::take(&mut self.held), stopped: true };
+            return Piece {
+                text: std::mem::take(&mut self.held),
+                stopped: true,
+            };
         }
         let keep = if last { 0 } else { self.undecided() };
         let text = self.held.drain(..self.held.len() - keep).collect();
@@ -61,7 +68,11 @@ impl Assembler {
         let from = self.held.len().saturating_sub(longest);
         (from..self.held.len())
             .filter(|at| self.held.is_char_boundary(*at))
-            .find(|at| self.held.get(*at..).is_some_and(|end| self.stops.iter().any(|stop| stop.starts_with(end))))
+            .find(|at| {
+                self.held
+                    .get(*at..)
+                    .is_some_and(|end| self.stops.iter().any(|stop| stop.starts_with(end)))
+            })
             .map_or(0, |at| self.held.len() - at)
     }
 }
@@ -90,7 +101,10 @@ mod tests {
     #[test]
     fn a_character_across_tokens() {
         let euro = "€".as_bytes();
-        assert_eq!(run(&[], &[&euro[..1], &euro[1..2], &euro[2..], b"!"]).0, ["", "", "€", "!"]);
+        assert_eq!(
+            run(&[], &[&euro[..1], &euro[1..2], &euro[2..], b"!"]).0,
+            ["", "", "€", "!"]
+        );
     }
 
     #[test]
@@ -101,7 +115,10 @@ mod tests {
 
     #[test]
     fn a_stop_string_across_tokens_never_shows() {
-        assert_eq!(run(&["END"], &[b"one E", b"N", b"D two", b"x"]), (vec!["one ".into(), String::new(), String::new()], true));
+        assert_eq!(
+            run(&["END"], &[b"one E", b"N", b"D two", b"x"]),
+            (vec!["one ".into(), String::new(), String::new()], true)
+        );
         // The nearest text that is not a stop string is given back.
         assert_eq!(run(&["END"], &[b"one E", b"N", b"d two"]).0, ["one ", "", "ENd two"]);
         assert_eq!(run(&["€€"], &[b"a", "€".as_bytes(), b"b"]).0, ["a", "", "€b"]);

@@ -100,5 +100,9 @@ pub(crate) fn describe(error: &serde_json::Error) -> String {
         serde_json::error::Category::Eof => "it ends too early",
         _ => "it is not JSON",
     };
-    format!("the request body is refused: {what} (line {}, column {})", error.line(), error.column())
+    format!(
+        "the request body is refused: {what} (line {}, column {})",
+        error.line(),
+        error.column()
+    )
 }

@@ -23,9 +23,17 @@ const FILE_TYPE_Q8_0: u32 = 7;
 ///
 /// # Errors
 /// [`ConvertError`]. `out_dir` must not exist.
-pub fn prepare_gguf(source: &Path, out_dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Prepared, ConvertError> {
+pub fn prepare_gguf(
+    source: &Path,
+    out_dir: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Prepared, ConvertError> {
     let header = header::read(source)?;
-    let file = File::open(source).map_err(|error| ConvertError::Io { what: "opening", path: source.into(), source: error })?;
+    let file = File::open(source).map_err(|error| ConvertError::Io {
+        what: "opening",
+        path: source.into(),
+        source: error,
+    })?;
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let content = Content::read(&mut reader).map_err(|error| tensor_error(source, "reading the header", error))?;
 
@@ -44,8 +52,16 @@ pub fn prepare_gguf(source: &Path, out_dir: &Path, progress: &mut dyn FnMut(Prog
     staging.write_bytes("tokenizer_config.json", &words.tokenizer_config_json)?;
     staging.write_bytes("chat_template.jinja", template.as_bytes())?;
     staging.publish()?;
-    let tokenizer = if words.supplied { TokenizerSource::Supplied } else { TokenizerSource::Gguf };
-    Ok(Prepared { requantised, tensors: header.tensors.len(), tokenizer })
+    let tokenizer = if words.supplied {
+        TokenizerSource::Supplied
+    } else {
+        TokenizerSource::Gguf
+    };
+    Ok(Prepared {
+        requantised,
+        tensors: header.tensors.len(),
+        tokenizer,
+    })
 }
 
 fn is_converted(tensor: &header::TensorEntry) -> bool {
@@ -70,7 +86,11 @@ fn write_requantised(
             tensor = QTensor::quantize(&values, GgmlDType::Q8_0).map_err(failed)?;
         }
         tensors.push((&entry.name, tensor));
-        progress(Progress { step: "requantising to Q8_0", done: index as u64 + 1, total });
+        progress(Progress {
+            step: "requantising to Q8_0",
+            done: index as u64 + 1,
+            total,
+        });
     }
     // Sorted keys: the reader gives a hash map, and the same input must give the same bytes.
     let file_type = Value::U32(FILE_TYPE_Q8_0);
@@ -101,10 +121,18 @@ fn chat_template(source: &Path, metadata: &HashMap<String, Value>) -> Result<Str
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(ConvertError::NoChatTemplate { path: source.into() })
         }
-        Err(error) => Err(ConvertError::Io { what: "reading", path: beside, source: error }),
+        Err(error) => Err(ConvertError::Io {
+            what: "reading",
+            path: beside,
+            source: error,
+        }),
     }
 }
 
 fn tensor_error(path: &Path, what: &str, source: candle_core::Error) -> ConvertError {
-    ConvertError::Tensor { path: path.into(), what: what.to_owned(), source }
+    ConvertError::Tensor {
+        path: path.into(),
+        what: what.to_owned(),
+        source,
+    }
 }

@@ -7,7 +7,7 @@
 //! # Spec
 //! ggml `docs/gguf.md`, versions 2 and 3.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -21,8 +21,16 @@ const STRING_MAX: u64 = 16 << 20;
 const RANK_MAX: u32 = 4;
 
 /// Architectures whose GGUF form the engine runs.
-pub(crate) const ARCHITECTURES: &[&str] =
-    &["llama", "mistral3", "phi2", "phi3", "qwen2", "qwen3", "qwen3moe", "starcoder2"];
+pub(crate) const ARCHITECTURES: &[&str] = &[
+    "llama",
+    "mistral3",
+    "phi2",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "qwen3moe",
+    "starcoder2",
+];
 
 /// One tensor as the header describes it.
 #[derive(Debug, Clone)]
@@ -38,27 +46,25 @@ pub(crate) struct TensorEntry {
 pub(crate) struct Header {
     /// In the order of the data section.
     pub tensors: Vec<TensorEntry>,
-    /// Top-level metadata strings.
-    pub strings: BTreeMap<String, String>,
 }
 
 /// (elements per block, bytes per block) of the ggml types the engine reads.
 fn block(ggml_type: u32) -> Option<(u64, u64)> {
     Some(match ggml_type {
-        0 => (1, 4),          // F32
-        1 | 30 => (1, 2),     // F16, BF16
-        2 => (32, 18),        // Q4_0
-        3 => (32, 20),        // Q4_1
-        6 => (32, 22),        // Q5_0
-        7 => (32, 24),        // Q5_1
-        8 => (32, 34),        // Q8_0
-        9 => (32, 36),        // Q8_1
-        10 => (256, 84),      // Q2_K
-        11 => (256, 110),     // Q3_K
-        12 => (256, 144),     // Q4_K
-        13 => (256, 176),     // Q5_K
-        14 => (256, 210),     // Q6_K
-        15 => (256, 292),     // Q8_K
+        0 => (1, 4),      // F32
+        1 | 30 => (1, 2), // F16, BF16
+        2 => (32, 18),    // Q4_0
+        3 => (32, 20),    // Q4_1
+        6 => (32, 22),    // Q5_0
+        7 => (32, 24),    // Q5_1
+        8 => (32, 34),    // Q8_0
+        9 => (32, 36),    // Q8_1
+        10 => (256, 84),  // Q2_K
+        11 => (256, 110), // Q3_K
+        12 => (256, 144), // Q4_K
+        13 => (256, 176), // Q5_K
+        14 => (256, 210), // Q6_K
+        15 => (256, 292), // Q8_K
         _ => return None,
     })
 }
@@ -107,7 +113,11 @@ impl Walk<'_> {
     fn string(&mut self, what: &str) -> Result<String, ConvertError> {
         let len = self.u64(what)?;
         if len > STRING_MAX {
-            return Err(self.malformed(what, format!("a string of {len} bytes"), format!("at most {STRING_MAX}")));
+            return Err(self.malformed(
+                what,
+                format!("a string of {len} bytes"),
+                format!("at most {STRING_MAX}"),
+            ));
         }
         self.need(len, what)?;
         let mut out = vec![0u8; len as usize];
@@ -118,7 +128,9 @@ impl Walk<'_> {
 
     fn skip(&mut self, bytes: u64, what: &str) -> Result<(), ConvertError> {
         self.need(bytes, what)?;
-        self.reader.seek_relative(bytes as i64).map_err(|source| self.io(source))?;
+        self.reader
+            .seek_relative(bytes as i64)
+            .map_err(|source| self.io(source))?;
         self.at += bytes;
         Ok(())
     }
@@ -141,17 +153,32 @@ impl Walk<'_> {
                     self.value(key, element, depth + 1)?;
                 }
             }
-            other => return Err(self.malformed(key, format!("value type {other}"), "0 to 12, arrays at most 2 deep".into())),
+            other => {
+                return Err(self.malformed(
+                    key,
+                    format!("value type {other}"),
+                    "0 to 12, arrays at most 2 deep".into(),
+                ));
+            }
         }
         Ok(None)
     }
 
     fn io(&self, source: std::io::Error) -> ConvertError {
-        ConvertError::Io { what: "reading", path: self.path.into(), source }
+        ConvertError::Io {
+            what: "reading",
+            path: self.path.into(),
+            source,
+        }
     }
 
     fn malformed(&self, what: &str, got: String, expected: String) -> ConvertError {
-        ConvertError::Malformed { path: self.path.into(), what: what.to_owned(), got, expected }
+        ConvertError::Malformed {
+            path: self.path.into(),
+            what: what.to_owned(),
+            got,
+            expected,
+        }
     }
 }
 
@@ -163,31 +190,58 @@ impl Walk<'_> {
 /// # Establishes
 /// Counts, lengths and tensor ranges are inside the file. Not that the numbers make a good model.
 pub(crate) fn read(path: &Path) -> Result<Header, ConvertError> {
-    let file = File::open(path).map_err(|source| ConvertError::Io { what: "opening", path: path.into(), source })?;
+    let file = File::open(path).map_err(|source| ConvertError::Io {
+        what: "opening",
+        path: path.into(),
+        source,
+    })?;
     let len = file
         .metadata()
-        .map_err(|source| ConvertError::Io { what: "reading the size of", path: path.into(), source })?
+        .map_err(|source| ConvertError::Io {
+            what: "reading the size of",
+            path: path.into(),
+            source,
+        })?
         .len();
-    let mut walk = Walk { path, reader: BufReader::new(file), at: 0, len };
+    let mut walk = Walk {
+        path,
+        reader: BufReader::new(file),
+        at: 0,
+        len,
+    };
     if len < 4 || walk.bytes::<4>("magic")? != *b"GGUF" {
         walk.reader.seek(SeekFrom::Start(0)).map_err(|source| walk.io(source))?;
         let mut head = Vec::new();
-        walk.reader.by_ref().take(8).read_to_end(&mut head).map_err(|source| walk.io(source))?;
-        let got = if head.is_empty() { "an empty file".to_owned() } else { format!("a file that begins with {}", hex::encode(head)) };
+        walk.reader
+            .by_ref()
+            .take(8)
+            .read_to_end(&mut head)
+            .map_err(|source| walk.io(source))?;
+        let got = if head.is_empty() {
+            "an empty file".to_owned()
+        } else {
+            format!("a file that begins with {}", hex::encode(head))
+        };
         return Err(ConvertError::NotAModel { path: path.into(), got });
     }
     let version = walk.u32("version")?;
     if !(2..=3).contains(&version) {
-        return Err(ConvertError::GgufVersion { path: path.into(), got: version });
+        return Err(ConvertError::GgufVersion {
+            path: path.into(),
+            got: version,
+        });
     }
     let tensor_count = walk.u64("tensor_count")?;
     let key_count = walk.u64("metadata_kv_count")?;
-    for (what, got, max) in [("tensor_count", tensor_count, TENSORS_MAX), ("metadata_kv_count", key_count, KEYS_MAX)] {
+    for (what, got, max) in [
+        ("tensor_count", tensor_count, TENSORS_MAX),
+        ("metadata_kv_count", key_count, KEYS_MAX),
+    ] {
         if got > max {
             return Err(walk.malformed(what, got.to_string(), format!("at most {max}")));
         }
     }
-    let mut strings = BTreeMap::new();
+    let mut architecture = String::new();
     let mut keys = BTreeSet::new();
     let mut alignment = 32u64;
     for _ in 0..key_count {
@@ -196,16 +250,21 @@ pub(crate) fn read(path: &Path) -> Result<Header, ConvertError> {
         if key == "general.alignment" && value_type == 4 {
             alignment = u64::from(walk.u32(&key)?);
         } else if let Some(text) = walk.value(&key, value_type, 0)? {
-            strings.insert(key.clone(), text);
+            if key == "general.architecture" {
+                architecture = text;
+            }
         }
         if !keys.insert(key.clone()) {
             return Err(walk.malformed("metadata", format!("key `{key}` twice"), "each key once".into()));
         }
     }
     if alignment == 0 || alignment % 8 != 0 || alignment > 1 << 20 {
-        return Err(walk.malformed("general.alignment", alignment.to_string(), "a multiple of 8, at most 1 MiB".into()));
+        return Err(walk.malformed(
+            "general.alignment",
+            alignment.to_string(),
+            "a multiple of 8, at most 1 MiB".into(),
+        ));
     }
-    let architecture = strings.get("general.architecture").cloned().unwrap_or_default();
     if !ARCHITECTURES.contains(&architecture.as_str()) {
         return Err(ConvertError::Architecture {
             path: path.into(),
@@ -220,20 +279,34 @@ pub(crate) fn read(path: &Path) -> Result<Header, ConvertError> {
         let name = walk.string("tensor name")?;
         let rank = walk.u32("tensor rank")?;
         if rank > RANK_MAX {
-            return Err(walk.malformed(&format!("rank of `{name}`"), rank.to_string(), format!("at most {RANK_MAX}")));
+            return Err(walk.malformed(
+                &format!("rank of `{name}`"),
+                rank.to_string(),
+                format!("at most {RANK_MAX}"),
+            ));
         }
         let mut elements = 1u64;
         for _ in 0..rank {
             let dim = walk.u64("tensor dimension")?;
             elements = match elements.checked_mul(dim) {
                 Some(product) if product <= 1 << 40 => product,
-                _ => return Err(walk.malformed(&format!("dimensions of `{name}`"), "more than 2^40 elements".into(), "fewer".into())),
+                _ => {
+                    return Err(walk.malformed(
+                        &format!("dimensions of `{name}`"),
+                        "more than 2^40 elements".into(),
+                        "fewer".into(),
+                    ));
+                }
             };
         }
         let ggml_type = walk.u32("tensor type")?;
         let offset = walk.u64("tensor offset")?;
         let Some((block_elements, block_bytes)) = block(ggml_type) else {
-            return Err(ConvertError::TensorType { path: path.into(), tensor: name, got: ggml_type });
+            return Err(ConvertError::TensorType {
+                path: path.into(),
+                tensor: name,
+                got: ggml_type,
+            });
         };
         if elements % block_elements != 0 {
             return Err(walk.malformed(
@@ -246,11 +319,19 @@ pub(crate) fn read(path: &Path) -> Result<Header, ConvertError> {
         if !names.insert(name.clone()) {
             return Err(walk.malformed("tensors", format!("`{name}` twice"), "each tensor once".into()));
         }
-        tensors.push(TensorEntry { name, rank, ggml_type, offset });
+        tensors.push(TensorEntry {
+            name,
+            rank,
+            ggml_type,
+            offset,
+        });
     }
     let data = walk.at.div_ceil(alignment) * alignment;
     for (tensor, size) in tensors.iter().zip(sizes) {
-        let end = data.checked_add(tensor.offset).and_then(|start| start.checked_add(size)).unwrap_or(u64::MAX);
+        let end = data
+            .checked_add(tensor.offset)
+            .and_then(|start| start.checked_add(size))
+            .unwrap_or(u64::MAX);
         if end > len {
             return Err(ConvertError::Truncated {
                 path: path.into(),
@@ -261,5 +342,5 @@ pub(crate) fn read(path: &Path) -> Result<Header, ConvertError> {
         }
     }
     tensors.sort_by_key(|tensor| tensor.offset);
-    Ok(Header { tensors, strings })
+    Ok(Header { tensors })
 }

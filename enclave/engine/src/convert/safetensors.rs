@@ -46,12 +46,22 @@ pub fn prepare_safetensors(
     let mut weights = weight_files(source)?;
     weights.sort();
     if weights.is_empty() || !source.join("config.json").is_file() {
-        let got = if weights.is_empty() { "a directory without *.safetensors" } else { "a directory without config.json" };
-        return Err(ConvertError::NotAModel { path: source.into(), got: got.into() });
+        let got = if weights.is_empty() {
+            "a directory without *.safetensors"
+        } else {
+            "a directory without config.json"
+        };
+        return Err(ConvertError::NotAModel {
+            path: source.into(),
+            got: got.into(),
+        });
     }
     for file in ["tokenizer.json", "tokenizer_config.json"] {
         if !source.join(file).is_file() {
-            return Err(ConvertError::MissingFile { path: source.into(), file: file.into() });
+            return Err(ConvertError::MissingFile {
+                path: source.into(),
+                file: file.into(),
+            });
         }
     }
     check_config(&source.join("config.json"))?;
@@ -62,25 +72,41 @@ pub fn prepare_safetensors(
     }
     check_index(source, &weights)?;
 
-    let mut files = vec!["config.json".to_owned(), "tokenizer.json".to_owned(), "tokenizer_config.json".to_owned()];
+    let mut files = vec![
+        "config.json".to_owned(),
+        "tokenizer.json".to_owned(),
+        "tokenizer_config.json".to_owned(),
+    ];
     for optional in ["generation_config.json", "chat_template.jinja", INDEX] {
         if source.join(optional).is_file() {
             files.push(optional.to_owned());
         }
     }
     files.extend(weights);
-    let total = files.iter().filter_map(|name| std::fs::metadata(source.join(name)).ok()).map(|meta| meta.len()).sum();
+    let total = files
+        .iter()
+        .filter_map(|name| std::fs::metadata(source.join(name)).ok())
+        .map(|meta| meta.len())
+        .sum();
     let staging = Staging::new(out_dir)?;
     let mut done = 0;
     for name in &files {
         staging.copy(&source.join(name), name, &mut done, total, progress)?;
     }
     staging.publish()?;
-    Ok(Prepared { requantised: 0, tensors, tokenizer: TokenizerSource::Supplied })
+    Ok(Prepared {
+        requantised: 0,
+        tensors,
+        tokenizer: TokenizerSource::Supplied,
+    })
 }
 
 fn weight_files(dir: &Path) -> Result<Vec<String>, ConvertError> {
-    let io = |source| ConvertError::Io { what: "listing", path: dir.into(), source };
+    let io = |source| ConvertError::Io {
+        what: "listing",
+        path: dir.into(),
+        source,
+    };
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(io)? {
         if let Ok(name) = entry.map_err(io)?.file_name().into_string()
@@ -93,11 +119,20 @@ fn weight_files(dir: &Path) -> Result<Vec<String>, ConvertError> {
 }
 
 fn read_json(path: &Path) -> Result<Json, ConvertError> {
-    let io = |source| ConvertError::Io { what: "reading", path: path.into(), source };
+    let io = |source| ConvertError::Io {
+        what: "reading",
+        path: path.into(),
+        source,
+    };
     let file = File::open(path).map_err(io)?;
     let len = file.metadata().map_err(io)?.len();
     if len > JSON_MAX {
-        return Err(malformed(path, "size", format!("{len} bytes"), format!("at most {JSON_MAX}")));
+        return Err(malformed(
+            path,
+            "size",
+            format!("{len} bytes"),
+            format!("at most {JSON_MAX}"),
+        ));
     }
     let mut text = Vec::with_capacity(len as usize);
     file.take(JSON_MAX).read_to_end(&mut text).map_err(io)?;
@@ -106,7 +141,10 @@ fn read_json(path: &Path) -> Result<Json, ConvertError> {
 
 fn check_config(path: &Path) -> Result<(), ConvertError> {
     let config = read_json(path)?;
-    let got = config.pointer("/architectures/0").and_then(Json::as_str).unwrap_or_default();
+    let got = config
+        .pointer("/architectures/0")
+        .and_then(Json::as_str)
+        .unwrap_or_default();
     if !ARCHITECTURES.contains(&got) {
         return Err(ConvertError::Architecture {
             path: path.into(),
@@ -128,7 +166,12 @@ fn check_tokenizer(source: &Path) -> Result<(), ConvertError> {
     let config_path = source.join("tokenizer_config.json");
     let config = read_json(&config_path)?;
     if config.get("eos_token").is_none_or(Json::is_null) {
-        return Err(malformed(&config_path, "eos_token", "nothing".into(), "the token that ends an answer".into()));
+        return Err(malformed(
+            &config_path,
+            "eos_token",
+            "nothing".into(),
+            "the token that ends an answer".into(),
+        ));
     }
     let has_template = config.get("chat_template").is_some_and(|template| !template.is_null());
     if !has_template && !source.join("chat_template.jinja").is_file() {
@@ -142,10 +185,19 @@ fn check_tokenizer(source: &Path) -> Result<(), ConvertError> {
 /// # Layout
 /// u64 little-endian header length, JSON header `{name: {dtype, shape, data_offsets: [begin, end]}}`, data.
 fn check_weights(path: &Path) -> Result<usize, ConvertError> {
-    let io = |source| ConvertError::Io { what: "reading", path: path.into(), source };
+    let io = |source| ConvertError::Io {
+        what: "reading",
+        path: path.into(),
+        source,
+    };
     let mut file = File::open(path).map_err(io)?;
     let len = file.metadata().map_err(io)?.len();
-    let truncated = |what: String, expected| ConvertError::Truncated { path: path.into(), what, expected, got: len };
+    let truncated = |what: String, expected| ConvertError::Truncated {
+        path: path.into(),
+        what,
+        expected,
+        got: len,
+    };
     if len < 8 {
         return Err(truncated("the header length".into(), 8));
     }
@@ -153,7 +205,12 @@ fn check_weights(path: &Path) -> Result<usize, ConvertError> {
     file.read_exact(&mut prefix).map_err(io)?;
     let header_len = u64::from_le_bytes(prefix);
     if header_len > HEADER_MAX {
-        return Err(malformed(path, "safetensors header length", header_len.to_string(), format!("at most {HEADER_MAX}")));
+        return Err(malformed(
+            path,
+            "safetensors header length",
+            header_len.to_string(),
+            format!("at most {HEADER_MAX}"),
+        ));
     }
     let data = 8 + header_len;
     if data > len {
@@ -163,17 +220,37 @@ fn check_weights(path: &Path) -> Result<usize, ConvertError> {
     file.read_exact(&mut text).map_err(io)?;
     let header: Json = serde_json::from_slice(&text)
         .map_err(|error| malformed(path, "safetensors header", error.to_string(), "a JSON object".into()))?;
-    let entries = header
-        .as_object()
-        .ok_or_else(|| malformed(path, "safetensors header", "another JSON value".into(), "a JSON object".into()))?;
+    let entries = header.as_object().ok_or_else(|| {
+        malformed(
+            path,
+            "safetensors header",
+            "another JSON value".into(),
+            "a JSON object".into(),
+        )
+    })?;
     let mut count = 0;
     for (name, entry) in entries.iter().filter(|(name, _)| *name != "__metadata__") {
-        let offset = |index: usize| entry.get("data_offsets").and_then(|offsets| offsets.get(index)).and_then(Json::as_u64);
+        let offset = |index: usize| {
+            entry
+                .get("data_offsets")
+                .and_then(|offsets| offsets.get(index))
+                .and_then(Json::as_u64)
+        };
         let (Some(begin), Some(end)) = (offset(0), offset(1)) else {
-            return Err(malformed(path, &format!("data_offsets of `{name}`"), "nothing".into(), "[begin, end]".into()));
+            return Err(malformed(
+                path,
+                &format!("data_offsets of `{name}`"),
+                "nothing".into(),
+                "[begin, end]".into(),
+            ));
         };
         if begin > end {
-            return Err(malformed(path, &format!("data_offsets of `{name}`"), format!("[{begin}, {end}]"), "begin <= end".into()));
+            return Err(malformed(
+                path,
+                &format!("data_offsets of `{name}`"),
+                format!("[{begin}, {end}]"),
+                "begin <= end".into(),
+            ));
         }
         if end > len - data {
             return Err(truncated(format!("tensor `{name}`"), data.saturating_add(end)));
@@ -189,18 +266,30 @@ fn check_index(source: &Path, weights: &[String]) -> Result<(), ConvertError> {
         return Ok(());
     }
     let index = read_json(&path)?;
-    let map = index
-        .get("weight_map")
-        .and_then(Json::as_object)
-        .ok_or_else(|| malformed(&path, "weight_map", "nothing".into(), "an object of tensor to file".into()))?;
+    let map = index.get("weight_map").and_then(Json::as_object).ok_or_else(|| {
+        malformed(
+            &path,
+            "weight_map",
+            "nothing".into(),
+            "an object of tensor to file".into(),
+        )
+    })?;
     for file in map.values().filter_map(Json::as_str) {
         if !weights.iter().any(|name| name == file) {
-            return Err(ConvertError::MissingFile { path: source.into(), file: file.to_owned() });
+            return Err(ConvertError::MissingFile {
+                path: source.into(),
+                file: file.to_owned(),
+            });
         }
     }
     Ok(())
 }
 
 fn malformed(path: &Path, what: &str, got: String, expected: String) -> ConvertError {
-    ConvertError::Malformed { path: path.into(), what: what.to_owned(), got, expected }
+    ConvertError::Malformed {
+        path: path.into(),
+        what: what.to_owned(),
+        got,
+        expected,
+    }
 }

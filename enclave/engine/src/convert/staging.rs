@@ -17,18 +17,36 @@ impl Staging {
         if target.exists() {
             return Err(ConvertError::OutputExists { path: target.into() });
         }
-        let name = target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = target
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let parent = match target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        fs::create_dir_all(&parent).map_err(|source| ConvertError::Io { what: "creating", path: parent.clone(), source })?;
+        fs::create_dir_all(&parent).map_err(|source| ConvertError::Io {
+            what: "creating",
+            path: parent.clone(),
+            source,
+        })?;
         let dir = parent.join(format!(".{name}.partial-{}", std::process::id()));
         if dir.exists() {
-            fs::remove_dir_all(&dir).map_err(|source| ConvertError::Io { what: "removing", path: dir.clone(), source })?;
+            fs::remove_dir_all(&dir).map_err(|source| ConvertError::Io {
+                what: "removing",
+                path: dir.clone(),
+                source,
+            })?;
         }
-        fs::create_dir(&dir).map_err(|source| ConvertError::Io { what: "creating", path: dir.clone(), source })?;
-        Ok(Self { target: target.into(), dir })
+        fs::create_dir(&dir).map_err(|source| ConvertError::Io {
+            what: "creating",
+            path: dir.clone(),
+            source,
+        })?;
+        Ok(Self {
+            target: target.into(),
+            dir,
+        })
     }
 
     /// Writes one file through `fill` and syncs it.
@@ -49,7 +67,11 @@ impl Staging {
 
     pub(crate) fn write_bytes(&self, name: &str, bytes: &[u8]) -> Result<(), ConvertError> {
         self.write(name, |writer, path| {
-            writer.write_all(bytes).map_err(|source| ConvertError::Io { what: "writing", path: path.into(), source })
+            writer.write_all(bytes).map_err(|source| ConvertError::Io {
+                what: "writing",
+                path: path.into(),
+                source,
+            })
         })
     }
 
@@ -62,16 +84,33 @@ impl Staging {
         total: u64,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), ConvertError> {
-        let mut reader = File::open(from).map_err(|source| ConvertError::Io { what: "opening", path: from.into(), source })?;
+        let mut reader = File::open(from).map_err(|source| ConvertError::Io {
+            what: "opening",
+            path: from.into(),
+            source,
+        })?;
         self.write(name, |writer, path| {
             let mut buffer = vec![0u8; 1 << 20];
             loop {
-                let count =
-                    reader.read(&mut buffer).map_err(|source| ConvertError::Io { what: "reading", path: from.into(), source })?;
-                let Some(chunk) = buffer.get(..count).filter(|chunk| !chunk.is_empty()) else { return Ok(()) };
-                writer.write_all(chunk).map_err(|source| ConvertError::Io { what: "writing", path: path.into(), source })?;
+                let count = reader.read(&mut buffer).map_err(|source| ConvertError::Io {
+                    what: "reading",
+                    path: from.into(),
+                    source,
+                })?;
+                let Some(chunk) = buffer.get(..count).filter(|chunk| !chunk.is_empty()) else {
+                    return Ok(());
+                };
+                writer.write_all(chunk).map_err(|source| ConvertError::Io {
+                    what: "writing",
+                    path: path.into(),
+                    source,
+                })?;
                 *done += count as u64;
-                progress(Progress { step: "copying", done: *done, total });
+                progress(Progress {
+                    step: "copying",
+                    done: *done,
+                    total,
+                });
             }
         })
     }
@@ -82,7 +121,9 @@ impl Staging {
             let path = path.to_owned();
             move |source| ConvertError::Io { what, path, source }
         };
-        File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(io("syncing", &self.dir))?;
+        File::open(&self.dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(io("syncing", &self.dir))?;
         fs::rename(&self.dir, &self.target).map_err(io("renaming into place", &self.target))
     }
 }

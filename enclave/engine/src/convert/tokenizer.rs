@@ -18,7 +18,8 @@ const TOKEN_CONTROL: i64 = 3;
 const TOKEN_USER_DEFINED: i64 = 4;
 
 const SPLIT_LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const SPLIT_QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const SPLIT_QWEN2: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const KNOWN: &str = "smollm, starcoder, refact, llama-bpe, qwen2, gpt-2, phi-2";
 
 /// What goes into the model directory besides weights and template.
@@ -38,12 +39,14 @@ struct Vocabulary<'a> {
 pub(crate) fn from_gguf(path: &Path, metadata: &HashMap<String, Value>, template: &str) -> Result<Words, ConvertError> {
     let tokens = strings(path, metadata, "tokenizer.ggml.tokens")?;
     let vocabulary = Vocabulary { path, tokens, metadata };
-    let eos = vocabulary.special("tokenizer.ggml.eos_token_id")?.ok_or_else(|| ConvertError::Malformed {
-        path: path.into(),
-        what: "tokenizer.ggml.eos_token_id".into(),
-        got: "nothing".into(),
-        expected: "the id of the token that ends an answer".into(),
-    })?;
+    let eos = vocabulary
+        .special("tokenizer.ggml.eos_token_id")?
+        .ok_or_else(|| ConvertError::Malformed {
+            path: path.into(),
+            what: "tokenizer.ggml.eos_token_id".into(),
+            got: "nothing".into(),
+            expected: "the id of the token that ends an answer".into(),
+        })?;
     let bos = vocabulary.special("tokenizer.ggml.bos_token_id")?;
     let unknown = vocabulary.special("tokenizer.ggml.unknown_token_id")?;
     let mut config = Map::new();
@@ -60,7 +63,11 @@ pub(crate) fn from_gguf(path: &Path, metadata: &HashMap<String, Value>, template
         Err(error) => return Err(error),
     };
     vocabulary.check(&tokenizer_json, eos)?;
-    Ok(Words { tokenizer_json, tokenizer_config_json: bytes(&Json::Object(config)), supplied })
+    Ok(Words {
+        tokenizer_json,
+        tokenizer_config_json: bytes(&Json::Object(config)),
+        supplied,
+    })
 }
 
 fn supplied(path: &Path) -> Result<Option<Vec<u8>>, ConvertError> {
@@ -68,7 +75,11 @@ fn supplied(path: &Path) -> Result<Option<Vec<u8>>, ConvertError> {
     match std::fs::read(&beside) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ConvertError::Io { what: "reading", path: beside, source }),
+        Err(source) => Err(ConvertError::Io {
+            what: "reading",
+            path: beside,
+            source,
+        }),
     }
 }
 
@@ -81,13 +92,18 @@ impl<'a> Vocabulary<'a> {
         let pre = self.text("tokenizer.ggml.pre");
         let byte_level = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
         let split = |pattern: &str| {
-            let split = json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
+            let split =
+                json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
             json!({"type": "Sequence", "pretokenizers": [split, byte_level(false)]})
         };
         let (pre_tokenizer, normalizer, ignore_merges) = match pre {
             "smollm" | "starcoder" | "refact" => {
                 let digits = json!({"type": "Digits", "individual_digits": true});
-                (json!({"type": "Sequence", "pretokenizers": [digits, byte_level(true)]}), Json::Null, false)
+                (
+                    json!({"type": "Sequence", "pretokenizers": [digits, byte_level(true)]}),
+                    Json::Null,
+                    false,
+                )
             }
             "llama-bpe" => (split(SPLIT_LLAMA3), Json::Null, true),
             "qwen2" => (split(SPLIT_QWEN2), json!({"type": "NFC"}), false),
@@ -165,13 +181,25 @@ impl<'a> Vocabulary<'a> {
             got,
             expected,
         };
-        let tokenizer = Tokenizer::from_bytes(tokenizer_json)
-            .map_err(|error| mismatch("tokenizer.json cannot be loaded", error.to_string(), "a Hugging Face tokenizer".into()))?;
+        let tokenizer = Tokenizer::from_bytes(tokenizer_json).map_err(|error| {
+            mismatch(
+                "tokenizer.json cannot be loaded",
+                error.to_string(),
+                "a Hugging Face tokenizer".into(),
+            )
+        })?;
         let size = tokenizer.get_vocab_size(true);
         if size > self.tokens.len() {
-            return Err(mismatch("vocabulary size", size.to_string(), format!("at most {}", self.tokens.len())));
+            return Err(mismatch(
+                "vocabulary size",
+                size.to_string(),
+                format!("at most {}", self.tokens.len()),
+            ));
         }
-        let got = u32::try_from(eos.0).ok().and_then(|id| tokenizer.id_to_token(id)).unwrap_or_default();
+        let got = u32::try_from(eos.0)
+            .ok()
+            .and_then(|id| tokenizer.id_to_token(id))
+            .unwrap_or_default();
         if got != eos.1 {
             return Err(mismatch("end token", format!("`{got}`"), format!("`{}`", eos.1)));
         }
@@ -187,7 +215,9 @@ impl<'a> Vocabulary<'a> {
     }
 
     fn special(&self, key: &'static str) -> Result<Option<(u64, &'a str)>, ConvertError> {
-        let Some(value) = self.metadata.get(key) else { return Ok(None) };
+        let Some(value) = self.metadata.get(key) else {
+            return Ok(None);
+        };
         let id = integer(value).and_then(|id| u64::try_from(id).ok());
         let token = id.and_then(|id| self.tokens.get(usize::try_from(id).ok()?).map(|token| (id, *token)));
         match token {
@@ -208,11 +238,21 @@ impl<'a> Vocabulary<'a> {
     }
 
     fn unknown(&self, key: &'static str, got: &str, expected: &str) -> ConvertError {
-        ConvertError::Tokenizer { path: self.path.into(), key, got: got.to_owned(), expected: expected.to_owned() }
+        ConvertError::Tokenizer {
+            path: self.path.into(),
+            key,
+            got: got.to_owned(),
+            expected: expected.to_owned(),
+        }
     }
 
     fn malformed(&self, what: &str, got: String, expected: &str) -> ConvertError {
-        ConvertError::Malformed { path: self.path.into(), what: what.to_owned(), got, expected: expected.to_owned() }
+        ConvertError::Malformed {
+            path: self.path.into(),
+            what: what.to_owned(),
+            got,
+            expected: expected.to_owned(),
+        }
     }
 }
 

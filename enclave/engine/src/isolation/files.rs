@@ -25,8 +25,12 @@ const SYSTEM: &[&str] = &[
 pub(super) fn restrict(readable: &[&Path]) -> Result<(), IsolationError> {
     let status = rules(readable).map_err(|error| IsolationError::Landlock { got: error.to_string() })?;
     match status.ruleset {
-        RulesetStatus::NotEnforced => Err(IsolationError::Landlock { got: "not enforced by this kernel".into() }),
-        _ if !status.no_new_privs => Err(IsolationError::Landlock { got: "without no_new_privs".into() }),
+        RulesetStatus::NotEnforced => Err(IsolationError::Landlock {
+            got: "not enforced by this kernel".into(),
+        }),
+        _ if !status.no_new_privs => Err(IsolationError::Landlock {
+            got: "without no_new_privs".into(),
+        }),
         _ => Ok(()),
     }
 }
@@ -49,7 +53,11 @@ fn rules(readable: &[&Path]) -> Result<RestrictionStatus, Box<dyn std::error::Er
     for path in SYSTEM {
         // Absent ones (no cgroup file system, say) are simply not readable.
         if let Ok(fd) = PathFd::new(path) {
-            let access = if Path::new(path).is_dir() { read } else { AccessFs::ReadFile.into() };
+            let access = if Path::new(path).is_dir() {
+                read
+            } else {
+                AccessFs::ReadFile.into()
+            };
             ruleset = ruleset.add_rule(PathBeneath::new(fd, access))?;
         }
     }

@@ -100,7 +100,9 @@ pub(super) fn restrict() -> Result<(), IsolationError> {
 }
 
 fn program() -> Result<BpfProgram, seccompiler::BackendError> {
-    let arg0 = |len, op, value| SeccompCondition::new(0, len, op, value).and_then(|condition| SeccompRule::new(vec![condition]));
+    let arg0 = |len, op, value| {
+        SeccompCondition::new(0, len, op, value).and_then(|condition| SeccompRule::new(vec![condition]))
+    };
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     for call in DENIED {
         rules.insert(*call, vec![]);
@@ -126,7 +128,9 @@ fn program() -> Result<BpfProgram, seccompiler::BackendError> {
 
 /// clone3 passes its flags in memory, where a filter cannot look. Without it the C library falls back to clone.
 fn absent() -> Result<BpfProgram, seccompiler::BackendError> {
-    let rules = [libc::SYS_clone3, libc::SYS_clone3 | X32].map(|call| (call, vec![])).into();
+    let rules = [libc::SYS_clone3, libc::SYS_clone3 | X32]
+        .map(|call| (call, vec![]))
+        .into();
     let absent = SeccompAction::Errno(libc::ENOSYS as u32);
     SeccompFilter::new(rules, SeccompAction::Allow, absent, TargetArch::x86_64)?.try_into()
 }

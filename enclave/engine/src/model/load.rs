@@ -4,13 +4,13 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
+use mistralrs::Model;
 use mistralrs::core::llguidance::toktrie::TokEnv;
 use mistralrs::core::{
-    AdapterPaths, DefaultSchedulerMethod, DeviceMapSetting, GGUFLoaderBuilder, GGUFSpecificConfig, Loader,
-    LocalModelPaths, MistralRsBuilder, ModelDType, ModelPaths, NormalLoaderBuilder, NormalSpecificConfig,
+    AdapterPaths, DefaultSchedulerMethod, DeviceMapSetting, GGUFLoaderBuilder, GGUFSpecificConfig, IsqOrganization,
+    Loader, LocalModelPaths, MistralRsBuilder, ModelDType, ModelPaths, NormalLoaderBuilder, NormalSpecificConfig,
     SchedulerConfig,
 };
-use mistralrs::{IsqOrganization, Model};
 
 use crate::convert::header;
 use crate::error::EngineError;
@@ -112,15 +112,27 @@ pub(super) async fn load(dir: &Path, streams: usize) -> Result<Loaded, EngineErr
     };
     // F32 activations: left to itself the library picks F16 on CPU, which has no fast path there.
     let pipeline = loader
-        .load_model_from_path(&paths, &ModelDType::F32, &Device::Cpu, true, DeviceMapSetting::dummy(), None, None)
+        .load_model_from_path(
+            &paths,
+            &ModelDType::F32,
+            &Device::Cpu,
+            true,
+            DeviceMapSetting::dummy(),
+            None,
+            None,
+        )
         .map_err(|error| failed(error.to_string()))?;
     let metadata = pipeline.lock().await.get_metadata();
-    let tokens = metadata.tok_env().ok_or_else(|| failed("the library built no token table".into()))?;
+    let tokens = metadata
+        .tok_env()
+        .ok_or_else(|| failed("the library built no token table".into()))?;
     if metadata.eos_tok.is_empty() {
         return Err(failed("the tokenizer names no end token; answers could not end".into()));
     }
     let streams = NonZeroUsize::new(streams).unwrap_or(NonZeroUsize::MIN);
-    let scheduler = SchedulerConfig::DefaultScheduler { method: DefaultSchedulerMethod::Fixed(streams) };
+    let scheduler = SchedulerConfig::DefaultScheduler {
+        method: DefaultSchedulerMethod::Fixed(streams),
+    };
     let runner = MistralRsBuilder::new(pipeline, scheduler, false, None)
         .with_no_kv_cache(false)
         .with_no_prefix_cache(true)
