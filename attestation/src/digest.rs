@@ -93,6 +93,30 @@ impl Digest384 {
     }
 }
 
+/// SHA-384 over bytes that come in pieces.
+#[derive(Clone)]
+pub struct Hasher384(lc::Context);
+
+impl Default for Hasher384 {
+    fn default() -> Self {
+        Self(lc::Context::new(&lc::SHA384))
+    }
+}
+
+impl Hasher384 {
+    /// Takes the next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all pieces.
+    pub fn finish(self) -> Digest384 {
+        let mut out = [0; 48];
+        out.copy_from_slice(self.0.finish().as_ref());
+        Digest384(out)
+    }
+}
+
 /// SHA-512 of `bytes`, 64 bytes: the width of REPORT_DATA.
 pub fn sha512(bytes: &[u8]) -> [u8; 64] {
     let mut out = [0; 64];

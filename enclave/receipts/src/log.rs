@@ -1,0 +1,291 @@
+//! Begin, finish, fetch.
+
+use hanzo_attestation::Digest384;
+use hanzo_attestation::keyset::{Keyset, ServedModel, SignaturePair};
+use hanzo_pqc::Domain;
+use hanzo_pqc::sign::SigningKeys;
+use hanzo_store::EncryptedDb;
+use hanzo_verifier::receipt::{
+    Commitment, DisclosedReceipt, Outcome, Receipt, ReceiptId, Salt, Salts, Sampling, SignedReceipt, TRANSPORT_TLS,
+};
+use rusqlite::{OptionalExtension, Transaction, params};
+use std::sync::Arc;
+
+use crate::{Owner, ReceiptLogError};
+
+/// The receipts of one boot, appended to the guest's store.
+pub struct ReceiptLog {
+    db: Arc<EncryptedDb>,
+    keys: SigningKeys,
+    keyset: Keyset,
+    keyset_digest: Digest384,
+}
+
+/// What is known when a request starts.
+pub struct RequestStart<'a> {
+    /// Which model, as the keyset names it.
+    pub model: &'a str,
+    /// The exact bytes of the request body.
+    pub request: &'a [u8],
+    /// Who may fetch the receipt; `None`: nobody.
+    pub owner: Option<Owner>,
+}
+
+/// Random bytes of one request.
+pub struct FreshBytes {
+    /// Becomes the receipt's id.
+    pub id: [u8; 16],
+    /// Hides the request in its commitment.
+    pub request_salt: [u8; 32],
+    /// Hides the response in its commitment.
+    pub response_salt: [u8; 32],
+}
+
+/// A request that has its id and no receipt yet. Bytes of the response are committed to as they leave.
+pub struct Pending {
+    id: ReceiptId,
+    model: ServedModel,
+    owner: Option<Owner>,
+    salts: Salts,
+    request_commitment: Digest384,
+    response: Commitment,
+}
+
+/// How a request ended.
+pub struct Finished {
+    /// How.
+    pub outcome: Outcome,
+    /// What the engine was told.
+    pub sampling: Sampling,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u64,
+    /// Tokens of the answer.
+    pub completion_tokens: u64,
+    /// Unix seconds, of the guest's clock.
+    pub time: u64,
+}
+
+impl Pending {
+    /// The id, fixed from the start.
+    pub fn id(&self) -> ReceiptId {
+        self.id
+    }
+
+    /// Commits to the next bytes of the response.
+    pub fn sent(&mut self, bytes: &[u8]) {
+        self.response.update(bytes);
+    }
+}
+
+impl ReceiptLog {
+    /// The log of the boot that `keyset` describes, in a store that was opened with [`crate::SCHEMA`].
+    ///
+    /// # Errors
+    /// [`ReceiptLogError::Keys`] if `keys` are not the keyset's receipt keys.
+    pub fn open(db: Arc<EncryptedDb>, keys: SigningKeys, keyset: Keyset) -> Result<Self, ReceiptLogError> {
+        let (public, named) = (keys.verifying_keys(), &keyset.receipt_keys);
+        let same = public.suite().name() == named.suite
+            && public.ml_dsa_hex() == named.ml_dsa
+            && public.ed25519_hex() == named.ed25519;
+        if !same {
+            return Err(ReceiptLogError::Keys);
+        }
+        let keyset_digest = keyset.digest()?;
+        Ok(Self {
+            db,
+            keys,
+            keyset,
+            keyset_digest,
+        })
+    }
+
+    /// The keyset this log signs under.
+    pub fn keyset(&self) -> &Keyset {
+        &self.keyset
+    }
+
+    /// Its digest.
+    pub fn keyset_digest(&self) -> Digest384 {
+        self.keyset_digest
+    }
+
+    /// Fixes id and salts of a request, out of bytes that the caller drew for it and uses for nothing else.
+    ///
+    /// # Errors
+    /// [`ReceiptLogError::Model`] for a model that the keyset does not name.
+    pub fn begin(&self, start: RequestStart<'_>, fresh: FreshBytes) -> Result<Pending, ReceiptLogError> {
+        let model = self.keyset.models.iter().find(|m| m.name.as_str() == start.model);
+        let model = model.ok_or_else(|| ReceiptLogError::Model {
+            model: start.model.to_owned(),
+        })?;
+        let FreshBytes {
+            id,
+            request_salt,
+            response_salt,
+        } = fresh;
+        let salts = Salts {
+            request: Salt(request_salt),
+            response: Salt(response_salt),
+        };
+        Ok(Pending {
+            id: ReceiptId(id),
+            model: model.clone(),
+            owner: start.owner,
+            request_commitment: hanzo_verifier::receipt::commitment(&salts.request, start.request),
+            response: Commitment::new(&salts.response),
+            salts,
+        })
+    }
+
+    /// Numbers, chains, signs and appends the receipt. It is on the disk when this returns `Ok`; on an error there is none,
+    /// and its number goes to the next. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The store; a damaged log.
+    pub fn finish(&self, pending: Pending, end: Finished) -> Result<DisclosedReceipt, ReceiptLogError> {
+        let Pending {
+            id,
+            model,
+            owner,
+            salts,
+            request_commitment,
+            response,
+        } = pending;
+        let response_commitment = response.finish();
+        let sealed = owner.as_ref().map(|o| o.seal(&id, &salts)).transpose()?;
+        let signed = self.db.write(|tx| -> Result<_, ReceiptLogError> {
+            let (seq, prev) = self.head(tx)?;
+            let receipt = Receipt {
+                chat_template_sha256: model.chat_template_sha256,
+                completion_tokens: end.completion_tokens,
+                id,
+                keyset_digest: self.keyset_digest,
+                model: model.name,
+                outcome: end.outcome,
+                prev,
+                prompt_tokens: end.prompt_tokens,
+                request_commitment,
+                response_commitment,
+                sampling: end.sampling,
+                seq: seq as u64,
+                simulated: self.keyset.simulated,
+                tier: self.keyset.tier,
+                time: end.time,
+                time_source: self.keyset.time.clone(),
+                tokenizer_sha256: model.tokenizer_sha256,
+                transport: TRANSPORT_TLS.to_owned(),
+                version: 1,
+                weights_root: model.weights_root,
+            };
+            let signature = self.keys.sign(Domain::Receipt, &receipt.canonical()?)?;
+            let signed = SignedReceipt {
+                receipt,
+                signature: SignaturePair {
+                    ed25519: signature.ed25519_hex(),
+                    ml_dsa: signature.ml_dsa_hex(),
+                },
+            };
+            tx.execute(
+                "INSERT INTO receipts (keyset_digest, seq, id, document, owner, salts) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![
+                    self.keyset_digest.0,
+                    seq,
+                    id.0,
+                    signed.to_bytes()?,
+                    owner.as_ref().map(|o| o.digest().0),
+                    sealed
+                ],
+            )?;
+            Ok(signed)
+        })?;
+        Ok(signed.disclose(salts))
+    }
+
+    /// `seq` and `prev` of the next receipt.
+    fn head(&self, tx: &Transaction<'_>) -> Result<(i64, Digest384), ReceiptLogError> {
+        let last: Option<(i64, Vec<u8>)> = tx
+            .query_row(
+                "SELECT seq, document FROM receipts WHERE keyset_digest = ?1 ORDER BY seq DESC LIMIT 1",
+                params![self.keyset_digest.0],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()?;
+        let Some((seq, document)) = last else {
+            return Ok((0, self.keyset_digest));
+        };
+        let damaged = |what| ReceiptLogError::Damaged { seq, what };
+        let before = SignedReceipt::from_bytes(&document).map_err(|_| damaged("not a receipt"))?;
+        if before.receipt.seq != seq as u64 || before.receipt.keyset_digest != self.keyset_digest {
+            return Err(damaged("stands at the place of another"));
+        }
+        Ok((seq + 1, before.receipt.digest()?))
+    }
+
+    /// The receipt `id` for its owner. `None` alike if there is none, if it has no owner and if `owner` is another. Blocks on
+    /// the disk.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn fetch(&self, id: &ReceiptId, owner: &Owner) -> Result<Option<DisclosedReceipt>, ReceiptLogError> {
+        type Row = (i64, Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>);
+        let row: Option<Row> = self.db.read(|db| -> Result<_, ReceiptLogError> {
+            Ok(db
+                .query_row(
+                    "SELECT seq, document, owner, salts FROM receipts WHERE id = ?1",
+                    params![id.0],
+                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+                )
+                .optional()?)
+        })?;
+        // The same comparison runs whether or not there is such a receipt.
+        let (seq, document, stored, sealed) = row.unwrap_or((-1, Vec::new(), Some(vec![0; 32]), None));
+        let allowed = owner.is(stored.as_deref().unwrap_or(&[0; 32]));
+        let (true, Some(sealed)) = (allowed, sealed) else {
+            return Ok(None);
+        };
+        let damaged = |what| ReceiptLogError::Damaged { seq, what };
+        let signed = SignedReceipt::from_bytes(&document).map_err(|_| damaged("not a receipt"))?;
+        let salts = owner.open(id, &sealed)?.ok_or_else(|| damaged("its salts do not open"))?;
+        Ok(Some(signed.disclose(salts)))
+    }
+
+    /// How many receipts this boot has.
+    ///
+    /// # Errors
+    /// The store.
+    pub fn count(&self) -> Result<u64, ReceiptLogError> {
+        self.db.read(|db| {
+            let n: i64 = db.query_row(
+                "SELECT count(*) FROM receipts WHERE keyset_digest = ?1",
+                params![self.keyset_digest.0],
+                |row| row.get(0),
+            )?;
+            Ok(n.max(0) as u64)
+        })
+    }
+
+    /// The signed receipts of this boot without salts, `from` on, at most `limit`: what a log publisher reads.
+    ///
+    /// # Errors
+    /// The store; a damaged log.
+    pub fn page(&self, from: u64, limit: u32) -> Result<Vec<SignedReceipt>, ReceiptLogError> {
+        let rows: Vec<(i64, Vec<u8>)> = self.db.read(|db| -> Result<_, ReceiptLogError> {
+            let mut statement = db.prepare(
+                "SELECT seq, document FROM receipts WHERE keyset_digest = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3",
+            )?;
+            let from = i64::try_from(from).unwrap_or(i64::MAX);
+            let rows = statement.query_map(params![self.keyset_digest.0, from, limit], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })?;
+        rows.into_iter()
+            .map(|(seq, document)| {
+                SignedReceipt::from_bytes(&document).map_err(|_| ReceiptLogError::Damaged {
+                    seq,
+                    what: "not a receipt",
+                })
+            })
+            .collect()
+    }
+}

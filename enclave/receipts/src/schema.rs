@@ -1,0 +1,33 @@
+//! Tables of the guest's store.
+
+use hanzo_store::Schema;
+
+/// `hzr1`: the guest's store.
+pub const APPLICATION_ID: i32 = 0x687a_7231;
+
+/// The schema to open the guest's store with.
+///
+/// `owner` is SHA-256 of the owner's secret; `salts` is sealed under a key derived from that secret. Both are NULL for a
+/// request without an owner.
+pub const SCHEMA: Schema = Schema {
+    application_id: APPLICATION_ID,
+    migrations: &["CREATE TABLE receipts (
+        keyset_digest BLOB NOT NULL CHECK (length(keyset_digest) = 48),
+        seq INTEGER NOT NULL CHECK (seq >= 0),
+        id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+        document BLOB NOT NULL,
+        owner BLOB CHECK (owner IS NULL OR length(owner) = 32),
+        salts BLOB CHECK ((salts IS NULL) = (owner IS NULL)),
+        PRIMARY KEY (keyset_digest, seq)
+    ) STRICT;
+    CREATE TRIGGER receipts_are_final BEFORE UPDATE ON receipts BEGIN
+        SELECT RAISE(ABORT, 'a receipt is final');
+    END;
+    CREATE TRIGGER receipts_stay BEFORE DELETE ON receipts BEGIN
+        SELECT RAISE(ABORT, 'a receipt stays');
+    END;
+    CREATE TRIGGER receipts_have_no_gaps BEFORE INSERT ON receipts
+    WHEN NEW.seq <> (SELECT coalesce(max(seq) + 1, 0) FROM receipts WHERE keyset_digest = NEW.keyset_digest) BEGIN
+        SELECT RAISE(ABORT, 'a receipt has the next number');
+    END;"],
+};
