@@ -14,7 +14,9 @@ use crate::tier::PrivacyTier;
 /// What authentic, bound claims are worth under one policy. Only [`appraise`] makes one:
 /// ```compile_fail
 /// use hanzo_policy::{Appraisal, PrivacyTier};
-/// let forged = Appraisal { tier: PrivacyTier::GpuTeeIo, ..todo!() };
+/// fn forge(appraisal: Appraisal) -> Appraisal {
+///     Appraisal { tier: PrivacyTier::GpuTeeIo, ..appraisal }
+/// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appraisal {

@@ -24,6 +24,16 @@ pub(crate) fn of(code: &str, class: Class) -> &'static str {
         "snp.chain.root" => {
             "only AMD's roots count; a simulator's root must be given explicitly and marks every result"
         }
+        "snp.report.version" => "use a newer verifier: this processor's firmware writes a newer report",
+        "snp.key.masked" => "the platform's owner must clear MASK_CHIP_KEY, then ask the guest again",
+        "snp.cert.expired" => "the guest must fetch a current certificate from AMD's KDS",
+        "snp.cert.not_yet_valid" => "compare this machine's clock with the time",
+        "snp.tcb.mismatch" => "the guest must fetch the certificate for the platform's current firmware from AMD's KDS",
+        "snp.product.unknown" => "use a newer verifier: this one has no root for the processor",
+        "snp.anchor.invalid" => {
+            "the simulator root that was given is no certificate of a simulator: give its ARK in DER"
+        }
+        "snp.crl.issuer" | "snp.crl.signature" | "snp.crl.malformed" => "fetch AMD's CRL for this product again",
         "snp.crl.stale" => "fetch AMD's current CRL for the product and give it to the verifier",
         "snp.crl.revoked" => "AMD revoked this certificate: do not use this machine",
         _ => match class {
