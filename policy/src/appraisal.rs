@@ -12,7 +12,7 @@ use crate::rules::{self, FRESHNESS_CODE, RuleFailure};
 use crate::tier::PrivacyTier;
 
 /// What authentic, bound claims are worth under one policy. Only [`appraise`] makes one:
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// use hanzo_policy::{Appraisal, PrivacyTier};
 /// fn forge(appraisal: Appraisal) -> Appraisal {
 ///     Appraisal { tier: PrivacyTier::GpuTeeIo, ..appraisal }

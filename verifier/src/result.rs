@@ -47,6 +47,12 @@ impl Proven {
         snp.product
     }
 
+    /// The provider that a VLEK belongs to.
+    pub(crate) fn provider(&self) -> Option<&str> {
+        let Claims::Snp(snp) = self.bound.claims();
+        snp.provider.as_deref()
+    }
+
     /// A VLEK names no chip, and neither does a masked id.
     pub(crate) fn chip_id(&self) -> Option<ChipId> {
         let Claims::Snp(snp) = self.bound.claims();
@@ -68,14 +74,14 @@ impl Proven {
 /// Anything after [`AttestationResult::valid_until`], or who is at the other end of a connection.
 ///
 /// Only `verify_bundle`, `verify_rcar` and [`AttestationResult::reappraise`] make one:
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// use hanzo_verifier::AttestationResult;
 /// fn forge(proven: AttestationResult) -> AttestationResult {
 ///     AttestationResult { valid_until: hanzo_attestation::UnixTime(u64::MAX), ..proven }
 /// }
 /// ```
 /// and a reading never becomes one:
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// use hanzo_verifier::{AttestationResult, Reading};
 /// fn trust(reading: Reading) -> AttestationResult {
 ///     reading.into()

@@ -29,6 +29,8 @@ pub struct VerdictView {
     pub reference: Option<String>,
     /// The chip; `null` if masked or signed by a provider's VLEK.
     pub chip_id: Option<String>,
+    /// The provider whose VLEK signed; `null` for a VCEK.
+    pub provider: Option<String>,
     /// `checked` or `no-list`.
     pub revocation: &'static str,
     /// Until when the revocation list counts, Unix seconds.
@@ -134,6 +136,7 @@ impl VerdictView {
             measurement: proven.measurement().to_string(),
             reference: appraisal.reference().map(ToString::to_string),
             chip_id: proven.chip_id().map(|id| id.to_string()),
+            provider: proven.provider().map(ToOwned::to_owned),
             revocation,
             revocation_next_update,
             freshness,

@@ -1,7 +1,8 @@
 //! A key broker's sessions (RCAR), and the two bindings offered for one another.
 
 use hanzo_attestation::binding::RcarRuntime;
-use hanzo_attestation::{RawEvidence, UnixTime};
+use hanzo_attestation::bundle::{Base64, SnpEvidence};
+use hanzo_attestation::{Anchors, RawEvidence, UnixTime};
 use hanzo_policy::PrivacyTier;
 use hanzo_verifier::{AttestationResult, VerifyError, verify_rcar};
 use serde_json::{Value, json};
@@ -85,4 +86,30 @@ fn a_session_is_held_to_the_same_rules() {
         ("snp.measurement", 40),
         "the measurement covers the configuration"
     );
+}
+
+#[test]
+fn a_real_milan_report_is_authentic_without_any_simulator_and_belongs_to_no_session_of_ours() {
+    let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors/snp");
+    let read = |name: &str| std::fs::read(format!("{vectors}/{name}")).ok().map(Base64);
+    let (Some(report), Some(vek)) = (read("milan_v2_virtee.bin"), read("milan_v2_virtee.vcek.der")) else {
+        eprintln!("VECTORS MISSING {vectors}: not run");
+        return;
+    };
+    let evidence = SnpEvidence {
+        ask: None,
+        crl: None,
+        report,
+        vek,
+    };
+    let ours = key("b3Vycw");
+    let asked = session("nonce-1", &ours);
+    let mut vendor = context();
+    vendor.anchors = Anchors::vendor();
+    let outcome = verify_rcar(RawEvidence::Snp(evidence.clone()), &asked, &vendor, NOW);
+    assert_eq!(refusal(outcome), ("binding.rcar_report_data", 30));
+    let mut changed = evidence;
+    changed.report.0[0x90] ^= 1;
+    let outcome = verify_rcar(RawEvidence::Snp(changed), &asked, &vendor, NOW);
+    assert_eq!(refusal(outcome), ("snp.signature.invalid", 20));
 }
