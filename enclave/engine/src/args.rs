@@ -1,0 +1,163 @@
+//! The command line, for this crate's own binary and for others that embed it.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::convert::{self, Progress, TokenizerSource};
+use crate::model::{Engine, Message, Role};
+use crate::options::EngineOptions;
+use crate::sampling::Sampling;
+
+/// `hanzo-engine`: an inference engine in a process of its own.
+#[derive(Debug, clap::Parser)]
+#[command(name = "hanzo-engine", version, about)]
+pub struct EngineArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: EngineCommand,
+}
+
+/// What the engine binary does.
+#[derive(Debug, clap::Subcommand)]
+pub enum EngineCommand {
+    /// Confine the process, load a model, answer on a Unix socket until SIGTERM.
+    Serve(EngineOptions),
+    /// Turn a GGUF file or a safetensors directory into a model directory.
+    Prepare {
+        /// GGUF file or safetensors directory.
+        source: PathBuf,
+        /// The model directory to make; must not exist.
+        out_dir: PathBuf,
+    },
+    /// Load a model in this process and print time to first token and tokens a second. Not confined.
+    Measure {
+        /// The model directory.
+        model_dir: PathBuf,
+        /// What to ask.
+        #[arg(long, default_value = "What is the capital of France?")]
+        ask: String,
+        /// Tokens to generate.
+        #[arg(long, default_value_t = 64)]
+        max_tokens: usize,
+        /// Times to ask.
+        #[arg(long, default_value_t = 3)]
+        runs: usize,
+        /// Compute threads; all cores when absent.
+        #[arg(long)]
+        threads: Option<usize>,
+    },
+}
+
+/// Runs a parsed command line. For `serve`, call it before the process has a second thread.
+pub fn main_with_args(args: EngineArgs) -> ExitCode {
+    let result = match args.command {
+        EngineCommand::Serve(options) => {
+            log_to_stderr();
+            crate::serve::run(options).map_err(|error| (error.code(), error.to_string()))
+        }
+        EngineCommand::Prepare { source, out_dir } => {
+            prepare(&source, &out_dir).map_err(|error| (error.code(), error.to_string()))
+        }
+        EngineCommand::Measure {
+            model_dir,
+            ask,
+            max_tokens,
+            runs,
+            threads,
+        } => measure(
+            EngineOptions {
+                threads,
+                ..EngineOptions::new(model_dir, "")
+            },
+            &ask,
+            max_tokens,
+            runs,
+        ),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((code, text)) => {
+            eprintln!("{code}: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// This crate's own events alone: the library's may quote templates and prompts.
+fn log_to_stderr() {
+    let ours = Targets::new().with_target("hanzo_engine", LevelFilter::INFO);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(false);
+    let _ = tracing_subscriber::registry().with(ours).with(layer).try_init();
+}
+
+fn prepare(source: &std::path::Path, out_dir: &std::path::Path) -> Result<(), convert::ConvertError> {
+    let show = std::io::stderr().is_terminal();
+    let prepared = convert::prepare(source, out_dir, &mut |Progress { step, done, total }| {
+        if show {
+            eprint!("\r{step}: {}%", done * 100 / total.max(1));
+        }
+    })?;
+    if show {
+        eprintln!();
+    }
+    let tokenizer = match prepared.tokenizer {
+        TokenizerSource::Gguf => "written from the GGUF",
+        TokenizerSource::Supplied => "the one supplied",
+    };
+    println!(
+        "{}: {} tensors, {} of them requantised to Q8_0; tokenizer: {tokenizer}",
+        out_dir.display(),
+        prepared.tensors,
+        prepared.requantised
+    );
+    Ok(())
+}
+
+fn measure(options: EngineOptions, ask: &str, max_tokens: usize, runs: usize) -> Result<(), (&'static str, String)> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| ("engine.runtime", error.to_string()))?;
+    let start = std::time::Instant::now();
+    runtime.block_on(async {
+        let engine = Engine::load(&options)
+            .await
+            .map_err(|error| (error.code(), error.to_string()))?;
+        println!("loaded in {:.2} s", start.elapsed().as_secs_f64());
+        let messages = [Message {
+            role: Role::User,
+            content: ask.to_owned(),
+        }];
+        for run in 1..=runs {
+            let sampling = Sampling {
+                max_tokens,
+                ..Sampling::default()
+            };
+            let mut show = |token: &crate::model::Token| {
+                if run == 1 {
+                    print!("{}", token.text);
+                    let _ = std::io::stdout().flush();
+                }
+            };
+            let answer = engine
+                .measure(&messages, sampling, &mut show)
+                .await
+                .map_err(|error| (error.code(), error.to_string()))?;
+            if run == 1 {
+                println!();
+            }
+            println!(
+                "run {run}: {} prompt tokens, first token after {:.3} s, {} tokens, {:.1} tokens/s",
+                answer.prompt_tokens,
+                answer.time_to_first_token.as_secs_f64(),
+                answer.ids.len(),
+                answer.tokens_per_second()
+            );
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,138 @@
+//! GGUF in, model directory out.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use candle_core::Device;
+use candle_core::quantized::gguf_file::{self, Content, Value};
+use candle_core::quantized::{GgmlDType, QTensor};
+
+use super::staging::Staging;
+use super::{ConvertError, Prepared, Progress, TokenizerSource, header, tokenizer};
+
+/// `general.file_type` of a file whose matrices are mostly Q8_0 (ggml's `LLAMA_FTYPE_MOSTLY_Q8_0`).
+const FILE_TYPE_Q8_0: u32 = 7;
+
+/// Prepares a GGUF file.
+///
+/// Matrices in a type without a vectorised kernel (Q4_1, Q5_0, Q5_1, Q8_1) become Q8_0; all others, and everything of rank
+/// one, stay bit for bit. A file without such matrices is copied unchanged. `tokenizer.json` or `chat_template.jinja` beside
+/// the file are used where the GGUF itself does not serve.
+///
+/// # Errors
+/// [`ConvertError`]. `out_dir` must not exist.
+pub fn prepare_gguf(
+    source: &Path,
+    out_dir: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Prepared, ConvertError> {
+    let header = header::read(source)?;
+    let file = File::open(source).map_err(|error| ConvertError::Io {
+        what: "opening",
+        path: source.into(),
+        source: error,
+    })?;
+    let mut reader = BufReader::with_capacity(1 << 20, file);
+    let content = Content::read(&mut reader).map_err(|error| tensor_error(source, "reading the header", error))?;
+
+    let template = chat_template(source, &content.metadata)?;
+    let words = tokenizer::from_gguf(source, &content.metadata, &template)?;
+    let staging = Staging::new(out_dir)?;
+
+    let requantised = header.tensors.iter().filter(|tensor| is_converted(tensor)).count();
+    if requantised == 0 {
+        let total = std::fs::metadata(source).map_or(0, |metadata| metadata.len());
+        staging.copy(source, "model.gguf", &mut 0, total, progress)?;
+    } else {
+        write_requantised(source, &header, &content, &mut reader, &staging, progress)?;
+    }
+    staging.write_bytes("tokenizer.json", &words.tokenizer_json)?;
+    staging.write_bytes("tokenizer_config.json", &words.tokenizer_config_json)?;
+    staging.write_bytes("chat_template.jinja", template.as_bytes())?;
+    staging.publish()?;
+    let tokenizer = if words.supplied {
+        TokenizerSource::Supplied
+    } else {
+        TokenizerSource::Gguf
+    };
+    Ok(Prepared {
+        requantised,
+        tensors: header.tensors.len(),
+        tokenizer,
+    })
+}
+
+fn is_converted(tensor: &header::TensorEntry) -> bool {
+    tensor.rank == 2 && header::is_slow(tensor.ggml_type)
+}
+
+fn write_requantised(
+    source: &Path,
+    header: &header::Header,
+    content: &Content,
+    reader: &mut BufReader<File>,
+    staging: &Staging,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), ConvertError> {
+    let total = header.tensors.len() as u64;
+    let mut tensors: Vec<(&str, QTensor)> = Vec::with_capacity(header.tensors.len());
+    for (index, entry) in header.tensors.iter().enumerate() {
+        let failed = |error| tensor_error(source, &format!("converting tensor `{}`", entry.name), error);
+        let mut tensor = content.tensor(reader, &entry.name, &Device::Cpu).map_err(failed)?;
+        if is_converted(entry) {
+            let values = tensor.dequantize(&Device::Cpu).map_err(failed)?;
+            tensor = QTensor::quantize(&values, GgmlDType::Q8_0).map_err(failed)?;
+        }
+        tensors.push((&entry.name, tensor));
+        progress(Progress {
+            step: "requantising to Q8_0",
+            done: index as u64 + 1,
+            total,
+        });
+    }
+    // Sorted keys: the reader gives a hash map, and the same input must give the same bytes.
+    let file_type = Value::U32(FILE_TYPE_Q8_0);
+    let alignment = Value::U32(gguf_file::DEFAULT_ALIGNMENT as u32);
+    let mut metadata: Vec<(&str, &Value)> = content
+        .metadata
+        .iter()
+        .map(|(key, value)| match key.as_str() {
+            "general.file_type" => (key.as_str(), &file_type),
+            "general.alignment" => (key.as_str(), &alignment),
+            _ => (key.as_str(), value),
+        })
+        .collect();
+    metadata.sort_by_key(|(key, _)| *key);
+    let tensors: Vec<(&str, &QTensor)> = tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    staging.write("model.gguf", |writer, path| {
+        gguf_file::write(writer, &metadata, &tensors).map_err(|error| tensor_error(path, "writing", error))
+    })
+}
+
+fn chat_template(source: &Path, metadata: &HashMap<String, Value>) -> Result<String, ConvertError> {
+    if let Some(Value::String(template)) = metadata.get("tokenizer.chat_template") {
+        return Ok(template.clone());
+    }
+    let beside = source.with_file_name("chat_template.jinja");
+    match std::fs::read_to_string(&beside) {
+        Ok(template) => Ok(template),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(ConvertError::NoChatTemplate { path: source.into() })
+        }
+        Err(error) => Err(ConvertError::Io {
+            what: "reading",
+            path: beside,
+            source: error,
+        }),
+    }
+}
+
+fn tensor_error(path: &Path, what: &str, source: candle_core::Error) -> ConvertError {
+    ConvertError::Tensor {
+        path: path.into(),
+        what: what.to_owned(),
+        source,
+    }
+}
