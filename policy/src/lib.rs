@@ -23,6 +23,10 @@
 //! assert!(policy.references.is_empty() && policy.vmpl.is_empty());
 //! ```
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
 
 pub mod appraisal;
 mod facts;

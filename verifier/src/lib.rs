@@ -15,6 +15,10 @@
 //! This crate does no I/O, reads no clock, draws no randomness and runs no unsafe code: time, roots, collateral, policy and
 //! challenge are arguments, so that every verdict can be replayed.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
 
 mod error;
 mod help;

@@ -78,7 +78,8 @@ pub fn verify_rcar(
 ///
 /// # Does not establish
 /// When that was, or that the guest still runs. [`Reading::undated`] says that the keyset is past its end, so nothing
-/// but the guest's own word dates it.
+/// but the guest's own word dates it. `now` is today's clock: a past one would count only with a witnessed log entry from
+/// that time, which this version cannot check.
 ///
 /// # Errors
 /// [`VerifyError`], as [`verify_bundle`] without freshness.

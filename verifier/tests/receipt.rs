@@ -110,7 +110,10 @@ fn a_receipt_verifies_and_opens_its_commitments() {
     verified.check_request(&salts().request, REQUEST).unwrap();
     verified.check_response(&salts().response, RESPONSE).unwrap();
     let code = |r: Result<(), ReceiptError>| r.unwrap_err().code();
-    assert_eq!(code(verified.check_request(&salts().request, b"x")), "receipt.commitment.request");
+    assert_eq!(
+        code(verified.check_request(&salts().request, b"x")),
+        "receipt.commitment.request"
+    );
     assert_eq!(
         code(verified.check_response(&salts().request, RESPONSE)),
         "receipt.commitment.response"
@@ -139,7 +142,9 @@ fn one_signature_is_not_enough() {
                 ml_dsa: ml_dsa.into(),
             },
         };
-        verify_receipt(&signed.to_bytes().unwrap(), &keyset).map(|_| ()).map_err(|e| e.code())
+        verify_receipt(&signed.to_bytes().unwrap(), &keyset)
+            .map(|_| ())
+            .map_err(|e| e.code())
     };
     let (g, f) = (&good.signature, &foreign.signature);
     assert_eq!(verify(&g.ml_dsa, &g.ed25519), Ok(()));
@@ -150,7 +155,10 @@ fn one_signature_is_not_enough() {
     assert_eq!(verify(&g.ml_dsa, ""), Err("receipt.malformed"));
     // The same bytes signed for another purpose are no receipt.
     let grant = mine.sign(Domain::Grant, &good.receipt.canonical().unwrap()).unwrap();
-    assert_eq!(verify(&grant.ml_dsa_hex(), &grant.ed25519_hex()), Err("receipt.signature.both"));
+    assert_eq!(
+        verify(&grant.ml_dsa_hex(), &grant.ed25519_hex()),
+        Err("receipt.signature.both")
+    );
 }
 
 #[test]
@@ -172,9 +180,18 @@ fn what_contradicts_the_keyset_is_refused_even_if_both_keys_signed_it() {
         change(&mut receipt);
         verify_signed(&sign(receipt, &keys), &keyset).unwrap_err().code()
     };
-    assert_eq!(refused(|r| r.weights_root = Digest256([0; 32])), "receipt.contradiction");
-    assert_eq!(refused(|r| r.tokenizer_sha256 = Digest256([0; 32])), "receipt.contradiction");
-    assert_eq!(refused(|r| r.chat_template_sha256 = Digest256([0; 32])), "receipt.contradiction");
+    assert_eq!(
+        refused(|r| r.weights_root = Digest256([0; 32])),
+        "receipt.contradiction"
+    );
+    assert_eq!(
+        refused(|r| r.tokenizer_sha256 = Digest256([0; 32])),
+        "receipt.contradiction"
+    );
+    assert_eq!(
+        refused(|r| r.chat_template_sha256 = Digest256([0; 32])),
+        "receipt.contradiction"
+    );
     assert_eq!(refused(|r| r.model = name("other")), "receipt.contradiction");
     assert_eq!(refused(|r| r.tier = 3), "receipt.contradiction");
     assert_eq!(refused(|r| r.simulated = false), "receipt.contradiction");
@@ -192,8 +209,16 @@ fn changed_bytes_are_refused() {
     let keyset = keyset(&keys);
     let text = String::from_utf8(sign(receipt(&keyset), &keys).to_bytes().unwrap()).unwrap();
     for (from, to, code) in [
-        (r#""completion_tokens":7"#, r#""completion_tokens":8"#, "receipt.signature.both"),
-        (r#""outcome":"complete""#, r#""outcome":"failed""#, "receipt.signature.both"),
+        (
+            r#""completion_tokens":7"#,
+            r#""completion_tokens":8"#,
+            "receipt.signature.both",
+        ),
+        (
+            r#""outcome":"complete""#,
+            r#""outcome":"failed""#,
+            "receipt.signature.both",
+        ),
         (r#""outcome":"complete""#, r#""outcome":"done""#, "receipt.malformed"),
         (r#""seq":0"#, r#""seq":0.0"#, "receipt.malformed"),
         (r#""seq":0"#, r#""seq":9007199254740992"#, "receipt.malformed"),
@@ -204,7 +229,11 @@ fn changed_bytes_are_refused() {
     ] {
         let changed = text.replacen(from, to, 1);
         assert_ne!(changed, text, "{from}");
-        assert_eq!(verify_receipt(changed.as_bytes(), &keyset).unwrap_err().code(), code, "{to}");
+        assert_eq!(
+            verify_receipt(changed.as_bytes(), &keyset).unwrap_err().code(),
+            code,
+            "{to}"
+        );
     }
     let long = vec![b' '; RECEIPT_BYTES_MAX + 1];
     assert_eq!(verify_receipt(&long, &keyset).unwrap_err().code(), "receipt.too_large");
@@ -234,7 +263,11 @@ fn the_log_alone_does_not_confirm_a_guess() {
     let answers: Vec<_> = (0..10_000).map(|i| format!("answer {i}")).collect();
     let committed = commitment(&Salt([77; 32]), answers[1234].as_bytes());
     assert!(answers.iter().all(|a| Digest384::of(a.as_bytes()) != committed));
-    assert!(answers.iter().all(|a| commitment(&Salt([0; 32]), a.as_bytes()) != committed));
+    assert!(
+        answers
+            .iter()
+            .all(|a| commitment(&Salt([0; 32]), a.as_bytes()) != committed)
+    );
 }
 
 #[test]

@@ -20,7 +20,9 @@ pub enum ReceiptError {
         got: String,
     },
     /// Made under another keyset.
-    #[error("receipt: keyset_digest: expected {expected}, got {got}: it was signed by another boot; use the bundle that was saved with it")]
+    #[error(
+        "receipt: keyset_digest: expected {expected}, got {got}: it was signed by another boot; use the bundle that was saved with it"
+    )]
     Keyset {
         /// Of the keyset at hand.
         expected: Digest384,
@@ -31,10 +33,14 @@ pub enum ReceiptError {
     #[error("keyset: receipt_keys: {0}")]
     Keys(&'static str),
     /// The ML-DSA signature does not verify.
-    #[error("receipt: signature.ml_dsa does not verify under the keyset's ML-DSA receipt key: changed, or signed by somebody else")]
+    #[error(
+        "receipt: signature.ml_dsa does not verify under the keyset's ML-DSA receipt key: changed, or signed by somebody else"
+    )]
     MlDsa,
     /// The Ed25519 signature does not verify.
-    #[error("receipt: signature.ed25519 does not verify under the keyset's Ed25519 receipt key: changed, or signed by somebody else")]
+    #[error(
+        "receipt: signature.ed25519 does not verify under the keyset's Ed25519 receipt key: changed, or signed by somebody else"
+    )]
     Ed25519,
     /// Neither signature verifies.
     #[error("receipt: neither signature verifies under the keyset's receipt keys: changed, or signed by somebody else")]
@@ -66,7 +72,9 @@ pub enum ReceiptError {
         which: &'static str,
     },
     /// Not the successor.
-    #[error("receipt: {field}: expected {expected}, got {got}: a receipt is missing between the two, or they are of different boots")]
+    #[error(
+        "receipt: {field}: expected {expected}, got {got}: a receipt is missing between the two, or they are of different boots"
+    )]
     Chain {
         /// `seq` or `prev`.
         field: &'static str,

@@ -162,7 +162,11 @@ fn check_keyset(receipt: &Receipt, keyset: &Keyset) -> Result<(), ReceiptError> 
         });
     };
     for (field, expected, got) in [
-        ("weights_root", model.weights_root.to_string(), receipt.weights_root.to_string()),
+        (
+            "weights_root",
+            model.weights_root.to_string(),
+            receipt.weights_root.to_string(),
+        ),
         (
             "tokenizer_sha256",
             model.tokenizer_sha256.to_string(),
