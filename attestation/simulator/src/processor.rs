@@ -73,36 +73,40 @@ impl SimulatedProcessor {
     /// # Errors
     /// [`SimulatorError::KeyGeneration`].
     pub fn from_seed(seed: &[u8; 32]) -> Result<Self, SimulatorError> {
-        let ark = VendorKey::derive(seed, "ark")?;
-        let ask = VendorKey::derive(seed, "ask")?;
-        let ark_subject = Subject {
-            common_name: ARK_COMMON_NAME,
-            serial: &[1, 0, 0],
-            validity: (NOT_BEFORE, NOT_AFTER),
-            spki: rsa_spki(&ark),
-            extensions: authority_extensions(true),
+        let (ark, ask) = (VendorKey::derive(seed, "ark")?, VendorKey::derive(seed, "ask")?);
+        Ok(Self::certified(Zeroizing::new(*seed), ark, ask))
+    }
+
+    /// The same names over other keys: what a forger of this processor's roots would make.
+    pub fn with_swapped_keys(self) -> Self {
+        let Self { seed, ark, ask, .. } = self;
+        Self::certified(seed, ask, ark)
+    }
+
+    /// Issues root and intermediates.
+    fn certified(seed: Zeroizing<[u8; 32]>, ark: VendorKey, ask: VendorKey) -> Self {
+        let authority = |common_name, number: u8, key, root| {
+            let subject = Subject {
+                common_name,
+                serial: &[1, 0, number],
+                validity: (NOT_BEFORE, NOT_AFTER),
+                spki: rsa_spki(key),
+                extensions: authority_extensions(root),
+            };
+            issue(ARK_COMMON_NAME, &ark, &subject)
         };
-        let ark_der = issue(ARK_COMMON_NAME, &ark, &ark_subject);
-        let ask_ders = intermediates()
-            .zip(1_u8..)
-            .map(|((product, key), number)| {
-                let subject = Subject {
-                    common_name: product.ask_common_name(key),
-                    serial: &[1, 0, number],
-                    validity: (NOT_BEFORE, NOT_AFTER),
-                    spki: rsa_spki(&ask),
-                    extensions: authority_extensions(false),
-                };
-                issue(ARK_COMMON_NAME, &ark, &subject)
-            })
+        let ark_der = authority(ARK_COMMON_NAME, 0, &ark, true);
+        let numbered = intermediates().zip(1_u8..);
+        let ask_ders = numbered
+            .map(|((product, key), number)| authority(product.ask_common_name(key), number, &ask, false))
             .collect();
-        Ok(Self {
-            seed: Zeroizing::new(*seed),
+        Self {
+            seed,
             ark,
             ask,
             ark_der,
             ask_ders,
-        })
+        }
     }
 
     /// The processor of a fixed, public seed. TEST ONLY.
