@@ -1,0 +1,63 @@
+//! `hanzo-verify connect`.
+
+use hanzo_client::connect::{self, ConnectOptions};
+use hanzo_client::{AttestedClient, ClientConfig, StateDir};
+use serde_json::json;
+
+use crate::args::ConnectArgs;
+use crate::error::CliError;
+use crate::output::{Output, shown};
+use crate::{render, runtime};
+
+pub(crate) fn run(args: &ConnectArgs, as_json: bool) -> Result<Output, CliError> {
+    let token = args.token_file.as_deref().map(connect::read_token).transpose()?;
+    let mut config = ClientConfig::new(args.to.parse()?, args.trust.context()?);
+    config.state_dir = Some(state_path(args.state.as_deref())?);
+    let client = AttestedClient::new(config)?;
+    runtime()?.block_on(async move {
+        // The port first: a verdict for an endpoint that cannot be served helps nobody.
+        let listener = connect::listen(args.listen).await?;
+        let pinned = client.verdict().await?;
+        let view = pinned.result().view();
+        let address = listener.local_addr().unwrap_or(args.listen);
+        if as_json {
+            println!(
+                "{}",
+                json!({ "listening": format!("http://{address}/v1"), "verdict": view })
+            );
+        } else {
+            print!(
+                "{}",
+                shown(&render::verdict(&view, &format!("{} proven", view.transport)))
+            );
+            println!("\nOpenAI endpoint: http://{address}/v1   (status: http://{address}/hanzo/status; Ctrl-C stops)");
+        }
+        let options = ConnectOptions {
+            hosts: args.hosts.clone(),
+            token,
+            ..ConnectOptions::default()
+        };
+        connect::serve(listener, client, options, interrupted()).await?;
+        Ok(Output::text("stopped".into()))
+    })
+}
+
+pub(crate) fn state_path(given: Option<&std::path::Path>) -> Result<std::path::PathBuf, CliError> {
+    given
+        .map(Into::into)
+        .or_else(StateDir::default_path)
+        .ok_or(CliError::NoState)
+}
+
+/// Resolves on Ctrl-C or SIGTERM.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,104 @@
+//! Verdicts for people: one line of verdict, then a table.
+
+use std::fmt::Write as _;
+
+use hanzo_verifier::{VerdictView, VerifyError};
+
+use crate::error::CliError;
+use crate::time;
+
+/// What a simulated verdict says first.
+const SIMULATED: &str = "SIMULATED: no vendor's root stands behind this evidence; it protects nothing from the host\n";
+
+/// A verdict as text. `channel` says what is known of the connection.
+pub fn verdict(view: &VerdictView, channel: &str) -> String {
+    let mut out = String::new();
+    let word = if view.accepted { "ACCEPTED" } else { "REFUSED" };
+    let _ = writeln!(
+        out,
+        "{word}: tier {} {} (the policy asks for {})",
+        view.tier, view.tier_name, view.minimum_tier
+    );
+    if view.simulated {
+        out.push_str(SIMULATED);
+    }
+    let mut row = |name: &str, value: &str| {
+        let _ = writeln!(out, "  {name:<12} {value}");
+    };
+    let reference = view.reference.as_deref().unwrap_or("none of the policy's");
+    row("measurement", &view.measurement);
+    row("reference", reference);
+    row("product", &format!("AMD EPYC {}", view.product));
+    row("chip", view.chip_id.as_deref().unwrap_or("not named"));
+    if let Some(keyset) = &view.keyset {
+        row("image", &keyset.image);
+        row("config", &format!("sha256 {}", keyset.config_digest));
+        for model in &keyset.models {
+            row("weights", &format!("{} ({})", model.weights_root, model.name));
+        }
+        row("keyset", &keyset.digest);
+        row(
+            "keyset life",
+            &format!("{} to {}", time::show(keyset.issued_at), time::show(keyset.not_after)),
+        );
+        row("guest clock", &keyset.time);
+    }
+    row("channel", channel);
+    let until = view
+        .valid_until
+        .map(|t| format!(", good until {}", time::show(t)))
+        .unwrap_or_default();
+    let freshness = match view.freshness {
+        "challenge" => "answers this verifier's own challenge",
+        "session" => "answers this broker session",
+        _ => "none: nobody's challenge",
+    };
+    row(
+        "freshness",
+        &format!("{freshness}, judged as of {}{until}", time::show(view.verified_at)),
+    );
+    if view.undated {
+        row(
+            "",
+            "undated: the keyset is past its end and nothing but the guest's own word says when it was alive",
+        );
+    }
+    let next = view
+        .revocation_next_update
+        .map(|t| format!(", next list {}", time::show(t)))
+        .unwrap_or_default();
+    row("revocation", &format!("{}{next}", view.revocation));
+    row(
+        "not claimed",
+        &format!(
+            "GPU binding {}; witnesses {}; acpi {}; evidence signatures {}",
+            view.cpu_gpu_binding, view.witnesses, view.acpi, view.evidence_signatures
+        ),
+    );
+    let (below, above): (Vec<_>, Vec<_>) = view.failures.iter().partition(|f| f.tier <= view.minimum_tier);
+    for failure in below {
+        let _ = writeln!(
+            out,
+            "  failed {}: {}\n    -> {}",
+            failure.code, failure.text, failure.help
+        );
+    }
+    if !above.is_empty() {
+        let codes: Vec<_> = above.iter().map(|f| f.code).collect();
+        let _ = writeln!(out, "  {:<12} {}", "above", codes.join(", "));
+    }
+    out
+}
+
+/// An error as text: the verdict with all failed rules if policy refused, else one line and what to do.
+pub(crate) fn error(e: &CliError) -> String {
+    if let Some(VerifyError::Refused(refusal)) = e.evidence() {
+        return verdict(refusal.view(), "not used: nothing was sent") + &format!("exit {}\n", e.exit_code());
+    }
+    let head = if e.exit_code() == 1 { "error" } else { "REFUSED" };
+    let mut out = format!("{head}: {}: {e}\n", e.code());
+    if let Some(help) = e.help() {
+        let _ = writeln!(out, "  -> {help}");
+    }
+    out
+}

@@ -1,0 +1,307 @@
+//! The client: one guest, many proven connections.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use bytes::Bytes;
+use hanzo_attestation::jcs;
+use hanzo_verifier::VerifierContext;
+use http_body_util::Full;
+use hyper::{Request, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::body::ProvenBody;
+use crate::connection::{Proven, SendError, Unproven};
+use crate::endpoint::Endpoint;
+use crate::error::ClientError;
+use crate::limits::Limits;
+use crate::pinned::{Clock, Pinned, system_clock};
+use crate::receipts::{self, Tally};
+use crate::request::ChannelRequest;
+use crate::state::{OwnerSecret, StateDir};
+use crate::tls;
+
+/// What a client needs to know.
+pub struct ClientConfig {
+    /// Where the guest (or a proxy before it) is reached. Authorises nothing.
+    pub endpoint: Endpoint,
+    /// Roots, collateral and the appraisal policy.
+    pub context: VerifierContext,
+    /// Where bundles, receipts and the owner secret are kept; `None`: nowhere, and the owner secret lives as long as
+    /// the client.
+    pub state_dir: Option<PathBuf>,
+    /// Bounds.
+    pub limits: Limits,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl ClientConfig {
+    /// With default bounds, the machine's clock and no state.
+    pub fn new(endpoint: Endpoint, context: VerifierContext) -> Self {
+        Self {
+            endpoint,
+            context,
+            state_dir: None,
+            limits: Limits::default(),
+            clock: system_clock(),
+        }
+    }
+}
+
+/// A client of one attested guest. Cheap to clone; clones share connections and verdict.
+#[derive(Clone)]
+pub struct AttestedClient {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    endpoint: Endpoint,
+    context: VerifierContext,
+    tls: Arc<rustls::ClientConfig>,
+    pub(crate) limits: Limits,
+    clock: Clock,
+    state: Option<StateDir>,
+    owner: OwnerSecret,
+    pinned: RwLock<Option<Arc<Pinned>>>,
+    /// Held while attesting, so that a burst of connections asks once.
+    attesting: tokio::sync::Mutex<()>,
+    idle: Mutex<Vec<Proven>>,
+    permits: Arc<Semaphore>,
+    first_reference: OnceLock<String>,
+    tally: Mutex<Tally>,
+}
+
+impl AttestedClient {
+    /// Makes a client. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`ClientError::State`] if the state directory cannot be used, [`ClientError::Tls`] if the TLS provider is broken.
+    pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
+        let state = config.state_dir.as_deref().map(StateDir::open).transpose()?;
+        let owner = match &state {
+            Some(state) => state.owner()?,
+            None => OwnerSecret::draw()?,
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                endpoint: config.endpoint,
+                context: config.context,
+                tls: tls::client_config()?,
+                limits: config.limits,
+                clock: config.clock,
+                state,
+                owner,
+                pinned: RwLock::new(None),
+                attesting: tokio::sync::Mutex::new(()),
+                idle: Mutex::new(Vec::new()),
+                permits: Arc::new(Semaphore::new(config.limits.connections_max)),
+                first_reference: OnceLock::new(),
+                tally: Mutex::new(Tally::default()),
+            }),
+        })
+    }
+
+    /// The verdict in force: attests and proves a connection first if there is none or it is too old.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn verdict(&self) -> Result<Arc<Pinned>, ClientError> {
+        let now = (self.inner.clock)();
+        if let Some(pinned) = self.inner.pinned().filter(|p| p.is_fresh(now)) {
+            return Ok(pinned);
+        }
+        let lease = self.inner.lease().await?;
+        lease.give_back();
+        self.inner.pinned().ok_or(ClientError::ChannelKey)
+    }
+
+    /// The last verdict, however old; `None` before the first.
+    pub fn last_verdict(&self) -> Option<Arc<Pinned>> {
+        self.inner.pinned()
+    }
+
+    /// Sends one request over a proven connection. The answer's body streams.
+    ///
+    /// It is sent again, on another proven connection, only if the first was closed before a byte of it was written.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn send(&self, request: ChannelRequest) -> Result<Response<ProvenBody>, ClientError> {
+        let mut request = request.into_http(Some(&self.inner.owner))?;
+        // Each turn either takes a closed connection out of the pool or opens a new one.
+        for _ in 0..=self.inner.limits.idle_max {
+            let mut lease = self.inner.lease().await?;
+            match self.inner.try_send(&mut lease, request).await {
+                Ok(answer) => return Ok(answer.map(|body| ProvenBody::new(body, lease))),
+                Err(SendError::Broken(e)) => return Err(e),
+                Err(SendError::NotSent(again)) => request = *again,
+            }
+        }
+        Err(ClientError::Exchange {
+            detail: "every connection was closed before the request was sent".into(),
+        })
+    }
+
+    /// Where the guest is reached.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.inner.endpoint
+    }
+
+    /// The state directory, if there is one.
+    pub fn state(&self) -> Option<&StateDir> {
+        self.inner.state.as_ref()
+    }
+
+    /// How receipts came out so far.
+    pub fn tally(&self) -> Tally {
+        self.inner.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn count(&self, change: impl FnOnce(&mut Tally)) {
+        change(&mut self.inner.tally.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Idle proven connections.
+    pub fn idle_connections(&self) -> usize {
+        self.inner.idle().len()
+    }
+
+    pub(crate) fn now(&self) -> hanzo_attestation::UnixTime {
+        (self.inner.clock)()
+    }
+}
+
+impl Inner {
+    fn pinned(&self) -> Option<Arc<Pinned>> {
+        self.pinned.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Proven>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn try_send(
+        &self,
+        lease: &mut Lease,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<hyper::body::Incoming>, SendError> {
+        let after = self.limits.answer_head;
+        match tokio::time::timeout(after, lease.proven.try_send(request)).await {
+            Ok(done) => done,
+            Err(_) => Err(SendError::Broken(ClientError::Stalled { after })),
+        }
+    }
+
+    /// A proven connection: an idle one of the keyset in force, or a new one.
+    async fn lease(self: &Arc<Self>) -> Result<Lease, ClientError> {
+        let wait = tokio::time::timeout(self.limits.connection_wait, self.permits.clone().acquire_owned());
+        let Ok(Ok(permit)) = wait.await else {
+            return Err(ClientError::Busy {
+                limit: self.limits.connections_max,
+            });
+        };
+        let lease = |proven| Lease {
+            proven,
+            _permit: permit,
+            inner: self.clone(),
+        };
+        if let Some(pinned) = self.pinned().filter(|p| p.is_fresh((self.clock)())) {
+            loop {
+                // Not `while let`: the lock must not be held over the await.
+                let candidate = self.idle().pop();
+                let Some(mut proven) = candidate else { break };
+                if proven.pinned().keyset_digest() == pinned.keyset_digest()
+                    && proven.is_usable(self.limits.idle_for).await
+                {
+                    return Ok(lease(proven));
+                }
+            }
+        }
+        Ok(lease(self.open().await?))
+    }
+
+    /// Opens and proves a connection; attests on it when there is no fresh verdict or the peer shows another keyset.
+    async fn open(&self) -> Result<Proven, ClientError> {
+        let connection = Unproven::open(&self.endpoint, self.tls.clone(), &self.limits).await?;
+        let known = self.pinned().filter(|p| p.is_fresh((self.clock)()));
+        let (connection, seen) = match known {
+            None => (connection, None),
+            Some(pinned) => match connection.prove(&pinned).await {
+                Ok(proven) => return Ok(proven),
+                // A restarted guest has another keyset. If this peer is not such a guest, attesting it will tell.
+                Err((connection, ClientError::SpkiMismatch { .. } | ClientError::ProofMismatch { .. })) => {
+                    (connection, Some(*pinned.keyset_digest()))
+                }
+                Err((_, e)) => return Err(e),
+            },
+        };
+        let _alone = self.attesting.lock().await;
+        // Somebody else may have attested the same guest while this call waited.
+        let connection = match self.pinned().filter(|p| p.is_fresh((self.clock)())) {
+            Some(pinned) if Some(pinned.keyset_digest()) != seen.as_ref() => match connection.prove(&pinned).await {
+                Ok(proven) => return Ok(proven),
+                Err((connection, _)) => connection,
+            },
+            _ => connection,
+        };
+        self.attest(connection).await
+    }
+
+    async fn attest(&self, mut connection: Unproven) -> Result<Proven, ClientError> {
+        let fresh = Arc::new(Pinned::attest(&mut connection, &self.context, &self.clock).await?);
+        let reference = fresh.result().reference_name().unwrap_or_default().to_owned();
+        let first = self.first_reference.get().cloned().unwrap_or_else(|| reference.clone());
+        if first != reference {
+            return Err(ClientError::ReferenceChanged {
+                pinned: first,
+                got: reference,
+            });
+        }
+        let proven = connection.prove(&fresh).await.map_err(|(_, e)| e)?;
+        let _ = self.first_reference.set(reference);
+        self.keep(&fresh).await?;
+        let keyset_digest = *fresh.keyset_digest();
+        tracing::info!(keyset = %keyset_digest, "guest attested and channel proven");
+        *self.pinned.write().unwrap_or_else(PoisonError::into_inner) = Some(fresh);
+        self.idle().retain(|c| *c.pinned().keyset_digest() == keyset_digest);
+        Ok(proven)
+    }
+
+    async fn keep(&self, pinned: &Pinned) -> Result<(), ClientError> {
+        let Some(state) = self.state.clone() else { return Ok(()) };
+        let record = receipts::BundleRecord::of(pinned, &self.context);
+        let record = jcs::to_vec("bundle record", &record).unwrap_or_default();
+        let (digest, bundle) = (pinned.keyset_digest().to_string(), pinned.bundle().to_vec());
+        tokio::task::spawn_blocking(move || state.save_bundle(&digest, &bundle, &record))
+            .await
+            .unwrap_or(Ok(()))?;
+        Ok(())
+    }
+}
+
+/// A proven connection on loan.
+pub(crate) struct Lease {
+    proven: Proven,
+    _permit: OwnedSemaphorePermit,
+    inner: Arc<Inner>,
+}
+
+impl Lease {
+    pub(crate) fn pinned(&self) -> &Arc<Pinned> {
+        self.proven.pinned()
+    }
+
+    pub(crate) fn answer_gap(&self) -> std::time::Duration {
+        self.inner.limits.answer_gap
+    }
+
+    /// Back into the pool. A lease that is dropped instead closes its connection.
+    pub(crate) fn give_back(mut self) {
+        self.proven.rest();
+        let mut idle = self.inner.idle();
+        if idle.len() < self.inner.limits.idle_max {
+            idle.push(self.proven);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The local endpoint: ordinary OpenAI clients in front, the attested channel behind.
+//!
+//! It answers its own names alone, refuses pages of other sites, and passes `/v1/…` on over proven connections. When a
+//! guest is refused, nothing is sent, and the program gets an error in OpenAI's shape that names the rule.
+
+mod forward;
+mod guard;
+mod problem;
+mod status;
+mod stream;
+
+use std::future::{Future, IntoFuture as _};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use zeroize::Zeroizing;
+
+use crate::client::AttestedClient;
+use crate::state::{StateError, require_mode};
+use guard::Guard;
+
+/// Who may use the endpoint and how much.
+pub struct ConnectOptions {
+    /// Further `Host` values, as `name:port`, besides localhost, 127.0.0.1 and [::1] with the listener's port.
+    pub hosts: Vec<String>,
+    /// If set, requests must bear it (`Authorization: Bearer …`).
+    pub token: Option<Zeroizing<String>>,
+    /// Longest request body in bytes.
+    pub body_bytes_max: usize,
+}
+
+impl Default for ConnectOptions {
+    fn default() -> Self {
+        Self {
+            hosts: Vec::new(),
+            token: None,
+            body_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// Why the endpoint does not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Somebody else listens there.
+    #[error(
+        "connect: port {port} on {host} is in use: stop the other program or choose another port with --listen {host}:PORT"
+    )]
+    PortInUse {
+        /// Address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// Any other reason not to listen.
+    #[error("connect: cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The listener failed later.
+    #[error("connect: the listener failed: {0}")]
+    Serve(io::Error),
+    /// The token file cannot be used.
+    #[error(transparent)]
+    TokenFile(#[from] StateError),
+    /// The token file holds no token.
+    #[error("connect: {path}: expected one line of 16 to 512 printable ASCII characters without spaces")]
+    Token {
+        /// Which file.
+        path: String,
+    },
+}
+
+impl ConnectError {
+    /// Stable dotted code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::PortInUse { .. } => "connect.port_in_use",
+            Self::Listen { .. } => "connect.listen",
+            Self::Serve(_) => "connect.serve",
+            Self::TokenFile(e) => e.code(),
+            Self::Token { .. } => "connect.token_file",
+        }
+    }
+}
+
+pub(crate) struct Endpoint {
+    pub(crate) client: AttestedClient,
+    pub(crate) guard: Guard,
+    pub(crate) body_bytes_max: usize,
+}
+
+/// Listens on `address`, e.g. `127.0.0.1:8080`.
+///
+/// # Errors
+/// [`ConnectError::PortInUse`] names the port.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, ConnectError> {
+    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => ConnectError::PortInUse {
+            host: address.ip().to_string(),
+            port: address.port(),
+        },
+        _ => ConnectError::Listen { address, source },
+    })
+}
+
+/// Reads a token from a file that only its owner can read; never from an argument, which every user of the machine sees.
+///
+/// # Errors
+/// [`ConnectError::TokenFile`], [`ConnectError::Token`].
+pub fn read_token(path: &Path) -> Result<Zeroizing<String>, ConnectError> {
+    require_mode(path, 0o600)?;
+    let text = std::fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .map_err(|source| StateError::Io {
+            action: "read",
+            path: path.to_path_buf(),
+            source,
+        })?;
+    let token = text.trim_end_matches(['\r', '\n']);
+    if (16..=512).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(Zeroizing::new(token.to_owned()))
+    } else {
+        Err(ConnectError::Token {
+            path: path.display().to_string(),
+        })
+    }
+}
+
+/// Serves until `shutdown` resolves; answers under way may finish.
+///
+/// # Errors
+/// [`ConnectError::Serve`].
+pub async fn serve(
+    listener: TcpListener,
+    client: AttestedClient,
+    options: ConnectOptions,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ConnectError> {
+    let port = listener.local_addr().map_err(ConnectError::Serve)?.port();
+    let app = router(port, client, options);
+    axum::serve(listener, app)
+        .with_graceful_shutdown(shutdown)
+        .into_future()
+        .await
+        .map_err(ConnectError::Serve)
+}
+
+/// The endpoint as a router, for a listener on `port`.
+pub fn router(port: u16, client: AttestedClient, options: ConnectOptions) -> Router {
+    let endpoint = Arc::new(Endpoint {
+        client,
+        guard: Guard::new(port, &options.hosts, options.token),
+        body_bytes_max: options.body_bytes_max,
+    });
+    Router::new()
+        .route("/hanzo/status", get(status::status))
+        .route("/v1/{*path}", axum::routing::any(forward::forward))
+        .fallback(not_found)
+        .method_not_allowed_fallback(|| async {
+            problem::openai(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "connect.method",
+                "this path takes another method",
+            )
+        })
+        .layer(middleware::from_fn_with_state(endpoint.clone(), admit))
+        .with_state(endpoint)
+}
+
+async fn admit(State(endpoint): State<Arc<Endpoint>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match endpoint.guard.check(&parts) {
+        Ok(()) if parts.method == Method::OPTIONS || parts.method == Method::CONNECT => problem::openai(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "connect.method",
+            "this endpoint takes GET, POST and DELETE",
+        ),
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(refusal) => {
+            tracing::warn!(code = refusal.code(), "request turned away");
+            problem::openai(refusal.status(), refusal.code(), refusal.text())
+        }
+    }
+}
+
+async fn not_found() -> Response {
+    problem::openai(
+        StatusCode::NOT_FOUND,
+        "connect.not_found",
+        "expected /v1/… (for example /v1/chat/completions or /v1/models) or /hanzo/status",
+    )
+}

@@ -1,0 +1,114 @@
+//! `/v1/…` through the attested channel. Of the program's headers only `accept` and `content-type` go on; of the guest's
+//! only those listed here come back.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+
+use super::{Endpoint, problem, stream};
+use crate::call::RECEIPT_ID_HEADER;
+use crate::receipts::ReceiptStatus;
+use crate::request::ChannelRequest;
+
+/// How the receipt of an answer came out: `verified`, `missing` or a code. Streams say it in a comment instead.
+pub(crate) const RECEIPT_STATUS_HEADER: &str = "hanzo-receipt-status";
+
+const PASSED_BACK: [HeaderName; 5] = [
+    header::CONTENT_TYPE,
+    header::CACHE_CONTROL,
+    header::RETRY_AFTER,
+    header::ALLOW,
+    HeaderName::from_static(RECEIPT_ID_HEADER),
+];
+
+pub(crate) async fn forward(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = match read_body(body, endpoint.body_bytes_max).await {
+        Ok(body) => body,
+        Err(answer) => return answer,
+    };
+    let path = parts.uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
+    let mut request = ChannelRequest::new(parts.method, path, body.clone());
+    if let Some(value) = parts.headers.get(header::ACCEPT) {
+        request = request.with_accept(value.clone());
+    }
+    if let Some(value) = parts.headers.get(header::CONTENT_TYPE) {
+        request = request.with_content_type(value.clone());
+    }
+    let is_chat = request.is_chat();
+    let answer = match endpoint.client.send(request).await {
+        Ok(answer) => answer,
+        Err(e) => {
+            tracing::error!(code = e.code(), "request not answered: {e}");
+            return problem::of(&e);
+        }
+    };
+    if is_event_stream(answer.headers()) {
+        let head = back(answer.status(), answer.headers());
+        let frames = stream::checked(endpoint.client.clone(), answer, body, is_chat);
+        return head.map(|()| Body::from_stream(frames));
+    }
+    match endpoint.client.whole(answer, is_chat, &body).await {
+        Ok(answer) => {
+            let mut head = back(answer.status, &answer.headers);
+            if let Some(status) = &answer.receipt {
+                head.headers_mut().insert(RECEIPT_STATUS_HEADER, word(status));
+            }
+            head.map(|()| Body::from(answer.body))
+        }
+        Err(e) => {
+            tracing::error!(code = e.code(), "answer broke off: {e}");
+            problem::of(&e)
+        }
+    }
+}
+
+async fn read_body(body: Body, limit: usize) -> Result<Bytes, Response> {
+    match Limited::new(body, limit).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(e) if e.is::<LengthLimitError>() => Err(problem::openai(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "connect.body_too_large",
+            &format!("request body: more than {limit} bytes"),
+        )),
+        Err(_) => Err(problem::openai(
+            StatusCode::BAD_REQUEST,
+            "connect.body",
+            "request body: the connection ended before it was complete",
+        )),
+    }
+}
+
+fn word(status: &ReceiptStatus) -> HeaderValue {
+    HeaderValue::from_static(status.word())
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .is_some_and(|v| {
+            v.split(';')
+                .next()
+                .is_some_and(|t| t.trim().eq_ignore_ascii_case("text/event-stream"))
+        })
+}
+
+fn back(status: StatusCode, headers: &HeaderMap) -> Response<()> {
+    let mut answer = Response::new(());
+    *answer.status_mut() = status;
+    for name in PASSED_BACK {
+        if let Some(value) = headers.get(&name) {
+            answer.headers_mut().insert(name, value.clone());
+        }
+    }
+    answer
+        .headers_mut()
+        .insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}

@@ -1,0 +1,144 @@
+//! A streamed answer on its way to the program: every frame goes on at once, and the receipt frame is checked against all
+//! that went before it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use http_body_util::BodyExt as _;
+use hyper::Response;
+
+use crate::body::ProvenBody;
+use crate::call::RECEIPT_ID_HEADER;
+use crate::client::AttestedClient;
+use crate::error::ClientError;
+use crate::pinned::Pinned;
+use crate::receipts::ReceiptStatus;
+use crate::sse::{FRAME_BYTES_MAX, Frames, receipt_json};
+
+struct Relay {
+    client: AttestedClient,
+    pinned: Arc<Pinned>,
+    body: Option<ProvenBody>,
+    frames: Frames,
+    ready: VecDeque<Bytes>,
+    request: Bytes,
+    /// All bytes before the receipt frame; `None` once the receipt was seen, none is due, or it grew too long.
+    heard: Option<Vec<u8>>,
+    id: Option<String>,
+    due: bool,
+}
+
+/// The frames of `answer`, each as soon as it is whole, followed by a comment on the receipt.
+pub(crate) fn checked(
+    client: AttestedClient,
+    answer: Response<ProvenBody>,
+    request: Bytes,
+    due: bool,
+) -> impl Stream<Item = Result<Bytes, ClientError>> + Send {
+    let id = answer
+        .headers()
+        .get(RECEIPT_ID_HEADER)
+        .and_then(|v| v.to_str().ok())
+        .map(str::to_owned);
+    let body = answer.into_body();
+    let relay = Relay {
+        client,
+        pinned: body.pinned().clone(),
+        body: Some(body),
+        frames: Frames::default(),
+        ready: VecDeque::new(),
+        request,
+        heard: due.then(Vec::new),
+        id,
+        due,
+    };
+    unfold(relay, |mut relay| async move {
+        relay.next().await.map(|item| (item, relay))
+    })
+}
+
+impl Relay {
+    async fn next(&mut self) -> Option<Result<Bytes, ClientError>> {
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                return Some(Ok(frame));
+            }
+            let piece = self.body.as_mut()?.frame().await;
+            match piece {
+                Some(Ok(piece)) => {
+                    if let Ok(bytes) = piece.into_data() {
+                        self.frames.push(&bytes);
+                    }
+                    if let Err(e) = self.cut().await {
+                        return self.broke(e);
+                    }
+                }
+                Some(Err(e)) => return self.broke(e),
+                None => self.end(),
+            }
+        }
+    }
+
+    async fn cut(&mut self) -> Result<(), ClientError> {
+        let too_long = |_| ClientError::AnswerTooLarge { limit: FRAME_BYTES_MAX };
+        while let Some(frame) = self.frames.next().map_err(too_long)? {
+            match (receipt_json(&frame), self.heard.take()) {
+                (Some(document), Some(heard)) => {
+                    let id = self.id.as_deref();
+                    let client = self.client.clone();
+                    let status = client.settle(document, &self.pinned, id, &self.request, &heard).await;
+                    self.due = false;
+                    let comment = comment(&status);
+                    self.ready.push_back(frame);
+                    self.ready.push_back(comment);
+                }
+                (_, heard) => {
+                    self.heard = heard;
+                    self.hear(&frame);
+                    self.ready.push_back(frame);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, frame: &[u8]) {
+        let limit = self.client.inner.limits.answer_bytes_max;
+        if let Some(heard) = &mut self.heard {
+            if heard.len() + frame.len() > limit {
+                tracing::warn!(limit, "answer too long to check its receipt");
+                self.heard = None;
+            } else {
+                heard.extend_from_slice(frame);
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        self.body = None;
+        let rest = self.frames.rest();
+        if !rest.is_empty() {
+            self.ready.push_back(rest);
+        }
+        if self.due {
+            let status = ReceiptStatus::Missing {
+                text: "the stream ended without one that could be checked",
+            };
+            self.client.note(&status);
+            self.ready.push_back(comment(&status));
+        }
+    }
+
+    fn broke(&mut self, e: ClientError) -> Option<Result<Bytes, ClientError>> {
+        tracing::error!(code = e.code(), "answer broke off: {e}");
+        self.body = None;
+        Some(Err(e))
+    }
+}
+
+fn comment(status: &ReceiptStatus) -> Bytes {
+    Bytes::from(format!(": hanzo-receipt-status {}\n\n", status.word()))
+}

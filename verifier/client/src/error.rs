@@ -1,0 +1,188 @@
+//! Why a request was not sent, or its answer not believed.
+
+use std::time::Duration;
+
+use hanzo_attestation::evidence::Class;
+use hanzo_attestation::{Digest256, Digest384};
+use hanzo_verifier::VerifyError;
+
+use crate::state::StateError;
+
+/// Every way a call can fail. In all of them except [`ClientError::Exchange`], [`ClientError::Stalled`] and
+/// [`ClientError::AnswerTooLarge`] no byte of the request has left.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address is not of the form `host:port`.
+    #[error("endpoint: expected host:port or https://host:port, got {got:?}")]
+    Endpoint {
+        /// What came.
+        got: String,
+    },
+    /// Nobody answers there.
+    #[error("endpoint {endpoint}: {detail}: is the guest (or its proxy) running and reachable from here?")]
+    Unreachable {
+        /// Where.
+        endpoint: String,
+        /// The system's words.
+        detail: String,
+    },
+    /// The peer was too slow before the channel was proven.
+    #[error("endpoint {endpoint}: {step} took longer than {}: the guest or the path to it is stalled", seconds(.after))]
+    Timeout {
+        /// Where.
+        endpoint: String,
+        /// `connect`, `TLS handshake`, `attestation`, `channel proof`, `answer`.
+        step: &'static str,
+        /// The bound.
+        after: Duration,
+    },
+    /// The handshake failed.
+    #[error("TLS: {detail}: expected a guest that speaks TLS 1.3 with X25519MLKEM768")]
+    Tls {
+        /// rustls' words.
+        detail: String,
+    },
+    /// Another version or group came out of the handshake.
+    #[error("TLS: expected TLS 1.3 with X25519MLKEM768, the handshake ended with something else")]
+    TlsGroup,
+    /// The leaf certificate cannot be read.
+    #[error("TLS: expected one X.509 leaf certificate whose key can be read")]
+    TlsCertificate,
+    /// The peer's TLS key is not the guest's.
+    #[error(
+        "channel: tls_spki_sha256: the attested keyset says {expected}, this connection's certificate has {got}: somebody between you and the guest ends TLS with a key of their own"
+    )]
+    SpkiMismatch {
+        /// In the keyset.
+        expected: Digest256,
+        /// Of the connection.
+        got: Digest256,
+    },
+    /// The peer could not prove that this very connection ends in the guest.
+    #[error(
+        "channel: the proof does not match this connection and keyset {keyset_digest}: the connection is relayed or ends in another guest"
+    )]
+    ProofMismatch {
+        /// What the connection should have proven.
+        keyset_digest: Digest384,
+    },
+    /// The peer answered the proof with something else.
+    #[error("channel: proof: expected 200 with a 32-byte proof, got {got}")]
+    ProofAnswer {
+        /// Which.
+        got: String,
+    },
+    /// The keyset's channel key cannot be used.
+    #[error("channel: keyset.channel_key: expected an X-Wing public key of 1216 bytes in lower-case hex")]
+    ChannelKey,
+    /// The peer serves no bundle.
+    #[error("attestation: expected 200 with a bundle, got {got}")]
+    AttestationAnswer {
+        /// Which.
+        got: String,
+    },
+    /// The bundle was refused; nothing was sent.
+    #[error(transparent)]
+    Attestation(#[from] VerifyError),
+    /// A guest of another reference took over.
+    #[error(
+        "attestation: this session was started against reference {pinned:?}, the guest now matches {got:?}: restart the client to accept the change"
+    )]
+    ReferenceChanged {
+        /// The first one's name.
+        pinned: String,
+        /// The new one's name.
+        got: String,
+    },
+    /// The random source failed.
+    #[error("random: the system's random source failed; nothing was sent")]
+    Random,
+    /// All connections are in use.
+    #[error("channel: all {limit} connections are busy: try again, or raise connections_max")]
+    Busy {
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Request and answer broke off after the request may have left.
+    #[error("channel: the exchange broke off: {detail}: it was not sent again, because part of it may have arrived")]
+    Exchange {
+        /// What happened.
+        detail: String,
+    },
+    /// The guest stopped sending.
+    #[error("channel: nothing came from the guest for {}", seconds(.after))]
+    Stalled {
+        /// The bound.
+        after: Duration,
+    },
+    /// The answer is longer than this client holds.
+    #[error("channel: the answer is longer than {limit} bytes")]
+    AnswerTooLarge {
+        /// The bound.
+        limit: usize,
+    },
+    /// The request cannot be written as HTTP.
+    #[error("request: {detail}")]
+    Request {
+        /// What is wrong with it.
+        detail: &'static str,
+    },
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl ClientError {
+    /// Stable dotted code; refused bundles keep the code of the rule that refused them.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Endpoint { .. } => "endpoint.malformed",
+            Self::Unreachable { .. } => "endpoint.unreachable",
+            Self::Timeout { .. } => "endpoint.timeout",
+            Self::Tls { .. } => "tls.handshake",
+            Self::TlsGroup => "tls.group",
+            Self::TlsCertificate => "tls.certificate",
+            Self::SpkiMismatch { .. } => "channel.spki_mismatch",
+            Self::ProofMismatch { .. } => "channel.proof_mismatch",
+            Self::ProofAnswer { .. } => "channel.proof_answer",
+            Self::ChannelKey => "channel.key",
+            Self::AttestationAnswer { .. } => "attestation.answer",
+            Self::Attestation(e) => e.code(),
+            Self::ReferenceChanged { .. } => "attestation.reference_changed",
+            Self::Random => "random.failed",
+            Self::Busy { .. } => "channel.busy",
+            Self::Exchange { .. } => "channel.exchange",
+            Self::Stalled { .. } => "channel.stalled",
+            Self::AnswerTooLarge { .. } => "channel.answer_too_large",
+            Self::Request { .. } => "request.malformed",
+            Self::State(e) => e.code(),
+        }
+    }
+
+    /// Whose fault; `None` for usage and I/O.
+    pub fn class(&self) -> Option<Class> {
+        match self {
+            Self::Attestation(e) => Some(e.class()),
+            Self::Tls { .. } | Self::TlsGroup | Self::TlsCertificate => Some(Class::NotAuthentic),
+            Self::SpkiMismatch { .. } | Self::ProofMismatch { .. } => Some(Class::Unbound),
+            Self::ProofAnswer { .. } | Self::ChannelKey | Self::AttestationAnswer { .. } => Some(Class::Malformed),
+            Self::ReferenceChanged { .. } => Some(Class::Refused),
+            _ => None,
+        }
+    }
+
+    /// 1 usage or I/O, 10 malformed, 20 not authentic, 30 stale or unbound, 40 refused by policy.
+    pub fn exit_code(&self) -> u8 {
+        match self.class() {
+            None => 1,
+            Some(Class::Malformed) => 10,
+            Some(Class::NotAuthentic) => 20,
+            Some(Class::Unbound) => 30,
+            Some(Class::Refused) => 40,
+        }
+    }
+}
+
+fn seconds(d: &Duration) -> String {
+    format!("{} s", d.as_secs_f32())
+}
