@@ -9,6 +9,8 @@
 //! nobody: anyone who knows a public key can seal to it, so what was opened counts only with a signature beside it.
 
 mod hybrid;
+#[cfg(test)]
+mod kat;
 mod keys;
 mod schedule;
 

@@ -149,18 +149,27 @@ pub(super) struct Context {
 impl Context {
     /// KeySchedule of RFC 9180 section 5.1 with mode base and the default (empty) PSK inputs.
     pub(super) fn new(ids: Ids, shared_secret: &[u8], info: &[u8]) -> Result<Self, PqcError> {
-        Self::with_key_len(ids, shared_secret, info, KEY_LEN)
+        Self::with_mode(ids, MODE_BASE, shared_secret, info, b"", b"", KEY_LEN)
     }
 
-    pub(super) fn with_key_len(ids: Ids, shared_secret: &[u8], info: &[u8], key_len: usize) -> Result<Self, PqcError> {
+    /// The whole KeySchedule. Only vectors have another mode than base, a PSK, or a key of another length.
+    pub(super) fn with_mode(
+        ids: Ids,
+        mode: u8,
+        shared_secret: &[u8],
+        info: &[u8],
+        psk: &[u8],
+        psk_id: &[u8],
+        key_len: usize,
+    ) -> Result<Self, PqcError> {
         let labeled = Labeled {
             kdf: ids.kdf,
             suite_id: ids.suite_id(),
         };
-        let psk_id_hash = labeled.extract(b"", b"psk_id_hash", b"")?;
+        let psk_id_hash = labeled.extract(b"", b"psk_id_hash", psk_id)?;
         let info_hash = labeled.extract(b"", b"info_hash", info)?;
-        let context: Vec<u8> = [&[MODE_BASE], psk_id_hash.as_slice(), info_hash.as_slice()].concat();
-        let secret = labeled.extract(shared_secret, b"secret", b"")?;
+        let context: Vec<u8> = [&[mode], psk_id_hash.as_slice(), info_hash.as_slice()].concat();
+        let secret = labeled.extract(shared_secret, b"secret", psk)?;
         Ok(Self {
             key: labeled.expand(&secret, b"key", &context, key_len)?,
             base_nonce: labeled.expand(&secret, b"base_nonce", &context, NONCE_LEN)?,
@@ -170,7 +179,7 @@ impl Context {
     }
 
     /// The AEAD nonce of a sequence number: base nonce XOR the number, big-endian (RFC 9180 section 5.2).
-    fn nonce(&self, sequence: u64) -> [u8; NONCE_LEN] {
+    pub(super) fn nonce(&self, sequence: u64) -> [u8; NONCE_LEN] {
         let mut nonce = [0u8; NONCE_LEN];
         let number = [[0u8; 4].as_slice(), &sequence.to_be_bytes()].concat();
         for ((out, base), n) in nonce.iter_mut().zip(self.base_nonce.iter()).zip(number) {
