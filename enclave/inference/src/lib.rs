@@ -1,1 +1,31 @@
-//! hanzo-inference
+//! The guest's inference API: OpenAI-shaped requests in, checked engine output and signed receipts out.
+//!
+//! [`router`] serves `POST /v1/chat/completions` (JSON and SSE), `GET /v1/models`, `GET /v1/receipts/{id}`, `GET /health` and
+//! `GET /metrics` behind the attested channel. The engine is another process behind a Unix socket, and its output is hostile
+//! input: every frame is bounded, parsed strictly and written anew, counts are checked, and a breach ends the answer with an
+//! error and a receipt that says `failed`.
+//!
+//! Never: an engine byte passed through unparsed; a prompt or an answer in a log, an error text or a metric; a response whose
+//! end left before its receipt was durable; a URL of the client fetched; a parameter accepted and ignored that changes the
+//! answer.
+//!
+//! Clock and randomness come with the [`ServingState`]. Formats: `enclave/inference/SPEC.md`.
+#![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+
+mod body;
+mod chat;
+mod engine;
+mod error;
+mod json;
+mod metrics;
+mod request;
+mod router;
+mod routes;
+mod state;
+
+pub use engine::EngineError;
+pub use error::ApiError;
+pub use router::router;
+pub use state::{Clock, EngineEndpoint, Random, ServingError, ServingOptions, ServingState};

@@ -1,0 +1,169 @@
+//! The answer as server-sent events.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use hanzo_receipts::Outcome;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout_at;
+
+use super::ending::{Counts, finish};
+use super::{Job, RECEIPT_HEADER, Running, encode};
+use crate::engine::Step;
+use crate::error::ApiError;
+
+/// Frames between the task and the connection. Few: what waits here has not been handed over.
+const FRAMES: usize = 4;
+
+/// Waits for the first step, so that what fails before it still gets a status of its own, then streams.
+pub(super) async fn respond(job: Job) -> Result<Response, ApiError> {
+    let id = job.identity.id.to_string();
+    let (frames, mut taken) = mpsc::channel::<Bytes>(FRAMES);
+    let (started, starts) = oneshot::channel();
+    tokio::spawn(run(job, started, frames));
+    starts.await.unwrap_or(Err(ApiError::Timeout))?;
+    let body = Body::from_stream(stream::poll_fn(move |context| {
+        taken.poll_recv(context).map(|frame| frame.map(Ok::<_, Infallible>))
+    }));
+    let mut response = body.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(RECEIPT_HEADER, id);
+    }
+    Ok(response)
+}
+
+/// How the stream ended on our side.
+enum End {
+    Complete,
+    Cut,
+    Failed(ApiError),
+}
+
+async fn run(mut job: Job, mut started: oneshot::Sender<Result<(), ApiError>>, frames: mpsc::Sender<Bytes>) {
+    let begun = tokio::select! {
+        biased;
+        () = started.closed() => return,
+        begun = job.start() => begun,
+    };
+    let mut running = match begun {
+        Ok(running) => running,
+        Err(e) => {
+            job.state.metrics.refused();
+            let _ = started.send(Err(e));
+            return;
+        }
+    };
+    let first = tokio::select! {
+        biased;
+        () = started.closed() => None,
+        first = job.next(&mut running) => Some(first),
+    };
+    // A client that left before the first frame drops the receiver; `deliver` then finds the channel closed.
+    let (tokens, end) = match first {
+        None => (running.answer.tokens(), End::Cut),
+        Some(first) => {
+            let _ = started.send(Ok(()));
+            deliver(&mut job, &mut running, first, &frames).await
+        }
+    };
+    close(job, running, tokens, end, frames).await;
+}
+
+/// Hands over frame by frame until the answer ends; returns how many tokens it had.
+async fn deliver(
+    job: &mut Job,
+    running: &mut Running,
+    first: Result<Step, ApiError>,
+    frames: &mpsc::Sender<Bytes>,
+) -> (u64, End) {
+    let with_usage = job.request.include_usage;
+    let opening = job.identity.opening(with_usage);
+    if let Err(end) = hand_over(job, frames, opening).await {
+        return (running.answer.tokens(), end);
+    }
+    let mut step = first;
+    loop {
+        match step {
+            Ok(Step::Text(text)) => {
+                let frame = job.identity.text(&text, with_usage);
+                if let Err(end) = hand_over(job, frames, frame).await {
+                    return (running.answer.tokens(), end);
+                }
+            }
+            Ok(Step::End(finish, usage)) => {
+                let closing = job.identity.closing(finish, usage, with_usage);
+                let end = match hand_over(job, frames, closing).await {
+                    Ok(()) => drained(job, frames).await,
+                    Err(end) => end,
+                };
+                return (usage.completion_tokens, end);
+            }
+            Err(e) => return (running.answer.tokens(), End::Failed(e)),
+        }
+        step = tokio::select! {
+            biased;
+            () = frames.closed() => return (running.answer.tokens(), End::Cut),
+            step = job.next(running) => step,
+        };
+    }
+}
+
+/// Gives one frame to the connection and commits to it.
+async fn hand_over(job: &mut Job, frames: &mpsc::Sender<Bytes>, frame: String) -> Result<(), End> {
+    match timeout_at(job.deadline, frames.reserve()).await {
+        Ok(Ok(slot)) => {
+            job.pending.sent(frame.as_bytes());
+            slot.send(Bytes::from(frame));
+            Ok(())
+        }
+        Ok(Err(_)) => Err(End::Cut),
+        Err(_) => Err(End::Failed(ApiError::Timeout)),
+    }
+}
+
+/// Complete only once the connection has taken every frame.
+async fn drained(job: &Job, frames: &mpsc::Sender<Bytes>) -> End {
+    match timeout_at(job.deadline, frames.reserve_many(FRAMES)).await {
+        Ok(Ok(_)) => End::Complete,
+        Ok(Err(_)) => End::Cut,
+        Err(_) => End::Failed(ApiError::Timeout),
+    }
+}
+
+/// The receipt, then what follows it.
+async fn close(job: Job, running: Running, tokens: u64, end: End, frames: mpsc::Sender<Bytes>) {
+    let Job { state, mut pending, .. } = job;
+    let counts = Counts {
+        sampling: running.sampling,
+        prompt_tokens: running.prompt_tokens,
+        completion_tokens: tokens,
+    };
+    drop(running.answer);
+    let (outcome, tail) = match end {
+        End::Complete => (Outcome::Complete, encode::DONE),
+        End::Cut => (Outcome::Cut, ""),
+        End::Failed(e) => {
+            tracing::warn!(code = e.code(), "answer stopped");
+            let frame = encode::error(&e);
+            // Not awaited: a client that does not read must not hold the receipt up.
+            if let Ok(slot) = frames.try_reserve() {
+                pending.sent(frame.as_bytes());
+                slot.send(Bytes::from(frame));
+            }
+            (Outcome::Failed, "")
+        }
+    };
+    let last = match finish(&state, pending, outcome, counts).await {
+        Ok(receipt) => encode::receipt(&receipt).map(|frame| frame + tail),
+        Err(e) => Some(encode::error(&e)),
+    };
+    if let Some(last) = last {
+        let _ = frames.send(Bytes::from(last)).await;
+    }
+}

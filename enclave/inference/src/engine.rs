@@ -1,0 +1,188 @@
+//! The client side of the engine protocol: HTTP/1.1 over a Unix socket to a process that is not believed.
+
+mod answer;
+mod error;
+mod lines;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::request::Message;
+pub(crate) use answer::{Answer, Finish, Step, Usage};
+pub use error::EngineError;
+
+/// A local socket answers at once or not at all.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bodies that are read whole: token lists (one number a token) and errors.
+const TOKENIZE_BYTES_MAX: usize = 16 << 20;
+const ERROR_BYTES_MAX: usize = 16 << 10;
+/// hyper's buffer for one head or one read.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// One engine.
+pub(crate) struct EngineClient {
+    socket: PathBuf,
+}
+
+/// A chat request as the engine gets it.
+#[derive(Serialize)]
+pub(crate) struct EngineChat<'a> {
+    pub(crate) messages: &'a [Message],
+    pub(crate) max_tokens: u64,
+    pub(crate) temperature: f64,
+    pub(crate) top_p: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) seed: Option<u64>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub(crate) stop: &'a [String],
+    pub(crate) stream: bool,
+}
+
+/// Ends the connection when the answer is dropped: that is what cancels the engine's work.
+pub(crate) struct Connection(JoinHandle<()>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl EngineClient {
+    pub(crate) fn new(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<(Response<Incoming>, Connection), EngineError> {
+        let stream = timeout(CONNECT_TIMEOUT, UnixStream::connect(&self.socket))
+            .await
+            .map_err(|_| EngineError::Unavailable)?
+            .map_err(|_| EngineError::Unavailable)?;
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(BUFFER_BYTES)
+            .handshake::<_, Full<Bytes>>(TokioIo::new(stream))
+            .await
+            .map_err(|_| EngineError::Unavailable)?;
+        let connection = Connection(tokio::spawn(async move { drop(connection.await) }));
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "engine")
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|_| EngineError::Failed)?;
+        let response = sender.send_request(request).await.map_err(|e| {
+            if e.is_parse() {
+                EngineError::Protocol { what: "the response head" }
+            } else {
+                EngineError::Failed
+            }
+        })?;
+        Ok((response, connection))
+    }
+
+    /// Whether the engine takes requests.
+    pub(crate) async fn ready(&self) -> Result<(), EngineError> {
+        #[derive(Deserialize)]
+        struct Health {
+            status: String,
+        }
+        let ask = async {
+            let (response, _connection) = self.send(Method::GET, "/health", Vec::new()).await?;
+            let status = response.status();
+            let body = whole(response, ERROR_BYTES_MAX).await?;
+            match serde_json::from_slice::<Health>(&body) {
+                Ok(health) if status == StatusCode::OK && health.status == "ready" => Ok(()),
+                Ok(health) if health.status == "loading" => Err(EngineError::Loading),
+                _ => Err(EngineError::Protocol { what: "/health" }),
+            }
+        };
+        timeout(HEALTH_TIMEOUT, ask).await.unwrap_or(Err(EngineError::Unavailable))
+    }
+
+    /// How many tokens the messages take, template included.
+    pub(crate) async fn count_tokens(&self, messages: &[Message]) -> Result<u64, EngineError> {
+        #[derive(Serialize)]
+        struct Ask<'a> {
+            messages: &'a [Message],
+        }
+        #[derive(Deserialize)]
+        struct Tokens {
+            count: u64,
+            tokens: Vec<u32>,
+        }
+        let what = "/tokenize";
+        let body = serde_json::to_vec(&Ask { messages }).map_err(|_| EngineError::Failed)?;
+        let (response, _connection) = self.send(Method::POST, "/tokenize", body).await?;
+        if response.status() != StatusCode::OK {
+            return Err(refusal(response).await);
+        }
+        let body = whole(response, TOKENIZE_BYTES_MAX).await?;
+        let tokens: Tokens = serde_json::from_slice(&body).map_err(|_| EngineError::Protocol { what })?;
+        if tokens.count == 0 || tokens.count != tokens.tokens.len() as u64 {
+            return Err(EngineError::Protocol { what });
+        }
+        Ok(tokens.count)
+    }
+
+    /// Starts an answer. `prompt_tokens` is what [`EngineClient::count_tokens`] said.
+    pub(crate) async fn chat(&self, chat: &EngineChat<'_>, prompt_tokens: u64) -> Result<Answer, EngineError> {
+        let body = serde_json::to_vec(chat).map_err(|_| EngineError::Failed)?;
+        let (response, connection) = self.send(Method::POST, "/v1/chat/completions", body).await?;
+        if response.status() != StatusCode::OK {
+            return Err(refusal(response).await);
+        }
+        let is_sse = response
+            .headers()
+            .get(hyper::header::CONTENT_TYPE)
+            .is_some_and(|v| v.as_bytes().starts_with(b"text/event-stream"));
+        if !is_sse {
+            return Err(EngineError::Protocol { what: "content-type" });
+        }
+        Ok(Answer::new(response.into_body(), connection, prompt_tokens, chat.max_tokens))
+    }
+}
+
+async fn whole(response: Response<Incoming>, limit: usize) -> Result<Bytes, EngineError> {
+    let body = Limited::new(response.into_body(), limit).collect().await;
+    body.map(|b| b.to_bytes()).map_err(|_| EngineError::Protocol { what: "body" })
+}
+
+/// What a refusal means. Its text is the engine's and goes nowhere.
+async fn refusal(response: Response<Incoming>) -> EngineError {
+    #[derive(Deserialize)]
+    struct Refusal {
+        error: Detail,
+    }
+    #[derive(Deserialize)]
+    struct Detail {
+        #[serde(default)]
+        code: Option<String>,
+    }
+    let status = response.status();
+    let code = match whole(response, ERROR_BYTES_MAX).await {
+        Ok(body) => serde_json::from_slice::<Refusal>(&body).ok().and_then(|r| r.error.code),
+        Err(e) => return e,
+    };
+    match (status.as_u16(), code.as_deref()) {
+        (400..=499, Some("context_length" | "context_length_exceeded")) => EngineError::Context,
+        (400..=499, Some("template" | "empty_prompt")) => EngineError::Template,
+        (503, Some("busy")) => EngineError::Busy,
+        (400..=499, Some("unsupported_parameter")) => EngineError::Parameter,
+        (429, _) => EngineError::Busy,
+        (503, _) => EngineError::Loading,
+        (400..=499, _) => EngineError::Refused,
+        _ => EngineError::Failed,
+    }
+}

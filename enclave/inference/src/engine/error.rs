@@ -1,0 +1,65 @@
+//! What can be wrong with the engine.
+
+use axum::http::StatusCode;
+
+/// What the engine did. No text quotes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// Nobody listens on its socket.
+    #[error("the engine is not running; try again shortly, and tell the operator if it lasts")]
+    Unavailable,
+    /// It loads its model.
+    #[error("the engine is still loading its model; try again shortly")]
+    Loading,
+    /// It works on as much as it can.
+    #[error("the engine is busy; try again shortly")]
+    Busy,
+    /// It says that the prompt does not fit.
+    #[error("messages: the prompt does not fit into the model's context; shorten it")]
+    Context,
+    /// It does not do a parameter that only engines can refuse.
+    #[error("seed: not supported by this guest's engine; leave it out")]
+    Parameter,
+    /// The model's chat template cannot render these messages.
+    #[error("messages: this model's chat template refuses their order or roles; start with system or user and alternate")]
+    Template,
+    /// It refused the request for another reason.
+    #[error("the engine refused the request")]
+    Refused,
+    /// It broke off.
+    #[error("the engine failed before the answer was complete; try again")]
+    Failed,
+    /// It broke its protocol: hostile or defective.
+    #[error("the engine broke its protocol ({what}); the answer was stopped")]
+    Protocol {
+        /// Where.
+        what: &'static str,
+    },
+}
+
+impl EngineError {
+    /// The HTTP status it gets.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Unavailable | Self::Loading => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Self::Context | Self::Parameter | Self::Template | Self::Refused => StatusCode::BAD_REQUEST,
+            Self::Failed | Self::Protocol { .. } => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// Stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Unavailable => "engine_unavailable",
+            Self::Loading => "engine_loading",
+            Self::Busy => "rate_limit_exceeded",
+            Self::Context => "context_length_exceeded",
+            Self::Parameter => "unsupported_parameter",
+            Self::Template => "template_refused",
+            Self::Refused => "engine_refused",
+            Self::Failed => "engine_failed",
+            Self::Protocol { .. } => "engine_protocol",
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Errors in OpenAI's shape: `{"error":{"message","type","param","code"}}`.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::engine::EngineError;
+
+/// What a caller did wrong, or what failed here. No text quotes a prompt, an answer or the engine.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The body is not `application/json`.
+    #[error("content-type: expected application/json, got something else; send the header content-type: application/json")]
+    ContentType,
+    /// The body is not JSON.
+    #[error("request body: not valid JSON: {0}")]
+    Json(String),
+    /// The body is longer than the limit.
+    #[error("request body: at most {limit} bytes are accepted; shorten the messages")]
+    TooLarge {
+        /// The limit.
+        limit: u64,
+    },
+    /// The body did not come in time, or broke off.
+    #[error("request body: it did not arrive whole; send it again")]
+    BodyBroken,
+    /// A member is missing or of the wrong kind.
+    #[error("{param}: expected {expected}, got {got}")]
+    Invalid {
+        /// Which member.
+        param: String,
+        /// What is accepted.
+        expected: &'static str,
+        /// What came: a kind or a number, never text of the caller.
+        got: String,
+    },
+    /// A member that OpenAI knows and this guest does not do.
+    #[error("{param}: not supported by this guest; leave it out{hint}")]
+    Unsupported {
+        /// Which member.
+        param: String,
+        /// More to say.
+        hint: &'static str,
+    },
+    /// A member that nobody knows.
+    #[error("{param}: unknown member; check its spelling")]
+    Unknown {
+        /// Which member.
+        param: String,
+    },
+    /// No such model.
+    #[error("model: this guest serves no model of that name; GET /v1/models lists what it serves")]
+    Model,
+    /// Prompt and answer do not fit.
+    #[error(
+        "messages: the prompt takes {prompt} tokens and max_tokens asks for {max_tokens}, this model's context holds {context}; shorten the prompt or lower max_tokens"
+    )]
+    Context {
+        /// Tokens of the prompt.
+        prompt: u64,
+        /// Tokens asked for.
+        max_tokens: u64,
+        /// Tokens there are.
+        context: u64,
+    },
+    /// No such route, receipt or model page.
+    #[error("no such resource: {0}")]
+    NotFound(&'static str),
+    /// Another method is served here.
+    #[error("method not allowed here; use {0}")]
+    Method(&'static str),
+    /// As many requests as configured are running.
+    #[error("the guest works on as many requests as its configuration allows; try again shortly")]
+    Busy,
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The answer took longer than configured.
+    #[error("the answer took longer than this guest's request_timeout_s; ask for fewer tokens")]
+    Timeout,
+    /// The receipt could not be made durable, so nothing leaves.
+    #[error("the receipt could not be stored ({code}), so the answer is withheld; tell the operator")]
+    Receipt {
+        /// Code of the store's or log's error.
+        code: &'static str,
+    },
+    /// The random source failed.
+    #[error("the guest's random source failed; tell the operator")]
+    Random,
+}
+
+impl ApiError {
+    /// The HTTP status.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyBroken => StatusCode::REQUEST_TIMEOUT,
+            Self::Json(_)
+            | Self::Invalid { .. }
+            | Self::Unsupported { .. }
+            | Self::Unknown { .. }
+            | Self::Context { .. } => StatusCode::BAD_REQUEST,
+            Self::Model | Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Self::Engine(e) => e.status(),
+            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Receipt { .. } | Self::Random => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Stable code, the `code` member.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::ContentType => "unsupported_media_type",
+            Self::Json(_) => "invalid_json",
+            Self::TooLarge { .. } => "body_too_large",
+            Self::BodyBroken => "body_incomplete",
+            Self::Invalid { .. } => "invalid_value",
+            Self::Unsupported { .. } => "unsupported_parameter",
+            Self::Unknown { .. } => "unknown_parameter",
+            Self::Model => "model_not_found",
+            Self::Context { .. } => "context_length_exceeded",
+            Self::NotFound(_) => "not_found",
+            Self::Method(_) => "method_not_allowed",
+            Self::Busy => "rate_limit_exceeded",
+            Self::Engine(e) => e.code(),
+            Self::Timeout => "timeout",
+            Self::Receipt { .. } => "receipt_not_durable",
+            Self::Random => "random_failed",
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.status() {
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        }
+    }
+
+    fn param(&self) -> Value {
+        match self {
+            Self::Invalid { param, .. } | Self::Unsupported { param, .. } | Self::Unknown { param } => {
+                Value::from(param.as_str())
+            }
+            Self::Model => "model".into(),
+            Self::Context { .. } | Self::Engine(EngineError::Context | EngineError::Template) => "messages".into(),
+            Self::Engine(EngineError::Parameter) => "seed".into(),
+            _ => Value::Null,
+        }
+    }
+
+    /// The error object.
+    pub fn body(&self) -> Value {
+        json!({"error": {
+            "message": self.to_string(),
+            "type": self.kind(),
+            "param": self.param(),
+            "code": self.code(),
+        }})
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), Json(self.body())).into_response();
+        if matches!(self, Self::Busy) {
+            response
+                .headers_mut()
+                .insert(axum::http::header::RETRY_AFTER, axum::http::HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

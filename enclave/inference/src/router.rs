@@ -1,0 +1,26 @@
+//! The routes.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+
+use crate::state::ServingState;
+use crate::{chat, routes};
+
+/// All routes of the API. Serve it inside the attested channel alone, with Nagle's algorithm off: frames are handed over one
+/// by one.
+pub fn router(state: ServingState) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat::completions))
+        .route("/v1/models", get(routes::models))
+        .route("/v1/models/{name}", get(routes::model))
+        .route("/v1/receipts/{id}", get(routes::receipt))
+        .route("/health", get(routes::health))
+        .route("/metrics", get(routes::metrics))
+        .fallback(routes::no_route)
+        .method_not_allowed_fallback(routes::wrong_method)
+        // Bodies are bounded where they are read, by the measured configuration.
+        .layer(DefaultBodyLimit::disable())
+        .layer(axum::middleware::from_fn_with_state(state.clone(), routes::name_response))
+        .with_state(state)
+}

@@ -1,0 +1,92 @@
+//! The small routes: models, receipts, health, metrics, and everything that is no route.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hanzo_receipts::ReceiptId;
+use serde_json::{Value, json};
+
+use crate::chat;
+use crate::error::ApiError;
+use crate::state::{Serving, ServingState};
+
+fn model_object(state: &ServingState, serving: &Serving) -> Value {
+    json!({
+        "id": serving.model.name,
+        "object": "model",
+        "created": state.receipts.keyset().issued_at,
+        "owned_by": "hanzo",
+        "context_tokens": serving.context_tokens,
+        "weights_root": serving.model.weights_root,
+    })
+}
+
+pub(crate) async fn models(State(state): State<ServingState>) -> Json<Value> {
+    let data: Vec<_> = state.models.iter().map(|m| model_object(&state, m)).collect();
+    Json(json!({"object": "list", "data": data}))
+}
+
+pub(crate) async fn model(State(state): State<ServingState>, Path(name): Path<String>) -> Result<Json<Value>, ApiError> {
+    let serving = state.serving(&name).ok_or(ApiError::Model)?;
+    Ok(Json(model_object(&state, serving)))
+}
+
+/// The receipt, for its owner. Whatever is wrong with id or owner, the answer is the same.
+pub(crate) async fn receipt(
+    State(state): State<ServingState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let unknown = ApiError::NotFound("there is no such receipt for this owner");
+    let id = ReceiptId::from_hex(&id);
+    let owner = chat::owner(&headers).ok().flatten();
+    let (Some(id), Some(owner)) = (id, owner) else {
+        return Err(unknown);
+    };
+    let log = Arc::clone(&state.receipts);
+    let fetched = tokio::task::spawn_blocking(move || log.fetch(&id, &owner)).await;
+    let receipt = match fetched {
+        Ok(Ok(found)) => found.ok_or(unknown)?,
+        Ok(Err(e)) => return Err(ApiError::Receipt { code: e.code() }),
+        Err(_) => return Err(ApiError::Receipt { code: "receipts.interrupted" }),
+    };
+    let bytes = receipt.to_bytes().map_err(|_| ApiError::Receipt { code: "receipts.format" })?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
+}
+
+/// Ready only if every engine is.
+pub(crate) async fn health(State(state): State<ServingState>) -> Result<Json<Value>, ApiError> {
+    for serving in &state.models {
+        serving.engine.ready().await?;
+    }
+    Ok(Json(json!({"status": "ready"})))
+}
+
+pub(crate) async fn metrics(State(state): State<ServingState>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], state.metrics_text())
+}
+
+pub(crate) async fn no_route() -> ApiError {
+    ApiError::NotFound("this guest serves /v1/chat/completions, /v1/models, /v1/receipts/{id}, /health and /metrics")
+}
+
+pub(crate) async fn wrong_method() -> ApiError {
+    ApiError::Method("POST for /v1/chat/completions, GET for all else")
+}
+
+/// Names every response, so that a caller can ask about one without quoting it, and keeps all of them out of caches.
+pub(crate) async fn name_response(State(state): State<ServingState>, request: Request, next: Next) -> Response {
+    let mut id = [0; 12];
+    let named = (state.random)(&mut id);
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    if let (true, Ok(value)) = (named, HeaderValue::from_str(&format!("req-{}", hex::encode(id)))) {
+        headers.insert("x-request-id", value);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,178 @@
+//! What the API serves with. Everything that differs between a guest and a test is handed in.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hanzo_attestation::config::Limits;
+use hanzo_attestation::keyset::ServedModel;
+use hanzo_attestation::name::Name;
+use hanzo_attestation::UnixTime;
+use hanzo_receipts::{FreshBytes, ReceiptLog};
+use tokio::sync::Semaphore;
+
+use crate::engine::EngineClient;
+use crate::error::ApiError;
+use crate::metrics::Metrics;
+
+/// The guest's clock.
+pub type Clock = Arc<dyn Fn() -> UnixTime + Send + Sync>;
+/// Fills a buffer with fresh random bytes; false if the source failed.
+pub type Random = Arc<dyn Fn(&mut [u8]) -> bool + Send + Sync>;
+
+/// Where the engine of one model listens.
+#[derive(Debug, Clone)]
+pub struct EngineEndpoint {
+    /// The model, as the keyset names it.
+    pub model: Name,
+    /// Its Unix socket.
+    pub socket: PathBuf,
+    /// Tokens of prompt and answer together.
+    pub context_tokens: u32,
+}
+
+/// Parts of a [`ServingState`].
+pub struct ServingOptions {
+    /// Signs and keeps receipts, and says which keyset this is.
+    pub receipts: Arc<ReceiptLog>,
+    /// One for each model of the keyset.
+    pub engines: Vec<EngineEndpoint>,
+    /// Bounds out of the measured configuration.
+    pub limits: Limits,
+    /// The guest's clock.
+    pub clock: Clock,
+    /// The guest's random source.
+    pub random: Random,
+}
+
+/// Why the API cannot be set up.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ServingError {
+    /// The engines are not the keyset's models.
+    #[error("serving: model {model}: expected one engine for each model of the keyset, got {got}")]
+    Engines {
+        /// Which model.
+        model: String,
+        /// How many.
+        got: usize,
+    },
+}
+
+impl ServingError {
+    /// Stable dotted code.
+    pub fn code(&self) -> &'static str {
+        "serving.engines"
+    }
+}
+
+/// State of the API; clones share it.
+#[derive(Clone)]
+pub struct ServingState(Arc<Inner>);
+
+/// Crate-private but for its name, which `Deref` shows.
+pub struct Inner {
+    pub(crate) receipts: Arc<ReceiptLog>,
+    pub(crate) models: Vec<Serving>,
+    pub(crate) body_bytes_max: u64,
+    pub(crate) request_timeout: Duration,
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+    pub(crate) metrics: Metrics,
+    /// `fp_` and the start of the keyset digest: it changes when anything about the guest does.
+    pub(crate) fingerprint: String,
+}
+
+/// A model and its engine.
+pub(crate) struct Serving {
+    pub(crate) model: ServedModel,
+    pub(crate) engine: EngineClient,
+    pub(crate) context_tokens: u64,
+}
+
+impl std::ops::Deref for ServingState {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl ServingState {
+    /// Joins the parts.
+    ///
+    /// # Errors
+    /// [`ServingError::Engines`] unless each model of the keyset has one engine, and no other has any.
+    pub fn new(options: ServingOptions) -> Result<Self, ServingError> {
+        let keyset = options.receipts.keyset();
+        let mut models = Vec::new();
+        for model in &keyset.models {
+            let engines: Vec<_> = options.engines.iter().filter(|e| e.model == model.name).collect();
+            let [engine] = engines.as_slice() else {
+                return Err(ServingError::Engines {
+                    model: model.name.to_string(),
+                    got: engines.len(),
+                });
+            };
+            models.push(Serving {
+                model: model.clone(),
+                engine: EngineClient::new(engine.socket.clone()),
+                context_tokens: engine.context_tokens.into(),
+            });
+        }
+        if let Some(extra) = options.engines.iter().find(|e| models.iter().all(|m| m.model.name != e.model)) {
+            return Err(ServingError::Engines {
+                model: extra.model.to_string(),
+                got: 1,
+            });
+        }
+        let digest = options.receipts.keyset_digest().to_string();
+        let fingerprint = digest.chars().take(12).fold(String::from("fp_"), |mut s, c| {
+            s.push(c);
+            s
+        });
+        Ok(Self(Arc::new(Inner {
+            models,
+            body_bytes_max: options.limits.body_bytes_max,
+            request_timeout: Duration::from_secs(options.limits.request_timeout_s),
+            slots: Arc::new(Semaphore::new(options.limits.concurrent_requests as usize)),
+            clock: options.clock,
+            random: options.random,
+            metrics: Metrics::default(),
+            fingerprint,
+            receipts: options.receipts,
+        })))
+    }
+
+    /// The metrics text: bucketed, without labels of callers, renewed at most every 10 s. For the host's scrape.
+    pub fn metrics_text(&self) -> String {
+        self.0.metrics.text((self.0.clock)())
+    }
+
+    pub(crate) fn serving(&self, name: &str) -> Option<&Serving> {
+        self.0.models.iter().find(|m| m.model.name.as_str() == name)
+    }
+}
+
+impl Inner {
+    /// A seed for a caller who gave none: the receipt names it, so the answer can be asked for again.
+    pub(crate) fn fresh_seed(&self) -> Result<u64, ApiError> {
+        let mut bytes = [0; 8];
+        if !(self.random)(&mut bytes) {
+            return Err(ApiError::Random);
+        }
+        Ok(u64::from_be_bytes(bytes) >> 11)
+    }
+
+    pub(crate) fn fresh(&self) -> Result<FreshBytes, ApiError> {
+        let mut fresh = FreshBytes {
+            id: [0; 16],
+            request_salt: [0; 32],
+            response_salt: [0; 32],
+        };
+        let filled = (self.random)(&mut fresh.id)
+            && (self.random)(&mut fresh.request_salt)
+            && (self.random)(&mut fresh.response_salt);
+        if filled { Ok(fresh) } else { Err(ApiError::Random) }
+    }
+}
