@@ -1,1 +1,78 @@
 //! Past attacks on verifiers, our answer to each, and the test that would fail if the answer were gone.
+//!
+//! Tests are named by file and function under `attestation/tests`, or by module and function for tests inside `src`.
+//!
+//! # The root that was not pinned
+//! *go-sev-guest issue 185, fixed by pull request 190 (2026).* When the product was unknown, no pinned root was found and
+//! the ARK that came with the evidence was believed: anybody could sign. *The same fault in
+//! Microsoft's TEE-Attestation-Verification, issue 145:* a supplied ARK only had to be self-signed.
+//!
+//! Evidence has no place for an ARK here. The roots are compiled in, one per product; a product without one is an error,
+//! not an empty set. A caller's further roots are called simulator roots and mark every result for ever.
+//! Tests: `snp/mutants.rs` `a_forged_root_with_the_right_names_is_not_the_root` and
+//! `without_the_simulators_root_its_evidence_is_nobodys`; `snp/roots.rs` `a_vendors_root_cannot_be_given_as_a_simulators`
+//! and `a_simulator_root_must_be_a_self_signed_certificate`; `snp::product` `product_names_are_matched_whole`;
+//! `snp::roots` `each_ark_is_self_signed_and_signs_its_intermediates_and_no_others`.
+//!
+//! # The chip id that was never compared
+//! *snpguest pull request 159; Trustee as of 2026-08.* The comparison ran only for certificates whose common name is
+//! `VCEK`, and AMD writes `SEV-VCEK`: dead code. Run, it would have failed on Turin, whose hwID has 8 bytes.
+//!
+//! A VCEK certificate without hwID is refused, its length follows the product, both encodings are read, and the rest of
+//! CHIP_ID must be zero. The common name is compared with AMD's spelling and any other is refused.
+//! Tests: `snp/mutants.rs` `a_correct_signature_does_not_excuse_a_wrong_layout`,
+//! `turin_is_read_in_its_own_order_and_names_eight_bytes_of_chip`, `certificates_are_read_strictly` and
+//! `a_masked_chip_id_does_not_pass_for_the_chip_of_the_certificate`; `snp/real.rs`
+//! `every_vector_gets_the_verdict_of_the_manifest`.
+//!
+//! # The provider's key in the place of the chip's
+//! *TEE-Attestation-Verification, issue 142; Trustee.* SIGNING_KEY was ignored, so a VLEK, which names no chip, passed
+//! where a VCEK was meant.
+//!
+//! SIGNING_KEY, the certificate's common name, its extensions and the kind of intermediate must all agree, and claims say
+//! which kind it was. Test: `snp/mutants.rs` `vcek_and_vlek_do_not_stand_in_for_each_other`.
+//!
+//! # The TCB in the wrong order
+//! Turin has another order of bytes than its elders. Read in the wrong one, a patched loader's number can stand for
+//! the microcode's. The order follows the product, which certificate and CPUID must agree on. Tests: `snp::tcb`
+//! `the_same_bytes_mean_different_versions_on_turin_and_genoa`; `snp/mutants.rs`
+//! `turin_is_read_in_its_own_order_and_names_eight_bytes_of_chip`.
+//!
+//! # The model range with a hole
+//! *Trustee.* Genoa's range ended one model early. Both ends of every range are tested: `snp::product`
+//! `both_ends_of_every_model_range_count_and_their_neighbours_do_not`.
+//!
+//! # The signature over something else
+//! *Crate `sev`.* The report is parsed, encoded again, and the encoding is what gets hashed; versions above 5 are read as
+//! version 5. Here the signature covers the bytes that came, and the version is looked at before anything
+//! else. Tests: `snp/mutants.rs` `one_flipped_bit_in_any_signed_field_breaks_the_signature_or_the_layout` and
+//! `a_correct_signature_does_not_excuse_a_wrong_layout`; `snp/oracle.rs` compares both implementations.
+//!
+//! # The checks that were left out
+//! *attestation-rs pull request 83:* its browser build skipped validity, TCB and CRL. *Trustee:* no CRL, and an ASK of the
+//! evidence's choice beside AMD's ARK. There is one path and no option on it: no feature, no build and no argument
+//! turns a check off. A missing list is a fact in the result that policy must judge, never a silent pass.
+//! Tests: `snp/mutants.rs` `certificates_count_from_their_first_to_their_last_second`; `snp/lists.rs`, all of it;
+//! `snp/mutants.rs` `the_intermediate_of_another_product_is_refused`.
+//!
+//! # The older list
+//! A host may staple a revocation list from before its certificate was revoked, as long as that list lives. Every
+//! authentic list counts, stapled or supplied by the caller. Test: `snp/lists.rs`
+//! `a_revoked_intermediate_is_refused_even_behind_a_clean_stapled_list`. And the reverse: AMD numbers every VCEK 0, so a 0 on
+//! a list must not revoke the world. Test: `serial_number_zero_on_a_list_does_not_revoke_every_chip`.
+//!
+//! # The evidence that was recorded, relayed or reused
+//! Evidence that is authentic is not yet *for this caller*. The nonce is drawn by the relying party, REPORT_DATA is
+//! compared whole, and claims that were not bound cannot reach policy: [`crate::Bound`] has no other maker. "Seen before" lists
+//! are no freshness (NVFlare pull request 5131). Tests: `spec.rs`
+//! `the_worked_example_binds_to_its_challenge_and_to_no_other`.
+//!
+//! # The length that lied
+//! *Quote verifiers that trusted a declared length.* A report is 1184 bytes and nothing else; certificates and lists are
+//! bounded before they are parsed and may have nothing after them. Tests: `snp/anything.rs`
+//! `a_report_is_read_if_and_only_if_it_has_its_length`; `snp/mutants.rs` `certificates_are_read_strictly`.
+//!
+//! # What is not answered here
+//! Reports of EPYC Milan can be forged at any TCB (arXiv 2605.12990: the seed of VCEKs was extracted). Such a report is
+//! authentic by every rule of this crate; `hanzo-policy` refuses the product for tiers 2 and up unless told otherwise.
+//! Interposers on the memory bus and side channels leave no trace in evidence at all.

@@ -10,6 +10,10 @@
 //! The spine, one hop each: [`RawEvidence`] -> [`ParsedEvidence`] -> [`Authentic`]`<Claims>` -> [`Bound`]`<Claims>`.
 //! Formats are described with worked examples in `attestation/SPEC.md`.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
 
 pub mod attacks;
 pub mod binding;
