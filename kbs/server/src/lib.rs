@@ -1,1 +1,31 @@
-//! hanzo-kbs
+//! The key broker: holds data keys and hands them out, wrapped, to guests that prove their tier.
+//!
+//! [`serve`] speaks RCAR 0.4.0 of the CoCo key broker to guests and takes signed requests from key owners
+//! ([`admin`]). Each release is decided when the key is asked for, by `hanzo-vault`, and is counted, written to the
+//! audit chain and on the disk before the reply leaves.
+//!
+//! It never releases to a classical wrapping key, never tells an unauthenticated peer more than class and code, and
+//! never opens a store of the simulated mode as a production one. It contains no simulator: roots of one can be
+//! configured, and what chains to them stays `simulated`.
+#![forbid(unsafe_code)]
+
+pub mod admin;
+mod audit;
+mod broker;
+mod config;
+mod error;
+mod head;
+mod http;
+mod identity;
+mod init;
+mod metrics;
+mod serve;
+mod sessions;
+mod token;
+
+pub use config::KbsConfig;
+pub use error::KbsError;
+pub use hanzo_store::StoreMode;
+pub use identity::KbsIdentity;
+pub use init::{InitOptions, Initialised, check, init, load_admin_key};
+pub use serve::serve;

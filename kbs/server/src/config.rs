@@ -1,0 +1,86 @@
+//! The broker's configuration file.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use hanzo_attestation::config::PinnedSigner;
+use serde::{Deserialize, Serialize};
+
+use crate::KbsError;
+
+const CONFIG_BYTES_MAX: u64 = 256 * 1024;
+
+/// Configuration of a broker: TOML, unknown keys refused. Relative paths start at the file's own directory.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KbsConfig {
+    /// Format version: 1.
+    pub version: u32,
+    /// Where to listen. Port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// The store.
+    pub store: PathBuf,
+    /// The store's key (32 bytes, mode 0600).
+    pub key_file: PathBuf,
+    /// Where the newest audit head is kept, so that an older store is noticed. Best on another disk than the store.
+    pub head_file: PathBuf,
+    /// How long a guest has from its challenge to its last key, in seconds: 1 to 600.
+    pub session_ttl_s: u64,
+    /// Most sessions at a time: 1 to 65,536.
+    pub sessions_max: usize,
+    /// ARK-signed revocation lists (DER). Read again for every decision.
+    #[serde(default)]
+    pub crl_files: Vec<PathBuf>,
+    /// ARK certificates (DER) of simulators. What chains to them is simulated, for ever.
+    #[serde(default)]
+    pub simulator_roots: Vec<PathBuf>,
+    /// Who may put and change keys.
+    #[serde(default)]
+    pub admin_keys: Vec<PinnedSigner>,
+}
+
+impl KbsConfig {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// [`KbsError::Config`].
+    pub fn load(path: &Path) -> Result<Self, KbsError> {
+        let fail = |detail: String| KbsError::Config {
+            path: path.to_owned(),
+            detail,
+        };
+        let size = std::fs::metadata(path).map_err(|e| fail(e.to_string()))?.len();
+        if size > CONFIG_BYTES_MAX {
+            return Err(fail(format!("{size} bytes, at most {CONFIG_BYTES_MAX} are accepted")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
+        let mut config: Self = toml::from_str(&text).map_err(|e| fail(e.to_string().trim_end().to_owned()))?;
+        config.check().map_err(fail)?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        for file in [&mut config.store, &mut config.key_file, &mut config.head_file]
+            .into_iter()
+            .chain(&mut config.crl_files)
+            .chain(&mut config.simulator_roots)
+        {
+            *file = base.join(&*file);
+        }
+        Ok(config)
+    }
+
+    /// Checks the ranges; what is wrong, if something is.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.version != 1 {
+            return Err(format!("version: expected 1, got {}", self.version));
+        }
+        if !(1..=600).contains(&self.session_ttl_s) {
+            return Err(format!("session_ttl_s: expected 1 to 600, got {}", self.session_ttl_s));
+        }
+        if !(1..=65_536).contains(&self.sessions_max) {
+            return Err(format!("sessions_max: expected 1 to 65536, got {}", self.sessions_max));
+        }
+        for (n, key) in self.admin_keys.iter().enumerate() {
+            crate::identity::verifying_keys(key).map_err(|e| format!("admin_keys[{n}]: {e}"))?;
+        }
+        Ok(())
+    }
+}

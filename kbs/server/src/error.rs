@@ -1,0 +1,101 @@
+//! Why the broker did not start, or had to stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use hanzo_store::StoreError;
+
+/// Why the broker did not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum KbsError {
+    /// The configuration file.
+    #[error("configuration {path}: {detail}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A file that the configuration names.
+    #[error("{what} {path}: {detail}")]
+    File {
+        /// What it is for.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// There is no store yet.
+    #[error("store {path}: there is none: make one with `hanzo-kbs init --dir DIR`")]
+    NoStore {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The audit chain does not hold, or counts do not match it.
+    #[error("store: audit: {what}: single pages or rows were put back; restore the newest backup")]
+    Audit {
+        /// What does not match.
+        what: String,
+    },
+    /// The store is older than the head that was kept outside it.
+    #[error(
+        "store: its newest decision is {got}, {path} says there was {expected}: an older store was put back, and use counts with it; restore the newest one (removing {path} accepts the loss)"
+    )]
+    RolledBack {
+        /// The head file.
+        path: PathBuf,
+        /// Newest decision according to it.
+        expected: u64,
+        /// Newest decision in the store.
+        got: u64,
+    },
+    /// The address is taken.
+    #[error("listen {address}: {detail}: stop the other program, or set another `listen` in the configuration")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        detail: String,
+    },
+    /// A cryptographic operation failed.
+    #[error(transparent)]
+    Crypto(#[from] hanzo_pqc::PqcError),
+    /// A document has no canonical form.
+    #[error(transparent)]
+    Jcs(#[from] hanzo_attestation::jcs::JcsError),
+    /// A stored key or policy is not what was stored.
+    #[error("store: {what} is not readable: restore it from a backup")]
+    Stored {
+        /// What it is.
+        what: &'static str,
+    },
+    /// Directory to initialise is not empty of our files.
+    #[error("init: {path} exists already: nothing was changed; choose another directory")]
+    Exists {
+        /// The file found.
+        path: PathBuf,
+    },
+}
+
+impl KbsError {
+    /// Stable dotted code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Config { .. } => "kbs.config",
+            Self::File { .. } => "kbs.file",
+            Self::NoStore { .. } => "kbs.store.none",
+            Self::Store(e) => e.code(),
+            Self::Audit { .. } => "store.audit",
+            Self::RolledBack { .. } => "store.rolled_back",
+            Self::Listen { .. } => "kbs.listen",
+            Self::Crypto(e) => e.code(),
+            Self::Jcs(_) => "kbs.internal",
+            Self::Stored { .. } => "store.corrupt",
+            Self::Exists { .. } => "kbs.init.exists",
+        }
+    }
+}
