@@ -1,7 +1,7 @@
 //! The audit chain: one line per decision, written in the transaction that carries the decision out.
 
-use hanzo_attestation::jcs;
 use hanzo_attestation::Digest384;
+use hanzo_attestation::jcs;
 use hanzo_store::StoreError;
 use hanzo_store::rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
@@ -109,7 +109,9 @@ pub(crate) fn replay(connection: &Connection, at: Option<u64>) -> Result<(Option
                     )
                     .map_err(StoreError::from)?;
                 if matching != 1 {
-                    return Err(broken(format!("decision {seq} granted a key and its grant is not stored")));
+                    return Err(broken(format!(
+                        "decision {seq} granted a key and its grant is not stored"
+                    )));
                 }
             }
             "put-key" => {
@@ -122,11 +124,17 @@ pub(crate) fn replay(connection: &Connection, at: Option<u64>) -> Result<(Option
         .query_row("SELECT count(*) FROM grants", [], |row| row.get(0))
         .map_err(StoreError::from)?;
     if stored as u64 != grants {
-        return Err(broken(format!("{stored} grants are stored, the decisions tell of {grants}")));
+        return Err(broken(format!(
+            "{stored} grants are stored, the decisions tell of {grants}"
+        )));
     }
     for (key_id, version) in newest_versions {
         let newest: Option<i64> = connection
-            .query_row("SELECT max(key_version) FROM keys WHERE key_id = ?1", [&key_id], |row| row.get(0))
+            .query_row(
+                "SELECT max(key_version) FROM keys WHERE key_id = ?1",
+                [&key_id],
+                |row| row.get(0),
+            )
             .map_err(StoreError::from)?;
         if newest.unwrap_or(0) as u64 != version {
             return Err(broken(format!(

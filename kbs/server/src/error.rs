@@ -43,7 +43,7 @@ pub enum KbsError {
     },
     /// The store is older than the head that was kept outside it.
     #[error(
-        "store: its newest decision is {got}, {path} says there was {expected}: an older store was put back, and use counts with it; restore the newest one (removing {path} accepts the loss)"
+        "store: its newest decision is {got}, {path} says there was {expected}: an older store was put back, and use counts with it; restore the newest one, or accept the loss with `hanzo-kbs accept-head`"
     )]
     RolledBack {
         /// The head file.

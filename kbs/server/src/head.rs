@@ -38,10 +38,6 @@ impl HeadFile {
         }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(crate) fn read(&self) -> Result<Option<Head>, KbsError> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,

@@ -143,14 +143,20 @@ fn secret(
 ) -> Result<Zeroizing<Vec<u8>>, KbsError> {
     db.write(|tx| {
         let sealed: Option<Vec<u8>> = tx
-            .query_row("SELECT sealed_secret FROM identity WHERE name = ?1", [name], |row| row.get(0))
+            .query_row("SELECT sealed_secret FROM identity WHERE name = ?1", [name], |row| {
+                row.get(0)
+            })
             .optional()
             .map_err(StoreError::from)?;
         if let Some(sealed) = sealed {
-            return Ok(db.columns().open("identity", "sealed_secret", name.as_bytes(), 1, &sealed)?);
+            return Ok(db
+                .columns()
+                .open("identity", "sealed_secret", name.as_bytes(), 1, &sealed)?);
         }
         let made = make()?;
-        let sealed = db.columns().seal("identity", "sealed_secret", name.as_bytes(), 1, &made)?;
+        let sealed = db
+            .columns()
+            .seal("identity", "sealed_secret", name.as_bytes(), 1, &made)?;
         tx.execute("INSERT INTO identity VALUES (?1, ?2)", (name, sealed))
             .map_err(StoreError::from)?;
         Ok(made)

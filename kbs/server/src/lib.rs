@@ -27,5 +27,5 @@ pub use config::KbsConfig;
 pub use error::KbsError;
 pub use hanzo_store::StoreMode;
 pub use identity::KbsIdentity;
-pub use init::{InitOptions, Initialised, check, init, load_admin_key};
+pub use init::{InitOptions, Initialised, accept_head, check, init, load_admin_key};
 pub use serve::serve;

@@ -1,0 +1,133 @@
+//! What key owners ask of a broker: put a key, change its policy, revoke it.
+//!
+//! # Layout
+//! `POST` [`ADMIN_PATH`], canonical JSON `{"request": {...}, "signature": {"ed25519","ml_dsa"}}`. Both signatures cover the
+//! canonical request under the domain `hanzo/admin/v1`. The request names the broker (digest of its import key) and the
+//! admin key, carries a nonce and its time, and counts once. A data key travels sealed (HPKE) to the broker's import key.
+
+mod apply;
+mod client;
+
+pub(crate) use apply::{AdminRefusal, apply};
+pub use client::{AdminError, put_key, revoke, set_policy};
+
+use hanzo_attestation::jcs::JcsError;
+use hanzo_attestation::keyset::{KemKey, SignaturePair};
+use hanzo_attestation::name::KeyId;
+use hanzo_attestation::{Digest384, Nonce, jcs};
+use hanzo_pqc::Domain;
+use hanzo_pqc::hpke::{self, KemSuite};
+use hanzo_vault::KeyPolicy;
+use serde::{Deserialize, Serialize};
+
+/// Where admin requests go.
+pub const ADMIN_PATH: &str = "/hanzo/v1/admin";
+/// Longest admin request in bytes.
+pub const ADMIN_BYTES_MAX: usize = 1 << 20;
+/// How far a request's `issued_at` may lie from the broker's clock, in seconds.
+pub const ADMIN_WINDOW_S: u64 = 300;
+
+pub(crate) const ADMIN_PURPOSE: &str = "hanzo.kbs.admin.v1";
+
+/// A request with its signatures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignedRequest {
+    pub(crate) request: AdminRequest,
+    pub(crate) signature: SignaturePair,
+}
+
+/// What is signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AdminRequest {
+    pub(crate) action: Action,
+    /// SHA-384 of the canonical pinned signer.
+    pub(crate) admin: Digest384,
+    /// Unix seconds.
+    pub(crate) issued_at: u64,
+    /// SHA-384 of the canonical import key: a request to one broker is none to another.
+    pub(crate) kbs: Digest384,
+    pub(crate) nonce: Nonce,
+    pub(crate) purpose: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, tag = "do", rename_all = "kebab-case")]
+pub(crate) enum Action {
+    /// A new key (version 1) or its next version.
+    PutKey {
+        ciphertext: String,
+        enc: String,
+        key_id: KeyId,
+        key_version: u64,
+        policy: KeyPolicy,
+    },
+    /// Another policy for the newest version.
+    SetPolicy {
+        key_id: KeyId,
+        key_version: u64,
+        policy: KeyPolicy,
+    },
+    /// No more releases of the newest version.
+    Revoke { key_id: KeyId, key_version: u64 },
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminReply {
+    /// The key.
+    pub key_id: KeyId,
+    /// Its newest version.
+    pub key_version: u64,
+}
+
+impl Action {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::PutKey { .. } => "put-key",
+            Self::SetPolicy { .. } => "set-policy",
+            Self::Revoke { .. } => "revoke",
+        }
+    }
+
+    pub(crate) fn key(&self) -> (&KeyId, u64) {
+        match self {
+            Self::PutKey {
+                key_id, key_version, ..
+            }
+            | Self::SetPolicy {
+                key_id, key_version, ..
+            }
+            | Self::Revoke { key_id, key_version } => (key_id, *key_version),
+        }
+    }
+}
+
+/// HPKE `info` of a data key on its way to the broker.
+pub(crate) fn import_info(
+    suite: KemSuite,
+    key_id: &KeyId,
+    version: u64,
+    policy: &KeyPolicy,
+) -> Result<Vec<u8>, JcsError> {
+    Ok(hpke::info(
+        Domain::KeyImport,
+        suite,
+        &[
+            key_id.to_string().as_bytes(),
+            &version.to_be_bytes(),
+            policy.digest()?.as_bytes(),
+        ],
+    ))
+}
+
+/// HPKE `aad`: binds the sealed key to the one request that carries it.
+pub(crate) fn import_aad(admin: &Digest384, kbs: &Digest384, nonce: &Nonce) -> Vec<u8> {
+    [admin.0.as_slice(), &kbs.0, &nonce.0].concat()
+}
+
+pub(crate) fn kbs_digest(import_key: &KemKey) -> Result<Digest384, JcsError> {
+    Ok(Digest384::of(&jcs::to_vec("import key", import_key)?))
+}

@@ -1,0 +1,340 @@
+//! The broker's state and its one way to release a key.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hanzo_attestation::binding::RcarRuntime;
+use hanzo_attestation::name::KeyId;
+use hanzo_attestation::{Anchors, Collateral, Digest384, RawEvidence, UnixTime};
+use hanzo_kbs_protocol::encode_nonce;
+use hanzo_policy::{AppraisalPolicy, PrivacyTier};
+use hanzo_pqc::Dek;
+use hanzo_pqc::sign::VerifyingKeys;
+use hanzo_store::rusqlite::{OptionalExtension, Transaction};
+use hanzo_store::{EncryptedDb, KeyFile, Schema, StoreError, StoreMode};
+use hanzo_vault::{Ask, KeyPolicy, Moment, Refusal, ReleaseError, Stored, Uses, authorize, release};
+use hanzo_verifier::{AttestationResult, VerifierContext, VerifyError, verify_rcar};
+
+use crate::audit::{self, Line};
+use crate::head::{Head, HeadFile};
+use crate::identity::{Identity, signer_digest, verifying_keys};
+use crate::metrics::{Metrics, count};
+use crate::sessions::Attested;
+use crate::{KbsConfig, KbsError};
+
+pub(crate) const SCHEMA: Schema = Schema {
+    application_id: 0x686b_6273, // "hkbs"
+    migrations: &[include_str!("schema.sql")],
+};
+
+/// Everything that outlives a request.
+pub(crate) struct Broker {
+    pub(crate) db: EncryptedDb,
+    pub(crate) identity: Identity,
+    pub(crate) admins: Vec<(Digest384, VerifyingKeys)>,
+    pub(crate) metrics: Metrics,
+    head: HeadFile,
+    anchors: Anchors,
+    crl_files: Vec<PathBuf>,
+}
+
+/// Why there is no key in the reply.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Denied {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    #[error(transparent)]
+    Broker(#[from] KbsError),
+}
+
+impl From<StoreError> for Denied {
+    fn from(e: StoreError) -> Self {
+        Self::Broker(e.into())
+    }
+}
+
+/// A key's newest version.
+pub(crate) struct KeyRow {
+    pub(crate) version: u64,
+    pub(crate) policy: KeyPolicy,
+    pub(crate) revoked: bool,
+    sealed_dek: Vec<u8>,
+}
+
+impl Broker {
+    /// Opens the store, replays the audit chain and compares it with the head kept outside.
+    pub(crate) fn open(config: &KbsConfig, mode: StoreMode) -> Result<Self, KbsError> {
+        let broker = Self::open_without_head(config, mode)?;
+        let expected = broker.head.read()?;
+        let (hash, newest) = broker.db.read(|c| audit::replay(c, expected.map(|h| h.seq)))?;
+        match expected {
+            None if newest > 0 => {
+                return Err(KbsError::File {
+                    what: "head file",
+                    path: config.head_file.clone(),
+                    detail: format!(
+                        "there is none and the store has {newest} decisions: restore it, or accept the store as it is with `hanzo-kbs accept-head`"
+                    ),
+                });
+            }
+            Some(head) if hash != Some(head.hash) => {
+                return Err(KbsError::RolledBack {
+                    path: config.head_file.clone(),
+                    expected: head.seq,
+                    got: newest,
+                });
+            }
+            _ => {}
+        }
+        broker.write_head()?;
+        Ok(broker)
+    }
+
+    /// As [`Broker::open`] without the comparison: for `init` and `accept-head`.
+    pub(crate) fn open_without_head(config: &KbsConfig, mode: StoreMode) -> Result<Self, KbsError> {
+        let key = KeyFile::load(&config.key_file)?;
+        let db = EncryptedDb::open_as(&config.store, &key, SCHEMA, mode)?;
+        let identity = Identity::load_or_create(&db)?;
+        let mut anchors = Anchors::vendor();
+        for path in &config.simulator_roots {
+            anchors = anchors.with_simulator_ark(read_file("simulator root", path)?);
+        }
+        let mut admins = Vec::new();
+        for pinned in &config.admin_keys {
+            admins.push((signer_digest(pinned)?, verifying_keys(pinned)?));
+        }
+        let broker = Self {
+            db,
+            identity,
+            admins,
+            metrics: Metrics::default(),
+            head: HeadFile::new(&config.head_file),
+            anchors,
+            crl_files: config.crl_files.clone(),
+        };
+        broker.collateral()?;
+        Ok(broker)
+    }
+
+    /// Writes the newest head to its file.
+    pub(crate) fn write_head(&self) -> Result<(), KbsError> {
+        match self.db.read(audit::head)? {
+            Some(head) => Ok(self.head.advance(head)?),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn simulated(&self) -> bool {
+        self.db.mode() == StoreMode::Simulated
+    }
+
+    /// The revocation lists as they are on the disk now.
+    fn collateral(&self) -> Result<Collateral, KbsError> {
+        let crls = self.crl_files.iter().map(|path| read_file("revocation list", path));
+        Ok(Collateral {
+            crls: crls.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Checks a session's evidence: genuine, and made for this session. Which keys it is good for is decided later.
+    pub(crate) fn attest(&self, attested: &Attested) -> Result<AttestationResult, Result<VerifyError, KbsError>> {
+        let context = VerifierContext {
+            anchors: self.anchors.clone(),
+            collateral: self.collateral().map_err(Err)?,
+            policy: AppraisalPolicy::closed(PrivacyTier::Open),
+        };
+        let text = encode_nonce(&attested.nonce);
+        let evidence = RawEvidence::Snp(attested.body.evidence.clone());
+        verify_rcar(evidence, &runtime(&text, attested), &context, now()).map_err(Ok)
+    }
+
+    /// Decides, counts, records and wraps; everything is on the disk when this returns.
+    pub(crate) fn release(&self, key_id: &KeyId, attested: &Attested) -> Result<Vec<u8>, Denied> {
+        let collateral = self.collateral()?;
+        let (outcome, head, line) = self.db.write(|tx| self.decide(tx, key_id, attested, &collateral))?;
+        self.record(head, &line)?;
+        count(match outcome {
+            Ok(_) => &self.metrics.granted,
+            Err(_) => &self.metrics.refused,
+        });
+        Ok(outcome?)
+    }
+
+    /// After a commit: the head outside, then the log.
+    pub(crate) fn record(&self, head: Head, line: &str) -> Result<(), KbsError> {
+        self.head.advance(head)?;
+        tracing::info!(target: "hanzo_kbs::audit", decision = line);
+        Ok(())
+    }
+
+    #[allow(
+        clippy::type_complexity,
+        reason = "outcome, head and line leave the transaction together"
+    )]
+    fn decide(
+        &self,
+        tx: &Transaction<'_>,
+        key_id: &KeyId,
+        attested: &Attested,
+        collateral: &Collateral,
+    ) -> Result<(Result<Vec<u8>, Refusal>, Head, String), Denied> {
+        let now = now();
+        let recipient = attested.body.wrap_key.recipient();
+        let mut line = Line {
+            action: "refuse".into(),
+            code: "ok".into(),
+            failed: Vec::new(),
+            key_id: key_id.to_string(),
+            key_version: 0,
+            party: recipient,
+            seq: 0,
+            simulated: None,
+            tier: None,
+            time: now.0,
+        };
+        let key = newest(tx, key_id)?;
+        let decision = match &key {
+            None => Err(Refusal::Unknown { key_id: key_id.clone() }),
+            Some(key) => {
+                line.key_version = key.version;
+                let text = encode_nonce(&attested.nonce);
+                let ask = Ask {
+                    key_id,
+                    nonce: attested.nonce,
+                    runtime: runtime(&text, attested),
+                    wrap_key: &attested.body.wrap_key,
+                    evidence: RawEvidence::Snp(attested.body.evidence.clone()),
+                };
+                let stored = Stored {
+                    version: key.version,
+                    policy: &key.policy,
+                    revoked: key.revoked,
+                };
+                let moment = Moment {
+                    anchors: &self.anchors,
+                    collateral,
+                    now,
+                };
+                authorize(ask, &stored, uses(tx, key_id, key.version, &recipient)?, &moment)
+            }
+        };
+        match (decision, &key) {
+            (Ok(decision), Some(key)) => {
+                line.action = "grant".into();
+                line.simulated = Some(decision.grant().simulated);
+                line.tier = Some(decision.grant().tier);
+                let dek = self.open_dek(key_id, key)?;
+                let wrapped = release(decision, &dek, &self.identity.signer)?;
+                let (head, text) = audit::append(tx, line)?;
+                tx.execute(
+                    "INSERT INTO grants (key_id, key_version, recipient, audit_seq) VALUES (?1, ?2, ?3, ?4)",
+                    (
+                        key_id.to_string(),
+                        key.version as i64,
+                        recipient.as_bytes().as_slice(),
+                        head.seq as i64,
+                    ),
+                )
+                .map_err(StoreError::from)?;
+                Ok((Ok(wrapped.canonical().map_err(KbsError::from)?), head, text))
+            }
+            (decision, _) => {
+                let refusal = match decision {
+                    Err(refusal) => refusal,
+                    Ok(_) => Refusal::Unknown { key_id: key_id.clone() },
+                };
+                line.code = refusal.code().into();
+                line.failed = refusal.failed_rules().into_iter().map(str::to_owned).collect();
+                let (head, text) = audit::append(tx, line)?;
+                Ok((Err(refusal), head, text))
+            }
+        }
+    }
+
+    fn open_dek(&self, key_id: &KeyId, key: &KeyRow) -> Result<Dek, KbsError> {
+        let id = key_id.to_string();
+        let bytes = self
+            .db
+            .columns()
+            .open("keys", "sealed_dek", id.as_bytes(), key.version, &key.sealed_dek)?;
+        Ok(Dek::from_slice(&bytes)?)
+    }
+
+    pub(crate) fn seal_dek(&self, key_id: &KeyId, version: u64, dek: &Dek) -> Result<Vec<u8>, StoreError> {
+        let id = key_id.to_string();
+        self.db
+            .columns()
+            .seal("keys", "sealed_dek", id.as_bytes(), version, dek.expose())
+    }
+}
+
+/// The newest version of a key.
+pub(crate) fn newest(tx: &Transaction<'_>, key_id: &KeyId) -> Result<Option<KeyRow>, KbsError> {
+    let row = tx
+        .query_row(
+            "SELECT key_version, policy, revoked, sealed_dek FROM keys WHERE key_id = ?1 ORDER BY key_version DESC LIMIT 1",
+            [key_id.to_string()],
+            |row| {
+                Ok((
+                    row.get::<_, i64>(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, bool>(2)?,
+                    row.get::<_, Vec<u8>>(3)?,
+                ))
+            },
+        )
+        .optional()
+        .map_err(StoreError::from)?;
+    let Some((version, policy, revoked, sealed_dek)) = row else {
+        return Ok(None);
+    };
+    Ok(Some(KeyRow {
+        version: version as u64,
+        policy: KeyPolicy::parse(policy.as_bytes()).map_err(|_| KbsError::Stored { what: "a key policy" })?,
+        revoked,
+        sealed_dek,
+    }))
+}
+
+fn uses(tx: &Transaction<'_>, key_id: &KeyId, version: u64, recipient: &Digest384) -> Result<Uses, StoreError> {
+    let (count, same) = tx.query_row(
+        "SELECT count(*), count(*) FILTER (WHERE recipient = ?3) FROM grants WHERE key_id = ?1 AND key_version = ?2",
+        (key_id.to_string(), version as i64, recipient.as_bytes().as_slice()),
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+    )?;
+    Ok(Uses {
+        count: count as u64,
+        includes_recipient: same > 0,
+    })
+}
+
+fn runtime<'a>(nonce: &'a str, attested: &'a Attested) -> RcarRuntime<'a> {
+    RcarRuntime {
+        additional_evidence: "",
+        nonce,
+        tee_pubkey: &attested.body.tee_pubkey,
+    }
+}
+
+fn read_file(what: &'static str, path: &PathBuf) -> Result<Vec<u8>, KbsError> {
+    const FILE_BYTES_MAX: u64 = 4 << 20;
+    let fail = |detail: String| KbsError::File {
+        what,
+        path: path.clone(),
+        detail,
+    };
+    let size = fs::metadata(path).map_err(|e| fail(e.to_string()))?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(fail(format!("{size} bytes, at most {FILE_BYTES_MAX} are accepted")));
+    }
+    fs::read(path).map_err(|e| fail(e.to_string()))
+}
+
+/// The broker's clock.
+pub(crate) fn now() -> UnixTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    UnixTime(since.map_or(0, |d| d.as_secs()))
+}

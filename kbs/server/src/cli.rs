@@ -1,0 +1,198 @@
+//! The command line.
+
+mod keys;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use hanzo_kbs::{InitOptions, KbsConfig, KbsError, StoreMode, accept_head, check, init, serve};
+use tracing_subscriber::EnvFilter;
+
+/// Key broker: releases data keys to guests that prove their privacy tier.
+#[derive(Parser)]
+#[command(name = "hanzo-kbs", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  hanzo-kbs init --dir /var/lib/hanzo-kbs
+  hanzo-kbs serve --config /var/lib/hanzo-kbs/kbs.toml
+  hanzo-kbs put-key --broker 127.0.0.1:8090 --identity identity.json --admin-key admin.key \\
+      --key hanzo/dek/smollm2 --dek-file smollm2.key --policy smollm2.policy.json
+  hanzo-kbs check --config /var/lib/hanzo-kbs/kbs.toml
+
+Exit codes: 0 done, 1 failed (one line on stderr: what, where, what to do), 2 wrong usage.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a broker: configuration, key file, store, identity and a first admin key. Replaces nothing.
+    #[command(after_help = "Example:\n  hanzo-kbs init --dir ./kbs --listen 127.0.0.1:8090")]
+    Init {
+        /// An empty or missing directory.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Where it will listen.
+        #[arg(long, default_value = "127.0.0.1:8090")]
+        listen: SocketAddr,
+    },
+    /// Serve guests and key owners until SIGTERM or Ctrl-C.
+    #[command(after_help = "Example:\n  hanzo-kbs serve --config ./kbs/kbs.toml")]
+    Serve {
+        /// Configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Open the store of a broker that is not running: verify it whole, print its identity.
+    #[command(after_help = "Example:\n  hanzo-kbs check --config ./kbs/kbs.toml")]
+    Check {
+        /// Configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Print every decision of a broker that is not running, one JSON line each.
+    #[command(after_help = "Example:\n  hanzo-kbs audit --config ./kbs/kbs.toml | jq 'select(.action == \"refuse\")'")]
+    Audit {
+        /// Configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Accept the store as it is after its head file was lost or the store was restored: use counts may have gone back.
+    #[command(after_help = "Example:\n  hanzo-kbs accept-head --config ./kbs/kbs.toml")]
+    AcceptHead {
+        /// Configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Put a data key, or its next version, into a running broker.
+    PutKey(keys::PutKey),
+    /// End all releases of a key.
+    Revoke(keys::Revoke),
+    /// Print a completion script.
+    #[command(after_help = "Example:\n  hanzo-kbs completions bash > /etc/bash_completion.d/hanzo-kbs")]
+    Completions {
+        /// For which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command that was given.
+pub(crate) fn run() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Init { dir, listen } => run_init(dir, listen),
+        Command::Serve { config } => run_serve(config),
+        Command::Check { config } => run_check(config),
+        Command::Audit { config } => run_audit(config),
+        Command::AcceptHead { config } => KbsConfig::load(&config)
+            .and_then(|c| accept_head(&c, StoreMode::Production))
+            .map_err(said),
+        Command::PutKey(put) => put.run(),
+        Command::Revoke(revoke) => revoke.run(),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "hanzo-kbs", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            eprintln!("hanzo-kbs: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn said(e: KbsError) -> String {
+    format!("{e} [{}]", e.code())
+}
+
+fn run_init(dir: PathBuf, listen: SocketAddr) -> Result<(), String> {
+    let made = init(&InitOptions {
+        dir,
+        listen,
+        mode: StoreMode::Production,
+        simulator_roots: Vec::new(),
+    })
+    .map_err(said)?;
+    let signer = &made.identity.signer;
+    print(&format!(
+        "configuration  {}
+identity       {}
+admin key      {}   (move it to whoever owns the data keys)
+
+Pin this broker in the guest's configuration:
+[kbs.signer]
+suite = \"{}\"
+ml_dsa = \"{}\"
+ed25519 = \"{}\"
+
+Next: hanzo-kbs serve --config {}
+",
+        made.config_path.display(),
+        made.identity_path.display(),
+        made.admin_key_path.display(),
+        signer.suite,
+        signer.ml_dsa,
+        signer.ed25519,
+        made.config_path.display(),
+    ));
+    Ok(())
+}
+
+fn run_serve(path: PathBuf) -> Result<(), String> {
+    let filter = EnvFilter::try_from_env("HANZO_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().with_env_filter(filter).init();
+    let config = KbsConfig::load(&path).map_err(said)?;
+    runtime()?
+        .block_on(serve(config, StoreMode::Production, stopped(), |address| {
+            print(&format!("{{\"listening\":\"{address}\"}}\n"));
+        }))
+        .map_err(said)
+}
+
+fn run_check(path: PathBuf) -> Result<(), String> {
+    let config = KbsConfig::load(&path).map_err(said)?;
+    let mut decisions = 0u64;
+    let identity = check(&config, StoreMode::Production, |_| decisions += 1).map_err(said)?;
+    let text = String::from_utf8_lossy(&identity.canonical().map_err(said)?).into_owned();
+    print(&format!("store verified, {decisions} decisions\n{text}\n"));
+    Ok(())
+}
+
+fn run_audit(path: PathBuf) -> Result<(), String> {
+    let config = KbsConfig::load(&path).map_err(said)?;
+    check(&config, StoreMode::Production, |line| print(&format!("{line}\n"))).map_err(said)?;
+    Ok(())
+}
+
+/// A reader that went away (`| head`) is no error.
+fn print(text: &str) {
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("start: {e}"))
+}
+
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut term) => {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}

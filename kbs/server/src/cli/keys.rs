@@ -1,0 +1,110 @@
+//! Commands of key owners.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use hanzo_attestation::name::KeyId;
+use hanzo_kbs::admin::{self, AdminError};
+use hanzo_kbs::{KbsIdentity, load_admin_key};
+use hanzo_pqc::sign::SigningKeys;
+use hanzo_store::KeyFile;
+use hanzo_vault::KeyPolicy;
+
+#[derive(Args)]
+struct Broker {
+    /// Where the broker listens.
+    #[arg(long)]
+    broker: SocketAddr,
+    /// The broker's identity.json.
+    #[arg(long)]
+    identity: PathBuf,
+    /// Your admin key.
+    #[arg(long)]
+    admin_key: PathBuf,
+}
+
+impl Broker {
+    fn open(&self) -> Result<(KbsIdentity, SigningKeys), String> {
+        let bytes = std::fs::read(&self.identity).map_err(|e| format!("{}: {e}", self.identity.display()))?;
+        let identity = KbsIdentity::parse(&bytes).map_err(|e| format!("{}: {e}", self.identity.display()))?;
+        let admin = load_admin_key(&self.admin_key).map_err(super::said)?;
+        Ok((identity, admin))
+    }
+}
+
+fn key_id(text: &str) -> Result<KeyId, String> {
+    KeyId::new(text).map_err(|e| e.to_string())
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:
+  hanzo-kbs put-key --broker 127.0.0.1:8090 --identity identity.json --admin-key admin.key \\
+      --key hanzo/dek/smollm2 --dek-file smollm2.key --policy smollm2.policy.json
+
+The policy is canonical JSON:
+  {\"allow_simulated\":false,\"appraisal\":{...},\"grant_lifetime_s\":60,\"max_uses\":100,\"not_after\":1798761600,\"subject\":\"<weights root>\"}")]
+pub(super) struct PutKey {
+    #[command(flatten)]
+    broker: Broker,
+    /// repository/type/tag
+    #[arg(long, value_parser = key_id)]
+    key: KeyId,
+    /// 1 for a new key, else one more than the newest.
+    #[arg(long, default_value_t = 1)]
+    version: u64,
+    /// The data key: 32 bytes, mode 0600.
+    #[arg(long)]
+    dek_file: PathBuf,
+    /// The release policy.
+    #[arg(long)]
+    policy: PathBuf,
+}
+
+impl PutKey {
+    pub(super) fn run(self) -> Result<(), String> {
+        let (identity, admin) = self.broker.open()?;
+        let dek = KeyFile::load(&self.dek_file).map_err(|e| e.to_string())?;
+        let named = |e: &dyn std::fmt::Display| format!("{}: {e}", self.policy.display());
+        let text = std::fs::read(&self.policy).map_err(|e| named(&e))?;
+        let policy = KeyPolicy::parse(text.trim_ascii_end()).map_err(|e| named(&e))?;
+        let put = admin::put_key(
+            self.broker.broker,
+            &identity,
+            &admin,
+            &self.key,
+            self.version,
+            &dek,
+            &policy,
+        );
+        report(super::runtime()?.block_on(put).map(|r| (r.key_id, r.key_version)))
+    }
+}
+
+#[derive(Args)]
+#[command(after_help = "Example:
+  hanzo-kbs revoke --broker 127.0.0.1:8090 --identity identity.json --admin-key admin.key --key hanzo/dek/smollm2 --version 1")]
+pub(super) struct Revoke {
+    #[command(flatten)]
+    broker: Broker,
+    /// repository/type/tag
+    #[arg(long, value_parser = key_id)]
+    key: KeyId,
+    /// Its newest version.
+    #[arg(long)]
+    version: u64,
+}
+
+impl Revoke {
+    pub(super) fn run(self) -> Result<(), String> {
+        let (identity, admin) = self.broker.open()?;
+        let revoke = admin::revoke(self.broker.broker, &identity, &admin, &self.key, self.version);
+        report(super::runtime()?.block_on(revoke).map(|r| (r.key_id, r.key_version)))
+    }
+}
+
+fn report(outcome: Result<(KeyId, u64), AdminError>) -> Result<(), String> {
+    let (key_id, version) = outcome.map_err(|e| format!("{e} [{}]", e.code()))?;
+    super::print(&format!("{key_id} version {version}\n"));
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! Error replies: `ErrorInformation` of RCAR with our stable code beside it.
+
+use axum::extract::rejection::BytesRejection;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hanzo_attestation::evidence::Class;
+use hanzo_kbs_protocol::ERROR_TYPE_PREFIX;
+use hanzo_vault::Refusal;
+use hanzo_verifier::VerifyError;
+
+use crate::admin::AdminRefusal;
+use crate::broker::Denied;
+use crate::sessions::SessionRefusal;
+
+/// `{"code","detail","type"}`. Peers who proved nothing get class and code; the log has the rest.
+pub(crate) struct Problem {
+    status: StatusCode,
+    name: &'static str,
+    code: String,
+    detail: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, name: &'static str, code: &str) -> Self {
+        Self {
+            status,
+            name,
+            code: code.to_owned(),
+            detail: None,
+        }
+    }
+
+    pub(super) fn with_detail(mut self, detail: String) -> Self {
+        self.detail = Some(detail);
+        self
+    }
+
+    pub(super) fn body(e: &BytesRejection) -> Self {
+        match e.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", "kbs.body.too_large")
+            }
+            _ => Self::new(StatusCode::BAD_REQUEST, "InvalidRequest", "kbs.body.unreadable"),
+        }
+    }
+
+    pub(super) fn session(refusal: SessionRefusal) -> Self {
+        let status = match refusal {
+            SessionRefusal::Full | SessionRefusal::Exhausted => StatusCode::TOO_MANY_REQUESTS,
+            _ => StatusCode::UNAUTHORIZED,
+        };
+        Self::new(status, "Session", refusal.code()).with_detail(refusal.to_string())
+    }
+
+    pub(super) fn verify(e: &VerifyError) -> Self {
+        let failed: Vec<_> = e.failures().iter().map(|f| f.code).collect();
+        tracing::warn!(target: "hanzo_kbs::attest", code = e.code(), ?failed, error = %e);
+        let status = match e.class() {
+            Class::Malformed => StatusCode::BAD_REQUEST,
+            _ => StatusCode::FORBIDDEN,
+        };
+        Self::new(status, class_name(e.class()), e.code())
+    }
+
+    pub(super) fn denied(denied: &Denied) -> Self {
+        match denied {
+            Denied::Refused(Refusal::Evidence(e)) => Self::verify(e),
+            Denied::Refused(refusal @ Refusal::Unknown { .. }) => {
+                Self::new(StatusCode::NOT_FOUND, "PluginNotFound", refusal.code())
+            }
+            Denied::Refused(refusal) => Self::new(StatusCode::FORBIDDEN, "PolicyDeny", refusal.code()),
+            Denied::Release(e) => Self::internal(e),
+            Denied::Broker(e) => Self::internal(e),
+        }
+    }
+
+    pub(super) fn admin(refusal: &AdminRefusal) -> Self {
+        let (status, name) = match refusal {
+            AdminRefusal::Malformed(_) => (StatusCode::BAD_REQUEST, "InvalidRequest"),
+            AdminRefusal::NotPinned | AdminRefusal::Signature(_) => (StatusCode::UNAUTHORIZED, "AdminAuth"),
+            AdminRefusal::Version { .. } | AdminRefusal::Replayed => (StatusCode::CONFLICT, "AdminConflict"),
+            AdminRefusal::Broker(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Internal"),
+            _ => (StatusCode::FORBIDDEN, "AdminRefused"),
+        };
+        let problem = Self::new(status, name, refusal.code());
+        match refusal.to_admin() {
+            true => problem.with_detail(refusal.to_string()),
+            false => problem,
+        }
+    }
+
+    pub(super) fn internal(e: &dyn std::error::Error) -> Self {
+        tracing::error!(target: "hanzo_kbs", error = %e);
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal", "kbs.internal")
+    }
+}
+
+fn class_name(class: Class) -> &'static str {
+    match class {
+        Class::Malformed => "Malformed",
+        Class::NotAuthentic => "NotAuthentic",
+        Class::Unbound => "Unbound",
+        Class::Refused => "PolicyDeny",
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::json!({
+            "code": self.code,
+            "detail": self.detail.unwrap_or_else(|| format!("{}: {}", self.name, self.code)),
+            "type": format!("{ERROR_TYPE_PREFIX}{}", self.name),
+        });
+        (
+            self.status,
+            [(header::CONTENT_TYPE, "application/json")],
+            body.to_string(),
+        )
+            .into_response()
+    }
+}

@@ -1,0 +1,171 @@
+//! Making a broker, and looking at one that does not run.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use hanzo_attestation::config::PinnedSigner;
+use hanzo_pqc::sign::SigningKeys;
+use hanzo_pqc::{SignatureSuite, kdf};
+use hanzo_store::rusqlite::Connection;
+use hanzo_store::{KeyFile, StoreError, StoreMode};
+use zeroize::Zeroizing;
+
+use crate::broker::Broker;
+use crate::identity::pinned;
+use crate::{KbsConfig, KbsError, KbsIdentity, audit};
+
+/// What kind of broker to make.
+#[derive(Debug)]
+pub struct InitOptions {
+    /// An empty or missing directory.
+    pub dir: PathBuf,
+    /// Where it will listen.
+    pub listen: SocketAddr,
+    /// Production, or the simulated appliance.
+    pub mode: StoreMode,
+    /// ARK certificates (DER) of simulators to accept as simulated.
+    pub simulator_roots: Vec<Vec<u8>>,
+}
+
+/// A broker that was made.
+#[derive(Debug)]
+pub struct Initialised {
+    /// Its configuration file.
+    pub config_path: PathBuf,
+    /// Its public identity, for guests and key owners.
+    pub identity_path: PathBuf,
+    /// The first admin key. Move it to the machine of whoever owns the data keys.
+    pub admin_key_path: PathBuf,
+    /// What the identity file says.
+    pub identity: KbsIdentity,
+    /// The public half of the admin key, as the configuration pins it.
+    pub admin: PinnedSigner,
+}
+
+/// Makes configuration, key file, store, identity and a first admin key in `options.dir`.
+///
+/// # Errors
+/// [`KbsError::Exists`] if one of the files is there already; nothing is ever replaced.
+pub fn init(options: &InitOptions) -> Result<Initialised, KbsError> {
+    let dir = &options.dir;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|e| StoreError::io("create directory", dir, e))?;
+    let config_path = dir.join("kbs.toml");
+    let identity_path = dir.join("identity.json");
+    let admin_key_path = dir.join("admin.key");
+    for name in [
+        "kbs.toml",
+        "identity.json",
+        "admin.key",
+        "kbs.key",
+        "kbs.db",
+        "kbs.db.lock",
+        "kbs.head",
+    ] {
+        let path = dir.join(name);
+        if path.exists() {
+            return Err(KbsError::Exists { path });
+        }
+    }
+    KeyFile::create(&dir.join("kbs.key"))?;
+    KeyFile::create(&admin_key_path)?;
+    let admin = pinned(load_admin_key(&admin_key_path)?.verifying_keys());
+    let mut simulator_roots = Vec::new();
+    for (n, der) in options.simulator_roots.iter().enumerate() {
+        let name = format!("simulator-root-{n}.der");
+        write_new(&dir.join(&name), der)?;
+        simulator_roots.push(PathBuf::from(name));
+    }
+    let config = KbsConfig {
+        version: 1,
+        listen: options.listen,
+        store: "kbs.db".into(),
+        key_file: "kbs.key".into(),
+        head_file: "kbs.head".into(),
+        session_ttl_s: 60,
+        sessions_max: 4096,
+        crl_files: Vec::new(),
+        simulator_roots,
+        admin_keys: vec![admin.clone()],
+    };
+    let text = toml::to_string(&config).map_err(|e| KbsError::Config {
+        path: config_path.clone(),
+        detail: e.to_string(),
+    })?;
+    write_new(&config_path, format!("{CONFIG_HEAD}{text}").as_bytes())?;
+    let broker = Broker::open(&KbsConfig::load(&config_path)?, options.mode)?;
+    let identity = broker.identity.public(broker.simulated());
+    write_new(&identity_path, &identity.canonical()?)?;
+    Ok(Initialised {
+        config_path,
+        identity_path,
+        admin_key_path,
+        identity,
+        admin,
+    })
+}
+
+const CONFIG_HEAD: &str = "\
+# Key broker. Relative paths start at this file's directory.
+# head_file remembers the newest decision outside the store: put it on another disk (or a TPM-backed volume) than the store.
+# crl_files: ARK-signed revocation lists from AMD's KDS, refreshed by you; read again for every decision.
+";
+
+/// Opens a store that no broker is serving, replays its audit chain and hands every line to `line`.
+///
+/// # Errors
+/// [`KbsError`], as `serve` would give it.
+pub fn check(config: &KbsConfig, mode: StoreMode, mut line: impl FnMut(&str)) -> Result<KbsIdentity, KbsError> {
+    let broker = Broker::open(config, mode)?;
+    broker.db.read(|c| each_line(c, &mut line))?;
+    Ok(broker.identity.public(broker.simulated()))
+}
+
+/// Accepts the store as it is: writes its newest decision into the head file.
+///
+/// # Errors
+/// [`KbsError`]; the audit chain itself must hold.
+pub fn accept_head(config: &KbsConfig, mode: StoreMode) -> Result<(), KbsError> {
+    let broker = Broker::open_without_head(config, mode)?;
+    broker.db.read(|c| audit::replay(c, None))?;
+    broker.write_head()
+}
+
+fn each_line(connection: &Connection, line: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
+    let mut statement = connection.prepare("SELECT line FROM audit ORDER BY seq")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        line(&row.get::<_, String>(0)?);
+    }
+    Ok(())
+}
+
+/// Reads an admin key: a key file, from which both signing keys are derived.
+///
+/// # Errors
+/// [`StoreError`] of the key file.
+pub fn load_admin_key(path: &Path) -> Result<SigningKeys, KbsError> {
+    let key = KeyFile::load(path)?;
+    let mut seed = Zeroizing::new([0; 64]);
+    kdf::hkdf_sha256(b"", key.expose(), b"hanzo/kbs-admin-key/v1", seed.as_mut())?;
+    Ok(SigningKeys::from_seed(SignatureSuite::MlDsa65Ed25519, &seed)?)
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), KbsError> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .map_err(|e| StoreError::io("write", path, e).into())
+}
