@@ -11,7 +11,7 @@ mod supervisor;
 
 use std::path::PathBuf;
 
-pub use supervisor::{Engines, EngineStopped};
+pub use supervisor::{EngineStopped, Engines};
 
 /// What one engine is started with.
 #[derive(Debug, Clone)]

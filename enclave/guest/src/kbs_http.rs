@@ -110,10 +110,14 @@ impl KbsConnection {
                 what,
                 source,
             })?;
-        let (sender, connection) =
-            within(addr, what, limit, hyper::client::conn::http1::handshake(TokioIo::new(stream)))
-                .await?
-                .map_err(|e| malformed(addr, what, &e))?;
+        let (sender, connection) = within(
+            addr,
+            what,
+            limit,
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)),
+        )
+        .await?
+        .map_err(|e| malformed(addr, what, &e))?;
         let connection = tokio::spawn(async move {
             // Its end shows as a failed request.
             let _ = connection.await;
@@ -159,7 +163,9 @@ impl KbsConnection {
         if let Some(cookie) = &self.cookie {
             request = request.header(COOKIE, cookie);
         }
-        let request = request.body(Full::new(Bytes::from(body))).map_err(|e| malformed(&addr, what, &e))?;
+        let request = request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|e| malformed(&addr, what, &e))?;
         let response = within(&addr, what, self.limit, self.sender.send_request(request))
             .await?
             .map_err(|e| malformed(&addr, what, &e))?;
@@ -167,10 +173,15 @@ impl KbsConnection {
             self.cookie = Some(cookie);
         }
         let status = response.status();
-        let body = within(&addr, what, self.limit, Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect())
-            .await?
-            .map_err(|e| malformed(&addr, what, &e))?
-            .to_bytes();
+        let body = within(
+            &addr,
+            what,
+            self.limit,
+            Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect(),
+        )
+        .await?
+        .map_err(|e| malformed(&addr, what, &e))?
+        .to_bytes();
         if status == StatusCode::OK {
             return Ok(body);
         }
@@ -183,12 +194,19 @@ impl KbsConnection {
     }
 }
 
-async fn within<F: Future>(addr: &str, what: &'static str, limit: Duration, future: F) -> Result<F::Output, KbsHttpError> {
-    tokio::time::timeout(limit, future).await.map_err(|_| KbsHttpError::Timeout {
-        addr: addr.into(),
-        what,
-        limit_ms: limit.as_millis(),
-    })
+async fn within<F: Future>(
+    addr: &str,
+    what: &'static str,
+    limit: Duration,
+    future: F,
+) -> Result<F::Output, KbsHttpError> {
+    tokio::time::timeout(limit, future)
+        .await
+        .map_err(|_| KbsHttpError::Timeout {
+            addr: addr.into(),
+            what,
+            limit_ms: limit.as_millis(),
+        })
 }
 
 fn malformed(addr: &str, what: &'static str, error: &dyn std::fmt::Display) -> KbsHttpError {
@@ -204,7 +222,9 @@ fn session_cookie(response: &Response<Incoming>) -> Option<HeaderValue> {
     response.headers().get_all(SET_COOKIE).iter().find_map(|value| {
         let pair = value.to_str().ok()?.split(';').next()?.trim();
         let (name, value) = pair.split_once('=')?;
-        let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'='));
+        let plain = value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'='));
         (name == COOKIE_NAME && plain && pair.len() <= COOKIE_BYTES_MAX)
             .then(|| HeaderValue::from_str(pair).ok())
             .flatten()
@@ -223,7 +243,10 @@ fn refusal(body: &[u8]) -> String {
         Ok(e) => format!("{} ({})", e.detail, e.kind),
         Err(_) => "no reason in the expected form".into(),
     };
-    text.chars().filter(|c| matches!(c, ' '..='~')).take(DETAIL_CHARS_MAX).collect()
+    text.chars()
+        .filter(|c| matches!(c, ' '..='~'))
+        .take(DETAIL_CHARS_MAX)
+        .collect()
 }
 
 #[cfg(test)]
@@ -260,14 +283,25 @@ mod tests {
         let answer = format!("HTTP/1.1 403 F\r\ncontent-length: {}\r\n\r\n", body.len());
         let refused = error_of(&[answer.as_bytes(), body].concat()).await;
         assert_eq!(refused.code(), "kbs.refused");
-        assert!(refused.to_string().contains("status 403: snp.debug[31m (https://x/Refused)"), "{refused}");
+        assert!(
+            refused
+                .to_string()
+                .contains("status 403: snp.debug[31m (https://x/Refused)"),
+            "{refused}"
+        );
 
         let long = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", ANSWER_BYTES_MAX + 1);
         let filler = vec![b'x'; ANSWER_BYTES_MAX + 1];
-        assert_eq!(error_of(&[long.as_bytes(), &filler].concat()).await.code(), "kbs.malformed");
+        assert_eq!(
+            error_of(&[long.as_bytes(), &filler].concat()).await.code(),
+            "kbs.malformed"
+        );
         assert_eq!(error_of(b"SSH-2.0-x\r\n").await.code(), "kbs.malformed");
         assert_eq!(error_of(b"").await.code(), "kbs.timeout");
-        let nobody = KbsConnection::open("127.0.0.1:1", Duration::from_secs(1)).await.err().unwrap();
+        let nobody = KbsConnection::open("127.0.0.1:1", Duration::from_secs(1))
+            .await
+            .err()
+            .unwrap();
         assert_eq!(nobody.code(), "kbs.unreachable");
     }
 
@@ -279,16 +313,23 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut buffer = vec![0; 4096];
             stream.read(&mut buffer).await.unwrap();
-            let first = "HTTP/1.1 200 OK\r\nset-cookie: kbs-session-id=abc-1; Path=/; HttpOnly\r\ncontent-length: 0\r\n\r\n";
+            let first =
+                "HTTP/1.1 200 OK\r\nset-cookie: kbs-session-id=abc-1; Path=/; HttpOnly\r\ncontent-length: 0\r\n\r\n";
             stream.write_all(first.as_bytes()).await.unwrap();
             let n = stream.read(&mut buffer).await.unwrap();
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .await
+                .unwrap();
             String::from_utf8_lossy(&buffer[..n]).into_owned()
         });
         let mut kbs = KbsConnection::open(&addr, Duration::from_secs(2)).await.unwrap();
         kbs.post("auth", "/a", vec![]).await.unwrap();
         assert_eq!(kbs.get("resource", "/b").await.unwrap(), "ok");
         let seen = seen.await.unwrap();
-        assert!(seen.starts_with("GET /b HTTP/1.1\r\n") && seen.contains("cookie: kbs-session-id=abc-1\r\n"), "{seen}");
+        assert!(
+            seen.starts_with("GET /b HTTP/1.1\r\n") && seen.contains("cookie: kbs-session-id=abc-1\r\n"),
+            "{seen}"
+        );
     }
 }

@@ -66,7 +66,11 @@ impl RuntimeDir {
             let path = path.to_owned();
             move |source: std::io::Error| RuntimeDirError::Io { path, source }
         };
-        DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed(parent))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)
+            .map_err(failed(parent))?;
         if storage == PlaintextStorage::MemoryOnly {
             let kind = rustix::fs::statfs(parent).map_err(|e| failed(parent)(e.into()))?.f_type;
             if !matches!(kind as i64, TMPFS_MAGIC | RAMFS_MAGIC) {
@@ -79,14 +83,19 @@ impl RuntimeDir {
         hanzo_pqc::random::fill(&mut name).map_err(|_| failed(parent)(std::io::ErrorKind::Other.into()))?;
         let path = parent.join(format!("boot-{}", hex::encode(name)));
         DirBuilder::new().mode(0o700).create(&path).map_err(failed(&path))?;
-        let dir = Self { path };
-        DirBuilder::new().mode(0o700).create(dir.models()).map_err(failed(&dir.models()))?;
-        Ok(dir)
+        Ok(Self { path })
     }
 
-    /// Where models are opened.
-    pub fn models(&self) -> PathBuf {
-        self.path.join("models")
+    /// A directory for the files of model `index`.
+    ///
+    /// # Errors
+    /// [`RuntimeDirError::Io`].
+    pub fn model(&self, index: usize) -> Result<PathBuf, RuntimeDirError> {
+        let path = self.path.join(format!("model-{index}"));
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => Ok(path),
+            Err(source) => Err(RuntimeDirError::Io { path, source }),
+        }
     }
 
     /// A socket path for engine `index`.
@@ -122,12 +131,14 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let dir = RuntimeDir::create(parent.path(), PlaintextStorage::AnyFileSystem).unwrap();
         assert_eq!(fs::metadata(&dir.path).unwrap().permissions().mode() & 0o777, 0o700);
-        fs::write(dir.models().join("x"), b"weights").unwrap();
+        fs::write(dir.model(0).unwrap().join("x"), b"weights").unwrap();
         let path = dir.path.clone();
         drop(dir);
         assert!(!path.exists());
 
-        let proc = RuntimeDir::create(Path::new("/proc"), PlaintextStorage::MemoryOnly).err().unwrap();
+        let proc = RuntimeDir::create(Path::new("/proc"), PlaintextStorage::MemoryOnly)
+            .err()
+            .unwrap();
         assert_eq!(proc.code(), "runtime_dir.not_memory");
         let long = parent.path().join("x".repeat(120));
         let dir = RuntimeDir::create(&long, PlaintextStorage::AnyFileSystem).unwrap();

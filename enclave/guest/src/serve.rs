@@ -10,10 +10,11 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::options::OperatingLimits;
+use crate::stop::Stop;
 use crate::transport::Listener;
 use crate::well_known::Connection;
 
@@ -23,25 +24,25 @@ const HEADERS_MAX: usize = 64;
 /// Pause after a failed accept, e.g. when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `routes` until `stop` turns true; then lets requests in flight end until the drain deadline.
+/// Serves `routes` until told to stop; then lets requests in flight end until the drain deadline.
 pub async fn serve<L: Listener>(
     mut listener: L,
     tls: Arc<ServerConfig>,
     routes: Router,
     limits: OperatingLimits,
-    mut stop: watch::Receiver<bool>,
+    mut stop: Stop,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections_max));
     let mut connections = JoinSet::new();
     loop {
         let place = tokio::select! {
             place = places.clone().acquire_owned() => place,
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stop.given() => break,
         };
         let Ok(place) = place else { break };
         let stream = tokio::select! {
             stream = listener.accept() => stream,
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stop.given() => break,
         };
         match stream {
             Ok(stream) => {
@@ -60,24 +61,25 @@ pub async fn serve<L: Listener>(
     }
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(Duration::from_millis(limits.drain_timeout_ms), drained).await.is_err() {
-        tracing::warn!(cut = connections.len(), "connections still open at the drain deadline are cut");
+    if tokio::time::timeout(Duration::from_millis(limits.drain_timeout_ms), drained)
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            cut = connections.len(),
+            "connections still open at the drain deadline are cut"
+        );
     }
 }
 
-async fn one_connection<S>(
-    stream: S,
-    tls: Arc<ServerConfig>,
-    routes: Router,
-    limits: OperatingLimits,
-    mut stop: watch::Receiver<bool>,
-) where
+async fn one_connection<S>(stream: S, tls: Arc<ServerConfig>, routes: Router, limits: OperatingLimits, mut stop: Stop)
+where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let handshake = accept(&tls, stream, Duration::from_millis(limits.handshake_timeout_ms));
     let accepted = tokio::select! {
         accepted = handshake => accepted,
-        _ = stop.wait_for(|stop| *stop) => return,
+        () = stop.given() => return,
     };
     let accepted = match accepted {
         Ok(accepted) => accepted,
@@ -96,7 +98,7 @@ async fn one_connection<S>(
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = stop.wait_for(|stop| *stop) => {
+        () = stop.given() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

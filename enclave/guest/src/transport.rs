@@ -40,7 +40,10 @@ impl FromStr for ListenAddress {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.strip_prefix("vsock:") {
-            Some(port) => port.parse().map(|port| Self::Vsock { port }).map_err(|_| ListenAddressError),
+            Some(port) => port
+                .parse()
+                .map(|port| Self::Vsock { port })
+                .map_err(|_| ListenAddressError),
             None => text.parse().map(Self::Tcp).map_err(|_| ListenAddressError),
         }
     }

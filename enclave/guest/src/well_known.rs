@@ -113,10 +113,17 @@ async fn proof(
         Ok(request) => request,
         Err(error) => return problem(StatusCode::BAD_REQUEST, "channel.proof_request", &error.to_string()),
     };
-    match state.channel.answer(&request, &connection.exporter, &state.sealed.keyset_digest) {
+    match state
+        .channel
+        .answer(&request, &connection.exporter, &state.sealed.keyset_digest)
+    {
         Ok(answer) => match jcs::to_vec("channel proof", &answer) {
             Ok(bytes) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes).into_response(),
-            Err(_) => problem(StatusCode::INTERNAL_SERVER_ERROR, "channel.proof", "no answer could be written"),
+            Err(_) => problem(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "channel.proof",
+                "no answer could be written",
+            ),
         },
         Err(error @ ChannelError::ProofRequest { .. }) => {
             problem(StatusCode::BAD_REQUEST, error.code(), &error.to_string())

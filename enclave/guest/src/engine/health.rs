@@ -34,10 +34,17 @@ async fn is_ready(socket: &Path) -> Option<bool> {
     let stream = UnixStream::connect(socket).await.ok()?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
     let connection = tokio::spawn(connection);
-    let request = Request::get("/health").header("host", "engine").body(Empty::<Bytes>::new()).ok()?;
+    let request = Request::get("/health")
+        .header("host", "engine")
+        .body(Empty::<Bytes>::new())
+        .ok()?;
     let response = sender.send_request(request).await.ok()?;
     let ok = response.status() == StatusCode::OK;
-    let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await.ok()?.to_bytes();
+    let body = Limited::new(response.into_body(), BODY_BYTES_MAX)
+        .collect()
+        .await
+        .ok()?
+        .to_bytes();
     connection.abort();
     let health: Health = serde_json::from_slice(&body).ok()?;
     Some(ok && health.status == "ready")

@@ -4,20 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::health::until_ready;
 use super::process::EngineProcess;
 use super::{EngineError, EngineJob};
 use crate::options::OperatingLimits;
+use crate::stop::{Stop, StopSignal, stop_signal};
 
 /// Why the engines as a whole can serve no more.
 pub type EngineStopped = EngineError;
 
 /// The engines of one boot. Dropping it kills them all.
 pub struct Engines {
-    stop: watch::Sender<bool>,
+    stop: StopSignal,
     failed: mpsc::Receiver<EngineError>,
     watchers: JoinSet<()>,
 }
@@ -32,7 +33,7 @@ impl Engines {
         jobs: Vec<EngineJob>,
         limits: &OperatingLimits,
     ) -> Result<Self, EngineError> {
-        let (stop, stopping) = watch::channel(false);
+        let (stop, stopping) = stop_signal();
         let (report, failed) = mpsc::channel(1);
         let mut watchers = JoinSet::new();
         let restarts = Arc::new(AtomicU32::new(0));
@@ -48,11 +49,7 @@ impl Engines {
             };
             watchers.spawn(watcher.watch(engine, stopping.clone()));
         }
-        Ok(Self {
-            stop,
-            failed,
-            watchers,
-        })
+        Ok(Self { stop, failed, watchers })
     }
 
     /// Waits until an engine is given up.
@@ -66,7 +63,7 @@ impl Engines {
 
     /// Kills all engines and waits until they are gone.
     pub async fn stop(mut self) {
-        let _ = self.stop.send(true);
+        self.stop.give();
         while self.watchers.join_next().await.is_some() {}
     }
 }
@@ -80,14 +77,19 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn watch(self, mut engine: EngineProcess, mut stopping: watch::Receiver<bool>) {
+    async fn watch(self, mut engine: EngineProcess, mut stopping: Stop) {
         loop {
             let status = tokio::select! {
                 status = engine.wait() => status,
-                _ = stopping.wait_for(|stop| *stop) => return engine.kill().await,
+                () = stopping.given() => return engine.kill().await,
             };
             let times = self.restarts.fetch_add(1, Ordering::Relaxed) + 1;
-            tracing::error!(model = self.job.model, status, times, "engine ended; its requests in flight failed");
+            tracing::error!(
+                model = self.job.model,
+                status,
+                times,
+                "engine ended; its requests in flight failed"
+            );
             if times > self.limits.engine_restarts_max {
                 let error = EngineError::GaveUp {
                     model: self.job.model.clone(),
@@ -99,7 +101,7 @@ impl Watcher {
             }
             let restarted = tokio::select! {
                 started = start_ready(&self.command, &self.job, self.limits.engine_start_timeout_ms) => started,
-                _ = stopping.wait_for(|stop| *stop) => return,
+                () = stopping.given() => return,
             };
             match restarted {
                 Ok(started) => engine = started,
@@ -164,7 +166,10 @@ mod tests {
             engine_start_timeout_ms: limit_ms,
             ..Default::default()
         };
-        Engines::start(&command, vec![job(dir.path())], &limits).await.err().unwrap()
+        Engines::start(&command, vec![job(dir.path())], &limits)
+            .await
+            .err()
+            .unwrap()
     }
 
     #[tokio::test]

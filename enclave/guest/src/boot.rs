@@ -1,0 +1,183 @@
+//! The boot, in the one order there is (DESIGN section 5, flow 1). Each step can stop it; none is skipped.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hanzo_attestation::Nonce;
+use hanzo_attestation::config::{CONFIG_BYTES_MAX, Config};
+use hanzo_attestation::name::Name;
+use hanzo_device::{Attester, entropy::mixed_seed};
+use hanzo_inference::EngineEndpoint;
+use hanzo_pqc::Dek;
+use hanzo_receipts::ReceiptLog;
+use hanzo_store::{EncryptedDb, StoreMode};
+use tokio::task::spawn_blocking;
+
+use crate::clock::GrantClock;
+use crate::engine::{EngineJob, Engines};
+use crate::error::GuestError;
+use crate::evidence::{EvidenceDesk, Sealed};
+use crate::grants::GrantDesk;
+use crate::keys::BootKeys;
+use crate::models::{OpenedModel, open_model};
+use crate::options::GuestOptions;
+use crate::runtime_dir::RuntimeDir;
+use crate::sealing::{Standing, seal_keyset};
+
+/// A boot that may serve.
+pub(crate) struct Booted {
+    pub(crate) config: Config,
+    pub(crate) clock: GrantClock,
+    pub(crate) sealed: Arc<Sealed>,
+    pub(crate) desk: EvidenceDesk,
+    pub(crate) channel: hanzo_channel::ChannelKey,
+    pub(crate) tls: Arc<rustls::ServerConfig>,
+    pub(crate) receipts: Arc<ReceiptLog>,
+    pub(crate) endpoints: Vec<EngineEndpoint>,
+    // Engines before the directory they run in.
+    pub(crate) engines: Engines,
+    pub(crate) runtime: RuntimeDir,
+}
+
+/// Everything from the configuration to evidence over the keyset.
+pub(crate) async fn boot(options: &GuestOptions, attester: Arc<dyn Attester>) -> Result<Booted, GuestError> {
+    hanzo_device::harden_process()?;
+    let (config, config_text) = measured_config(&options.config_path, attester.as_ref())?;
+    let required_tier = config.required_tier;
+    let keys = spawn_blocking(move || BootKeys::generate(required_tier))
+        .await
+        .map_err(|_| GuestError::TaskEnded { what: "boot keys" })??;
+
+    let (granted, standing, clock) = all_grants(options, &config, &attester, &keys).await?;
+    let (store_key, model_keys) = granted;
+
+    let runtime = RuntimeDir::create(&options.runtime_dir, options.plaintext)?;
+    let store = open_store(&options.store_path, store_key, standing).await?;
+    let models = open_models(options, &config, model_keys, &runtime).await?;
+    let (jobs, endpoints) = engine_jobs(&models, &runtime)?;
+    let engines = Engines::start(&options.engine_command, jobs, &options.limits).await?;
+
+    let served = models.into_iter().map(|model| model.served).collect();
+    let time = attester.time_source();
+    let sealed = seal_keyset(&config, config_text, &keys, standing, served, time, clock.now())?;
+    let sealed = Arc::new(sealed);
+    let nonce = Nonce(*mixed_seed::<32>()?);
+    let desk = EvidenceDesk::open(attester, sealed.clone(), nonce).await?;
+    let tls = hanzo_channel::server_config(&keys.tls)?;
+    let receipts = ReceiptLog::open(store, keys.receipts, sealed.keyset.clone())?;
+    // The wrapping key and the data keys end here: this boot asks for nothing more.
+    drop(keys.wrapping);
+    Ok(Booted {
+        config,
+        clock,
+        sealed,
+        desk,
+        channel: keys.channel,
+        tls,
+        receipts: Arc::new(receipts),
+        endpoints,
+        engines,
+        runtime,
+    })
+}
+
+/// Reads at most one byte more than a configuration may have, and parses only what was measured.
+fn measured_config(path: &Path, attester: &dyn Attester) -> Result<(Config, String), GuestError> {
+    let failed = |source| GuestError::ConfigFile {
+        path: path.to_owned(),
+        source,
+    };
+    let measured = attester.measured_config_digest()?;
+    let mut text = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(CONFIG_BYTES_MAX as u64 + 1).read_to_end(&mut text))
+        .map_err(failed)?;
+    let config = Config::from_measured(&text, &measured)?;
+    // The parser took it as UTF-8 already.
+    let text = String::from_utf8(text).map_err(|_| failed(std::io::ErrorKind::InvalidData.into()))?;
+    Ok((config, text))
+}
+
+type Granted = (Dek, Vec<Dek>);
+
+/// The store's key first, then each model's, in the order of the configuration.
+async fn all_grants(
+    options: &GuestOptions,
+    config: &Config,
+    attester: &Arc<dyn Attester>,
+    keys: &BootKeys,
+) -> Result<(Granted, Standing, GrantClock), GuestError> {
+    let mut grants = GrantDesk::new(
+        &options.kbs_addr,
+        Duration::from_millis(options.limits.kbs_timeout_ms),
+        attester.clone(),
+        &keys.wrapping,
+        &config.kbs,
+        config.required_tier,
+    )?;
+    let store = grants.get(&config.store.key_id, &config.store.id).await?;
+    let mut standing = Standing::of(&store.grant);
+    let mut model_keys = Vec::new();
+    for model in &config.models {
+        // 64 hex digits are a name.
+        let subject = Name::new(&model.weights_root.to_string()).map_err(|_| GuestError::NoSubject)?;
+        let opened = grants.get(&model.key_id, &subject).await?;
+        standing = standing.and(&opened.grant);
+        model_keys.push(opened.dek);
+    }
+    let clock = grants.clock().ok_or(GuestError::NoClock)?;
+    Ok(((store.dek, model_keys), standing, clock))
+}
+
+async fn open_store(path: &Path, key: Dek, standing: Standing) -> Result<Arc<EncryptedDb>, GuestError> {
+    let path = path.to_owned();
+    let mode = if standing.simulated {
+        StoreMode::Simulated
+    } else {
+        StoreMode::Production
+    };
+    let opened = spawn_blocking(move || EncryptedDb::open_as(&path, &key, hanzo_receipts::SCHEMA, mode))
+        .await
+        .map_err(|_| GuestError::TaskEnded { what: "the store" })??;
+    Ok(Arc::new(opened))
+}
+
+async fn open_models(
+    options: &GuestOptions,
+    config: &Config,
+    keys: Vec<Dek>,
+    runtime: &RuntimeDir,
+) -> Result<Vec<OpenedModel>, GuestError> {
+    let mut opened = Vec::new();
+    for (index, (model, dek)) in config.models.iter().zip(keys).enumerate() {
+        let out = runtime.model(index)?;
+        opened.push(open_model(model, dek, &options.packs, out).await?);
+        tracing::info!(model = %model.name, root = %model.weights_root, "pack opened");
+    }
+    Ok(opened)
+}
+
+fn engine_jobs(
+    models: &[OpenedModel],
+    runtime: &RuntimeDir,
+) -> Result<(Vec<EngineJob>, Vec<EngineEndpoint>), GuestError> {
+    let (mut jobs, mut endpoints) = (Vec::new(), Vec::new());
+    for (index, model) in models.iter().enumerate() {
+        let socket = runtime.socket(index)?;
+        endpoints.push(EngineEndpoint {
+            model: model.served.name.clone(),
+            socket: socket.clone(),
+            context_tokens: model.context_tokens,
+        });
+        jobs.push(EngineJob {
+            model: model.served.name.to_string(),
+            model_dir: model.dir.clone(),
+            socket,
+            context_tokens: model.context_tokens,
+        });
+    }
+    Ok((jobs, endpoints))
+}

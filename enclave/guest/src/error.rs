@@ -1,0 +1,127 @@
+//! Why a guest did not boot or stopped: one clear reason with a stable code.
+
+use std::path::PathBuf;
+
+use hanzo_attestation::config::ConfigError;
+use hanzo_attestation::jcs::JcsError;
+use hanzo_channel::ChannelError;
+use hanzo_device::DeviceError;
+use hanzo_inference::ServingError;
+use hanzo_receipts::ReceiptLogError;
+use hanzo_store::StoreError;
+
+use crate::engine::EngineError;
+use crate::evidence::EvidenceError;
+use crate::grants::GrantsError;
+use crate::keys::KeyError;
+use crate::models::ModelError;
+use crate::runtime_dir::RuntimeDirError;
+use crate::transport::TransportError;
+
+/// Errors of [`crate::run`]. No variant carries a secret, a prompt or evidence bytes.
+#[derive(Debug, thiserror::Error)]
+pub enum GuestError {
+    /// The machine.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The configuration file could not be read.
+    #[error("config: {path}: {source}")]
+    ConfigFile {
+        /// Which file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Boot keys.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// Grants.
+    #[error(transparent)]
+    Grants(#[from] GrantsError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The receipt log.
+    #[error(transparent)]
+    Receipts(#[from] ReceiptLogError),
+    /// A model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The place for plaintext.
+    #[error(transparent)]
+    RuntimeDir(#[from] RuntimeDirError),
+    /// The API.
+    #[error(transparent)]
+    Serving(#[from] ServingError),
+    /// An engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Evidence over the keyset.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    /// A document could not be written.
+    #[error(transparent)]
+    Jcs(#[from] JcsError),
+    /// TLS.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// The address to serve on.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// A weights root could not be written as a grant's subject.
+    #[error("boot: a weights root is no subject name")]
+    NoSubject,
+    /// No grant set the clock.
+    #[error("boot: no grant set the guest's clock")]
+    NoClock,
+    /// A task of the guest died.
+    #[error("internal: the task for {what} ended")]
+    TaskEnded {
+        /// Which.
+        what: &'static str,
+    },
+    /// The keyset's life is over.
+    #[error("keyset: not_after {not_after} has passed: listeners are closed and keys gone; start the guest again for a new keyset")]
+    KeysetExpired {
+        /// Its last second.
+        not_after: u64,
+    },
+}
+
+impl GuestError {
+    /// Stable dotted code of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Device(e) => e.code(),
+            Self::ConfigFile { .. } => "config.file",
+            Self::Config(e) => e.code(),
+            Self::Keys(e) => e.code(),
+            Self::Grants(e) => e.code(),
+            Self::Store(e) => e.code(),
+            Self::Receipts(e) => e.code(),
+            Self::Model(e) => e.code(),
+            Self::RuntimeDir(e) => e.code(),
+            Self::Serving(e) => e.code(),
+            Self::Engine(e) => e.code(),
+            Self::Evidence(e) => e.code(),
+            Self::Jcs(_) => "internal.jcs",
+            Self::Channel(e) => e.code(),
+            Self::Transport(e) => e.code(),
+            Self::NoSubject => "boot.subject",
+            Self::NoClock => "boot.no_clock",
+            Self::TaskEnded { .. } => "internal.task",
+            Self::KeysetExpired { .. } => "keyset.expired",
+        }
+    }
+
+    /// Exit code of `hanzo-guest`: 75 (EX_TEMPFAIL) when a restart is the cure, otherwise 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::KeysetExpired { .. } => 75,
+            _ => 1,
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Grants: one RCAR exchange per key with the broker that the configuration pins.
+//!
+//! The guest has no clock before its first grant. That grant cannot be an old one, because it names a wrapping key made
+//! in this boot; its signed `kbs_time`, checked against the monotonic time of the exchange, becomes the clock, and every
+//! later grant is held against it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hanzo_attestation::UnixTime;
+use hanzo_attestation::config::PinnedKbs;
+use hanzo_attestation::name::{KeyId, Name};
+use hanzo_device::{Attester, DeviceError};
+use hanzo_kbs_protocol::{
+    ATTEST_PATH, AUTH_PATH, Expected, GrantError, GuestSession, OpenedGrant, SessionError, WrappedDek, resource_path,
+};
+use hanzo_pqc::hpke::PrivateKey;
+use hanzo_pqc::sign::{SignatureSuite, VerifyingKeys};
+use tokio::task::spawn_blocking;
+
+use crate::clock::GrantClock;
+use crate::kbs_http::{KbsConnection, KbsHttpError};
+
+/// Why a key was not granted.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantsError {
+    /// The configuration's signer is no usable key.
+    #[error("config: kbs.signer: not a usable key pair")]
+    Signer,
+    /// The exchange failed or the broker refused.
+    #[error("key {key_id}: {source}")]
+    Http {
+        /// Which key.
+        key_id: String,
+        /// What went wrong.
+        source: KbsHttpError,
+    },
+    /// The broker's challenge is unusable, or the processor gave no evidence.
+    #[error("key {key_id}: {source}")]
+    Session {
+        /// Which key.
+        key_id: String,
+        /// What went wrong.
+        source: SessionError<DeviceError>,
+    },
+    /// What came back is not a grant for this guest.
+    #[error("key {key_id}: {source}")]
+    Grant {
+        /// Which key.
+        key_id: String,
+        /// What went wrong.
+        source: GrantError,
+    },
+    /// The evidence task died.
+    #[error("key {key_id}: the task that makes evidence ended")]
+    Ended {
+        /// Which key.
+        key_id: String,
+    },
+}
+
+impl GrantsError {
+    /// Stable dotted code of the cause.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Signer => "config.value",
+            Self::Http { source, .. } => source.code(),
+            Self::Session { source, .. } => match source {
+                SessionError::Wire(e) => e.code(),
+                SessionError::Evidence(e) => e.code(),
+                SessionError::Jcs(_) => "kbs.malformed",
+            },
+            Self::Grant { source, .. } => source.code(),
+            Self::Ended { .. } => "evidence.ended",
+        }
+    }
+}
+
+/// Asks one broker for keys.
+pub struct GrantDesk<'a> {
+    addr: &'a str,
+    step_limit: Duration,
+    attester: Arc<dyn Attester>,
+    wrapping: &'a PrivateKey,
+    pinned: VerifyingKeys,
+    grant_lifetime_s: u64,
+    required_tier: u8,
+    clock: Option<GrantClock>,
+}
+
+impl<'a> GrantDesk<'a> {
+    /// For the broker whose signer `kbs` pins, reached at `addr`.
+    ///
+    /// # Errors
+    /// [`GrantsError::Signer`].
+    pub fn new(
+        addr: &'a str,
+        step_limit: Duration,
+        attester: Arc<dyn Attester>,
+        wrapping: &'a PrivateKey,
+        kbs: &PinnedKbs,
+        required_tier: u8,
+    ) -> Result<Self, GrantsError> {
+        let suite = SignatureSuite::from_name(&kbs.signer.suite).ok_or(GrantsError::Signer)?;
+        let pinned = VerifyingKeys::from_hex(suite, &kbs.signer.ml_dsa, &kbs.signer.ed25519)
+            .map_err(|_| GrantsError::Signer)?;
+        Ok(Self {
+            addr,
+            step_limit,
+            attester,
+            wrapping,
+            pinned,
+            grant_lifetime_s: kbs.grant_lifetime_s,
+            required_tier,
+            clock: None,
+        })
+    }
+
+    /// The clock that the first grant set.
+    pub fn clock(&self) -> Option<GrantClock> {
+        self.clock
+    }
+
+    /// Gets `key_id`, which must be for `subject`.
+    ///
+    /// # Establishes
+    /// As [`GuestSession::open_wrapped`]: the pinned broker granted this key to this boot, at the tier that the
+    /// configuration requires or a higher one.
+    ///
+    /// # Errors
+    /// [`GrantsError`].
+    pub async fn get(&mut self, key_id: &KeyId, subject: &Name) -> Result<OpenedGrant, GrantsError> {
+        let http = |source| GrantsError::Http {
+            key_id: key_id.to_string(),
+            source,
+        };
+        let mut session = GuestSession::new(self.wrapping.public_key());
+        let mut kbs = KbsConnection::open(self.addr, self.step_limit).await.map_err(http)?;
+        let challenge = kbs.post("auth", AUTH_PATH, session.auth_body()).await.map_err(http)?;
+        let attester = self.attester.clone();
+        let attested = spawn_blocking(move || {
+            let body = session.attest_body(&challenge, |report_data| attester.evidence(report_data));
+            (session, body)
+        });
+        let (session, body) = attested.await.map_err(|_| GrantsError::Ended {
+            key_id: key_id.to_string(),
+        })?;
+        let body = body.map_err(|source| GrantsError::Session {
+            key_id: key_id.to_string(),
+            source,
+        })?;
+        kbs.post("attest", ATTEST_PATH, body).await.map_err(http)?;
+        let sent = Instant::now();
+        let reply = kbs.get("resource", &resource_path(key_id)).await.map_err(http)?;
+        self.open(&session, &reply, sent, key_id, subject)
+            .map_err(|source| GrantsError::Grant {
+                key_id: key_id.to_string(),
+                source,
+            })
+    }
+
+    fn open(
+        &mut self,
+        session: &GuestSession,
+        reply: &[u8],
+        sent: Instant,
+        key_id: &KeyId,
+        subject: &Name,
+    ) -> Result<OpenedGrant, GrantError> {
+        let elapsed_s = sent.elapsed().as_secs();
+        let (sent_at, now) = match self.clock {
+            Some(clock) => {
+                let now = clock.now();
+                (UnixTime(now.0.saturating_sub(elapsed_s)), now)
+            }
+            // Not believed yet: `open_wrapped` verifies the signature over this very number.
+            None => {
+                let kbs_time = WrappedDek::parse(reply)?.grant.kbs_time;
+                (UnixTime(kbs_time), UnixTime(kbs_time.saturating_add(elapsed_s)))
+            }
+        };
+        let opened = session.open_wrapped(
+            reply,
+            self.wrapping,
+            &self.pinned,
+            Expected {
+                key_id,
+                subject,
+                min_tier: self.required_tier,
+            },
+            sent_at,
+            now,
+            self.grant_lifetime_s,
+        )?;
+        if self.clock.is_none() {
+            self.clock = Some(GrantClock::new(UnixTime(opened.grant.kbs_time), sent));
+        }
+        tracing::info!(
+            key = %key_id,
+            version = opened.grant.key_version,
+            tier = opened.grant.tier,
+            simulated = opened.grant.simulated,
+            "key granted"
+        );
+        Ok(opened)
+    }
+}

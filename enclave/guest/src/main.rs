@@ -1,0 +1,102 @@
+//! `hanzo-guest`: the guest agent of a SEV-SNP machine.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use hanzo_device::SnpConfigfs;
+use hanzo_guest::{GuestOptions, ListenAddress, OperatingLimits, PlaintextStorage, run};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+const EXAMPLES: &str = "\
+Examples:
+  hanzo-guest --listen 0.0.0.0:8443 --kbs 10.0.2.2:8080 --config /etc/hanzo/config.toml \\
+      --packs /var/lib/hanzo/packs --store /var/lib/hanzo/guest.db --runtime-dir /run/hanzo \\
+      -- /usr/bin/hanzo-engine
+  cat /proc/cmdline        # must say hanzo.config=<SHA-256 of the configuration file>
+
+Exit codes: 0 stopped by SIGTERM or SIGINT; 75 the keyset's life is over, start again; 1 anything else, with one reason
+and its code on stderr; 2 usage.";
+
+/// Boot from the measured configuration and serve attested inference. Runs inside an SEV-SNP guest alone.
+#[derive(Parser)]
+#[command(name = "hanzo-guest", version, after_help = EXAMPLES)]
+struct Arguments {
+    /// Address to serve on: IP:PORT (vsock:PORT is not built in this version)
+    #[arg(long, default_value = "0.0.0.0:8443")]
+    listen: ListenAddress,
+    /// host:port of the key broker; who it is, the configuration decides
+    #[arg(long)]
+    kbs: String,
+    /// The configuration text whose SHA-256 stands on the kernel command line
+    #[arg(long)]
+    config: PathBuf,
+    /// Directory with one NAME.pack per model of the configuration
+    #[arg(long)]
+    packs: PathBuf,
+    /// The guest's encrypted store
+    #[arg(long)]
+    store: PathBuf,
+    /// Directory on a tmpfs for decrypted models and sockets
+    #[arg(long, default_value = "/run/hanzo")]
+    runtime_dir: PathBuf,
+    /// The engine and its arguments, after --
+    #[arg(last = true, required = true)]
+    engine: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(EnvFilter::new("info"))
+        .json()
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("hanzo-guest: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(guest(arguments))
+}
+
+async fn guest(arguments: Arguments) -> ExitCode {
+    let attester = SnpConfigfs::system();
+    if let Err(error) = attester.probe() {
+        eprintln!("hanzo-guest: {error} [{}]", error.code());
+        return ExitCode::FAILURE;
+    }
+    let options = GuestOptions {
+        listen: arguments.listen,
+        kbs_addr: arguments.kbs,
+        config_path: arguments.config,
+        packs: arguments.packs,
+        store_path: arguments.store,
+        runtime_dir: arguments.runtime_dir,
+        plaintext: PlaintextStorage::MemoryOnly,
+        engine_command: arguments.engine,
+        limits: OperatingLimits::default(),
+    };
+    match run(options, Box::new(attester), asked_to_stop(), |_| ()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hanzo-guest: {error} [{}]", error.code());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn asked_to_stop() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        // Without handlers the signals end the process by themselves.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => (),
+        _ = int.recv() => (),
+    }
+}

@@ -1,0 +1,138 @@
+//! Sealing the keyset: what this boot is, in one document that evidence then proves.
+
+use hanzo_attestation::config::Config;
+use hanzo_attestation::jcs::{self, JcsError};
+use hanzo_attestation::keyset::{Keyset, ServedModel, SignerKeys, capability_digest};
+use hanzo_attestation::name::Name;
+use hanzo_attestation::{Digest256, Digest384, UnixTime};
+use hanzo_device::TimeSource;
+use hanzo_kbs_protocol::Grant;
+use serde::Serialize;
+
+use crate::evidence::Sealed;
+use crate::keys::BootKeys;
+
+/// Everything this build can do for a client or to the world, sorted. What is not here has no code here: no tools, no
+/// egress, no parsers of documents, no providers, no signing roles.
+pub const CAPABILITIES: [&str; 7] = [
+    "api.chat-completions",
+    "api.models",
+    "api.receipts",
+    "attestation.sev-snp",
+    "channel.tls13-x25519mlkem768",
+    "engine.process",
+    "receipts.salted-commitments",
+];
+
+/// What the grants of this boot say about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The lowest tier of all grants.
+    pub tier: u8,
+    /// True if any grant came from simulated evidence.
+    pub simulated: bool,
+}
+
+impl Standing {
+    /// Of the first grant.
+    pub fn of(grant: &Grant) -> Self {
+        Self {
+            tier: grant.tier,
+            simulated: grant.simulated,
+        }
+    }
+
+    /// Takes a further grant into account: it can lower the tier and set the flag, never the reverse.
+    pub fn and(self, grant: &Grant) -> Self {
+        Self {
+            tier: self.tier.min(grant.tier),
+            simulated: self.simulated | grant.simulated,
+        }
+    }
+}
+
+/// The admission policy as text: the very numbers that the routes enforce.
+///
+/// # Errors
+/// [`JcsError`], never for these values.
+pub fn admission_policy(config: &Config) -> Result<String, JcsError> {
+    #[derive(Serialize)]
+    struct Admission<'a> {
+        body_bytes_max: u64,
+        concurrent_requests: u32,
+        egress: &'a [Name],
+        request_timeout_s: u64,
+        version: u32,
+    }
+    let bytes = jcs::to_vec(
+        "admission policy",
+        &Admission {
+            body_bytes_max: config.limits.body_bytes_max,
+            concurrent_requests: config.limits.concurrent_requests,
+            egress: &config.egress,
+            request_timeout_s: config.limits.request_timeout_s,
+            version: 1,
+        },
+    )?;
+    // JCS is UTF-8 by definition.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Seals the keyset.
+///
+/// # Errors
+/// [`JcsError`], never for values of these types.
+pub fn seal_keyset(
+    config: &Config,
+    config_text: String,
+    keys: &BootKeys,
+    standing: Standing,
+    mut models: Vec<ServedModel>,
+    time: TimeSource,
+    now: UnixTime,
+) -> Result<Sealed, JcsError> {
+    let capabilities: Vec<Name> = CAPABILITIES.iter().filter_map(|name| Name::new(name).ok()).collect();
+    let policy = admission_policy(config)?;
+    models.sort_by(|a, b| a.name.cmp(&b.name));
+    let receipts = keys.receipts.verifying_keys();
+    let keyset = Keyset {
+        capability_digest: capability_digest(&capabilities)?,
+        channel_key: keys.channel.public(),
+        config_digest: Digest256::of(config_text.as_bytes()),
+        image: config.image.clone(),
+        issued_at: now.0,
+        models,
+        not_after: now.0.saturating_add(config.keyset_lifetime_s),
+        ohttp_keys: Vec::new(),
+        policy_digest: Digest384::of(policy.as_bytes()),
+        receipt_keys: SignerKeys {
+            ed25519: receipts.ed25519_hex(),
+            ml_dsa: receipts.ml_dsa_hex(),
+            suite: receipts.suite().name().to_owned(),
+        },
+        signer_keys: Vec::new(),
+        simulated: standing.simulated,
+        tier: standing.tier,
+        time: time.as_str().to_owned(),
+        tls_spki_sha256: keys.tls.spki_sha256(),
+        version: 1,
+    };
+    Ok(Sealed {
+        keyset_digest: keyset.digest()?,
+        keyset,
+        capabilities,
+        config: config_text,
+        policy,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_capability_is_a_name_and_stands_in_order() {
+        assert!(CAPABILITIES.is_sorted());
+        assert!(CAPABILITIES.iter().all(|name| Name::new(name).is_ok()));
+    }
+}
