@@ -84,7 +84,9 @@ pub enum GuestError {
         what: &'static str,
     },
     /// The keyset's life is over.
-    #[error("keyset: not_after {not_after} has passed: listeners are closed and keys gone; start the guest again for a new keyset")]
+    #[error(
+        "keyset: not_after {not_after} has passed: listeners are closed and keys gone; start the guest again for a new keyset"
+    )]
     KeysetExpired {
         /// Its last second.
         not_after: u64,

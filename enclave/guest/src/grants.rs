@@ -102,8 +102,8 @@ impl<'a> GrantDesk<'a> {
         required_tier: u8,
     ) -> Result<Self, GrantsError> {
         let suite = SignatureSuite::from_name(&kbs.signer.suite).ok_or(GrantsError::Signer)?;
-        let pinned = VerifyingKeys::from_hex(suite, &kbs.signer.ml_dsa, &kbs.signer.ed25519)
-            .map_err(|_| GrantsError::Signer)?;
+        let pinned =
+            VerifyingKeys::from_hex(suite, &kbs.signer.ml_dsa, &kbs.signer.ed25519).map_err(|_| GrantsError::Signer)?;
         Ok(Self {
             addr,
             step_limit,

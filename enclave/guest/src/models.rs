@@ -24,7 +24,9 @@ pub enum ModelError {
         source: PackError,
     },
     /// A file that every model needs is not in the pack.
-    #[error("model {model}: expected {expected} in the pack, found none: seal the pack again from a complete directory")]
+    #[error(
+        "model {model}: expected {expected} in the pack, found none: seal the pack again from a complete directory"
+    )]
     MissingFile {
         /// Which model.
         model: String,

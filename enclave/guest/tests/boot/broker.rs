@@ -1,0 +1,203 @@
+//! A key broker for tests: speaks RCAR, decides nothing, signs what it is told to. The guest must tell good from bad.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use hanzo_attestation::config::PinnedSigner;
+use hanzo_attestation::keyset::SignaturePair;
+use hanzo_attestation::name::{KeyId, Name};
+use hanzo_attestation::{Digest384, Nonce};
+use hanzo_kbs_protocol::{AttestBody, GRANT_PURPOSE, Grant, WrappedDek, auth_request, challenge_body, wrap_info};
+use hanzo_pqc::sign::{SignatureSuite, SigningKeys};
+use hanzo_pqc::{Domain, hpke};
+
+/// What the broker does with a request for a key.
+#[derive(Clone)]
+pub enum Mood {
+    Honest,
+    /// Signs with keys of its own instead of the pinned ones, over a key that it knows.
+    Foreign,
+    /// Answers with what it answered to an earlier boot.
+    Replay(HashMap<String, Vec<u8>>),
+    /// Grants less than tier 2.
+    Tier(u8),
+    /// Says that the key is for something else.
+    Subject(Name),
+    /// Says no.
+    Refuse,
+    /// Its signed time lies this far from now at the second grant.
+    SecondGrantLate(u64),
+}
+
+pub struct Key {
+    pub dek: [u8; 32],
+    pub subject: Name,
+}
+
+pub struct Inner {
+    pub keys: HashMap<String, Key>,
+    pub mood: Mood,
+    /// Every reply by key id.
+    pub replies: HashMap<String, Vec<u8>>,
+    sessions: HashMap<String, Session>,
+}
+
+struct Session {
+    nonce: Nonce,
+    attested: Option<AttestBody>,
+}
+
+#[derive(Clone)]
+pub struct Broker {
+    pub inner: Arc<Mutex<Inner>>,
+    signer: Arc<SigningKeys>,
+    foreign: Arc<SigningKeys>,
+}
+
+impl Broker {
+    pub fn new(keys: HashMap<String, Key>) -> Self {
+        let signer = |byte| Arc::new(SigningKeys::from_seed(SignatureSuite::MlDsa65Ed25519, &[byte; 64]).unwrap());
+        Self {
+            inner: Arc::new(Mutex::new(Inner {
+                keys,
+                mood: Mood::Honest,
+                replies: HashMap::new(),
+                sessions: HashMap::new(),
+            })),
+            signer: signer(1),
+            foreign: signer(2),
+        }
+    }
+
+    pub fn set(&self, mood: Mood) {
+        self.inner.lock().unwrap().mood = mood;
+    }
+
+    pub fn pinned(&self) -> PinnedSigner {
+        let keys = self.signer.verifying_keys();
+        PinnedSigner {
+            suite: "ml-dsa-65".into(),
+            ml_dsa: keys.ml_dsa_hex(),
+            ed25519: keys.ed25519_hex(),
+        }
+    }
+
+    pub async fn serve(&self) -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let routes = Router::new()
+            .route("/kbs/v0/auth", post(auth))
+            .route("/kbs/v0/attest", post(attest))
+            .route("/kbs/v0/resource/{*key}", get(resource))
+            .with_state(self.clone());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        addr
+    }
+
+    fn wrap(&self, key_id: &str, session: &Session) -> Option<Vec<u8>> {
+        let inner = self.inner.lock().unwrap();
+        let key = inner.keys.get(key_id)?;
+        let attested = session.attested.as_ref()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let mut grant = Grant {
+            key_id: KeyId::new(key_id).ok()?,
+            key_version: 1,
+            kbs_time: now,
+            nonce: session.nonce,
+            not_after: now + 60,
+            policy_digest: Digest384([0; 48]),
+            purpose: GRANT_PURPOSE.into(),
+            recipient: attested.wrap_key.recipient(),
+            simulated: true,
+            subject: key.subject.clone(),
+            tier: 2,
+        };
+        let mut signer = &self.signer;
+        match &inner.mood {
+            Mood::Foreign => signer = &self.foreign,
+            Mood::Tier(tier) => grant.tier = *tier,
+            Mood::Subject(subject) => grant.subject = subject.clone(),
+            Mood::SecondGrantLate(s) if !inner.replies.is_empty() => {
+                grant.kbs_time += s;
+                grant.not_after += s;
+            }
+            _ => (),
+        }
+        let public = attested.wrap_key.public_key();
+        let info = wrap_info(public.suite(), &grant);
+        let sealed = hpke::seal(public, &info, grant.digest().ok()?.as_bytes(), &key.dek).ok()?;
+        let signature = signer.sign(Domain::Grant, &grant.canonical().ok()?).ok()?;
+        let wrapped = WrappedDek {
+            ciphertext: hex::encode(sealed.ciphertext),
+            enc: hex::encode(sealed.enc),
+            grant,
+            signature: SignaturePair {
+                ed25519: signature.ed25519_hex(),
+                ml_dsa: signature.ml_dsa_hex(),
+            },
+            suite: public.suite().name().into(),
+        };
+        wrapped.canonical().ok()
+    }
+}
+
+async fn auth(State(broker): State<Broker>, body: Bytes) -> Response {
+    if auth_request(&body).is_err() {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let mut nonce = Nonce([0; 32]);
+    hanzo_pqc::random::fill(&mut nonce.0).unwrap();
+    let session = Session { nonce, attested: None };
+    broker.inner.lock().unwrap().sessions.insert(nonce.to_string(), session);
+    let cookie = format!("kbs-session-id={nonce}; HttpOnly; SameSite=Strict; Path=/");
+    ([("set-cookie", cookie)], challenge_body(&nonce).to_string()).into_response()
+}
+
+fn session_of(headers: &HeaderMap) -> String {
+    let cookie = headers.get("cookie").and_then(|c| c.to_str().ok()).unwrap_or_default();
+    cookie.trim_start_matches("kbs-session-id=").to_owned()
+}
+
+async fn attest(State(broker): State<Broker>, headers: HeaderMap, body: Bytes) -> Response {
+    let attested = AttestBody::parse(&body).unwrap();
+    let mut inner = broker.inner.lock().unwrap();
+    match inner.sessions.get_mut(&session_of(&headers)) {
+        Some(session) => {
+            session.attested = Some(attested);
+            "{}".into_response()
+        }
+        None => StatusCode::UNAUTHORIZED.into_response(),
+    }
+}
+
+async fn resource(State(broker): State<Broker>, Path(key): Path<String>, headers: HeaderMap) -> Response {
+    let session = broker.inner.lock().unwrap().sessions.remove(&session_of(&headers));
+    let Some(session) = session else {
+        return StatusCode::UNAUTHORIZED.into_response();
+    };
+    let mood = broker.inner.lock().unwrap().mood.clone();
+    let reply = match mood {
+        Mood::Replay(replies) => replies.get(&key).cloned(),
+        Mood::Refuse => {
+            let body =
+                r#"{"type":"https://example.org/errors/PolicyDeny","detail":"snp.debug: the guest is debuggable"}"#;
+            return (StatusCode::FORBIDDEN, body).into_response();
+        }
+        _ => broker.wrap(&key, &session),
+    };
+    match reply {
+        Some(reply) => {
+            broker.inner.lock().unwrap().replies.insert(key, reply.clone());
+            reply.into_response()
+        }
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}

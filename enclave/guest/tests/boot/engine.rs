@@ -1,0 +1,61 @@
+//! An engine for tests. It is this very test program, started again by the guest: `stand_in_engine` acts only when
+//! there is a `--socket` among the arguments.
+
+use std::path::{Path, PathBuf};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+/// How the guest starts it. What follows `--` is for the engine, not for the test harness.
+pub fn command() -> Vec<String> {
+    let program = std::env::current_exe().unwrap().display().to_string();
+    let arguments = ["--exact", "engine::stand_in_engine", "--nocapture", "--"];
+    std::iter::once(program).chain(arguments.map(str::to_owned)).collect()
+}
+
+fn argument(name: &str) -> Option<PathBuf> {
+    let mut arguments = std::env::args().skip_while(|a| a != name);
+    arguments.nth(1).map(PathBuf::from)
+}
+
+#[test]
+fn stand_in_engine() {
+    let (Some(socket), Some(model)) = (argument("--socket"), argument("--model-dir")) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(engine(&socket, &model));
+}
+
+async fn engine(socket: &Path, model: &Path) {
+    let mode = std::fs::read_to_string(model.join("mode.txt")).unwrap_or_default();
+    if mode == "broken" {
+        eprintln!("cannot read tensor blk.0");
+        std::process::exit(9);
+    }
+    let listener = tokio::net::UnixListener::bind(socket).unwrap();
+    let routes = Router::new()
+        .route("/health", get(|| async { r#"{"status":"ready"}"# }))
+        .route("/tokenize", post(|| async { r#"{"count":3,"tokens":[1,2,3]}"# }))
+        .route("/v1/chat/completions", post(chat));
+    axum::serve(listener, routes).await.unwrap();
+}
+
+async fn chat(body: Bytes) -> Response {
+    if String::from_utf8_lossy(&body).contains("die now") {
+        eprintln!("a line that could hold a prompt: die now");
+        std::process::exit(7);
+    }
+    let frames = concat!(
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Paris\"},\"finish_reason\":null}],\"usage\":null}\n\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"},\"finish_reason\":\"stop\"}],",
+        "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n",
+        "data: [DONE]\n\n"
+    );
+    ([("content-type", "text/event-stream")], frames).into_response()
+}

@@ -1,0 +1,9 @@
+//! A guest boots against a broker and a simulated processor; then every single thing it depends on is changed, and it
+//! must stop with the named reason.
+
+mod broker;
+mod client;
+mod engine;
+mod refused;
+mod served;
+mod world;

@@ -1,0 +1,144 @@
+//! What a booted guest serves.
+
+use hanzo_attestation::bundle::Bundle;
+use hanzo_attestation::channel::ATTESTATION_PATH;
+use hanzo_attestation::keyset::KemKey;
+use hanzo_attestation::{Anchors, Collateral, Digest256, Nonce, UnixTime};
+use hanzo_policy::{AppraisalPolicy, EpycTcb, HardwareList, PrivacyTier, Reference, RevocationPolicy, TcbFloors};
+use hanzo_verifier::{VerifierContext, verify_bundle};
+use hyper::StatusCode;
+
+use crate::client::connect;
+use crate::world::{IMAGE, World, simulator_root};
+
+fn context(world: &World) -> VerifierContext {
+    let mut policy = AppraisalPolicy::closed(PrivacyTier::CpuTee);
+    policy.revocation = RevocationPolicy::AcceptMissing;
+    policy.hardware = HardwareList::Any;
+    policy.vmpl = vec![0];
+    policy.tcb_floor = TcbFloors {
+        genoa: Some(EpycTcb {
+            bootloader: 1,
+            tee: 0,
+            snp: 1,
+            microcode: 1,
+        }),
+        ..TcbFloors::default()
+    };
+    policy.references = vec![Reference {
+        name: "test".parse_name(),
+        measurement: hanzo_simulated_tee::simulated_measurement(&IMAGE, &world.measured),
+        config_digest: world.measured,
+    }];
+    VerifierContext {
+        anchors: Anchors::vendor().with_simulator_ark(simulator_root().to_vec()),
+        collateral: Collateral::default(),
+        policy,
+    }
+}
+
+trait ParseName {
+    fn parse_name(&self) -> hanzo_attestation::name::Name;
+}
+
+impl ParseName for str {
+    fn parse_name(&self) -> hanzo_attestation::name::Name {
+        hanzo_attestation::name::Name::new(self).unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_booted_guest_proves_its_keyset_its_connections_and_nothing_more() {
+    let world = World::new().await;
+    let guest = world.boot().await;
+    let keyset = guest.ready.keyset.clone();
+    assert!(keyset.simulated);
+    assert_eq!((keyset.tier, keyset.time.as_str(), keyset.models.len()), (2, "host", 1));
+    assert_eq!(keyset.models[0].tokenizer_sha256, Digest256::of(b"{}"));
+    assert_eq!(keyset.models[0].chat_template_sha256, Digest256::of(b"{{ messages }}"));
+    assert_eq!(keyset.not_after - keyset.issued_at, 3600);
+
+    // Fresh evidence, verified by the verifier itself; many challenges share a window and each is answered.
+    let context = context(&world);
+    let now = UnixTime(keyset.issued_at);
+    let mut tasks = Vec::new();
+    for i in 0..6 {
+        let address = guest.ready.address;
+        tasks.push(tokio::spawn(async move {
+            let challenge = Nonce([i; 32]);
+            let mut connection = connect(&address).await;
+            let (status, bytes) = connection
+                .get(&format!("{ATTESTATION_PATH}?challenge={challenge}"))
+                .await;
+            assert_eq!(status, StatusCode::OK);
+            (challenge, bytes)
+        }));
+    }
+    for task in tasks {
+        let (challenge, bytes) = task.await.unwrap();
+        let result = verify_bundle(&bytes, &challenge, &context, now).unwrap();
+        assert!(result.simulated());
+        assert_eq!(result.keyset_digest(), Some(guest.ready.keyset_digest));
+        let other = verify_bundle(&bytes, &Nonce([99; 32]), &context, now).unwrap_err();
+        assert_eq!(other.code(), "freshness.foreign_challenge");
+    }
+
+    let mut connection = connect(&guest.ready.address).await;
+    assert!(connection.spki_prefix_digests.contains(&keyset.tls_spki_sha256));
+    let (status, standing) = connection.get(ATTESTATION_PATH).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(Bundle::parse(&standing).unwrap().freshness, None);
+    for query in ["?challenge=00", "?challenge=", "?x=1", "?challenge=00&challenge=00"] {
+        let (status, body) = connection.get(&format!("{ATTESTATION_PATH}{query}")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{query}");
+        assert!(String::from_utf8_lossy(&body).contains("evidence.challenge"));
+    }
+
+    // This connection proves itself; against any other keyset it does not.
+    connection.prove(&keyset).await.unwrap();
+    let mut other = keyset.clone();
+    other.not_after += 1;
+    assert_eq!(
+        connection.prove(&other).await.unwrap_err().code(),
+        "channel.proof_mismatch"
+    );
+    let mut foreign = keyset.clone();
+    foreign.channel_key = KemKey {
+        public_key: hanzo_channel::ChannelKey::from_seed(&[9; 32])
+            .unwrap()
+            .public()
+            .public_key,
+        suite: "x-wing".into(),
+    };
+    assert_eq!(
+        connection.prove(&foreign).await.unwrap_err().code(),
+        "channel.proof_mismatch"
+    );
+    let (status, _) = connection
+        .post(hanzo_attestation::channel::PROOF_PATH, r#"{"enc":"00"}"#)
+        .await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let (status, _) = connection
+        .post(hanzo_attestation::channel::PROOF_PATH, vec![b'x'; 8192])
+        .await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+
+    guest.stop().await.unwrap();
+    world.assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_boots_share_no_key_and_one_guests_proofs_are_worthless_for_the_other() {
+    let world = World::new().await;
+    let first = world.boot().await;
+    let first_keyset = first.ready.keyset.clone();
+    first.stop().await.unwrap();
+    let second = world.boot().await;
+    assert_ne!(first_keyset.channel_key, second.ready.keyset.channel_key);
+    assert_ne!(first_keyset.receipt_keys, second.ready.keyset.receipt_keys);
+    assert_ne!(first_keyset.tls_spki_sha256, second.ready.keyset.tls_spki_sha256);
+    let mut connection = connect(&second.ready.address).await;
+    let error = connection.prove(&first_keyset).await.unwrap_err();
+    assert_eq!(error.code(), "channel.proof_mismatch");
+    second.stop().await.unwrap();
+}

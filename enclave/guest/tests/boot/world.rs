@@ -1,0 +1,241 @@
+//! Everything around one guest: broker, sealed pack, configuration, simulated processor.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hanzo_attestation::bundle::SnpEvidence;
+use hanzo_attestation::name::Name;
+use hanzo_attestation::{Digest256, Digest384};
+use hanzo_device::{Attester, DeviceError, TimeSource};
+use hanzo_guest::{GuestError, GuestOptions, OperatingLimits, PlaintextStorage, Ready, run};
+use hanzo_pqc::Dek;
+use hanzo_simulated_tee::{LaunchSpec, SimulatedGuest, SimulatedProcessor};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+use crate::broker::{Broker, Key};
+use crate::engine;
+
+pub const STORE_DEK: [u8; 32] = [0x51; 32];
+pub const MODEL_DEK: [u8; 32] = [0x52; 32];
+pub const STORE_KEY: &str = "hanzo/store/receipts";
+pub const MODEL_KEY: &str = "hanzo/dek/tiny";
+pub const IMAGE: Digest384 = Digest384([7; 48]);
+
+pub struct World {
+    pub dir: tempfile::TempDir,
+    pub broker: Broker,
+    pub config: String,
+    /// What the command line says; differs from the configuration when a test changes that afterwards.
+    pub measured: Digest256,
+    pub options: GuestOptions,
+}
+
+/// The simulated processor behind the guest's own trait.
+pub struct Simulated(pub SimulatedGuest);
+
+impl Attester for Simulated {
+    fn evidence(&self, report_data: &[u8; 64]) -> Result<SnpEvidence, DeviceError> {
+        Ok(self.0.evidence(report_data))
+    }
+
+    fn measured_config_digest(&self) -> Result<Digest256, DeviceError> {
+        Ok(self.0.spec().config_digest)
+    }
+
+    fn time_source(&self) -> TimeSource {
+        TimeSource::Host
+    }
+}
+
+pub struct Running {
+    pub ready: Ready,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), GuestError>>,
+}
+
+impl Running {
+    pub async fn stop(self) -> Result<(), GuestError> {
+        let _ = self.stop.send(());
+        self.task.await.unwrap()
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn end(self) -> Result<(), GuestError> {
+        tokio::time::timeout(Duration::from_secs(20), self.task)
+            .await
+            .unwrap()
+            .unwrap()
+    }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with_engine_mode("healthy").await
+    }
+
+    pub async fn with_engine_mode(mode: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("packs")).unwrap();
+        let root = seal_model(&dir, mode, &at("packs/tiny.pack"));
+        let subject = |text: &str| Name::new(text).unwrap();
+        let broker = Broker::new(HashMap::from([
+            (
+                STORE_KEY.to_owned(),
+                Key {
+                    dek: STORE_DEK,
+                    subject: subject("receipts"),
+                },
+            ),
+            (
+                MODEL_KEY.to_owned(),
+                Key {
+                    dek: MODEL_DEK,
+                    subject: subject(&root.to_string()),
+                },
+            ),
+        ]));
+        let pinned = broker.pinned();
+        let config = format!(
+            r#"version = 1
+operator = "example"
+image = "0.1.0"
+required_tier = 2
+keyset_lifetime_s = 3600
+[kbs]
+grant_lifetime_s = 60
+[kbs.signer]
+suite = "ml-dsa-65"
+ml_dsa = "{}"
+ed25519 = "{}"
+[store]
+id = "receipts"
+key_id = "{STORE_KEY}"
+[[models]]
+name = "tiny"
+weights_root = "{root}"
+key_id = "{MODEL_KEY}"
+context_tokens = 256
+[limits]
+body_bytes_max = 65536
+concurrent_requests = 2
+request_timeout_s = 20
+"#,
+            pinned.ml_dsa, pinned.ed25519
+        );
+        let options = GuestOptions {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            kbs_addr: broker.serve().await.to_string(),
+            config_path: at("config.toml"),
+            packs: at("packs"),
+            store_path: at("guest.db"),
+            runtime_dir: at("run"),
+            plaintext: PlaintextStorage::AnyFileSystem,
+            engine_command: engine::command(),
+            limits: OperatingLimits {
+                kbs_timeout_ms: 10_000,
+                engine_start_timeout_ms: 15_000,
+                engine_restarts_max: 1,
+                drain_timeout_ms: 3_000,
+                ..OperatingLimits::default()
+            },
+        };
+        let mut world = Self {
+            measured: Digest256([0; 32]),
+            dir,
+            broker,
+            config: String::new(),
+            options,
+        };
+        world.configure(config);
+        world
+    }
+
+    /// Writes and measures a configuration.
+    pub fn configure(&mut self, config: String) {
+        std::fs::write(&self.options.config_path, &config).unwrap();
+        self.measured = Digest256::of(config.as_bytes());
+        self.config = config;
+    }
+
+    pub fn spec(&self) -> LaunchSpec {
+        LaunchSpec::new(IMAGE, self.measured)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn start(
+        &self,
+    ) -> (
+        oneshot::Receiver<Ready>,
+        oneshot::Sender<()>,
+        JoinHandle<Result<(), GuestError>>,
+    ) {
+        let attester = Simulated(SimulatedProcessor::for_tests().launch(self.spec()));
+        let (ready, is_ready) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let options = self.options.clone();
+        let task = tokio::spawn(async move {
+            let shutdown = async {
+                let _ = stopped.await;
+            };
+            run(options, Box::new(attester), shutdown, |r| {
+                let _ = ready.send(r.clone());
+            })
+            .await
+        });
+        (is_ready, stop, task)
+    }
+
+    /// Boots a guest that must come up.
+    pub async fn boot(&self) -> Running {
+        let (ready, stop, task) = self.start();
+        match ready.await {
+            Ok(ready) => Running { ready, stop, task },
+            Err(_) => panic!("the guest did not boot: {}", task.await.unwrap().unwrap_err()),
+        }
+    }
+
+    /// Boots a guest that must not come up; says why it stopped. Nothing of it may be left.
+    pub async fn refused(&self) -> GuestError {
+        let (ready, stop, task) = self.start();
+        assert!(ready.await.is_err(), "the guest served");
+        let error = task.await.unwrap().unwrap_err();
+        drop(stop);
+        self.assert_nothing_left();
+        error
+    }
+
+    pub fn assert_nothing_left(&self) {
+        if let Ok(entries) = std::fs::read_dir(&self.options.runtime_dir) {
+            assert_eq!(entries.count(), 0, "plaintext was left");
+        }
+    }
+}
+
+/// Seals a tiny model; its engine finds its orders in `mode.txt`.
+pub fn seal_model(dir: &tempfile::TempDir, mode: &str, pack: &std::path::Path) -> Digest256 {
+    let source = dir.path().join(format!("model-{mode}"));
+    std::fs::create_dir_all(&source).unwrap();
+    for (name, text) in [
+        ("model.gguf", "weights"),
+        ("tokenizer.json", "{}"),
+        ("chat_template.jinja", "{{ messages }}"),
+        ("mode.txt", mode),
+    ] {
+        std::fs::write(source.join(name), text).unwrap();
+    }
+    let dek = Dek::from_bytes(Zeroizing::new(MODEL_DEK));
+    hanzo_pack::seal(&source, &dek, pack, &|_| ()).unwrap().weights_root
+}
+
+/// The tests share one processor's roots.
+pub fn simulator_root() -> Arc<Vec<u8>> {
+    Arc::new(SimulatedProcessor::for_tests().ark_der().to_vec())
+}
