@@ -166,7 +166,12 @@ impl KbsConnection {
         let request = request
             .body(Full::new(Bytes::from(body)))
             .map_err(|e| malformed(&addr, what, &e))?;
-        let response = within(&addr, what, self.limit, self.sender.send_request(request))
+        let sender = &mut self.sender;
+        let asked = async {
+            sender.ready().await?;
+            sender.send_request(request).await
+        };
+        let response = within(&addr, what, self.limit, asked)
             .await?
             .map_err(|e| malformed(&addr, what, &e))?;
         if let Some(cookie) = session_cookie(&response) {

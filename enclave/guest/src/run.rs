@@ -128,3 +128,17 @@ fn fill_mixed(out: &mut [u8]) -> bool {
         Err(_) => false,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[tokio::test]
+    async fn a_life_ends_after_its_last_second_and_not_before() {
+        let clock = GrantClock::new(UnixTime(100), Instant::now());
+        life_over(clock, UnixTime(99)).await;
+        let early = tokio::time::timeout(Duration::from_millis(50), life_over(clock, UnixTime(100))).await;
+        assert!(early.is_err(), "the last second still counts");
+    }
+}

@@ -78,7 +78,9 @@ impl Broker {
     }
 
     pub fn set(&self, mood: Mood) {
-        self.inner.lock().unwrap().mood = mood;
+        let mut inner = self.inner.lock().unwrap();
+        inner.mood = mood;
+        inner.replies.clear();
     }
 
     pub fn pinned(&self) -> PinnedSigner {

@@ -142,3 +142,44 @@ async fn two_boots_share_no_key_and_one_guests_proofs_are_worthless_for_the_othe
     assert_eq!(error.code(), "channel.proof_mismatch");
     second.stop().await.unwrap();
 }
+
+const CHAT: &str = "/v1/chat/completions";
+
+fn question(text: &str) -> String {
+    format!(r#"{{"model":"tiny","messages":[{{"role":"user","content":"{text}"}}]}}"#)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_come_with_receipts_and_a_dead_engine_fails_its_request_and_comes_back() {
+    let world = World::new().await;
+    let guest = world.boot().await;
+    let mut connection = connect(&guest.ready.address).await;
+    let (status, body) = connection.post(CHAT, question("Capital of France?")).await;
+    let text = String::from_utf8_lossy(&body);
+    assert_eq!(status, StatusCode::OK, "{text}");
+    assert!(text.contains("Paris"), "{text}");
+
+    let (status, _) = connection.post(CHAT, question("die now")).await;
+    assert!(status.is_server_error(), "{status}");
+    // It was started again; the guest never stopped.
+    let mut answered = StatusCode::OK;
+    for _ in 0..50 {
+        let mut connection = connect(&guest.ready.address).await;
+        answered = connection.post(CHAT, question("Capital of France?")).await.0;
+        if answered == StatusCode::OK {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(answered, StatusCode::OK);
+
+    // Its second end is one too many for this boot.
+    let mut connection = connect(&guest.ready.address).await;
+    let (status, _) = connection.post(CHAT, question("die now")).await;
+    assert!(status.is_server_error(), "{status}");
+    drop(connection);
+    let error = guest.end().await.unwrap_err();
+    assert_eq!(error.code(), "engine.gave_up");
+    assert!(!error.to_string().contains("prompt"), "{error}");
+    world.assert_nothing_left();
+}

@@ -1,7 +1,6 @@
 //! Everything around one guest: broker, sealed pack, configuration, simulated processor.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -164,10 +163,6 @@ request_timeout_s = 20
 
     pub fn spec(&self) -> LaunchSpec {
         LaunchSpec::new(IMAGE, self.measured)
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
     }
 
     fn start(
