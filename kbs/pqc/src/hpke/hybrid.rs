@@ -5,7 +5,7 @@
 //! draft-connolly-cfrg-xwing-kem-10 section 5; draft-irtf-cfrg-concrete-hybrid-kems-03 sections 4.2 and 4.3;
 //! draft-irtf-cfrg-hybrid-kems-11 section 5.5.
 
-use aws_lc_rs::agreement::{self, Algorithm, ECDH_P384, ParsedPublicKey, PrivateKey, UnparsedPublicKey, X25519, agree};
+use aws_lc_rs::agreement::{Algorithm, ECDH_P384, ParsedPublicKey, PrivateKey, UnparsedPublicKey, X25519, agree};
 use aws_lc_rs::digest;
 use shake::{ExtendableOutput, Shake256, Update, XofReader};
 use zeroize::Zeroizing;
@@ -171,13 +171,24 @@ impl<H: Hybrid> HybridKey<H> {
         reader.read(scalar.as_mut_slice());
         drop(reader);
 
-        let pq = DecapsulationKey::from_seed(&pq_seed)?;
         let scalar = PrivateKey::from_private_key(H::group(), &scalar).map_err(|_| PqcError::Encoding {
             what: "HPKE seed",
             rule: "a scalar in [1, order) of the group",
         })?;
-        let point = agreement::PrivateKey::compute_public_key(&scalar).map_err(|_| PqcError::Backend {
-            what: "HPKE key derivation",
+        Self::assemble(DecapsulationKey::from_seed(&pq_seed)?, scalar)
+    }
+
+    /// Draws both halves inside AWS-LC, faster than expanding a seed.
+    pub(super) fn generate() -> Result<(Self, Vec<u8>), PqcError> {
+        let scalar = PrivateKey::generate(H::group()).map_err(|_| PqcError::Backend {
+            what: "HPKE key generation",
+        })?;
+        Self::assemble(DecapsulationKey::generate()?, scalar)
+    }
+
+    fn assemble(pq: DecapsulationKey<H::Pq>, scalar: PrivateKey) -> Result<(Self, Vec<u8>), PqcError> {
+        let point = scalar.compute_public_key().map_err(|_| PqcError::Backend {
+            what: "HPKE public key",
         })?;
         let point = point.as_ref().to_vec();
         let mut public = pq.encapsulation_key().as_bytes().to_vec();

@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use zeroize::Zeroizing;
-
 use super::KemSuite;
-use super::hybrid::{self, HybridKey, MlKem1024P384, SecretBytes, Xwing};
+use super::hybrid::{self, Hybrid, HybridKey, MlKem1024P384, SecretBytes, Xwing};
 use crate::error::length;
-use crate::{PqcError, random, text};
+use crate::{PqcError, text};
 
 /// Length of a private key's seed, in every suite.
 pub const SEED_LEN: usize = 32;
@@ -98,15 +96,16 @@ pub struct PrivateKey {
 }
 
 impl PrivateKey {
-    /// Draws a new key. Where it must outlive the process, draw the seed with [`crate::random::fill`], seal the seed
-    /// and use [`Self::from_seed`].
+    /// Draws a new key inside AWS-LC. It has no seed: where a key must outlive the process, draw a seed with
+    /// [`crate::random::fill`], seal that and use [`Self::from_seed`].
     ///
     /// # Errors
     /// [`PqcError::Backend`] if the random generator fails.
     pub fn generate(suite: KemSuite) -> Result<Self, PqcError> {
-        let mut seed = Zeroizing::new([0u8; SEED_LEN]);
-        random::fill(seed.as_mut_slice())?;
-        Self::from_seed(suite, &seed)
+        Ok(match suite {
+            KemSuite::Xwing => Self::assemble(suite, Key::Xwing, HybridKey::generate()?),
+            KemSuite::MlKem1024P384 => Self::assemble(suite, Key::MlKem1024P384, HybridKey::generate()?),
+        })
     }
 
     /// Expands the 32-byte seed, which is the private key in both KEMs' drafts.
@@ -114,20 +113,21 @@ impl PrivateKey {
     /// # Errors
     /// [`PqcError::Encoding`] for the seeds, 2^-190 of them, that give no P-384 scalar.
     pub fn from_seed(suite: KemSuite, seed: &[u8; SEED_LEN]) -> Result<Self, PqcError> {
-        let (key, bytes) = match suite {
-            KemSuite::Xwing => {
-                let (key, public) = HybridKey::from_seed(seed)?;
-                (Key::Xwing(key), public)
-            }
-            KemSuite::MlKem1024P384 => {
-                let (key, public) = HybridKey::from_seed(seed)?;
-                (Key::MlKem1024P384(key), public)
-            }
-        };
-        Ok(Self {
-            key,
-            public: PublicKey { suite, bytes },
+        Ok(match suite {
+            KemSuite::Xwing => Self::assemble(suite, Key::Xwing, HybridKey::from_seed(seed)?),
+            KemSuite::MlKem1024P384 => Self::assemble(suite, Key::MlKem1024P384, HybridKey::from_seed(seed)?),
         })
+    }
+
+    fn assemble<H: Hybrid>(
+        suite: KemSuite,
+        wrap: fn(HybridKey<H>) -> Key,
+        (key, bytes): (HybridKey<H>, Vec<u8>),
+    ) -> Self {
+        Self {
+            key: wrap(key),
+            public: PublicKey { suite, bytes },
+        }
     }
 
     /// The suite.

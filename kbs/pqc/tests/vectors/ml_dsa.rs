@@ -52,22 +52,26 @@ fn wycheproof_verify() {
     assert_eq!((ours, with_context), (203, 7));
 }
 
-/// Replays given bytes, once.
+/// Replays given bytes.
 struct Replay(Vec<u8>);
 
 impl TryRng for Replay {
     type Error = std::convert::Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
-        unimplemented!("ML-DSA draws whole arrays")
+        let mut bytes = [0; 4];
+        self.try_fill_bytes(&mut bytes).map(|()| u32::from_le_bytes(bytes))
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
-        unimplemented!("ML-DSA draws whole arrays")
+        let mut bytes = [0; 8];
+        self.try_fill_bytes(&mut bytes).map(|()| u64::from_le_bytes(bytes))
     }
 
     fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+        let rest = self.0.split_off(out.len());
         out.copy_from_slice(&self.0);
+        self.0 = rest;
         Ok(())
     }
 }
