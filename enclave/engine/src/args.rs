@@ -1,14 +1,14 @@
 //! The command line, for this crate's own binary and for others that embed it.
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::convert::{self, Progress, TokenizerSource};
+use crate::convert::{self, Encoding, Progress, TokenizerSource};
 use crate::model::{Engine, Message, Role};
 use crate::options::EngineOptions;
 use crate::sampling::Sampling;
@@ -33,6 +33,9 @@ pub enum EngineCommand {
         source: PathBuf,
         /// The model directory to make; must not exist.
         out_dir: PathBuf,
+        /// What matrices without a fast kernel become.
+        #[arg(long, value_enum, default_value_t)]
+        encoding: Encoding,
     },
     /// Load a model in this process and print time to first token and tokens a second. Not confined.
     Measure {
@@ -41,6 +44,9 @@ pub enum EngineCommand {
         /// What to ask.
         #[arg(long, default_value = "What is the capital of France?")]
         ask: String,
+        /// A system message; the model's own when absent.
+        #[arg(long)]
+        system: Option<String>,
         /// Tokens to generate.
         #[arg(long, default_value_t = 64)]
         max_tokens: usize,
@@ -60,24 +66,34 @@ pub fn main_with_args(args: EngineArgs) -> ExitCode {
             log_to_stderr();
             crate::serve::run(options).map_err(|error| (error.code(), error.to_string()))
         }
-        EngineCommand::Prepare { source, out_dir } => {
-            prepare(&source, &out_dir).map_err(|error| (error.code(), error.to_string()))
-        }
+        EngineCommand::Prepare {
+            source,
+            out_dir,
+            encoding,
+        } => prepare(&source, &out_dir, encoding).map_err(|error| (error.code(), error.to_string())),
         EngineCommand::Measure {
             model_dir,
             ask,
+            system,
             max_tokens,
             runs,
             threads,
-        } => measure(
-            EngineOptions {
+        } => {
+            let mut messages = Vec::new();
+            messages.extend(system.map(|content| Message {
+                role: Role::System,
+                content,
+            }));
+            messages.push(Message {
+                role: Role::User,
+                content: ask,
+            });
+            let options = EngineOptions {
                 threads,
                 ..EngineOptions::new(model_dir, "")
-            },
-            &ask,
-            max_tokens,
-            runs,
-        ),
+            };
+            measure(&options, &messages, max_tokens, runs)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -97,9 +113,9 @@ fn log_to_stderr() {
     let _ = tracing_subscriber::registry().with(ours).with(layer).try_init();
 }
 
-fn prepare(source: &std::path::Path, out_dir: &std::path::Path) -> Result<(), convert::ConvertError> {
+fn prepare(source: &Path, out_dir: &Path, encoding: Encoding) -> Result<(), convert::ConvertError> {
     let show = std::io::stderr().is_terminal();
-    let prepared = convert::prepare(source, out_dir, &mut |Progress { step, done, total }| {
+    let prepared = convert::prepare_with(source, out_dir, encoding, &mut |Progress { step, done, total }| {
         if show {
             eprint!("\r{step}: {}%", done * 100 / total.max(1));
         }
@@ -112,26 +128,28 @@ fn prepare(source: &std::path::Path, out_dir: &std::path::Path) -> Result<(), co
         TokenizerSource::Supplied => "the one supplied",
     };
     println!(
-        "{}: {} tensors, {} of them requantised to Q8_0; tokenizer: {tokenizer}",
+        "{}: {} tensors, {} of them requantised to {}; tokenizer: {tokenizer}",
         out_dir.display(),
         prepared.tensors,
-        prepared.requantised
+        prepared.requantised,
+        encoding.name()
     );
     Ok(())
 }
 
-fn measure(options: EngineOptions, ask: &str, max_tokens: usize, runs: usize) -> Result<(), (&'static str, String)> {
+fn measure(
+    options: &EngineOptions,
+    messages: &[Message],
+    max_tokens: usize,
+    runs: usize,
+) -> Result<(), (&'static str, String)> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| ("engine.runtime", error.to_string()))?;
     let start = std::time::Instant::now();
     runtime.block_on(async {
-        let engine = Engine::load(&options)
+        let engine = Engine::load(options)
             .await
             .map_err(|error| (error.code(), error.to_string()))?;
         println!("loaded in {:.2} s", start.elapsed().as_secs_f64());
-        let messages = [Message {
-            role: Role::User,
-            content: ask.to_owned(),
-        }];
         for run in 1..=runs {
             let sampling = Sampling {
                 max_tokens,
@@ -143,10 +161,8 @@ fn measure(options: EngineOptions, ask: &str, max_tokens: usize, runs: usize) ->
                     let _ = std::io::stdout().flush();
                 }
             };
-            let answer = engine
-                .measure(&messages, sampling, &mut show)
-                .await
-                .map_err(|error| (error.code(), error.to_string()))?;
+            let answer = engine.measure(messages, sampling, &mut show).await;
+            let answer = answer.map_err(|error| (error.code(), error.to_string()))?;
             if run == 1 {
                 println!();
             }

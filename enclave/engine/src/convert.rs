@@ -17,7 +17,7 @@ mod tokenizer;
 use std::path::Path;
 
 pub use error::ConvertError;
-pub use gguf::prepare_gguf;
+pub use gguf::{Encoding, prepare_gguf};
 pub use safetensors::prepare_safetensors;
 
 /// How far a preparation is.
@@ -34,7 +34,7 @@ pub struct Progress {
 /// What a preparation did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {
-    /// Tensors re-encoded as Q8_0, because the engine has no vectorised kernel for their type.
+    /// Tensors re-encoded, because the engine has no vectorised kernel for their type.
     pub requantised: usize,
     /// Tensors in all.
     pub tensors: usize,
@@ -56,6 +56,19 @@ pub enum TokenizerSource {
 /// # Errors
 /// Anything else is refused; see [`ConvertError`].
 pub fn prepare(source: &Path, out_dir: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Prepared, ConvertError> {
+    prepare_with(source, out_dir, Encoding::default(), progress)
+}
+
+/// [`prepare`], with a choice of what slow matrices of a GGUF become.
+///
+/// # Errors
+/// See [`ConvertError`].
+pub fn prepare_with(
+    source: &Path,
+    out_dir: &Path,
+    encoding: Encoding,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Prepared, ConvertError> {
     let metadata = std::fs::metadata(source).map_err(|error| ConvertError::Io {
         what: "opening the model",
         path: source.into(),
@@ -64,6 +77,6 @@ pub fn prepare(source: &Path, out_dir: &Path, progress: &mut dyn FnMut(Progress)
     if metadata.is_dir() {
         prepare_safetensors(source, out_dir, progress)
     } else {
-        prepare_gguf(source, out_dir, progress)
+        prepare_gguf(source, out_dir, encoding, progress)
     }
 }

@@ -110,7 +110,7 @@ pub(super) async fn load(dir: &Path, streams: usize) -> Result<Loaded, EngineErr
             (loader, paths(dir.join("config.json"), weights))
         }
     };
-    // F32 activations: left to itself the library picks F16 on CPU, which has no fast path there.
+    // F32 activations: left to itself the library picks F16 on CPU, where long prompts then take half as long again.
     let pipeline = loader
         .load_model_from_path(
             &paths,
