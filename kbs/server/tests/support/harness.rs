@@ -1,0 +1,329 @@
+//! A broker in this process, a simulated guest, and HTTP by hand.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::future::Future;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hanzo_attestation::bundle::SnpEvidence;
+use hanzo_attestation::name::{KeyId, Name};
+use hanzo_attestation::{Digest256, Digest384, UnixTime};
+use hanzo_kbs::admin::{self, AdminError};
+use hanzo_kbs::{InitOptions, Initialised, KbsConfig, KbsError, StoreMode, check, init, load_admin_key, serve};
+use hanzo_kbs_protocol::{ATTEST_PATH, AUTH_PATH, Expected, GrantError, GuestSession, OpenedGrant, resource_path};
+use hanzo_policy::{AppraisalPolicy, EpycTcb, HardwareList, PrivacyTier, Reference, RevocationPolicy};
+use hanzo_pqc::hpke::{KemSuite, PrivateKey};
+use hanzo_pqc::sign::SigningKeys;
+use hanzo_pqc::Dek;
+use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor, simulated_measurement};
+use hanzo_vault::KeyPolicy;
+
+pub const IMAGE: Digest384 = Digest384([7; 48]);
+pub const CONFIG: Digest256 = Digest256([8; 32]);
+pub const DEK: [u8; 32] = [42; 32];
+
+/// A broker that listens.
+pub struct Broker {
+    pub address: SocketAddr,
+    pub made: Initialised,
+    pub config: KbsConfig,
+    pub mode: StoreMode,
+    pub dir: tempfile::TempDir,
+    running: Option<(tokio::sync::oneshot::Sender<()>, JoinHandle<Result<(), KbsError>>)>,
+}
+
+impl Broker {
+    /// A broker of the simulated mode that knows the test processor's root.
+    pub fn simulated() -> Self {
+        Self::start(StoreMode::Simulated, true, |_| {})
+    }
+
+    pub fn start(mode: StoreMode, with_root: bool, change: impl FnOnce(&mut KbsConfig)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let made = init(&InitOptions {
+            dir: dir.path().join("kbs"),
+            listen: "127.0.0.1:0".parse().unwrap(),
+            mode,
+            simulator_roots: match with_root {
+                true => vec![SimulatedProcessor::for_tests().ark_der().to_vec()],
+                false => Vec::new(),
+            },
+        })
+        .unwrap();
+        let mut config = KbsConfig::load(&made.config_path).unwrap();
+        change(&mut config);
+        let mut broker = Self {
+            address: "127.0.0.1:0".parse().unwrap(),
+            made,
+            config,
+            mode,
+            dir,
+            running: None,
+        };
+        broker.restart().unwrap();
+        broker
+    }
+
+    pub fn restart(&mut self) -> Result<(), KbsError> {
+        self.stop();
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let (ready, is_ready) = mpsc::channel();
+        let (config, mode) = (self.config.clone(), self.mode);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(serve(
+                config,
+                mode,
+                async {
+                    let _ = stopped.await;
+                },
+                move |address| ready.send(address).unwrap(),
+            ))
+        });
+        match is_ready.recv_timeout(Duration::from_secs(20)) {
+            Ok(address) => {
+                self.address = address;
+                self.running = Some((stop, thread));
+                Ok(())
+            }
+            Err(_) => Err(thread.join().unwrap().unwrap_err()),
+        }
+    }
+
+    pub fn stop(&mut self) {
+        if let Some((stop, thread)) = self.running.take() {
+            let _ = stop.send(());
+            thread.join().unwrap().unwrap();
+        }
+    }
+
+    pub fn admin(&self) -> SigningKeys {
+        load_admin_key(&self.made.admin_key_path).unwrap()
+    }
+
+    pub fn put(&self, key: &str, version: u64, policy: &KeyPolicy) -> Result<(), AdminError> {
+        let dek = Dek::from_slice(&DEK).unwrap();
+        let (admin, key) = (self.admin(), KeyId::new(key).unwrap());
+        let put = admin::put_key(self.address, &self.made.identity, &admin, &key, version, &dek, policy);
+        block_on(put).map(drop)
+    }
+
+    pub fn set_policy(&self, key: &str, version: u64, policy: &KeyPolicy) -> Result<(), AdminError> {
+        let (admin, key) = (self.admin(), KeyId::new(key).unwrap());
+        let set = admin::set_policy(self.address, &self.made.identity, &admin, &key, version, policy);
+        block_on(set).map(drop)
+    }
+
+    /// Stops the broker and reads its audit lines.
+    pub fn audit(&mut self) -> Vec<serde_json::Value> {
+        self.stop();
+        let mut lines = Vec::new();
+        check(&self.config, self.mode, |line| {
+            lines.push(serde_json::from_str(line).unwrap());
+        })
+        .unwrap();
+        lines
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
+}
+
+/// The policy that the healthy guest reaches.
+pub fn policy() -> KeyPolicy {
+    let mut appraisal = AppraisalPolicy::closed(PrivacyTier::CpuTee);
+    appraisal.revocation = RevocationPolicy::AcceptMissing;
+    appraisal.hardware = HardwareList::Any;
+    appraisal.vmpl = vec![0];
+    appraisal.tcb_floor.genoa = Some(EpycTcb {
+        bootloader: 1,
+        tee: 0,
+        snp: 1,
+        microcode: 1,
+    });
+    appraisal.references = vec![Reference {
+        name: Name::new("test-image").unwrap(),
+        measurement: simulated_measurement(&IMAGE, &CONFIG),
+        config_digest: CONFIG,
+    }];
+    KeyPolicy {
+        allow_simulated: true,
+        appraisal,
+        grant_lifetime_s: 60,
+        max_uses: 10,
+        not_after: now().0 + 3600,
+        subject: subject(),
+    }
+}
+
+pub fn subject() -> Name {
+    Name::new(&"ab".repeat(32)).unwrap()
+}
+
+pub fn now() -> UnixTime {
+    UnixTime(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
+}
+
+/// A guest with its wrapping key.
+pub struct Guest {
+    pub key: PrivateKey,
+    pub session: GuestSession,
+    pub cookie: String,
+    pub spec: LaunchSpec,
+    pub attest: Vec<u8>,
+}
+
+impl Guest {
+    pub fn new() -> Self {
+        Self::launched(LaunchSpec::new(IMAGE, CONFIG))
+    }
+
+    pub fn launched(spec: LaunchSpec) -> Self {
+        let key = PrivateKey::generate(KemSuite::Xwing).unwrap();
+        let session = GuestSession::new(key.public_key());
+        Self {
+            key,
+            session,
+            cookie: String::new(),
+            spec,
+            attest: Vec::new(),
+        }
+    }
+
+    pub fn evidence(&self, report_data: &[u8; 64]) -> SnpEvidence {
+        SimulatedProcessor::for_tests()
+            .launch(self.spec.clone())
+            .evidence(report_data)
+    }
+
+    /// `auth`, then an `attest` body, not yet sent.
+    pub fn challenged(mut self, address: SocketAddr) -> Self {
+        let reply = http(address, "POST", AUTH_PATH, "", &self.session.auth_body());
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        self.cookie = reply.cookie.clone().unwrap();
+        let spec = self.spec.clone();
+        let body = self.session.attest_body(&reply.body, |report_data| {
+            Ok::<_, std::convert::Infallible>(SimulatedProcessor::for_tests().launch(spec).evidence(report_data))
+        });
+        self.attest = body.unwrap();
+        self
+    }
+
+    pub fn attested(self, address: SocketAddr) -> Self {
+        let guest = self.challenged(address);
+        let reply = guest.send_attest(address);
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        guest
+    }
+
+    pub fn send_attest(&self, address: SocketAddr) -> Reply {
+        http(address, "POST", ATTEST_PATH, &self.cookie, &self.attest)
+    }
+
+    pub fn ask(&self, address: SocketAddr, key: &str) -> Reply {
+        let path = resource_path(&KeyId::new(key).unwrap());
+        http(address, "GET", &path, &self.cookie, b"")
+    }
+
+    pub fn open(&self, reply: &[u8], broker: &Broker, key: &str) -> Result<OpenedGrant, GrantError> {
+        self.session.open_wrapped(
+            reply,
+            &self.key,
+            &broker.made.identity.verifying_keys().unwrap(),
+            Expected {
+                key_id: &KeyId::new(key).unwrap(),
+                subject: &subject(),
+                min_tier: 2,
+            },
+            now(),
+            now(),
+            60,
+        )
+    }
+}
+
+pub struct Reply {
+    pub status: u16,
+    pub cookie: Option<String>,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// Status and code of an error reply, which must have RCAR's shape.
+    pub fn error(&self) -> (u16, String) {
+        let json = self.json();
+        let information: hanzo_kbs_protocol::ErrorInformation = serde_json::from_value(json.clone()).unwrap();
+        assert!(information.error_type.starts_with(hanzo_kbs_protocol::ERROR_TYPE_PREFIX));
+        (self.status, json["code"].as_str().unwrap().to_owned())
+    }
+}
+
+pub fn http(address: SocketAddr, method: &str, path: &str, cookie: &str, body: &[u8]) -> Reply {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let cookie = match cookie {
+        "" => String::new(),
+        cookie => format!("Cookie: {cookie}\r\n"),
+    };
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n{cookie}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let _ = stream.write_all(body);
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("a whole head");
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let set_cookie = head.lines().find_map(|l| {
+        let (name, value) = l.split_once(": ")?;
+        name.eq_ignore_ascii_case("set-cookie").then_some(value)
+    });
+    if let Some(set) = set_cookie {
+        for part in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+            assert!(set.contains(part), "{set}");
+        }
+    }
+    Reply {
+        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+        cookie: set_cookie.map(|c| c.split(';').next().unwrap().to_owned()),
+        body: bytes[end + 4..].to_vec(),
+    }
+}
+
+/// Where the shared vectors are, if this checkout has them.
+pub fn vectors() -> Option<&'static Path> {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/vectors/kbs"));
+    let found = path.is_dir().then_some(path);
+    if found.is_none() {
+        eprintln!("VECTORS MISSING {}: not run", path.display());
+    }
+    found
+}
