@@ -3,13 +3,13 @@
 #[path = "support/harness.rs"]
 mod harness;
 
-use harness::{Broker, CONFIG, DEK, Guest, IMAGE, block_on, http, now, policy};
-use hanzo_attestation::name::KeyId;
 use hanzo_attestation::Digest384;
+use hanzo_attestation::name::KeyId;
 use hanzo_kbs::{StoreMode, admin};
 use hanzo_kbs_protocol::{ATTEST_PATH, AUTH_PATH};
 use hanzo_policy::PrivacyTier;
 use hanzo_simulated_tee::LaunchSpec;
+use harness::{Broker, CONFIG, DEK, Guest, IMAGE, block_on, http, now, policy};
 
 const KEY: &str = "hanzo/dek/smollm2";
 
@@ -28,7 +28,10 @@ fn an_attested_guest_gets_its_key_once() {
     assert_eq!(opened.grant.policy_digest, key_policy.digest().unwrap());
 
     // One grant per key, version and recipient; the next version and another key are other grants.
-    assert_eq!(guest.ask(broker.address, KEY).error(), (403, "kbs.grant.repeated".into()));
+    assert_eq!(
+        guest.ask(broker.address, KEY).error(),
+        (403, "kbs.grant.repeated".into())
+    );
     broker.put(KEY, 2, &policy()).unwrap();
     let second = guest.open(&guest.ask(broker.address, KEY).body, &broker, KEY).unwrap();
     assert_eq!(second.grant.key_version, 2);
@@ -39,7 +42,10 @@ fn an_attested_guest_gets_its_key_once() {
     assert_eq!(other.open(&reply.body, &broker, KEY).unwrap_err().code(), "grant.nonce");
 
     let audit = broker.audit();
-    let actions: Vec<_> = audit.iter().map(|l| (l["action"].as_str().unwrap(), l["code"].as_str().unwrap())).collect();
+    let actions: Vec<_> = audit
+        .iter()
+        .map(|l| (l["action"].as_str().unwrap(), l["code"].as_str().unwrap()))
+        .collect();
     assert_eq!(
         actions,
         [
@@ -84,7 +90,10 @@ fn guests_that_do_not_reach_the_policy_are_refused_by_rule() {
 
     let audit = broker.audit();
     for ((_, code), line) in cases.iter().zip(&audit[1..]) {
-        assert_eq!((line["action"].as_str(), line["code"].as_str()), (Some("refuse"), Some(*code)));
+        assert_eq!(
+            (line["action"].as_str(), line["code"].as_str()),
+            (Some("refuse"), Some(*code))
+        );
         assert!(line["failed"].as_array().unwrap().iter().any(|f| f == code), "{line}");
     }
 }
@@ -111,10 +120,16 @@ fn simulated_evidence_gets_simulated_keys_alone() {
     broker.put("hanzo/dek/real", 1, &real).unwrap();
     broker.put(KEY, 1, &policy()).unwrap();
     let guest = Guest::new().attested(broker.address);
-    assert_eq!(guest.ask(broker.address, "hanzo/dek/real").error(), (403, "kbs.simulated".into()));
+    assert_eq!(
+        guest.ask(broker.address, "hanzo/dek/real").error(),
+        (403, "kbs.simulated".into())
+    );
     assert_eq!(guest.ask(broker.address, KEY).status, 200);
     // Fixed when the key was made, by version and by policy.
-    for outcome in [broker.put("hanzo/dek/real", 2, &policy()), broker.set_policy("hanzo/dek/real", 1, &policy())] {
+    for outcome in [
+        broker.put("hanzo/dek/real", 2, &policy()),
+        broker.set_policy("hanzo/dek/real", 1, &policy()),
+    ] {
         assert_eq!(outcome.unwrap_err().code(), "key_policy.allow_simulated");
     }
 }
@@ -134,7 +149,10 @@ fn a_production_broker_with_a_simulator_root_still_says_simulated() {
 fn a_simulated_guest_is_not_authentic_where_its_root_is_not_configured() {
     let broker = Broker::start(StoreMode::Production, false, |_| {});
     let guest = Guest::new().challenged(broker.address);
-    assert_eq!(guest.send_attest(broker.address).error(), (403, "snp.chain.root".into()));
+    assert_eq!(
+        guest.send_attest(broker.address).error(),
+        (403, "snp.chain.root".into())
+    );
 }
 
 #[test]
@@ -143,27 +161,49 @@ fn uses_lifetime_revocation_and_tightened_policies_hold_at_the_moment_of_release
     let mut once = policy();
     once.max_uses = 1;
     broker.put(KEY, 1, &once).unwrap();
-    let (first, second) = (Guest::new().attested(broker.address), Guest::new().attested(broker.address));
+    let (first, second) = (
+        Guest::new().attested(broker.address),
+        Guest::new().attested(broker.address),
+    );
     assert_eq!(first.ask(broker.address, KEY).status, 200);
     assert_eq!(second.ask(broker.address, KEY).error(), (403, "kbs.key.used_up".into()));
 
     let mut over = policy();
     over.not_after = now().0 - 1;
     broker.put("hanzo/dek/over", 1, &over).unwrap();
-    assert_eq!(second.ask(broker.address, "hanzo/dek/over").error(), (403, "kbs.key.expired".into()));
+    assert_eq!(
+        second.ask(broker.address, "hanzo/dek/over").error(),
+        (403, "kbs.key.expired".into())
+    );
 
     // Attested under the old policy, asked under the new one.
     broker.put("hanzo/dek/tight", 1, &policy()).unwrap();
     let mut tight = policy();
     tight.appraisal.references.clear();
     broker.set_policy("hanzo/dek/tight", 1, &tight).unwrap();
-    assert_eq!(second.ask(broker.address, "hanzo/dek/tight").error(), (403, "snp.measurement".into()));
+    assert_eq!(
+        second.ask(broker.address, "hanzo/dek/tight").error(),
+        (403, "snp.measurement".into())
+    );
 
     broker.put("hanzo/dek/gone", 1, &policy()).unwrap();
     let key = KeyId::new("hanzo/dek/gone").unwrap();
-    block_on(admin::revoke(broker.address, &broker.made.identity, &broker.admin(), &key, 1)).unwrap();
-    assert_eq!(second.ask(broker.address, "hanzo/dek/gone").error(), (403, "kbs.key.revoked".into()));
-    assert_eq!(second.ask(broker.address, "hanzo/dek/none").error(), (404, "kbs.key.unknown".into()));
+    block_on(admin::revoke(
+        broker.address,
+        &broker.made.identity,
+        &broker.admin(),
+        &key,
+        1,
+    ))
+    .unwrap();
+    assert_eq!(
+        second.ask(broker.address, "hanzo/dek/gone").error(),
+        (403, "kbs.key.revoked".into())
+    );
+    assert_eq!(
+        second.ask(broker.address, "hanzo/dek/none").error(),
+        (404, "kbs.key.unknown".into())
+    );
 }
 
 #[test]
@@ -176,7 +216,11 @@ fn max_uses_holds_under_concurrency() {
     let guests: Vec<_> = (0..8)
         .map(|_| std::thread::spawn(move || Guest::new().attested(address).ask(address, KEY).status))
         .collect();
-    let granted = guests.into_iter().map(|g| g.join().unwrap()).filter(|s| *s == 200).count();
+    let granted = guests
+        .into_iter()
+        .map(|g| g.join().unwrap())
+        .filter(|s| *s == 200)
+        .count();
     assert_eq!(granted, 3);
     let audit = broker.audit();
     assert_eq!(audit.iter().filter(|l| l["action"] == "grant").count(), 3);
@@ -188,30 +232,60 @@ fn evidence_for_another_nonce_key_or_session_is_refused() {
     broker.put(KEY, 1, &policy()).unwrap();
 
     // Wrong nonce: the body of one session sent in another.
-    let (first, mut second) = (Guest::new().challenged(broker.address), Guest::new().challenged(broker.address));
+    let (first, mut second) = (
+        Guest::new().challenged(broker.address),
+        Guest::new().challenged(broker.address),
+    );
     second.attest = first.attest.clone();
-    assert_eq!(second.send_attest(broker.address).error(), (403, "kbs.session.nonce".into()));
+    assert_eq!(
+        second.send_attest(broker.address).error(),
+        (403, "kbs.session.nonce".into())
+    );
 
     // Swapped key: the evidence commits to another wrapping key.
-    let (honest, thief) = (Guest::new().challenged(broker.address), Guest::new().challenged(broker.address));
+    let (honest, thief) = (
+        Guest::new().challenged(broker.address),
+        Guest::new().challenged(broker.address),
+    );
     let mut body: serde_json::Value = serde_json::from_slice(&honest.attest).unwrap();
     let stolen: serde_json::Value = serde_json::from_slice(&thief.attest).unwrap();
     body["runtime-data"]["tee-pubkey"] = stolen["runtime-data"]["tee-pubkey"].clone();
-    let reply = http(broker.address, "POST", ATTEST_PATH, &honest.cookie, body.to_string().as_bytes());
+    let reply = http(
+        broker.address,
+        "POST",
+        ATTEST_PATH,
+        &honest.cookie,
+        body.to_string().as_bytes(),
+    );
     assert_eq!(reply.error(), (403, "binding.rcar_report_data".into()));
     // And the failed attempt ended the session.
-    assert_eq!(honest.send_attest(broker.address).error(), (401, "kbs.session.unknown".into()));
+    assert_eq!(
+        honest.send_attest(broker.address).error(),
+        (401, "kbs.session.unknown".into())
+    );
 
     // Replay of a whole attestation, and a session used twice.
     let guest = Guest::new().attested(broker.address);
-    assert_eq!(guest.send_attest(broker.address).error(), (401, "kbs.session.used".into()));
+    assert_eq!(
+        guest.send_attest(broker.address).error(),
+        (401, "kbs.session.used".into())
+    );
     // No session, a foreign one, one that has not attested.
     let mut none = Guest::new();
-    assert_eq!(none.ask(broker.address, KEY).error(), (401, "kbs.session.unknown".into()));
+    assert_eq!(
+        none.ask(broker.address, KEY).error(),
+        (401, "kbs.session.unknown".into())
+    );
     none.cookie = format!("kbs-session-id={}", "00".repeat(16));
-    assert_eq!(none.ask(broker.address, KEY).error(), (401, "kbs.session.unknown".into()));
+    assert_eq!(
+        none.ask(broker.address, KEY).error(),
+        (401, "kbs.session.unknown".into())
+    );
     let early = Guest::new().challenged(broker.address);
-    assert_eq!(early.ask(broker.address, KEY).error(), (401, "kbs.session.not_attested".into()));
+    assert_eq!(
+        early.ask(broker.address, KEY).error(),
+        (401, "kbs.session.not_attested".into())
+    );
 }
 
 #[test]
@@ -236,7 +310,10 @@ fn a_foreign_broker_is_not_pinned() {
     foreign.put(KEY, 1, &policy()).unwrap();
     let guest = Guest::new().attested(foreign.address);
     let reply = guest.ask(foreign.address, KEY);
-    assert_eq!(guest.open(&reply.body, &ours, KEY).unwrap_err().code(), "kbs.not_pinned");
+    assert_eq!(
+        guest.open(&reply.body, &ours, KEY).unwrap_err().code(),
+        "kbs.not_pinned"
+    );
     guest.open(&reply.body, &foreign, KEY).unwrap();
 }
 

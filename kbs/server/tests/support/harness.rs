@@ -16,9 +16,9 @@ use hanzo_kbs::admin::{self, AdminError};
 use hanzo_kbs::{InitOptions, Initialised, KbsConfig, KbsError, StoreMode, check, init, load_admin_key, serve};
 use hanzo_kbs_protocol::{ATTEST_PATH, AUTH_PATH, Expected, GrantError, GuestSession, OpenedGrant, resource_path};
 use hanzo_policy::{AppraisalPolicy, EpycTcb, HardwareList, PrivacyTier, Reference, RevocationPolicy};
+use hanzo_pqc::Dek;
 use hanzo_pqc::hpke::{KemSuite, PrivateKey};
 use hanzo_pqc::sign::SigningKeys;
-use hanzo_pqc::Dek;
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor, simulated_measurement};
 use hanzo_vault::KeyPolicy;
 
@@ -280,7 +280,11 @@ impl Reply {
     pub fn error(&self) -> (u16, String) {
         let json = self.json();
         let information: hanzo_kbs_protocol::ErrorInformation = serde_json::from_value(json.clone()).unwrap();
-        assert!(information.error_type.starts_with(hanzo_kbs_protocol::ERROR_TYPE_PREFIX));
+        assert!(
+            information
+                .error_type
+                .starts_with(hanzo_kbs_protocol::ERROR_TYPE_PREFIX)
+        );
         (self.status, json["code"].as_str().unwrap().to_owned())
     }
 }
