@@ -64,7 +64,12 @@ impl EngineClient {
         Self { socket }
     }
 
-    async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<(Response<Incoming>, Connection), EngineError> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<(Response<Incoming>, Connection), EngineError> {
         let stream = timeout(CONNECT_TIMEOUT, UnixStream::connect(&self.socket))
             .await
             .map_err(|_| EngineError::Unavailable)?
@@ -84,7 +89,9 @@ impl EngineClient {
             .map_err(|_| EngineError::Failed)?;
         let response = sender.send_request(request).await.map_err(|e| {
             if e.is_parse() {
-                EngineError::Protocol { what: "the response head" }
+                EngineError::Protocol {
+                    what: "the response head",
+                }
             } else {
                 EngineError::Failed
             }
@@ -108,7 +115,9 @@ impl EngineClient {
                 _ => Err(EngineError::Protocol { what: "/health" }),
             }
         };
-        timeout(HEALTH_TIMEOUT, ask).await.unwrap_or(Err(EngineError::Unavailable))
+        timeout(HEALTH_TIMEOUT, ask)
+            .await
+            .unwrap_or(Err(EngineError::Unavailable))
     }
 
     /// How many tokens the messages take, template included.
@@ -150,13 +159,19 @@ impl EngineClient {
         if !is_sse {
             return Err(EngineError::Protocol { what: "content-type" });
         }
-        Ok(Answer::new(response.into_body(), connection, prompt_tokens, chat.max_tokens))
+        Ok(Answer::new(
+            response.into_body(),
+            connection,
+            prompt_tokens,
+            chat.max_tokens,
+        ))
     }
 }
 
 async fn whole(response: Response<Incoming>, limit: usize) -> Result<Bytes, EngineError> {
     let body = Limited::new(response.into_body(), limit).collect().await;
-    body.map(|b| b.to_bytes()).map_err(|_| EngineError::Protocol { what: "body" })
+    body.map(|b| b.to_bytes())
+        .map_err(|_| EngineError::Protocol { what: "body" })
 }
 
 /// What a refusal means. Its text is the engine's and goes nowhere.

@@ -11,7 +11,9 @@ use crate::engine::EngineError;
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// The body is not `application/json`.
-    #[error("content-type: expected application/json, got something else; send the header content-type: application/json")]
+    #[error(
+        "content-type: expected application/json, got something else; send the header content-type: application/json"
+    )]
     ContentType,
     /// The body is not JSON.
     #[error("request body: not valid JSON: {0}")]
@@ -168,9 +170,10 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status(), Json(self.body())).into_response();
         if matches!(self, Self::Busy) {
-            response
-                .headers_mut()
-                .insert(axum::http::header::RETRY_AFTER, axum::http::HeaderValue::from_static("1"));
+            response.headers_mut().insert(
+                axum::http::header::RETRY_AFTER,
+                axum::http::HeaderValue::from_static("1"),
+            );
         }
         response
     }

@@ -92,6 +92,9 @@ mod tests {
         }
         assert_eq!(metrics.text(UnixTime(119)), first);
         let later = metrics.text(UnixTime(120));
-        assert!(later.contains("{outcome=\"complete\"} 8\n") && later.contains("tokens_total 7168\n"), "{later}");
+        assert!(
+            later.contains("{outcome=\"complete\"} 8\n") && later.contains("tokens_total 7168\n"),
+            "{later}"
+        );
     }
 }

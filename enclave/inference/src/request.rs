@@ -75,7 +75,9 @@ impl ChatRequest {
         let mut fields = Fields(members);
         fields.refuse_what_is_not_built(NOT_BUILT)?;
         IGNORED.iter().for_each(|name| drop(fields.take(name)));
-        let model = fields.take("model").ok_or_else(|| missing("model", "the name of a model"))?;
+        let model = fields
+            .take("model")
+            .ok_or_else(|| missing("model", "the name of a model"))?;
         let Value::String(model) = model else {
             return Err(ApiError::Invalid {
                 param: "model".into(),
@@ -83,7 +85,9 @@ impl ChatRequest {
                 got: kind(&model).into(),
             });
         };
-        let messages = fields.take("messages").ok_or_else(|| missing("messages", "a list of messages"))?;
+        let messages = fields
+            .take("messages")
+            .ok_or_else(|| missing("messages", "a list of messages"))?;
         let (new, old) = (
             fields.integer("max_completion_tokens", 1, INTEGER_MAX)?,
             fields.integer("max_tokens", 1, INTEGER_MAX)?,
@@ -93,8 +97,16 @@ impl ChatRequest {
             model,
             messages: messages::parse(messages)?,
             max_tokens: new.or(old),
-            temperature_micros: micros(fields.number("temperature", "a number from 0 to 2", 0.0, 2.0)?.unwrap_or(1.0)),
-            top_p_micros: micros(fields.number("top_p", "a number above 0, at most 1", 1e-6, 1.0)?.unwrap_or(1.0)),
+            temperature_micros: micros(
+                fields
+                    .number("temperature", "a number from 0 to 2", 0.0, 2.0)?
+                    .unwrap_or(1.0),
+            ),
+            top_p_micros: micros(
+                fields
+                    .number("top_p", "a number above 0, at most 1", 1e-6, 1.0)?
+                    .unwrap_or(1.0),
+            ),
             seed: fields.integer("seed", 0, INTEGER_MAX)?,
             stop: stops(fields.take("stop"))?,
             stream,
@@ -193,7 +205,10 @@ mod tests {
     #[test]
     fn the_plain_request_has_openai_defaults() {
         let r = parse("").unwrap();
-        assert_eq!((r.temperature_micros, r.top_p_micros, r.seed), (1_000_000, 1_000_000, None));
+        assert_eq!(
+            (r.temperature_micros, r.top_p_micros, r.seed),
+            (1_000_000, 1_000_000, None)
+        );
         assert!(!r.stream && r.stop.is_empty() && r.max_tokens.is_none());
     }
 
@@ -224,9 +239,16 @@ mod tests {
             (r#","store":true"#, "store"),
             (r#","web_search_options":{}"#, "web_search_options"),
         ] {
-            assert_eq!(parse(extra).err(), Some((param.into(), "unsupported_parameter", 400)), "{extra}");
+            assert_eq!(
+                parse(extra).err(),
+                Some((param.into(), "unsupported_parameter", 400)),
+                "{extra}"
+            );
         }
-        assert_eq!(parse(r#","temprature":1"#).err(), Some(("temprature".into(), "unknown_parameter", 400)));
+        assert_eq!(
+            parse(r#","temprature":1"#).err(),
+            Some(("temprature".into(), "unknown_parameter", 400))
+        );
     }
 
     #[test]
@@ -246,11 +268,21 @@ mod tests {
             (r#","stop":"""#, "stop"),
             (r#","stop":5"#, "stop"),
             (r#","stream_options":{"include_usage":true}"#, "stream_options"),
-            (r#","stream":true,"stream_options":{"include_usage":1}"#, "include_usage"),
+            (
+                r#","stream":true,"stream_options":{"include_usage":1}"#,
+                "include_usage",
+            ),
         ] {
-            assert_eq!(parse(extra).err(), Some((param.into(), "invalid_value", 400)), "{extra}");
+            assert_eq!(
+                parse(extra).err(),
+                Some((param.into(), "invalid_value", 400)),
+                "{extra}"
+            );
         }
-        assert_eq!(parse(r#","model":"twice""#).err(), Some((String::new(), "invalid_json", 400)));
+        assert_eq!(
+            parse(r#","model":"twice""#).err(),
+            Some((String::new(), "invalid_json", 400))
+        );
         for (body, param) in [
             (r#"{"messages":[{"role":"user","content":"Hi"}]}"#, "model"),
             (r#"{"model":5,"messages":[{"role":"user","content":"Hi"}]}"#, "model"),

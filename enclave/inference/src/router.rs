@@ -21,6 +21,9 @@ pub fn router(state: ServingState) -> Router {
         .method_not_allowed_fallback(routes::wrong_method)
         // Bodies are bounded where they are read, by the measured configuration.
         .layer(DefaultBodyLimit::disable())
-        .layer(axum::middleware::from_fn_with_state(state.clone(), routes::name_response))
+        .layer(axum::middleware::from_fn_with_state(
+            state.clone(),
+            routes::name_response,
+        ))
         .with_state(state)
 }

@@ -30,7 +30,10 @@ pub(crate) async fn models(State(state): State<ServingState>) -> Json<Value> {
     Json(json!({"object": "list", "data": data}))
 }
 
-pub(crate) async fn model(State(state): State<ServingState>, Path(name): Path<String>) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn model(
+    State(state): State<ServingState>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, ApiError> {
     let serving = state.serving(&name).ok_or(ApiError::Model)?;
     Ok(Json(model_object(&state, serving)))
 }
@@ -52,9 +55,15 @@ pub(crate) async fn receipt(
     let receipt = match fetched {
         Ok(Ok(found)) => found.ok_or(unknown)?,
         Ok(Err(e)) => return Err(ApiError::Receipt { code: e.code() }),
-        Err(_) => return Err(ApiError::Receipt { code: "receipts.interrupted" }),
+        Err(_) => {
+            return Err(ApiError::Receipt {
+                code: "receipts.interrupted",
+            });
+        }
     };
-    let bytes = receipt.to_bytes().map_err(|_| ApiError::Receipt { code: "receipts.format" })?;
+    let bytes = receipt.to_bytes().map_err(|_| ApiError::Receipt {
+        code: "receipts.format",
+    })?;
     Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
 }
 
@@ -67,7 +76,10 @@ pub(crate) async fn health(State(state): State<ServingState>) -> Result<Json<Val
 }
 
 pub(crate) async fn metrics(State(state): State<ServingState>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], state.metrics_text())
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+        state.metrics_text(),
+    )
 }
 
 pub(crate) async fn no_route() -> ApiError {

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hanzo_attestation::UnixTime;
 use hanzo_attestation::config::Limits;
 use hanzo_attestation::keyset::ServedModel;
 use hanzo_attestation::name::Name;
-use hanzo_attestation::UnixTime;
 use hanzo_receipts::{FreshBytes, ReceiptLog};
 use tokio::sync::Semaphore;
 
@@ -120,7 +120,11 @@ impl ServingState {
                 context_tokens: engine.context_tokens.into(),
             });
         }
-        if let Some(extra) = options.engines.iter().find(|e| models.iter().all(|m| m.model.name != e.model)) {
+        if let Some(extra) = options
+            .engines
+            .iter()
+            .find(|e| models.iter().all(|m| m.model.name != e.model))
+        {
             return Err(ServingError::Engines {
                 model: extra.model.to_string(),
                 got: 1,

@@ -10,7 +10,11 @@ use hanzo_pqc::{Dek, aead::Aes256Gcm};
 use zeroize::Zeroizing;
 
 fn main() {
-    let mib = if std::env::args().any(|a| a == "--smoke") { 16 } else { 256 };
+    let mib = if std::env::args().any(|a| a == "--smoke") {
+        16
+    } else {
+        256
+    };
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (model, out) = (dir.path().join("model"), dir.path().join("out"));
     fs::create_dir(&model).expect("a directory");
@@ -39,8 +43,16 @@ fn main() {
     let sha_s = time(|| (0..mib).for_each(|_| drop(std::hint::black_box(Digest256::of(&plain)))));
 
     let rate = |s: f64| f64::from(mib) / 1024.0 / s;
-    println!("{mib} MiB   seal {:.2} GiB/s   open {:.2} GiB/s (all threads, decrypt + SHA-256 + write)", rate(seal_s), rate(open_s));
-    println!("one thread: raw AES-256-GCM {:.2} GiB/s, SHA-256 {:.2} GiB/s", rate(raw_s), rate(sha_s));
+    println!(
+        "{mib} MiB   seal {:.2} GiB/s   open {:.2} GiB/s (all threads, decrypt + SHA-256 + write)",
+        rate(seal_s),
+        rate(open_s)
+    );
+    println!(
+        "one thread: raw AES-256-GCM {:.2} GiB/s, SHA-256 {:.2} GiB/s",
+        rate(raw_s),
+        rate(sha_s)
+    );
     println!("ratio open / raw AES-256-GCM of one thread: {:.2}", raw_s / open_s);
 }
 

@@ -70,7 +70,9 @@ pub enum PackError {
         got: String,
     },
     /// Bytes are missing.
-    #[error("pack: expected {expected} bytes, got {got}: truncated in chunk {chunk}, or a chunk was dropped; copy the pack again")]
+    #[error(
+        "pack: expected {expected} bytes, got {got}: truncated in chunk {chunk}, or a chunk was dropped; copy the pack again"
+    )]
     Truncated {
         /// First chunk that is not there whole (table chunks count first).
         chunk: u64,
@@ -128,7 +130,9 @@ pub enum PackError {
         offset: u64,
     },
     /// A chunk of this pack stands at another place.
-    #[error("pack chunk {chunk} ({file} at byte {offset}): holds chunk {found}: chunks were dropped, repeated or reordered; copy the pack again")]
+    #[error(
+        "pack chunk {chunk} ({file} at byte {offset}): holds chunk {found}: chunks were dropped, repeated or reordered; copy the pack again"
+    )]
     Reordered {
         /// Which place.
         chunk: u64,
@@ -140,7 +144,9 @@ pub enum PackError {
         offset: u64,
     },
     /// An authentic chunk does not match its leaf: whoever sealed it held the DEK.
-    #[error("pack chunk {chunk} ({file} at byte {offset}): its plaintext is not the one under the weights root; seal the model again")]
+    #[error(
+        "pack chunk {chunk} ({file} at byte {offset}): its plaintext is not the one under the weights root; seal the model again"
+    )]
     Leaf {
         /// Which chunk.
         chunk: u64,

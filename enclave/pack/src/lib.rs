@@ -23,6 +23,8 @@
 
 mod cipher;
 mod error;
+#[cfg(test)]
+mod forged;
 mod header;
 mod open;
 mod parallel;

@@ -107,7 +107,8 @@ impl Sealed {
             });
         }
         let mut bytes = [0; HEADER_BYTES];
-        file.read_exact_at(&mut bytes, 0).map_err(PackError::io("reading", path))?;
+        file.read_exact_at(&mut bytes, 0)
+            .map_err(PackError::io("reading", path))?;
         let header = Header::decode(&bytes)?;
         let layout = Layout::new(&header);
         if file_bytes < layout.data_start() {
@@ -229,7 +230,9 @@ impl Sealed {
             .into_iter()
             .take(DIAGNOSIS_PLACES_MAX)
             .map(|(other, _)| self.layout.data_place(other))
-            .find(|place| self.read(number, chunk, &mut buffer).is_ok() && self.cipher.open(*place, &mut buffer).is_some())
+            .find(|place| {
+                self.read(number, chunk, &mut buffer).is_ok() && self.cipher.open(*place, &mut buffer).is_some()
+            })
             .map(|place| place.index)
     }
 

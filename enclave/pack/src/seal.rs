@@ -65,7 +65,9 @@ pub(crate) fn seal_with_salt(
     })?;
     source.unchanged()?;
     let table = leaves.into_table(source.files);
-    write_head(&header, &cipher, &table.encode(), |bytes, at| write(&file, &staged, bytes, at))?;
+    write_head(&header, &cipher, &table.encode(), |bytes, at| {
+        write(&file, &staged, bytes, at)
+    })?;
     file.sync_all().map_err(PackError::io("syncing", out_file))?;
     let pack_bytes = layout.pack_bytes(&table.files);
     drop(file);

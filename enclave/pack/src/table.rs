@@ -92,9 +92,9 @@ pub(crate) fn data_chunks(files: &[PackedFile]) -> Vec<DataChunk> {
 
 /// Bytes that the table of `files` will take.
 pub(crate) fn table_bytes(files: &[PackedFile]) -> u64 {
-    files.iter().fold(4, |sum, f| {
-        sum + 1 + f.name.as_str().len() as u64 + 8 + 32 * f.chunks()
-    })
+    files
+        .iter()
+        .fold(4, |sum, f| sum + 1 + f.name.as_str().len() as u64 + 8 + 32 * f.chunks())
 }
 
 /// The leaf of one chunk of a file.
@@ -159,7 +159,11 @@ impl Table {
                 .ok()
                 .and_then(FileName::new);
             let Some(name) = name else {
-                return shape("name", "a plain file name, never a path", format!("{name_len} other bytes"));
+                return shape(
+                    "name",
+                    "a plain file name, never a path",
+                    format!("{name_len} other bytes"),
+                );
             };
             if files.last().is_some_and(|before| before.name >= name) {
                 return shape("name", "byte order, each name once", format!("{name} after its place"));
@@ -177,7 +181,11 @@ impl Table {
             leaves.push(Digest256(cursor.take("leaf")?));
         }
         if !cursor.0.is_empty() {
-            return shape("length", "no bytes after the last leaf", format!("{} bytes", cursor.0.len()));
+            return shape(
+                "length",
+                "no bytes after the last leaf",
+                format!("{} bytes", cursor.0.len()),
+            );
         }
         Ok(Self { files, leaves })
     }

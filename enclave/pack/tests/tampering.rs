@@ -52,7 +52,14 @@ impl Bench {
 
     /// Where the first data chunk starts.
     fn data_start(&self) -> usize {
-        let table = self.sealed.files.iter().map(|f| 9 + f.name.as_str().len()).sum::<usize>() + 4 + 5 * 32;
+        let table = self
+            .sealed
+            .files
+            .iter()
+            .map(|f| 9 + f.name.as_str().len())
+            .sum::<usize>()
+            + 4
+            + 5 * 32;
         HEADER_BYTES + table + 16
     }
 
@@ -78,7 +85,10 @@ fn a_genuine_pack_opens_whole_and_only_once() {
     for file in &opened.files {
         let source = fs::read(bench.dir.path().join("model-0").join(file.name.as_str())).unwrap();
         assert_eq!(fs::read(opened.dir.join(file.name.as_str())).unwrap(), source);
-        assert_eq!(opened.file_sha256(file.name.as_str()).unwrap(), Some(Digest256::of(&source)));
+        assert_eq!(
+            opened.file_sha256(file.name.as_str()).unwrap(),
+            Some(Digest256::of(&source))
+        );
     }
     assert_eq!(opened.file_sha256("../a.pack").unwrap(), None);
     let again = open(&bench.pack, &dek(1), &bench.sealed.weights_root, &bench.out(), &|_| ());
@@ -121,8 +131,10 @@ fn dropped_reordered_repeated_and_foreign_chunks_are_named() {
     let good = bench.bytes();
     let at = |n: usize| bench.data_start() + n * SEALED;
     let dropped = [&good[..at(1)], &good[at(2)..]].concat();
-    assert!(matches!(bench.refused(&dropped), PackError::Truncated { expected, got, .. }
-        if expected - got == SEALED as u64));
+    assert!(
+        matches!(bench.refused(&dropped), PackError::Truncated { expected, got, .. }
+        if expected - got == SEALED as u64)
+    );
     let swapped = [&good[..at(0)], &good[at(1)..at(2)], &good[at(0)..at(1)], &good[at(2)..]].concat();
     assert!(matches!(
         bench.refused(&swapped),
@@ -225,7 +237,12 @@ fn a_full_disk_is_named_and_nothing_is_left() {
         eprintln!("DISK-FULL TEST NOT RUN: mounting a small tmpfs needs privileges");
         return;
     }
-    let sealed = seal(&bench.dir.path().join("model-0"), &dek(1), &small.join("a.pack"), &|_| ());
+    let sealed = seal(
+        &bench.dir.path().join("model-0"),
+        &dek(1),
+        &small.join("a.pack"),
+        &|_| (),
+    );
     let opened = open(&bench.pack, &dek(1), &bench.sealed.weights_root, &small, &|_| ());
     let left = fs::read_dir(&small).unwrap().count();
     let unmounted = std::process::Command::new("umount").arg(&small).status();

@@ -26,7 +26,9 @@ pub enum ReceiptLogError {
         model: String,
     },
     /// What the store holds breaks the format or the chain.
-    #[error("receipts: stored receipt {seq}: {what}: the store was damaged; keep it for inspection and start with a new one")]
+    #[error(
+        "receipts: stored receipt {seq}: {what}: the store was damaged; keep it for inspection and start with a new one"
+    )]
     Damaged {
         /// Which.
         seq: i64,

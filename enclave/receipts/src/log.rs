@@ -245,7 +245,9 @@ impl ReceiptLog {
         };
         let damaged = |what| ReceiptLogError::Damaged { seq, what };
         let signed = SignedReceipt::from_bytes(&document).map_err(|_| damaged("not a receipt"))?;
-        let salts = owner.open(id, &sealed)?.ok_or_else(|| damaged("its salts do not open"))?;
+        let salts = owner
+            .open(id, &sealed)?
+            .ok_or_else(|| damaged("its salts do not open"))?;
         Ok(Some(signed.disclose(salts)))
     }
 

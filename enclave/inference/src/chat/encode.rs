@@ -146,7 +146,9 @@ pub(super) fn receipt(receipt: &DisclosedReceipt) -> Option<String> {
 fn data<T: Serialize>(value: &T) -> String {
     match serde_json::to_string(value) {
         Ok(json) => format!("data: {json}\n\n"),
-        Err(_) => String::from("data: {\"error\":{\"message\":\"encoding failed\",\"type\":\"server_error\",\"param\":null,\"code\":\"encoding\"}}\n\n"),
+        Err(_) => String::from(
+            "data: {\"error\":{\"message\":\"encoding failed\",\"type\":\"server_error\",\"param\":null,\"code\":\"encoding\"}}\n\n",
+        ),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The answer as server-sent events.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use hanzo_receipts::Outcome;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use super::ending::{Counts, finish};
 use super::{Job, RECEIPT_HEADER, Running, encode};
@@ -18,6 +19,11 @@ use crate::error::ApiError;
 
 /// Frames between the task and the connection. Few: what waits here has not been handed over.
 const FRAMES: usize = 4;
+
+/// How long a client may take to make room for an error frame.
+const ERROR_GRACE: Duration = Duration::from_secs(1);
+/// How long it may take to make room for the receipt. The engine is free by then.
+const LAST_GRACE: Duration = Duration::from_secs(30);
 
 /// Waits for the first step, so that what fails before it still gets a status of its own, then streams.
 pub(super) async fn respond(job: Job) -> Result<Response, ApiError> {
@@ -138,21 +144,26 @@ async fn drained(job: &Job, frames: &mpsc::Sender<Bytes>) -> End {
 
 /// The receipt, then what follows it.
 async fn close(job: Job, running: Running, tokens: u64, end: End, frames: mpsc::Sender<Bytes>) {
-    let Job { state, mut pending, .. } = job;
+    let Job {
+        state,
+        mut pending,
+        _slot: slot,
+        ..
+    } = job;
     let counts = Counts {
         sampling: running.sampling,
         prompt_tokens: running.prompt_tokens,
         completion_tokens: tokens,
     };
-    drop(running.answer);
+    drop((running.answer, slot));
     let (outcome, tail) = match end {
         End::Complete => (Outcome::Complete, encode::DONE),
         End::Cut => (Outcome::Cut, ""),
         End::Failed(e) => {
             tracing::warn!(code = e.code(), "answer stopped");
             let frame = encode::error(&e);
-            // Not awaited: a client that does not read must not hold the receipt up.
-            if let Ok(slot) = frames.try_reserve() {
+            // A client that does not read must not hold the receipt up for long.
+            if let Ok(Ok(slot)) = timeout(ERROR_GRACE, frames.reserve()).await {
                 pending.sent(frame.as_bytes());
                 slot.send(Bytes::from(frame));
             }
@@ -164,6 +175,6 @@ async fn close(job: Job, running: Running, tokens: u64, end: End, frames: mpsc::
         Err(e) => Some(encode::error(&e)),
     };
     if let Some(last) = last {
-        let _ = frames.send(Bytes::from(last)).await;
+        let _ = frames.send_timeout(Bytes::from(last), LAST_GRACE).await;
     }
 }

@@ -241,7 +241,8 @@ mod tests {
 
     const A: &str = r#"{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}],"usage":null}"#;
     const EMPTY: &str = r#"{"choices":[{"index":0,"delta":{"content":""},"finish_reason":null}]}"#;
-    const ROLE: &str = r#"{"id":"x","choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null}]}"#;
+    const ROLE: &str =
+        r#"{"id":"x","choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null}]}"#;
 
     fn last(prompt: u64, completion: u64) -> String {
         format!(
@@ -256,8 +257,15 @@ mod tests {
             completion_tokens,
         };
         assert_eq!(run(9, &[A, A, &last(5, 2), "[DONE]"]), Ok(("aa".into(), usage(2))));
-        assert_eq!(run(9, &[A, A, &last(5, 3), "[DONE]"]), Ok(("aa".into(), usage(3))), "the end counts");
-        assert_eq!(run(9, &[ROLE, A, EMPTY, &last(5, 2), "[DONE]"]), Ok(("a".into(), usage(2))));
+        assert_eq!(
+            run(9, &[A, A, &last(5, 3), "[DONE]"]),
+            Ok(("aa".into(), usage(3))),
+            "the end counts"
+        );
+        assert_eq!(
+            run(9, &[ROLE, A, EMPTY, &last(5, 2), "[DONE]"]),
+            Ok(("a".into(), usage(2)))
+        );
         let other_engine = [
             A,
             r#"{"choices":[{"index":0,"delta":{},"finish_reason":"length"}]}"#,
@@ -274,14 +282,26 @@ mod tests {
             "x".repeat(DELTA_BYTES_MAX + 1)
         );
         for (payloads, what) in [
-            (&[A, &last(6, 1), "[DONE]"][..], "prompt_tokens that differ from /tokenize"),
-            (&[A, &last(5, 9), "[DONE]"], "completion_tokens that differ from the frames"),
-            (&[A, A, A, &last(5, 1), "[DONE]"], "completion_tokens that differ from the frames"),
+            (
+                &[A, &last(6, 1), "[DONE]"][..],
+                "prompt_tokens that differ from /tokenize",
+            ),
+            (
+                &[A, &last(5, 9), "[DONE]"],
+                "completion_tokens that differ from the frames",
+            ),
+            (
+                &[A, A, A, &last(5, 1), "[DONE]"],
+                "completion_tokens that differ from the frames",
+            ),
             (&[A, A, A, A, &last(5, 4), "[DONE]"], "more frames than max_tokens"),
             (&[A, &last(5, 1), A], "a frame after the finish_reason"),
             (&[A, "[DONE]"], "an end without finish_reason"),
             (
-                &[r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#, "[DONE]"],
+                &[
+                    r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+                    "[DONE]",
+                ],
                 "an end without usage",
             ),
             (&["hello"], "a frame that is not of its shape"),

@@ -21,7 +21,9 @@ pub enum EngineError {
     #[error("seed: not supported by this guest's engine; leave it out")]
     Parameter,
     /// The model's chat template cannot render these messages.
-    #[error("messages: this model's chat template refuses their order or roles; start with system or user and alternate")]
+    #[error(
+        "messages: this model's chat template refuses their order or roles; start with system or user and alternate"
+    )]
     Template,
     /// It refused the request for another reason.
     #[error("the engine refused the request")]

@@ -26,9 +26,12 @@ impl DataLines {
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), EngineError> {
-        self.budget = self.budget.checked_sub(bytes.len() as u64).ok_or(EngineError::Protocol {
-            what: "more bytes than the answer can have",
-        })?;
+        self.budget = self
+            .budget
+            .checked_sub(bytes.len() as u64)
+            .ok_or(EngineError::Protocol {
+                what: "more bytes than the answer can have",
+            })?;
         self.buffer.extend_from_slice(bytes);
         Ok(())
     }
@@ -40,7 +43,9 @@ impl DataLines {
             let Some(at) = rest.iter().position(|b| *b == b'\n') else {
                 self.searched = self.buffer.len();
                 if self.buffer.len() > LINE_BYTES_MAX {
-                    return Err(EngineError::Protocol { what: "a line too long" });
+                    return Err(EngineError::Protocol {
+                        what: "a line too long",
+                    });
                 }
                 return Ok(None);
             };
@@ -48,7 +53,9 @@ impl DataLines {
             self.buffer.advance(1);
             self.searched = 0;
             if line.len() > LINE_BYTES_MAX {
-                return Err(EngineError::Protocol { what: "a line too long" });
+                return Err(EngineError::Protocol {
+                    what: "a line too long",
+                });
             }
             if line.ends_with(b"\r") {
                 line.truncate(line.len() - 1);
@@ -102,7 +109,12 @@ mod tests {
         );
         let mut lines = DataLines::new(1 << 20);
         lines.push(&vec![b'x'; LINE_BYTES_MAX + 1]).unwrap();
-        assert_eq!(lines.next(), Err(EngineError::Protocol { what: "a line too long" }));
+        assert_eq!(
+            lines.next(),
+            Err(EngineError::Protocol {
+                what: "a line too long"
+            })
+        );
         let mut lines = DataLines::new(10);
         assert!(lines.push(&[b'\n'; 10]).is_ok());
         assert!(lines.push(b"\n").is_err());

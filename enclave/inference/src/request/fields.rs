@@ -72,7 +72,8 @@ impl Fields {
         for (name, neutral) in table {
             let Some(value) = self.take(name) else { continue };
             let neutral_value = serde_json::from_str::<Value>(neutral).ok();
-            let same = neutral_value.is_some_and(|n| n == value || n.as_f64().is_some_and(|n| value.as_f64() == Some(n)));
+            let same =
+                neutral_value.is_some_and(|n| n == value || n.as_f64().is_some_and(|n| value.as_f64() == Some(n)));
             if *neutral != "*" && !same {
                 return Err(ApiError::Unsupported {
                     param: (*name).into(),

@@ -48,7 +48,13 @@ fn message(i: usize, value: Value) -> Result<Message, ApiError> {
                     hint: ": tools are not built",
                 });
             }
-            _ => return Err(invalid(at(".role"), "system, developer, user or assistant", "another word".into())),
+            _ => {
+                return Err(invalid(
+                    at(".role"),
+                    "system, developer, user or assistant",
+                    "another word".into(),
+                ));
+            }
         },
         other => {
             let got = other.as_ref().map_or("nothing", kind);
@@ -67,7 +73,14 @@ fn message(i: usize, value: Value) -> Result<Message, ApiError> {
         }
     };
     // `name` has no place in the templates; a client library may send the last two as null or empty.
-    for member in ["name", "tool_calls", "function_call", "tool_call_id", "audio", "refusal"] {
+    for member in [
+        "name",
+        "tool_calls",
+        "function_call",
+        "tool_call_id",
+        "audio",
+        "refusal",
+    ] {
         match fields.take(member) {
             None => {}
             Some(Value::Array(empty)) if empty.is_empty() => {}
@@ -142,10 +155,22 @@ mod tests {
             ("{}", "messages", "invalid_value"),
             (r#"["Hi"]"#, "messages[0]", "invalid_value"),
             (r#"[{"content":"a"}]"#, "messages[0].role", "invalid_value"),
-            (r#"[{"role":"king","content":"a"}]"#, "messages[0].role", "invalid_value"),
-            (r#"[{"role":"tool","content":"a"}]"#, "messages[0].role", "unsupported_parameter"),
+            (
+                r#"[{"role":"king","content":"a"}]"#,
+                "messages[0].role",
+                "invalid_value",
+            ),
+            (
+                r#"[{"role":"tool","content":"a"}]"#,
+                "messages[0].role",
+                "unsupported_parameter",
+            ),
             (r#"[{"role":"user"}]"#, "messages[0].content", "invalid_value"),
-            (r#"[{"role":"user","content":[]}]"#, "messages[0].content", "invalid_value"),
+            (
+                r#"[{"role":"user","content":[]}]"#,
+                "messages[0].content",
+                "invalid_value",
+            ),
             (
                 r#"[{"role":"user","content":"a"},{"role":"user","content":[{"type":"image_url","image_url":{"url":"file:///etc/passwd"}}]}]"#,
                 "messages[1].content[0].type",

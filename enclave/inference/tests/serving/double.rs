@@ -1,0 +1,146 @@
+//! A stand-in engine on a real Unix socket: it answers `/health` and `/tokenize`, and plays a script as its answer.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+
+/// What the engine does with a chat request.
+#[derive(Clone)]
+pub enum Script {
+    /// Raw bytes, each piece written at once, a pause after each.
+    Raw(Vec<String>, Duration),
+    /// A status and a body.
+    Refuse(u16, &'static str),
+}
+
+pub struct Engine {
+    pub socket: PathBuf,
+    /// Answers whose client went away before their end.
+    pub cancelled: Arc<AtomicUsize>,
+    /// The last chat request's body.
+    pub seen: Arc<std::sync::Mutex<String>>,
+    _dir: tempfile::TempDir,
+}
+
+pub const PROMPT_TOKENS: usize = 5;
+
+pub fn frame(text: &str) -> String {
+    let content = serde_json::to_string(text).unwrap();
+    format!(
+        "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":{content}}},\"finish_reason\":null}}],\"usage\":null}}\n\n"
+    )
+}
+
+pub fn last(text: &str, finish: &str, prompt: usize, completion: usize) -> String {
+    format!(
+        "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":\"{finish}\"}}],\"usage\":{{\"prompt_tokens\":{prompt},\"completion_tokens\":{completion}}}}}\n\ndata: [DONE]\n\n"
+    )
+}
+
+/// "Par" "is" ".": three tokens.
+pub fn honest() -> Script {
+    Script::Raw(
+        vec![frame("Par"), frame("is"), last(".", "stop", PROMPT_TOKENS, 3)],
+        Duration::ZERO,
+    )
+}
+
+pub fn raw(pieces: &[String]) -> Script {
+    Script::Raw(pieces.to_vec(), Duration::ZERO)
+}
+
+impl Engine {
+    pub fn start(script: Script) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("engine.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let cancelled = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::new(std::sync::Mutex::new(String::new()));
+        let (count, body) = (cancelled.clone(), seen.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (script, count, body) = (script.clone(), count.clone(), body.clone());
+                tokio::spawn(async move {
+                    if serve(stream, script, body).await.is_err() {
+                        count.fetch_add(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        Self {
+            socket,
+            cancelled,
+            seen,
+            _dir: dir,
+        }
+    }
+}
+
+async fn serve(mut stream: UnixStream, script: Script, seen: Arc<std::sync::Mutex<String>>) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    let (path, body) = loop {
+        let mut buffer = [0; 4096];
+        let n = stream.read(&mut buffer).await?;
+        if n == 0 {
+            return Ok(());
+        }
+        request.extend_from_slice(&buffer[..n]);
+        let text = String::from_utf8_lossy(&request).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head.lines().find_map(|l| {
+            l.to_ascii_lowercase()
+                .strip_prefix("content-length: ")?
+                .parse::<usize>()
+                .ok()
+        });
+        if body.len() >= length.unwrap_or(0) {
+            break (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned());
+        }
+    };
+    let json = |status: u16, body: &str| {
+        format!(
+            "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    match path.as_str() {
+        "/health" => stream.write_all(json(200, "{\"status\":\"ready\"}").as_bytes()).await,
+        "/tokenize" => {
+            stream
+                .write_all(json(200, "{\"count\":5,\"tokens\":[1,2,3,4,5]}").as_bytes())
+                .await
+        }
+        _ => {
+            *seen.lock().unwrap() = body;
+            match script {
+                Script::Refuse(status, body) => stream.write_all(json(status, body).as_bytes()).await,
+                Script::Raw(pieces, pause) => play(stream, pieces, pause).await,
+            }
+        }
+    }
+}
+
+async fn play(mut stream: UnixStream, pieces: Vec<String>, pause: Duration) -> std::io::Result<()> {
+    stream
+        .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+        .await?;
+    for piece in pieces {
+        stream.write_all(piece.as_bytes()).await?;
+        if !pause.is_zero() {
+            let mut gone = [0; 1];
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                read = stream.read(&mut gone) => if read? == 0 {
+                    return Err(std::io::ErrorKind::BrokenPipe.into());
+                },
+            }
+        }
+    }
+    Ok(())
+}

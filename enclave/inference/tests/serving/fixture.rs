@@ -1,0 +1,179 @@
+//! A serving guest without its channel: real store, real keys, real router.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hanzo_attestation::config::Limits;
+use hanzo_attestation::keyset::{KemKey, Keyset, ServedModel, SignerKeys};
+use hanzo_attestation::name::Name;
+use hanzo_attestation::{Digest256, Digest384, UnixTime};
+use hanzo_inference::{EngineEndpoint, ServingOptions, ServingState, router};
+use hanzo_pqc::Dek;
+use hanzo_pqc::sign::{SignatureSuite, SigningKeys};
+use hanzo_receipts::{DisclosedReceipt, ReceiptLog, SCHEMA};
+use hanzo_store::EncryptedDb;
+use hanzo_verifier::receipt::{VerifiedReceipt, verify_signed};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
+use crate::double::{Engine, Script};
+
+pub const NOW: u64 = 1_800_000_100;
+
+pub struct Guest {
+    pub engine: Engine,
+    pub log: Arc<ReceiptLog>,
+    pub app: axum::Router,
+    _dir: tempfile::TempDir,
+}
+
+pub fn limits() -> Limits {
+    Limits {
+        body_bytes_max: 4096,
+        concurrent_requests: 2,
+        request_timeout_s: 5,
+    }
+}
+
+impl Guest {
+    pub fn new(script: Script) -> Self {
+        Self::with(script, limits())
+    }
+
+    pub fn with(script: Script, limits: Limits) -> Self {
+        let engine = Engine::start(script);
+        let dir = tempfile::tempdir().unwrap();
+        let keys = SigningKeys::from_seed(SignatureSuite::MlDsa65Ed25519, &[1; 64]).unwrap();
+        let db = EncryptedDb::open(
+            &dir.path().join("guest.db"),
+            &Dek::from_slice(&[9; 32]).unwrap(),
+            SCHEMA,
+        )
+        .unwrap();
+        let keyset = keyset(&keys);
+        let log = Arc::new(ReceiptLog::open(Arc::new(db), keys, keyset).unwrap());
+        let counter = AtomicU64::new(1);
+        let state = ServingState::new(ServingOptions {
+            receipts: log.clone(),
+            engines: vec![EngineEndpoint {
+                model: Name::new("smollm2").unwrap(),
+                socket: engine.socket.clone(),
+                context_tokens: 64,
+            }],
+            limits,
+            clock: Arc::new(|| UnixTime(NOW)),
+            random: Arc::new(move |out| {
+                let n = counter.fetch_add(1, Ordering::SeqCst).to_be_bytes();
+                out.iter_mut().zip(n.iter().cycle()).for_each(|(o, b)| *o = *b);
+                true
+            }),
+        })
+        .unwrap();
+        Self {
+            engine,
+            log,
+            app: router(state),
+            _dir: dir,
+        }
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Response<Body> {
+        self.app.clone().oneshot(request).await.unwrap()
+    }
+
+    pub async fn ask(&self, body: &str) -> Response<Body> {
+        self.send(post(body)).await
+    }
+
+    /// All receipts so far, verified and in order.
+    pub fn receipts(&self) -> Vec<VerifiedReceipt> {
+        let page = self.log.page(0, 100).unwrap();
+        let all: Vec<_> = page
+            .iter()
+            .map(|r| verify_signed(r, self.log.keyset()).unwrap())
+            .collect();
+        assert!(all.windows(2).all(|w| w[1].follows(&w[0]).is_ok()));
+        all
+    }
+
+    /// Waits until there are `n`.
+    pub async fn receipts_when(&self, n: usize) -> Vec<VerifiedReceipt> {
+        for _ in 0..200 {
+            let all = self.receipts();
+            if all.len() >= n {
+                return all;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("{} receipts, expected {n}", self.receipts().len());
+    }
+}
+
+pub fn post(body: &str) -> Request<Body> {
+    Request::post("/v1/chat/completions")
+        .header("content-type", "application/json")
+        .header("hanzo-owner", "aa".repeat(32))
+        .body(Body::from(body.to_owned()))
+        .unwrap()
+}
+
+pub fn chat(extra: &str) -> String {
+    format!(r#"{{"model":"smollm2","messages":[{{"role":"user","content":"CANARY-PROMPT"}}]{extra}}}"#)
+}
+
+pub async fn text(response: Response<Body>) -> String {
+    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+pub async fn json(response: Response<Body>) -> serde_json::Value {
+    serde_json::from_str(&text(response).await).unwrap()
+}
+
+/// Splits a stream at its receipt frame: committed bytes, receipt, what follows.
+pub fn split(stream: &str) -> (&str, DisclosedReceipt, &str) {
+    let at = stream.find(": hanzo-receipt ").expect("a receipt frame");
+    let (committed, rest) = stream.split_at(at);
+    let (frame, after) = rest.split_once("\n\n").unwrap();
+    let receipt = frame.strip_prefix(": hanzo-receipt ").unwrap();
+    (
+        committed,
+        DisclosedReceipt::from_bytes(receipt.as_bytes()).unwrap(),
+        after,
+    )
+}
+
+fn keyset(keys: &SigningKeys) -> Keyset {
+    let public = keys.verifying_keys();
+    Keyset {
+        capability_digest: Digest384([1; 48]),
+        channel_key: KemKey {
+            public_key: "00".into(),
+            suite: "x-wing".into(),
+        },
+        config_digest: Digest256([2; 32]),
+        image: Name::new("0.1.0").unwrap(),
+        issued_at: 1_800_000_000,
+        models: vec![ServedModel {
+            chat_template_sha256: Digest256([3; 32]),
+            name: Name::new("smollm2").unwrap(),
+            tokenizer_sha256: Digest256([4; 32]),
+            weights_root: Digest256([5; 32]),
+        }],
+        not_after: 1_800_003_600,
+        ohttp_keys: vec![],
+        policy_digest: Digest384([6; 48]),
+        receipt_keys: SignerKeys {
+            ed25519: public.ed25519_hex(),
+            ml_dsa: public.ml_dsa_hex(),
+            suite: public.suite().name().into(),
+        },
+        signer_keys: vec![],
+        simulated: true,
+        tier: 2,
+        time: "host".into(),
+        tls_spki_sha256: Digest256([7; 32]),
+        version: 1,
+    }
+}

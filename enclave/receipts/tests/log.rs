@@ -1,0 +1,220 @@
+//! The receipt log through its public API, on a real encrypted store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use hanzo_attestation::keyset::{KemKey, Keyset, ServedModel, SignerKeys};
+use hanzo_attestation::name::Name;
+use hanzo_attestation::{Digest256, Digest384};
+use hanzo_pqc::Dek;
+use hanzo_pqc::sign::{SignatureSuite, SigningKeys};
+use hanzo_receipts::*;
+use hanzo_store::EncryptedDb;
+use hanzo_verifier::receipt::{VerifiedReceipt, verify_signed};
+
+fn keys(byte: u8) -> SigningKeys {
+    SigningKeys::from_seed(SignatureSuite::MlDsa65Ed25519, &[byte; 64]).unwrap()
+}
+
+fn keyset(keys: &SigningKeys) -> Keyset {
+    let public = keys.verifying_keys();
+    Keyset {
+        capability_digest: Digest384([1; 48]),
+        channel_key: KemKey {
+            public_key: "00".into(),
+            suite: "x-wing".into(),
+        },
+        config_digest: Digest256([2; 32]),
+        image: Name::new("0.1.0").unwrap(),
+        issued_at: 1_800_000_000,
+        models: vec![ServedModel {
+            chat_template_sha256: Digest256([3; 32]),
+            name: Name::new("smollm2").unwrap(),
+            tokenizer_sha256: Digest256([4; 32]),
+            weights_root: Digest256([5; 32]),
+        }],
+        not_after: 1_800_003_600,
+        ohttp_keys: vec![],
+        policy_digest: Digest384([6; 48]),
+        receipt_keys: SignerKeys {
+            ed25519: public.ed25519_hex(),
+            ml_dsa: public.ml_dsa_hex(),
+            suite: public.suite().name().into(),
+        },
+        signer_keys: vec![],
+        simulated: true,
+        tier: 2,
+        time: "host".into(),
+        tls_spki_sha256: Digest256([7; 32]),
+        version: 1,
+    }
+}
+
+fn store(dir: &Path) -> Arc<EncryptedDb> {
+    let key = Dek::from_slice(&[9; 32]).unwrap();
+    Arc::new(EncryptedDb::open(&dir.join("guest.db"), &key, SCHEMA).unwrap())
+}
+
+fn log(db: &Arc<EncryptedDb>, byte: u8) -> ReceiptLog {
+    ReceiptLog::open(Arc::clone(db), keys(byte), keyset(&keys(byte))).unwrap()
+}
+
+fn fresh(n: u8) -> FreshBytes {
+    FreshBytes {
+        id: [n; 16],
+        request_salt: [n.wrapping_add(100); 32],
+        response_salt: [n.wrapping_add(50); 32],
+    }
+}
+
+fn owner(byte: u8) -> Owner {
+    Owner::from_hex(&format!("{byte:02x}").repeat(32)).unwrap()
+}
+
+fn one(log: &ReceiptLog, n: u8, who: Option<Owner>) -> Result<DisclosedReceipt, ReceiptLogError> {
+    let start = RequestStart {
+        model: "smollm2",
+        request: b"a request",
+        owner: who,
+    };
+    let mut pending = log.begin(start, fresh(n)).unwrap();
+    pending.sent(b"an ");
+    pending.sent(b"answer");
+    log.finish(
+        pending,
+        Finished {
+            outcome: Outcome::Complete,
+            sampling: Sampling {
+                max_tokens: 9,
+                seed: None,
+                temperature_micros: 0,
+                top_p_micros: 1_000_000,
+            },
+            prompt_tokens: 3,
+            completion_tokens: 2,
+            time: 1_800_000_005,
+        },
+    )
+}
+
+fn verified(log: &ReceiptLog) -> Vec<VerifiedReceipt> {
+    let page = log.page(0, 100).unwrap();
+    page.iter().map(|r| verify_signed(r, log.keyset()).unwrap()).collect()
+}
+
+#[test]
+fn receipts_are_gapless_chained_and_verify_offline() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = log(&store(dir.path()), 1);
+    for n in 0..4 {
+        let receipt = one(&log, n, None).unwrap();
+        assert_eq!(receipt.receipt.seq, u64::from(n));
+        assert_eq!(receipt.receipt.id, ReceiptId([n; 16]));
+    }
+    let all = verified(&log);
+    assert_eq!(all.len(), 4);
+    assert_eq!(all[0].receipt().prev, log.keyset_digest());
+    assert!(all.windows(2).all(|w| w[1].follows(&w[0]).is_ok()));
+    let disclosed = one(&log, 9, None).unwrap();
+    let last = verified(&log).pop().unwrap();
+    last.check_request(&disclosed.salts.request, b"a request").unwrap();
+    last.check_response(&disclosed.salts.response, b"an answer").unwrap();
+    assert!(last.check_response(&disclosed.salts.response, b"an answe").is_err());
+}
+
+#[test]
+fn parallel_requests_never_share_a_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = log(&store(dir.path()), 1);
+    std::thread::scope(|scope| {
+        for t in 0..4 {
+            let log = &log;
+            scope.spawn(move || (0..5).for_each(|n| drop(one(log, t * 10 + n, None).unwrap())));
+        }
+    });
+    let all = verified(&log);
+    assert_eq!(all.len(), 20);
+    assert!(all.windows(2).all(|w| w[1].follows(&w[0]).is_ok()));
+}
+
+#[test]
+fn only_the_owner_gets_a_receipt_and_denied_looks_like_unknown() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = log(&store(dir.path()), 1);
+    let mine = one(&log, 1, Some(owner(0xaa))).unwrap();
+    one(&log, 2, None).unwrap();
+    let fetch = |id: u8, who: u8| log.fetch(&ReceiptId([id; 16]), &owner(who)).unwrap();
+    assert!(fetch(1, 0xaa).unwrap() == mine);
+    assert!(fetch(1, 0xbb).is_none(), "another owner");
+    assert!(fetch(2, 0xaa).is_none(), "a receipt without an owner");
+    assert!(fetch(2, 0x00).is_none(), "a receipt without an owner, owner of zeros");
+    assert!(fetch(3, 0xaa).is_none(), "no such receipt");
+    assert!(Owner::from_hex(&"AA".repeat(32)).is_none());
+    assert!(Owner::from_hex("aa").is_none());
+}
+
+#[test]
+fn the_store_holds_neither_the_owner_nor_the_salts() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = store(dir.path());
+    let log = log(&db, 1);
+    one(&log, 1, Some(owner(0xaa))).unwrap();
+    let (stored, sealed): (Vec<u8>, Vec<u8>) = db
+        .read(|c| -> Result<_, ReceiptLogError> {
+            Ok(c.query_row("SELECT owner, salts FROM receipts", [], |r| Ok((r.get(0)?, r.get(1)?)))?)
+        })
+        .unwrap();
+    assert_eq!(stored, Digest256::of(&[0xaa; 32]).0);
+    assert_eq!(sealed.len(), 64 + 16);
+    let shows = |salt: u8| sealed.windows(8).any(|w| w == [salt; 8]);
+    assert!(!shows(101) && !shows(51));
+}
+
+#[test]
+fn a_new_boot_starts_a_chain_of_its_own_and_the_old_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let log = log(&store(dir.path()), 1);
+        one(&log, 1, None).unwrap();
+    }
+    let db = store(dir.path());
+    let (again, other) = (log(&db, 1), log(&db, 2));
+    assert_eq!(one(&other, 2, None).unwrap().receipt.seq, 0);
+    assert_eq!(one(&again, 3, None).unwrap().receipt.seq, 1);
+    assert_eq!((again.count().unwrap(), other.count().unwrap()), (2, 1));
+}
+
+#[test]
+fn a_receipt_is_final_and_a_failed_append_leaves_no_gap() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = store(dir.path());
+    let log = log(&db, 1);
+    one(&log, 1, None).unwrap();
+    assert!(one(&log, 1, None).is_err(), "an id is used once");
+    assert_eq!(one(&log, 2, None).unwrap().receipt.seq, 1);
+    for sql in [
+        "UPDATE receipts SET document = x'00'",
+        "DELETE FROM receipts WHERE seq = 1",
+        "INSERT INTO receipts SELECT keyset_digest, 7, x'000102030405060708090a0b0c0d0e0f', document, NULL, NULL FROM receipts WHERE seq = 0",
+    ] {
+        let changed = db.write(|tx| -> Result<_, ReceiptLogError> { Ok(tx.execute(sql, [])?) });
+        assert!(changed.is_err(), "{sql}");
+    }
+}
+
+#[test]
+fn foreign_keys_and_models_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = store(dir.path());
+    let foreign = ReceiptLog::open(Arc::clone(&db), keys(2), keyset(&keys(1)));
+    assert_eq!(foreign.err().unwrap().code(), "receipts.keys");
+    let start = RequestStart {
+        model: "other",
+        request: b"",
+        owner: None,
+    };
+    assert_eq!(
+        log(&db, 1).begin(start, fresh(1)).err().unwrap().code(),
+        "receipts.model"
+    );
+}
