@@ -155,10 +155,7 @@ fn text(receipt: &Receipt, guest: &Guest, checked: &[&str]) -> String {
     );
     row(
         "tier",
-        format!(
-            "{} of its grants; {} {} by this bundle",
-            receipt.tier, view.tier, view.tier_name
-        ),
+        format!("{} by its grants; {} by this bundle", receipt.tier, view.tier),
     );
     row("measurement", view.measurement.clone());
     row("keyset", receipt.keyset_digest.to_string());

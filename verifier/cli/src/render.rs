@@ -16,8 +16,8 @@ pub fn verdict(view: &VerdictView, channel: &str) -> String {
     let word = if view.accepted { "ACCEPTED" } else { "REFUSED" };
     let _ = writeln!(
         out,
-        "{word}: tier {} {} (the policy asks for {})",
-        view.tier, view.tier_name, view.minimum_tier
+        "{word}: tier {}, the policy asks for {}",
+        view.tier, view.minimum_tier
     );
     if view.simulated {
         out.push_str(SIMULATED);
@@ -75,17 +75,10 @@ pub fn verdict(view: &VerdictView, channel: &str) -> String {
             view.cpu_gpu_binding, view.witnesses, view.acpi, view.evidence_signatures
         ),
     );
-    let (below, above): (Vec<_>, Vec<_>) = view.failures.iter().partition(|f| f.tier <= view.minimum_tier);
-    for failure in below {
-        let _ = writeln!(
-            out,
-            "  failed {}: {}\n    -> {}",
-            failure.code, failure.text, failure.help
-        );
-    }
-    if !above.is_empty() {
+    let above: Vec<_> = view.failures.iter().filter(|f| f.tier > view.tier).collect();
+    if view.accepted && !above.is_empty() {
         let codes: Vec<_> = above.iter().map(|f| f.code).collect();
-        let _ = writeln!(out, "  {:<12} {}", "above", codes.join(", "));
+        let _ = writeln!(out, "  {:<12} {}", "not reached", codes.join(", "));
     }
     out
 }
@@ -93,7 +86,15 @@ pub fn verdict(view: &VerdictView, channel: &str) -> String {
 /// An error as text: the verdict with all failed rules if policy refused, else one line and what to do.
 pub(crate) fn error(e: &CliError) -> String {
     if let Some(VerifyError::Refused(refusal)) = e.evidence() {
-        return verdict(refusal.view(), "not used: nothing was sent") + &format!("exit {}\n", e.exit_code());
+        let mut out = verdict(refusal.view(), "not used: nothing was sent");
+        for failure in refusal.failures() {
+            let _ = writeln!(
+                out,
+                "  failed {}: {}\n    -> {}",
+                failure.code, failure.text, failure.help
+            );
+        }
+        return out;
     }
     let head = if e.exit_code() == 1 { "error" } else { "REFUSED" };
     let mut out = format!("{head}: {}: {e}\n", e.code());

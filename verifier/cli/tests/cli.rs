@@ -1,0 +1,437 @@
+//! The binary from outside: exit codes, texts and JSON, each accepted case beside its nearest refused twins.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hanzo_attestation::bundle::{Bundle, CpuEvidence};
+use hanzo_attestation::freshness::{window_nonce, window_path};
+use hanzo_attestation::keyset::{KemKey, Keyset, ServedModel, SignaturePair, SignerKeys, capability_digest};
+use hanzo_attestation::name::Name;
+use hanzo_attestation::statement::Statement;
+use hanzo_attestation::{Digest256, Digest384, Nonce, UnixTime, jcs};
+use hanzo_client::receipts::{BundleRecord, ReceiptRecord};
+use hanzo_policy::{AppraisalPolicy, EpycTcb, HardwareList, PrivacyTier, Reference};
+use hanzo_pqc::Domain;
+use hanzo_pqc::sign::{SignatureSuite, SigningKeys};
+use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor, simulated_measurement};
+use hanzo_verifier::receipt::*;
+use serde_json::Value;
+
+const CHALLENGE: Nonce = Nonce([0x5a; 32]);
+const IMAGE: Digest384 = Digest384([0x11; 48]);
+const REQUEST: &[u8] = b"the request";
+const RESPONSE: &[u8] = b"the response";
+const ID: &str = "07070707070707070707070707070707";
+
+struct Files {
+    dir: tempfile::TempDir,
+    now: u64,
+    policy: AppraisalPolicy,
+    keyset: Keyset,
+    bundle: Vec<u8>,
+    ark: Vec<u8>,
+}
+
+fn keys() -> SigningKeys {
+    SigningKeys::from_seed(SignatureSuite::MlDsa65Ed25519, &[1; 64]).unwrap()
+}
+
+impl Files {
+    fn new() -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let processor = SimulatedProcessor::for_tests();
+        let config = "version = 1\n";
+        let spec = LaunchSpec::new(IMAGE, Digest256::of(config.as_bytes()));
+        let signing = keys();
+        let public = signing.verifying_keys();
+        let name = |n| Name::new(n).unwrap();
+        let keyset = Keyset {
+            capability_digest: capability_digest(&[]).unwrap(),
+            channel_key: KemKey {
+                public_key: "aa".repeat(1216),
+                suite: "x-wing".into(),
+            },
+            config_digest: spec.config_digest,
+            image: name("0.1.0"),
+            issued_at: now - 10,
+            models: vec![ServedModel {
+                chat_template_sha256: Digest256([1; 32]),
+                name: name("smollm2"),
+                tokenizer_sha256: Digest256([2; 32]),
+                weights_root: Digest256([3; 32]),
+            }],
+            not_after: now + 7200,
+            ohttp_keys: vec![],
+            policy_digest: Digest384::of(b""),
+            receipt_keys: SignerKeys {
+                ed25519: public.ed25519_hex(),
+                ml_dsa: public.ml_dsa_hex(),
+                suite: public.suite().name().into(),
+            },
+            signer_keys: vec![],
+            simulated: true,
+            tier: 2,
+            time: "host".into(),
+            tls_spki_sha256: Digest256([4; 32]),
+            version: 1,
+        };
+        let nonce = window_nonce(&[CHALLENGE]);
+        let statement = Statement::for_cpu(keyset.digest().unwrap(), nonce, Statement::no_devices());
+        let tcb = spec.tcb;
+        let guest = processor.launch(spec).with_crl(processor.crl_der(UnixTime(now)));
+        let bundle = Bundle {
+            capabilities: vec![],
+            config: config.into(),
+            cpu: CpuEvidence::Snp(guest.evidence(&statement.report_data().unwrap())),
+            devices: vec![],
+            freshness: window_path(&[CHALLENGE], 0),
+            keyset: keyset.clone(),
+            nonce,
+            policy: String::new(),
+            version: 1,
+        };
+        let mut policy = AppraisalPolicy::closed(PrivacyTier::CpuTee);
+        policy.hardware = HardwareList::Any;
+        policy.vmpl = vec![0];
+        policy.tcb_floor.genoa = Some(EpycTcb {
+            bootloader: tcb.bootloader,
+            tee: tcb.tee,
+            snp: tcb.snp,
+            microcode: tcb.microcode,
+        });
+        policy.references = vec![Reference {
+            name: name("healthy"),
+            measurement: simulated_measurement(&IMAGE, &keyset.config_digest),
+            config_digest: keyset.config_digest,
+        }];
+        let files = Self {
+            dir: tempfile::tempdir().unwrap(),
+            now,
+            policy,
+            keyset,
+            bundle: bundle.canonical().unwrap(),
+            ark: processor.ark_der().to_vec(),
+        };
+        files.put("bundle.json", &files.bundle);
+        files.put("policy.toml", files.policy.to_toml().unwrap().as_bytes());
+        files.put("ark.der", &files.ark);
+        files.put("request", REQUEST);
+        files.put("response", RESPONSE);
+        files
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// Runs the binary in the directory of the files; words are split at spaces.
+    fn run(&self, line: &str) -> Ran {
+        let output = Command::new(env!("CARGO_BIN_EXE_hanzo-verify"))
+            .args(line.split_whitespace())
+            .current_dir(self.dir.path())
+            .env_remove("XDG_STATE_HOME")
+            .env("HOME", self.dir.path())
+            .output()
+            .unwrap();
+        Ran::of(output)
+    }
+
+    fn receipt(&self) -> DisclosedReceipt {
+        let salts = Salts {
+            request: Salt([8; 32]),
+            response: Salt([9; 32]),
+        };
+        let digest = self.keyset.digest().unwrap();
+        let model = &self.keyset.models[0];
+        let receipt = Receipt {
+            chat_template_sha256: model.chat_template_sha256,
+            completion_tokens: 2,
+            id: ReceiptId::from_hex(ID).unwrap(),
+            keyset_digest: digest,
+            model: model.name.clone(),
+            outcome: Outcome::Complete,
+            prev: digest,
+            prompt_tokens: 3,
+            request_commitment: commitment(&salts.request, REQUEST),
+            response_commitment: commitment(&salts.response, RESPONSE),
+            sampling: Sampling {
+                max_tokens: 64,
+                seed: Some(7),
+                temperature_micros: 700_000,
+                top_p_micros: 1_000_000,
+            },
+            seq: 0,
+            simulated: true,
+            tier: 2,
+            time: self.now,
+            time_source: "host".into(),
+            tokenizer_sha256: model.tokenizer_sha256,
+            transport: TRANSPORT_TLS.into(),
+            version: 1,
+            weights_root: model.weights_root,
+        };
+        let signature = keys().sign(Domain::Receipt, &receipt.canonical().unwrap()).unwrap();
+        let signature = SignaturePair {
+            ed25519: signature.ed25519_hex(),
+            ml_dsa: signature.ml_dsa_hex(),
+        };
+        SignedReceipt { receipt, signature }.disclose(salts)
+    }
+
+    /// What `connect` keeps.
+    fn keep(&self, receipt: &DisclosedReceipt) {
+        let record = ReceiptRecord {
+            checked: "verified".into(),
+            disclosed: receipt.clone(),
+            saved_at: self.now,
+            version: 1,
+        };
+        let how = BundleRecord {
+            challenge: CHALLENGE,
+            crls: vec![],
+            policy: self.policy.clone(),
+            simulator_arks: vec![hanzo_attestation::bundle::Base64(self.ark.clone())],
+            verified_at: self.now,
+            version: 1,
+        };
+        let digest = self.keyset.digest().unwrap();
+        self.put(
+            &format!(".local/state/hanzo/receipts/{ID}.json"),
+            &jcs::to_vec("record", &record).unwrap(),
+        );
+        self.put(&format!(".local/state/hanzo/bundles/{digest}.json"), &self.bundle);
+        self.put(
+            &format!(".local/state/hanzo/bundles/{digest}.meta.json"),
+            &jcs::to_vec("how", &how).unwrap(),
+        );
+        for dir in ["", "receipts", "bundles"] {
+            use std::os::unix::fs::PermissionsExt as _;
+            let path = self.dir.path().join(".local/state/hanzo").join(dir);
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    #[track_caller]
+    fn is(self, code: i32, words: &[&str]) -> Self {
+        let all = format!("{}{}", self.out, self.err);
+        assert_eq!(self.code, code, "{all}");
+        for word in words {
+            assert!(all.contains(word), "{word} in {all}");
+        }
+        self
+    }
+}
+
+const TRUST: &str = "--policy policy.toml --simulator-root ark.der";
+
+#[test]
+fn a_bundle_with_its_challenge_is_accepted_and_each_twin_has_its_exit_code() {
+    let files = Files::new();
+    let verify = format!("verify bundle.json {TRUST}");
+    let good = format!("{verify} --challenge {CHALLENGE}");
+    files.run(&good).is(
+        0,
+        &[
+            "ACCEPTED: tier 2 (CpuTee)",
+            "SIMULATED",
+            "healthy",
+            "smollm2",
+            "own challenge",
+        ],
+    );
+    files.run(&format!("{good} --at {}", files.now)).is(0, &["ACCEPTED"]);
+
+    files.run(&verify).is(30, &["freshness.none", "->"]);
+    let other = Nonce([1; 32]);
+    files
+        .run(&format!("{verify} --challenge {other}"))
+        .is(30, &["freshness.foreign_challenge"]);
+    files
+        .run(&format!("{good} --at {}", files.now + 7201))
+        .is(30, &["keyset.expired"]);
+    files
+        .run(&format!(
+            "verify bundle.json --policy policy.toml --challenge {CHALLENGE}"
+        ))
+        .is(20, &["snp.chain.root"]);
+    files.put("cut.json", &files.bundle[..100]);
+    files
+        .run(&format!("verify cut.json {TRUST} --challenge {CHALLENGE}"))
+        .is(10, &["bundle.malformed"]);
+    let mut policy = files.policy.clone();
+    policy.tcb_floor.genoa.as_mut().unwrap().microcode += 1;
+    policy.vmpl = vec![3];
+    files.put("strict.toml", policy.to_toml().unwrap().as_bytes());
+    files
+        .run(&format!(
+            "verify bundle.json --policy strict.toml --simulator-root ark.der --challenge {CHALLENGE}"
+        ))
+        .is(
+            40,
+            &[
+                "REFUSED: tier 0",
+                "asks for 2 (CpuTee)",
+                "snp.tcb.below_floor",
+                "snp.vmpl",
+                "->",
+            ],
+        );
+}
+
+#[test]
+fn json_says_the_same_in_one_document() {
+    let files = Files::new();
+    let good = files
+        .run(&format!("--json verify bundle.json {TRUST} --challenge {CHALLENGE}"))
+        .is(0, &[]);
+    let document: Value = serde_json::from_str(&good.out).unwrap();
+    assert_eq!(document["accepted"], true);
+    assert_eq!(document["verdict"]["simulated"], true);
+    assert_eq!(document["verdict"]["tier"], 2);
+    let bad = files.run(&format!("verify bundle.json {TRUST} --json")).is(30, &[]);
+    let document: Value = serde_json::from_str(&bad.out).unwrap();
+    assert_eq!(document["error"]["code"], "freshness.none");
+    assert_eq!(document["exit_code"], 30);
+    assert!(bad.err.is_empty());
+}
+
+#[test]
+fn usage_and_files_are_exit_1() {
+    let files = Files::new();
+    files.run("verify").is(1, &["--policy"]);
+    files
+        .run("verify nothing.json --policy policy.toml")
+        .is(1, &["nothing.json", "cli.io"]);
+    files
+        .run(&format!("verify bundle.json {TRUST} --challenge 5A"))
+        .is(1, &["--challenge", "64 lower-case hex"]);
+    files
+        .run(&format!("verify bundle.json {TRUST} --at noon"))
+        .is(1, &["RFC 3339"]);
+    files
+        .run(&format!("verify http://guest:1 {TRUST}"))
+        .is(1, &["https://host:port"]);
+    files
+        .run(&format!("verify https://127.0.0.1:1 {TRUST} --challenge {CHALLENGE}"))
+        .is(1, &["fresh challenge"]);
+    files
+        .run(&format!("verify https://127.0.0.1:1 {TRUST}"))
+        .is(1, &["endpoint.unreachable"]);
+    files.put("bad.toml", b"version = 1\nsurprise = true\n");
+    files
+        .run("verify bundle.json --policy bad.toml")
+        .is(1, &["policy.malformed", "bad.toml"]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    files
+        .run(&format!("connect --to 127.0.0.1:1 {TRUST} --listen 127.0.0.1:{port}"))
+        .is(1, &["connect.port_in_use", &port.to_string()]);
+    files.run("--help").is(0, &["Exit codes", "connect"]);
+    files.run("completions bash").is(0, &["hanzo-verify"]);
+}
+
+#[test]
+fn explain_shows_every_field_and_trusts_none() {
+    let files = Files::new();
+    let digest = files.keyset.digest().unwrap().to_string();
+    let measurement = files.policy.references[0].measurement.to_string();
+    files.run("explain bundle.json").is(
+        0,
+        &[
+            "NOT VERIFIED",
+            &digest,
+            &measurement,
+            "place in window",
+            "reported_tcb",
+            "version = 1",
+        ],
+    );
+    let json = files.run("explain bundle.json --json").is(0, &[]);
+    let document: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(document["verified"], false);
+    assert_eq!(document["report"]["measurement"], measurement);
+    files.run("explain policy.toml").is(10, &["bundle.malformed"]);
+}
+
+#[test]
+fn a_receipt_verifies_offline_by_id_and_by_file_and_its_twins_do_not() {
+    let files = Files::new();
+    let receipt = files.receipt();
+    files.run(&format!("receipt {ID}")).is(1, &["state.missing"]);
+    files.keep(&receipt);
+    let opened = "--request request --response response";
+    files
+        .run(&format!("receipt {ID}"))
+        .is(0, &["VERIFIED", "SIMULATED", "not opened", "temperature 0.7"]);
+    files
+        .run(&format!("receipt {ID} {opened}"))
+        .is(0, &["request and response opened"]);
+    files
+        .run(&format!("receipt {ID} --response request"))
+        .is(30, &["receipt.commitment.response"]);
+
+    files.put("receipt.json", &receipt.to_bytes().unwrap());
+    let by_file = format!("receipt receipt.json --bundle bundle.json {TRUST}");
+    files
+        .run(&format!("{by_file} {opened}"))
+        .is(0, &["VERIFIED", "judged as of today"]);
+    let signed = receipt.without_salts().to_bytes().unwrap();
+    files.put("signed.json", &signed);
+    files
+        .run(&format!("receipt signed.json --bundle bundle.json {TRUST}"))
+        .is(0, &["VERIFIED"]);
+    files
+        .run(&format!(
+            "receipt signed.json --request request --bundle bundle.json {TRUST}"
+        ))
+        .is(1, &["salts"]);
+
+    let text = String::from_utf8(signed).unwrap();
+    let changed = text.replacen("\"prompt_tokens\":3", "\"prompt_tokens\":4", 1);
+    assert_ne!(changed, text);
+    files.put("signed.json", changed.as_bytes());
+    files
+        .run(&format!("receipt signed.json --bundle bundle.json {TRUST}"))
+        .is(20, &["receipt.signature"]);
+    files.put("signed.json", format!("{text}x").as_bytes());
+    files
+        .run(&format!("receipt signed.json --bundle bundle.json {TRUST}"))
+        .is(10, &["receipt.malformed"]);
+    files
+        .run("receipt receipt.json --bundle bundle.json --policy policy.toml")
+        .is(20, &["snp.chain.root"]);
+
+    let mut policy = files.policy.clone();
+    policy.references.clear();
+    files.put("none.toml", policy.to_toml().unwrap().as_bytes());
+    files
+        .run(&format!("receipt {ID} --policy none.toml"))
+        .is(40, &["REFUSED"]);
+}
+
+#[test]
+fn text_from_evidence_cannot_drive_the_terminal() {
+    assert_eq!(hanzo_verify::shown("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb\nc");
+    assert!(Path::new(env!("CARGO_BIN_EXE_hanzo-verify")).exists());
+}
