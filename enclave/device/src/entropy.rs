@@ -69,11 +69,11 @@ fn fill_from_rdseed(out: &mut [u8]) -> Result<(), DeviceError> {
 fn rdseed_word(previous: &mut Option<u64>) -> Result<u64, DeviceError> {
     for _ in 0..TRIES {
         let mut word = 0;
-        // SAFETY: the caller checked that the processor has RDSEED.
         #[allow(
             unsafe_code,
             reason = "the intrinsic may only run on processors with RDSEED, checked above"
         )]
+        // SAFETY: the caller checked that the processor has RDSEED.
         let success = unsafe { rdseed_step(&mut word) };
         if success && word != 0 && word != u64::MAX && *previous != Some(word) {
             *previous = Some(word);

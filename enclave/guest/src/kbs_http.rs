@@ -317,7 +317,7 @@ mod tests {
         let seen = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut buffer = vec![0; 4096];
-            stream.read(&mut buffer).await.unwrap();
+            assert!(stream.read(&mut buffer).await.unwrap() > 0);
             let first =
                 "HTTP/1.1 200 OK\r\nset-cookie: kbs-session-id=abc-1; Path=/; HttpOnly\r\ncontent-length: 0\r\n\r\n";
             stream.write_all(first.as_bytes()).await.unwrap();

@@ -32,7 +32,7 @@ pub struct GuestOptions {
     pub runtime_dir: PathBuf,
     /// What `runtime_dir` may be.
     pub plaintext: PlaintextStorage,
-    /// Program and arguments of the engine; `--model-dir`, `--socket`, `--context-tokens` and `--threads` are appended.
+    /// Program and arguments of the engine; `--model-dir`, `--socket` and `--context-tokens` are appended.
     pub engine_command: Vec<String>,
     /// Bounds that are no policy.
     pub limits: OperatingLimits,

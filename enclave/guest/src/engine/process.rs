@@ -31,7 +31,7 @@ impl EngineProcess {
             .arg(&job.model_dir)
             .arg("--socket")
             .arg(&job.socket)
-            .args(["--context-tokens", &job.context_tokens.to_string(), "--threads", "auto"])
+            .args(["--context-tokens", &job.context_tokens.to_string()])
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -4,6 +4,7 @@
 mod broker;
 mod client;
 mod engine;
+mod real_broker;
 mod refused;
 mod served;
 mod world;

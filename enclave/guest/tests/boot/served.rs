@@ -3,6 +3,7 @@
 use hanzo_attestation::bundle::Bundle;
 use hanzo_attestation::channel::ATTESTATION_PATH;
 use hanzo_attestation::keyset::KemKey;
+use hanzo_attestation::name::Name;
 use hanzo_attestation::{Anchors, Collateral, Digest256, Nonce, UnixTime};
 use hanzo_policy::{AppraisalPolicy, EpycTcb, HardwareList, PrivacyTier, Reference, RevocationPolicy, TcbFloors};
 use hanzo_verifier::{VerifierContext, verify_bundle};
@@ -11,7 +12,7 @@ use hyper::StatusCode;
 use crate::client::connect;
 use crate::world::{IMAGE, World, simulator_root};
 
-fn context(world: &World) -> VerifierContext {
+pub fn context(world: &World) -> VerifierContext {
     let mut policy = AppraisalPolicy::closed(PrivacyTier::CpuTee);
     policy.revocation = RevocationPolicy::AcceptMissing;
     policy.hardware = HardwareList::Any;
@@ -26,7 +27,7 @@ fn context(world: &World) -> VerifierContext {
         ..TcbFloors::default()
     };
     policy.references = vec![Reference {
-        name: "test".parse_name(),
+        name: name("test"),
         measurement: hanzo_simulated_tee::simulated_measurement(&IMAGE, &world.measured),
         config_digest: world.measured,
     }];
@@ -37,14 +38,8 @@ fn context(world: &World) -> VerifierContext {
     }
 }
 
-trait ParseName {
-    fn parse_name(&self) -> hanzo_attestation::name::Name;
-}
-
-impl ParseName for str {
-    fn parse_name(&self) -> hanzo_attestation::name::Name {
-        hanzo_attestation::name::Name::new(self).unwrap()
-    }
+pub fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

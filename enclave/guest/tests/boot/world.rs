@@ -31,6 +31,9 @@ pub struct World {
     /// What the command line says; differs from the configuration when a test changes that afterwards.
     pub measured: Digest256,
     pub options: GuestOptions,
+    /// Another launch than the healthy one.
+    pub spec: Option<LaunchSpec>,
+    root: Digest256,
 }
 
 /// The simulated processor behind the guest's own trait.
@@ -149,6 +152,8 @@ request_timeout_s = 20
             broker,
             config: String::new(),
             options,
+            spec: None,
+            root,
         };
         world.configure(config);
         world
@@ -161,8 +166,15 @@ request_timeout_s = 20
         self.config = config;
     }
 
-    pub fn spec(&self) -> LaunchSpec {
-        LaunchSpec::new(IMAGE, self.measured)
+    fn spec(&self) -> LaunchSpec {
+        self.spec
+            .clone()
+            .unwrap_or_else(|| LaunchSpec::new(IMAGE, self.measured))
+    }
+
+    /// What the model's key is for.
+    pub fn model_subject(&self) -> Name {
+        Name::new(&self.root.to_string()).unwrap()
     }
 
     fn start(

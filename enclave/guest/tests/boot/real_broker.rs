@@ -1,0 +1,123 @@
+//! The guest against `hanzo-kbs` itself: policy decides at the broker, the guest gets a key or a reason.
+
+use std::net::SocketAddr;
+
+use hanzo_attestation::name::{KeyId, Name};
+use hanzo_kbs::{InitOptions, Initialised, KbsConfig, StoreMode, admin, init, load_admin_key, serve};
+use hanzo_pqc::Dek;
+use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor};
+use hanzo_vault::KeyPolicy;
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use crate::served::{context, name};
+use crate::world::{MODEL_DEK, MODEL_KEY, STORE_DEK, STORE_KEY, World};
+
+struct RealBroker {
+    address: SocketAddr,
+    made: Initialised,
+    _stop: oneshot::Sender<()>,
+}
+
+async fn real_broker(world: &mut World) -> RealBroker {
+    let processor = SimulatedProcessor::for_tests();
+    let made = init(&InitOptions {
+        dir: world.dir.path().join("kbs"),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        mode: StoreMode::Simulated,
+        simulator_roots: vec![processor.ark_der().to_vec()],
+    })
+    .unwrap();
+    let config = KbsConfig::load(&made.config_path).unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (ready, is_ready) = oneshot::channel();
+    tokio::spawn(serve(
+        config,
+        StoreMode::Simulated,
+        async {
+            let _ = stopped.await;
+        },
+        |address| {
+            let _ = ready.send(address);
+        },
+    ));
+    let address = is_ready.await.unwrap();
+
+    // The configuration pins this broker instead of the test's own.
+    let (ours, theirs) = (world.broker.pinned(), &made.identity.signer);
+    let config = world
+        .config
+        .replace(&ours.suite, &theirs.suite)
+        .replace(&ours.ml_dsa, &theirs.ml_dsa)
+        .replace(&ours.ed25519, &theirs.ed25519);
+    world.configure(config);
+    world.options.kbs_addr = address.to_string();
+    RealBroker {
+        address,
+        made,
+        _stop: stop,
+    }
+}
+
+impl RealBroker {
+    async fn put(&self, world: &World, key: &str, dek: [u8; 32], subject: Name, allow_simulated: bool) {
+        let policy = KeyPolicy {
+            allow_simulated,
+            appraisal: context(world).policy,
+            grant_lifetime_s: 60,
+            max_uses: 1000,
+            not_after: (1 << 53) - 1,
+            subject,
+        };
+        let admin_key = load_admin_key(&self.made.admin_key_path).unwrap();
+        let dek = Dek::from_bytes(Zeroizing::new(dek));
+        let key = KeyId::new(key).unwrap();
+        admin::put_key(self.address, &self.made.identity, &admin_key, &key, 1, &dek, &policy)
+            .await
+            .unwrap();
+    }
+
+    async fn put_both(&self, world: &World, allow_simulated: bool) {
+        self.put(world, STORE_KEY, STORE_DEK, name("receipts"), allow_simulated)
+            .await;
+        self.put(world, MODEL_KEY, MODEL_DEK, world.model_subject(), allow_simulated)
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_meets_the_policy_boots_and_sicker_ones_are_told_which_rule_failed() {
+    let mut world = World::new().await;
+    let broker = real_broker(&mut world).await;
+    broker.put_both(&world, true).await;
+    let guest = world.boot().await;
+    assert!(guest.ready.keyset.simulated);
+    assert_eq!(guest.ready.keyset.tier, 2);
+    guest.stop().await.unwrap();
+
+    let healthy = LaunchSpec::new(crate::world::IMAGE, world.measured);
+    let debug = LaunchSpec {
+        debug: true,
+        ..healthy.clone()
+    };
+    let mut old = healthy.clone();
+    old.tcb.snp = 0;
+    let image = LaunchSpec {
+        image_digest: hanzo_attestation::Digest384([8; 48]),
+        ..healthy
+    };
+    for spec in [debug, old, image] {
+        world.spec = Some(spec);
+        let error = world.refused().await;
+        assert_eq!(error.code(), "kbs.refused", "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_made_for_real_guests_is_not_released_to_simulated_evidence() {
+    let mut world = World::new().await;
+    let broker = real_broker(&mut world).await;
+    broker.put_both(&world, false).await;
+    let error = world.refused().await;
+    assert_eq!(error.code(), "kbs.refused", "{error}");
+}
