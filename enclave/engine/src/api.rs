@@ -1,4 +1,5 @@
-//! The engine protocol's four answers, over any transport axum serves.
+//! The engine protocol's answers, over any transport axum serves.
+#![allow(clippy::result_large_err, reason = "axum's idiom: the error is the response")]
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};

@@ -259,7 +259,7 @@ impl Engine {
             cancelled,
             _turn: turn,
         };
-        tokio::spawn(follow.run(picks, responses));
+        tokio::spawn(follow.run(picks, Answerable(Some(responses))));
         Ok(Generation { prompt_tokens, tokens })
     }
 
@@ -363,6 +363,27 @@ impl CustomLogitsProcessor for Tap {
     }
 }
 
+/// The library's reply channel. The library panics when it cannot deliver, so a receiver whose follower is dropped early
+/// (a runtime shutting down) is leaked instead of closed.
+struct Answerable(Option<mpsc::Receiver<Response>>);
+
+impl Answerable {
+    async fn recv(&mut self) -> Option<Response> {
+        let response = match &mut self.0 {
+            Some(receiver) => receiver.recv().await,
+            None => None,
+        };
+        self.0 = None;
+        response
+    }
+}
+
+impl Drop for Answerable {
+    fn drop(&mut self) {
+        std::mem::forget(self.0.take());
+    }
+}
+
 /// Follows one answer to its end, also after its reader has gone: the library must always find someone to answer to.
 struct Follow {
     words: TokEnv,
@@ -375,7 +396,7 @@ struct Follow {
 }
 
 impl Follow {
-    async fn run(mut self, mut picks: UnboundedReceiver<u32>, mut responses: mpsc::Receiver<Response>) {
+    async fn run(mut self, mut picks: UnboundedReceiver<u32>, mut responses: Answerable) {
         let mut count = 0;
         let mut open = true;
         loop {

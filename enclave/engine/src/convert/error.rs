@@ -136,7 +136,7 @@ pub enum ConvertError {
         /// What was being done.
         what: String,
         /// Its answer.
-        source: candle_core::Error,
+        source: Box<candle_core::Error>,
     },
 }
 

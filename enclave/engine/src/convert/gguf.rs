@@ -169,6 +169,6 @@ fn tensor_error(path: &Path, what: &str, source: candle_core::Error) -> ConvertE
     ConvertError::Tensor {
         path: path.into(),
         what: what.to_owned(),
-        source,
+        source: Box::new(source),
     }
 }

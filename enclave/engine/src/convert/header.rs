@@ -249,16 +249,16 @@ pub(crate) fn read(path: &Path) -> Result<Header, ConvertError> {
         let value_type = walk.u32(&key)?;
         if key == "general.alignment" && value_type == 4 {
             alignment = u64::from(walk.u32(&key)?);
-        } else if let Some(text) = walk.value(&key, value_type, 0)? {
-            if key == "general.architecture" {
-                architecture = text;
-            }
+        } else if let Some(text) = walk.value(&key, value_type, 0)?
+            && key == "general.architecture"
+        {
+            architecture = text;
         }
         if !keys.insert(key.clone()) {
             return Err(walk.malformed("metadata", format!("key `{key}` twice"), "each key once".into()));
         }
     }
-    if alignment == 0 || alignment % 8 != 0 || alignment > 1 << 20 {
+    if alignment == 0 || !alignment.is_multiple_of(8) || alignment > 1 << 20 {
         return Err(walk.malformed(
             "general.alignment",
             alignment.to_string(),
@@ -308,7 +308,7 @@ pub(crate) fn read(path: &Path) -> Result<Header, ConvertError> {
                 got: ggml_type,
             });
         };
-        if elements % block_elements != 0 {
+        if !elements.is_multiple_of(block_elements) {
             return Err(walk.malformed(
                 &format!("size of `{name}`"),
                 format!("{elements} elements"),
