@@ -99,7 +99,7 @@ pub struct ExplainArgs {
 #[command(after_help = "Example:\n  \
 hanzo-verify connect --to guest.example:8443 --policy policy.toml &\n  \
 curl http://127.0.0.1:8080/v1/models\n\n\
-Python: OpenAI(base_url=\"http://127.0.0.1:8080/v1\", api_key=\"unused\")")]
+Python: OpenAI(base_url=\"http://127.0.0.1:8080/v1\", api_key=\"unused\")\n\nHTTPS_PROXY and NO_PROXY are respected.")]
 pub struct ConnectArgs {
     /// host:port of the guest or of a proxy before it.
     #[arg(long, value_name = "HOST:PORT")]

@@ -1,17 +1,17 @@
 //! `hanzo-verify connect`.
 
 use hanzo_client::connect::{self, ConnectOptions};
-use hanzo_client::{AttestedClient, ClientConfig, StateDir};
+use hanzo_client::{AttestedClient, StateDir};
 use serde_json::json;
 
 use crate::args::ConnectArgs;
 use crate::error::CliError;
 use crate::output::{Output, shown};
-use crate::{render, runtime};
+use crate::{render, runtime, trust};
 
 pub(crate) fn run(args: &ConnectArgs, as_json: bool) -> Result<Output, CliError> {
     let token = args.token_file.as_deref().map(connect::read_token).transpose()?;
-    let mut config = ClientConfig::new(args.to.parse()?, args.trust.context()?);
+    let mut config = trust::client_config(&args.to, &args.trust)?;
     config.state_dir = Some(state_path(args.state.as_deref())?);
     let client = AttestedClient::new(config)?;
     runtime()?.block_on(async move {

@@ -1,7 +1,7 @@
 //! `hanzo-verify verify`.
 
 use hanzo_attestation::Nonce;
-use hanzo_client::{AttestedClient, ClientConfig};
+use hanzo_client::AttestedClient;
 use hanzo_verifier::{VerdictView, VerifyError, verify_bundle};
 use serde_json::json;
 
@@ -34,7 +34,7 @@ fn guest(args: &VerifyArgs) -> Result<Output, CliError> {
             });
         }
     }
-    let config = ClientConfig::new(args.source.parse()?, args.trust.context()?);
+    let config = trust::client_config(&args.source, &args.trust)?;
     let pinned = runtime()?.block_on(async { AttestedClient::new(config)?.verdict().await })?;
     let mut output = accepted(&pinned.result().view(), "proven");
     if let Some(path) = &args.save {

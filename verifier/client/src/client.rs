@@ -25,6 +25,8 @@ use crate::tls;
 pub struct ClientConfig {
     /// Where the guest (or a proxy before it) is reached. Authorises nothing.
     pub endpoint: Endpoint,
+    /// An HTTP proxy to tunnel through; as untrusted as the rest of the path.
+    pub proxy: Option<Endpoint>,
     /// Roots, collateral and the appraisal policy.
     pub context: VerifierContext,
     /// Where bundles, receipts and the owner secret are kept; `None`: nowhere, and the owner secret lives as long as
@@ -41,6 +43,7 @@ impl ClientConfig {
     pub fn new(endpoint: Endpoint, context: VerifierContext) -> Self {
         Self {
             endpoint,
+            proxy: None,
             context,
             state_dir: None,
             limits: Limits::default(),
@@ -57,6 +60,7 @@ pub struct AttestedClient {
 
 pub(crate) struct Inner {
     endpoint: Endpoint,
+    proxy: Option<Endpoint>,
     context: VerifierContext,
     tls: Arc<rustls::ClientConfig>,
     pub(crate) limits: Limits,
@@ -86,6 +90,7 @@ impl AttestedClient {
         Ok(Self {
             inner: Arc::new(Inner {
                 endpoint: config.endpoint,
+                proxy: config.proxy,
                 context: config.context,
                 tls: tls::client_config()?,
                 limits: config.limits,
@@ -223,7 +228,7 @@ impl Inner {
 
     /// Opens and proves a connection; attests on it when there is no fresh verdict or the peer shows another keyset.
     async fn open(&self) -> Result<Proven, ClientError> {
-        let connection = Unproven::open(&self.endpoint, self.tls.clone(), &self.limits).await?;
+        let connection = Unproven::open(&self.endpoint, self.proxy.as_ref(), self.tls.clone(), &self.limits).await?;
         let known = self.pinned().filter(|p| p.is_fresh((self.clock)()));
         let (connection, seen) = match known {
             None => (connection, None),

@@ -21,7 +21,9 @@ use bytes::Bytes;
 use hanzo_attestation::channel::{
     ATTESTATION_PATH, PROOF_EXPORTER_CONTEXT, PROOF_PATH, ProofRequest, ProofResponse, proof_info,
 };
-use hanzo_attestation::{Digest256, Nonce, bundle, jcs};
+use hanzo_attestation::jcs::{self, JcsError};
+use hanzo_attestation::{Digest256, Nonce, bundle};
+use hanzo_verifier::VerifyError;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -29,7 +31,6 @@ use hyper::{Method, Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use subtle::ConstantTimeEq as _;
-use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use zeroize::Zeroizing;
 
@@ -38,6 +39,7 @@ use crate::error::ClientError;
 use crate::limits::Limits;
 use crate::pinned::Pinned;
 use crate::request::ChannelRequest;
+use crate::route;
 use crate::tls;
 
 /// Longest answer to a channel proof in bytes.
@@ -77,21 +79,11 @@ impl Unproven {
     /// Connects and shakes hands. No application byte is sent.
     pub(crate) async fn open(
         endpoint: &Endpoint,
+        proxy: Option<&Endpoint>,
         config: Arc<ClientConfig>,
         limits: &Limits,
     ) -> Result<Self, ClientError> {
-        let tcp = within(
-            endpoint,
-            "connect",
-            limits.connect,
-            TcpStream::connect(endpoint.host_port()),
-        )
-        .await?
-        .map_err(|e| ClientError::Unreachable {
-            endpoint: endpoint.to_string(),
-            detail: e.to_string(),
-        })?;
-        let _ = tcp.set_nodelay(true);
+        let tcp = within(endpoint, "connect", limits.connect, route::connect(endpoint, proxy)).await??;
         let done = within(endpoint, "TLS handshake", limits.handshake, tls::handshake(config, tcp)).await??;
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(128 * 1024)
@@ -130,10 +122,17 @@ impl Unproven {
         let exchange = exchange(&mut self.wire.sender, request, bundle::BUNDLE_BYTES_MAX);
         let (status, body) = within(&self.endpoint, "attestation", self.limits.attestation, exchange)
             .await?
-            .map_err(|got| ClientError::AttestationAnswer { got })?;
+            .map_err(|e| match e {
+                ExchangeError::TooLong => ClientError::Attestation(VerifyError::Bundle(JcsError::TooLarge {
+                    what: "bundle",
+                    limit: bundle::BUNDLE_BYTES_MAX,
+                    got: bundle::BUNDLE_BYTES_MAX + 1,
+                })),
+                ExchangeError::Http(got) => ClientError::AttestationAnswer { got },
+            })?;
         if status != StatusCode::OK {
             return Err(ClientError::AttestationAnswer {
-                got: format!("status {}", status.as_u16()),
+                got: describe(status, &body),
             });
         }
         Ok(body.to_vec())
@@ -195,10 +194,10 @@ impl Unproven {
         let exchange = exchange(&mut self.wire.sender, request, PROOF_ANSWER_BYTES_MAX);
         let (status, body) = within(&self.endpoint, "channel proof", self.limits.proof, exchange)
             .await?
-            .map_err(|got| ClientError::ProofAnswer { got })?;
+            .map_err(|e| ClientError::ProofAnswer { got: e.to_string() })?;
         if status != StatusCode::OK {
             return Err(ClientError::ProofAnswer {
-                got: format!("status {}", status.as_u16()),
+                got: describe(status, &body),
             });
         }
         let answer: ProofResponse =
@@ -219,19 +218,41 @@ impl Unproven {
     }
 }
 
+/// Why a small request has no answer.
+#[derive(Debug, thiserror::Error)]
+enum ExchangeError {
+    #[error("a longer answer")]
+    TooLong,
+    #[error("{0}")]
+    Http(String),
+}
+
 /// One small request and its whole answer, of at most `limit` bytes.
 async fn exchange(
     sender: &mut http1::SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
     limit: usize,
-) -> Result<(StatusCode, Bytes), String> {
-    sender.ready().await.map_err(|e| e.to_string())?;
-    let answer = sender.send_request(request).await.map_err(|e| e.to_string())?;
+) -> Result<(StatusCode, Bytes), ExchangeError> {
+    let http = |e: hyper::Error| ExchangeError::Http(e.to_string());
+    sender.ready().await.map_err(http)?;
+    let answer = sender.send_request(request).await.map_err(http)?;
     let status = answer.status();
     match Limited::new(answer.into_body(), limit).collect().await {
         Ok(body) => Ok((status, body.to_bytes())),
-        Err(e) if e.is::<LengthLimitError>() => Err(format!("more than {limit} bytes")),
-        Err(e) => Err(e.to_string()),
+        Err(e) if e.is::<LengthLimitError>() => Err(ExchangeError::TooLong),
+        Err(e) => Err(ExchangeError::Http(e.to_string())),
+    }
+}
+
+/// The status, with the code of the problem document (RFC 9457) if the body is one.
+fn describe(status: StatusCode, body: &[u8]) -> String {
+    let code = serde_json::from_slice::<serde_json::Value>(body)
+        .ok()
+        .and_then(|v| v.get("code").and_then(|c| c.as_str()).map(str::to_owned))
+        .filter(|c| c.len() <= 64 && c.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_')));
+    match code {
+        Some(code) => format!("status {} ({code})", status.as_u16()),
+        None => format!("status {}", status.as_u16()),
     }
 }
 

@@ -26,6 +26,14 @@ pub enum ClientError {
         /// The system's words.
         detail: String,
     },
+    /// The HTTP proxy does not let the connection through.
+    #[error("proxy {proxy}: {got}: expected `200` to CONNECT; ask whoever runs the proxy, or unset HTTPS_PROXY")]
+    Proxy {
+        /// Which.
+        proxy: String,
+        /// Its answer.
+        got: String,
+    },
     /// The peer was too slow before the channel was proven.
     #[error("endpoint {endpoint}: {step} took longer than {}: the guest or the path to it is stalled", seconds(.after))]
     Timeout {
@@ -75,7 +83,7 @@ pub enum ClientError {
     /// The keyset's channel key cannot be used.
     #[error("channel: keyset.channel_key: expected an X-Wing public key of 1216 bytes in lower-case hex")]
     ChannelKey,
-    /// The peer serves no bundle.
+    /// The peer gives no bundle: an error, or the connection broke.
     #[error("attestation: expected 200 with a bundle, got {got}")]
     AttestationAnswer {
         /// Which.
@@ -138,6 +146,7 @@ impl ClientError {
         match self {
             Self::Endpoint { .. } => "endpoint.malformed",
             Self::Unreachable { .. } => "endpoint.unreachable",
+            Self::Proxy { .. } => "endpoint.proxy",
             Self::Timeout { .. } => "endpoint.timeout",
             Self::Tls { .. } => "tls.handshake",
             Self::TlsGroup => "tls.group",
@@ -165,7 +174,7 @@ impl ClientError {
             Self::Attestation(e) => Some(e.class()),
             Self::Tls { .. } | Self::TlsGroup | Self::TlsCertificate => Some(Class::NotAuthentic),
             Self::SpkiMismatch { .. } | Self::ProofMismatch { .. } => Some(Class::Unbound),
-            Self::ProofAnswer { .. } | Self::ChannelKey | Self::AttestationAnswer { .. } => Some(Class::Malformed),
+            Self::ProofAnswer { .. } | Self::ChannelKey => Some(Class::Malformed),
             Self::ReferenceChanged { .. } => Some(Class::Refused),
             _ => None,
         }

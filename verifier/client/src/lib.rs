@@ -33,6 +33,7 @@ mod limits;
 mod pinned;
 pub mod receipts;
 mod request;
+mod route;
 mod sse;
 pub mod state;
 mod tls;

@@ -102,7 +102,7 @@ async fn a_replayed_bundle_and_one_that_answers_nobody() {
         recorded_bundle: Some(vec![b' '; (1 << 20) + 1]),
         ..Knobs::default()
     };
-    assert_eq!(alone(Guest::with(1, 1, knobs)).await, ("attestation.answer", 10));
+    assert_eq!(alone(Guest::with(1, 1, knobs)).await, ("bundle.too_large", 10));
 }
 
 #[tokio::test]
