@@ -25,9 +25,9 @@ pub use safetensors::prepare_safetensors;
 pub struct Progress {
     /// What is being done, for a person.
     pub step: &'static str,
-    /// Bytes or tensors done.
+    /// Bytes of the source done.
     pub done: u64,
-    /// Bytes or tensors in all.
+    /// Bytes in all.
     pub total: u64,
 }
 

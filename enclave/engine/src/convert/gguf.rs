@@ -112,9 +112,10 @@ fn write_requantised(
     staging: &Staging,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), ConvertError> {
-    let total = header.tensors.len() as u64;
+    let total = header.tensors.iter().map(|tensor| tensor.bytes).sum();
+    let mut done = 0;
     let mut tensors: Vec<(&str, QTensor)> = Vec::with_capacity(header.tensors.len());
-    for (index, entry) in header.tensors.iter().enumerate() {
+    for entry in &header.tensors {
         let failed = |error| tensor_error(source, &format!("converting tensor `{}`", entry.name), error);
         let mut tensor = content.tensor(reader, &entry.name, &Device::Cpu).map_err(failed)?;
         if is_converted(entry) {
@@ -122,9 +123,10 @@ fn write_requantised(
             tensor = QTensor::quantize(&values, encoding.dtype()).map_err(failed)?;
         }
         tensors.push((&entry.name, tensor));
+        done += entry.bytes;
         progress(Progress {
             step: "requantising",
-            done: index as u64 + 1,
+            done,
             total,
         });
     }

@@ -39,6 +39,7 @@ pub(crate) struct TensorEntry {
     pub rank: u32,
     pub ggml_type: u32,
     pub offset: u64,
+    pub bytes: u64,
 }
 
 /// What the walk found; every range lies inside the file.
@@ -273,7 +274,6 @@ pub(crate) fn read(path: &Path) -> Result<Header, ConvertError> {
         });
     }
     let mut tensors = Vec::with_capacity(tensor_count as usize);
-    let mut sizes = Vec::with_capacity(tensor_count as usize);
     let mut names = BTreeSet::new();
     for _ in 0..tensor_count {
         let name = walk.string("tensor name")?;
@@ -315,7 +315,7 @@ pub(crate) fn read(path: &Path) -> Result<Header, ConvertError> {
                 format!("a multiple of {block_elements}"),
             ));
         }
-        sizes.push(elements / block_elements * block_bytes);
+        let bytes = elements / block_elements * block_bytes;
         if !names.insert(name.clone()) {
             return Err(walk.malformed("tensors", format!("`{name}` twice"), "each tensor once".into()));
         }
@@ -324,13 +324,14 @@ pub(crate) fn read(path: &Path) -> Result<Header, ConvertError> {
             rank,
             ggml_type,
             offset,
+            bytes,
         });
     }
     let data = walk.at.div_ceil(alignment) * alignment;
-    for (tensor, size) in tensors.iter().zip(sizes) {
+    for tensor in &tensors {
         let end = data
             .checked_add(tensor.offset)
-            .and_then(|start| start.checked_add(size))
+            .and_then(|start| start.checked_add(tensor.bytes))
             .unwrap_or(u64::MAX);
         if end > len {
             return Err(ConvertError::Truncated {
