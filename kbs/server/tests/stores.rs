@@ -1,0 +1,285 @@
+//! What a broker refuses to start on, and what survives a kill.
+
+#[path = "support/harness.rs"]
+mod harness;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use hanzo_attestation::name::KeyId;
+use hanzo_kbs::{KbsConfig, StoreMode, accept_head, admin, check};
+use hanzo_pqc::Dek;
+use hanzo_vault::KeyPolicy;
+use harness::{Broker, Guest, policy};
+
+const KEY: &str = "hanzo/dek/m";
+const BIN: &str = env!("CARGO_BIN_EXE_hanzo-kbs");
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(BIN).args(arguments).output().unwrap()
+}
+
+fn refused(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_store_of_the_simulated_mode_is_refused_by_the_binary() {
+    let mut broker = Broker::simulated();
+    broker.put(KEY, 1, &policy()).unwrap();
+    broker.stop();
+    let config = broker.made.config_path.to_str().unwrap();
+    for command in ["serve", "check", "audit", "accept-head"] {
+        let said = refused(&[command, "--config", config]);
+        assert!(said.contains("[store.simulated]"), "{said}");
+    }
+    broker.restart().unwrap();
+}
+
+#[test]
+fn the_binary_holds_no_simulator() {
+    let marker = hanzo_simulated_tee::DOMAIN.as_bytes();
+    let bytes = fs::read(BIN).unwrap();
+    assert!(!bytes.windows(marker.len()).any(|w| w == marker));
+    let own = fs::read(std::env::current_exe().unwrap()).unwrap();
+    assert!(
+        own.windows(marker.len()).any(|w| w == marker),
+        "the marker tells: this test has it"
+    );
+}
+
+#[test]
+fn an_older_store_a_lost_head_and_a_lost_store_are_noticed() {
+    let mut broker = Broker::simulated();
+    let mut once = policy();
+    once.max_uses = 1;
+    broker.put(KEY, 1, &once).unwrap();
+    broker.stop();
+    let older = fs::read(&broker.config.store).unwrap();
+    broker.restart().unwrap();
+    let guest = Guest::new().attested(broker.address);
+    assert_eq!(guest.ask(broker.address, KEY).status, 200);
+    broker.stop();
+    let newest = fs::read(&broker.config.store).unwrap();
+    let code = |broker: &mut Broker| broker.restart().map_err(|e| e.code());
+
+    // The used-up key would be fresh again.
+    fs::write(&broker.config.store, &older).unwrap();
+    assert_eq!(code(&mut broker), Err("store.rolled_back"));
+    fs::write(&broker.config.store, &newest).unwrap();
+    assert_eq!(code(&mut broker), Ok(()));
+    let other = Guest::new().attested(broker.address);
+    assert_eq!(other.ask(broker.address, KEY).error(), (403, "kbs.key.used_up".into()));
+    broker.stop();
+
+    fs::remove_file(&broker.config.head_file).unwrap();
+    assert_eq!(code(&mut broker), Err("kbs.file"));
+    accept_head(&broker.config, broker.mode).unwrap();
+    assert_eq!(code(&mut broker), Ok(()));
+    broker.stop();
+
+    fs::remove_file(&broker.config.store).unwrap();
+    assert_eq!(code(&mut broker), Err("store.missing"));
+    fs::remove_file(broker.config.store.with_extension("db.lock")).unwrap();
+    assert_eq!(code(&mut broker), Err("kbs.store.none"));
+}
+
+#[test]
+fn grants_taken_out_of_the_store_are_missed_by_the_chain() {
+    let mut broker = Broker::simulated();
+    broker.put(KEY, 1, &policy()).unwrap();
+    let guest = Guest::new().attested(broker.address);
+    assert_eq!(guest.ask(broker.address, KEY).status, 200);
+    broker.stop();
+    // Whoever has the store's key can write rows; the decisions still tell.
+    let key = hanzo_store::KeyFile::load(&broker.config.key_file).unwrap();
+    let hex = hex::encode(key.expose());
+    let connection = hanzo_store::rusqlite::Connection::open(&broker.config.store).unwrap();
+    connection
+        .execute_batch(&format!("PRAGMA key = \"x'{hex}'\"; DELETE FROM grants;"))
+        .unwrap();
+    drop(connection);
+    assert_eq!(broker.restart().unwrap_err().code(), "store.audit");
+}
+
+#[test]
+fn a_taken_address_an_open_key_file_and_a_running_broker_are_named() {
+    let mut broker = Broker::start(StoreMode::Production, false, |_| {});
+    let config = broker.made.config_path.to_str().unwrap().to_owned();
+    let said = refused(&["check", "--config", &config]);
+    assert!(said.contains("[store.in_use]"), "{said}");
+    broker.stop();
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let text = fs::read_to_string(&config)
+        .unwrap()
+        .replace("127.0.0.1:0", &address.to_string());
+    fs::write(&config, text).unwrap();
+    let said = refused(&["serve", "--config", &config]);
+    assert!(
+        said.contains("[kbs.listen]") && said.contains(&address.to_string()),
+        "{said}"
+    );
+    drop(taken);
+
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(&broker.config.key_file, fs::Permissions::from_mode(0o644)).unwrap();
+    let said = refused(&["check", "--config", &config]);
+    assert!(
+        said.contains("[store.key.mode]") && said.contains("chmod 600"),
+        "{said}"
+    );
+}
+
+#[test]
+fn init_makes_a_working_broker_and_replaces_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("kbs");
+    let place = place.to_str().unwrap();
+    let output = run(&["init", "--dir", place]);
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        said.contains("[kbs.signer]") && said.contains("suite = \"ml-dsa-87\""),
+        "{said}"
+    );
+    assert!(refused(&["init", "--dir", place]).contains("[kbs.init.exists]"));
+    let config = format!("{place}/kbs.toml");
+    assert!(run(&["check", "--config", &config]).status.success());
+    let text = fs::read_to_string(&config).unwrap();
+    for (from, to) in [
+        ("version = 1", "version = 2"),
+        ("version = 1", "version = 1\nmetadata = 1"),
+        ("session_ttl_s = 60", "session_ttl_s = 0"),
+    ] {
+        fs::write(&config, text.replacen(from, to, 1)).unwrap();
+        assert!(
+            refused(&["check", "--config", &config]).contains("[kbs.config]"),
+            "{to}"
+        );
+    }
+    assert!(run(&["completions", "bash"]).status.success());
+    assert_eq!(run(&["--help"]).status.code(), Some(0));
+    assert_eq!(run(&["serve"]).status.code(), Some(2));
+}
+
+/// A served broker as a process of its own; killed, not asked, when dropped.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    fn serve(config: &Path) -> Self {
+        let mut child = Command::new(BIN)
+            .args(["serve", "--config", config.to_str().unwrap()])
+            .env("HANZO_LOG", "off")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let ready: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not ready: {line}"));
+        let address = ready["listening"].as_str().unwrap().parse().unwrap();
+        Self { child, address }
+    }
+
+    fn kill(&mut self) {
+        // SIGKILL: no handler runs, nothing is flushed.
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn no_acknowledged_key_is_lost_when_the_broker_is_killed() {
+    const KEYS: usize = 200;
+    const WRITERS: usize = 4;
+    let mut broker = Broker::start(StoreMode::Production, false, |_| {});
+    broker.stop();
+    let mut real: KeyPolicy = policy();
+    real.allow_simulated = false;
+    let mut process = Process::serve(&broker.made.config_path);
+    let (address, identity) = (process.address, broker.made.identity.clone());
+    let (report, reports) = std::sync::mpsc::channel();
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let (report, identity, real, admin) = (report.clone(), identity.clone(), real.clone(), broker.admin());
+            std::thread::spawn(move || {
+                harness::block_on(async {
+                    for n in 0..KEYS / WRITERS {
+                        let name = format!("hanzo/dek/w{writer}-{n}");
+                        let key = KeyId::new(&name).unwrap();
+                        let dek = Dek::generate().unwrap();
+                        if admin::put_key(address, &identity, &admin, &key, 1, &dek, &real)
+                            .await
+                            .is_err()
+                        {
+                            return;
+                        }
+                        report.send(name).unwrap();
+                    }
+                });
+            })
+        })
+        .collect();
+    drop(report);
+    let mut acknowledged = Vec::new();
+    for name in reports {
+        acknowledged.push(name);
+        if acknowledged.len() == KEYS / 2 {
+            process.kill();
+        }
+    }
+    writers.into_iter().for_each(|w| w.join().unwrap());
+    assert!(
+        acknowledged.len() >= KEYS / 2 && acknowledged.len() < KEYS,
+        "killed in the middle: {}",
+        acknowledged.len()
+    );
+
+    let config = KbsConfig::load(&broker.made.config_path).unwrap();
+    let mut stored = Vec::new();
+    check(&config, StoreMode::Production, |line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        stored.push(line["key_id"].as_str().unwrap().to_owned());
+    })
+    .unwrap();
+    for name in &acknowledged {
+        assert!(stored.contains(name), "{name} was acknowledged and is lost");
+    }
+    // And it serves again: the next version of an acknowledged key is taken, version 1 is not.
+    let again = Process::serve(&broker.made.config_path);
+    let key = KeyId::new(&acknowledged[0]).unwrap();
+    let put = |version| {
+        let dek = Dek::generate().unwrap();
+        let admin = broker.admin();
+        harness::block_on(admin::put_key(
+            again.address,
+            &identity,
+            &admin,
+            &key,
+            version,
+            &dek,
+            &real,
+        ))
+        .map(drop)
+    };
+    assert_eq!(put(1).unwrap_err().code(), "kbs.admin.version");
+    put(2).unwrap();
+}
