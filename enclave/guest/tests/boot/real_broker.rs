@@ -86,7 +86,7 @@ impl RealBroker {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guest_that_meets_the_policy_boots_and_sicker_ones_are_told_which_rule_failed() {
+async fn a_guest_that_meets_the_policy_boots_and_sicker_ones_are_told_the_rule() {
     let mut world = World::new().await;
     let broker = real_broker(&mut world).await;
     broker.put_both(&world, true).await;
@@ -106,10 +106,15 @@ async fn a_guest_that_meets_the_policy_boots_and_sicker_ones_are_told_which_rule
         image_digest: hanzo_attestation::Digest384([8; 48]),
         ..healthy
     };
-    for spec in [debug, old, image] {
+    for (spec, rule) in [
+        (debug, "snp.debug"),
+        (old, "snp.tcb.below_floor"),
+        (image, "snp.measurement"),
+    ] {
         world.spec = Some(spec);
         let error = world.refused().await;
         assert_eq!(error.code(), "kbs.refused", "{error}");
+        assert!(error.to_string().contains(rule), "{error}");
     }
 }
 
