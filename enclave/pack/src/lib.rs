@@ -20,6 +20,11 @@
 //!
 //! Specs: NIST SP 800-38D (AES-GCM), RFC 5869 (HKDF), RFC 6962 section 2.1 (Merkle tree).
 #![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
 
 mod cipher;
 mod error;

@@ -211,7 +211,7 @@ impl Sealed {
     }
 
     fn read(&self, number: u64, chunk: &DataChunk, buffer: &mut Vec<u8>) -> Result<(), PackError> {
-        buffer.clear();
+        // What is left of the last chunk is overwritten; clearing it first would cost another pass.
         buffer.resize(chunk.len + TAG_BYTES, 0);
         self.file
             .read_exact_at(buffer, self.layout.data_offset(number, chunk.before))

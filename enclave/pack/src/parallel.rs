@@ -9,13 +9,12 @@ use crate::{OnProgress, Progress};
 
 const THREADS_MAX: usize = 16;
 
+/// What is done with one chunk.
+type Work<'a> = dyn Fn(usize, &DataChunk, &mut Vec<u8>) -> Result<(), PackError> + Sync + 'a;
+
 /// Runs `work(number, chunk, buffer)` for every chunk. After a failure no new chunk starts; the failure of the lowest chunk
 /// is returned.
-pub(crate) fn for_each_chunk(
-    chunks: &[DataChunk],
-    progress: OnProgress<'_>,
-    work: &(dyn Fn(usize, &DataChunk, &mut Vec<u8>) -> Result<(), PackError> + Sync),
-) -> Result<(), PackError> {
+pub(crate) fn for_each_chunk(chunks: &[DataChunk], progress: OnProgress<'_>, work: &Work<'_>) -> Result<(), PackError> {
     let total_bytes = chunks.iter().map(|c| c.len as u64).sum();
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);

@@ -9,6 +9,7 @@ use hanzo_attestation::Digest256;
 use rustix::fs::OFlags;
 
 use crate::OnProgress;
+use crate::cipher::TAG_BYTES;
 use crate::error::PackError;
 use crate::header::CHUNKS_MAX;
 use crate::parallel::for_each_chunk;
@@ -63,7 +64,8 @@ impl Source {
         let Some((path, file)) = self.handles.get(chunk.file) else {
             return Err(PackError::Cipher { what: "a file number" });
         };
-        buffer.clear();
+        // Room for the tag: growing later would copy. What is left of the last chunk is overwritten.
+        buffer.reserve((chunk.len + TAG_BYTES).saturating_sub(buffer.len()));
         buffer.resize(chunk.len, 0);
         file.read_exact_at(buffer, chunk.offset).map_err(|e| match e.kind() {
             std::io::ErrorKind::UnexpectedEof => PackError::SourceChanged { path: path.clone() },

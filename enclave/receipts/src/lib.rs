@@ -12,6 +12,7 @@
 //! Freshness of the store: a host can put back an older file. Receipts that clients hold then show the fork (two receipts with
 //! one `seq`), and each boot starts a log of its own under its own keyset.
 #![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod error;
 mod log;

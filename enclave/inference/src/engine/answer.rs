@@ -153,10 +153,10 @@ impl Check {
         if frame.error.is_some() {
             return Err(EngineError::Failed);
         }
-        if let Some(usage) = frame.usage {
-            if self.usage.replace(usage).is_some_and(|before| before != usage) {
-                return breach("usage that changes");
-            }
+        if let Some(usage) = frame.usage
+            && self.usage.replace(usage).is_some_and(|before| before != usage)
+        {
+            return breach("usage that changes");
         }
         let mut choices = frame.choices.into_iter();
         let (Some(choice), None) = (choices.next(), choices.next()) else {

@@ -26,6 +26,7 @@ pub struct Guest {
     pub engine: Engine,
     pub log: Arc<ReceiptLog>,
     pub app: axum::Router,
+    pub db: Arc<EncryptedDb>,
     _dir: tempfile::TempDir,
 }
 
@@ -46,14 +47,10 @@ impl Guest {
         let engine = Engine::start(script);
         let dir = tempfile::tempdir().unwrap();
         let keys = SigningKeys::from_seed(SignatureSuite::MlDsa65Ed25519, &[1; 64]).unwrap();
-        let db = EncryptedDb::open(
-            &dir.path().join("guest.db"),
-            &Dek::from_slice(&[9; 32]).unwrap(),
-            SCHEMA,
-        )
-        .unwrap();
+        let key = Dek::from_slice(&[9; 32]).unwrap();
+        let db = Arc::new(EncryptedDb::open(&dir.path().join("guest.db"), &key, SCHEMA).unwrap());
         let keyset = keyset(&keys);
-        let log = Arc::new(ReceiptLog::open(Arc::new(db), keys, keyset).unwrap());
+        let log = Arc::new(ReceiptLog::open(db.clone(), keys, keyset).unwrap());
         let counter = AtomicU64::new(1);
         let state = ServingState::new(ServingOptions {
             receipts: log.clone(),
@@ -75,6 +72,7 @@ impl Guest {
             engine,
             log,
             app: router(state),
+            db,
             _dir: dir,
         }
     }

@@ -84,3 +84,37 @@ async fn receipts_of_many_requests_are_one_chain() {
     }
     assert_eq!(guest.receipts().len(), 3, "and receipts() checked the chain");
 }
+
+#[tokio::test]
+async fn an_answer_without_a_durable_receipt_does_not_leave() {
+    let guest = Guest::new(honest());
+    guest
+        .db
+        .write(|tx| -> Result<(), hanzo_store::StoreError> {
+            Ok(tx.execute_batch(
+                "CREATE TRIGGER full BEFORE INSERT ON receipts BEGIN SELECT RAISE(ABORT, 'disk'); END;",
+            )?)
+        })
+        .unwrap();
+    let whole = guest.ask(&chat("")).await;
+    assert_eq!(whole.status(), 500);
+    assert!(!whole.headers().contains_key("hanzo-receipt-id"));
+    let body = text(whole).await;
+    assert!(
+        body.contains("receipt_not_durable") && !body.contains("Paris"),
+        "{body}"
+    );
+    let stream = text(guest.ask(&chat(r#","stream":true"#)).await).await;
+    assert!(
+        !stream.contains("[DONE]") && !stream.contains("hanzo-receipt"),
+        "{stream}"
+    );
+    assert!(
+        stream
+            .split_terminator("\n\n")
+            .last()
+            .unwrap()
+            .contains("receipt_not_durable")
+    );
+    assert!(guest.receipts().is_empty());
+}
