@@ -108,7 +108,7 @@ async fn a_replayed_bundle_and_one_that_answers_nobody() {
 #[tokio::test]
 async fn an_expired_keyset_and_a_guest_in_debug_mode() {
     let mut impostor = Guest::with(1, 1, Knobs::default());
-    impostor.keyset.not_after = NOW - 1;
+    impostor.keyset.not_after = now() - 1;
     assert_eq!(alone(impostor).await, ("keyset.expired", 30));
     let knobs = Knobs {
         debug: true,

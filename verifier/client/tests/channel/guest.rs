@@ -32,8 +32,12 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// 2025-09-01.
-pub const NOW: u64 = 1_756_684_800;
+/// When this test program started: so that the binary, which has the machine's clock, can talk to these guests too.
+pub fn now() -> u64 {
+    static START: LazyLock<u64> = LazyLock::new(|| hanzo_client::system_clock()().0);
+    *START
+}
+
 pub const CONFIG: &str = "version = 1\n";
 pub const PROMPT: &str = "CANARY-PROMPT";
 const IMAGE: Digest384 = Digest384([0x11; 48]);
@@ -97,14 +101,14 @@ impl Guest {
             channel_key: channel.public(),
             config_digest: Digest256::of(CONFIG.as_bytes()),
             image: Name::new("0.1.0").unwrap(),
-            issued_at: NOW - 10,
+            issued_at: now() - 10,
             models: vec![ServedModel {
                 chat_template_sha256: Digest256([1; 32]),
                 name: Name::new("smollm2").unwrap(),
                 tokenizer_sha256: Digest256([2; 32]),
                 weights_root: Digest256([3; 32]),
             }],
-            not_after: NOW + 7200,
+            not_after: now() + 7200,
             ohttp_keys: vec![],
             policy_digest: Digest384::of(b""),
             receipt_keys: SignerKeys {
@@ -138,7 +142,7 @@ impl Guest {
         let statement = Statement::for_cpu(self.keyset.digest().unwrap(), nonce, Statement::no_devices());
         let mut spec = LaunchSpec::new(IMAGE, self.keyset.config_digest);
         spec.debug = self.knobs.debug;
-        let guest = PROCESSOR.launch(spec).with_crl(PROCESSOR.crl_der(UnixTime(NOW)));
+        let guest = PROCESSOR.launch(spec).with_crl(PROCESSOR.crl_der(UnixTime(now())));
         let bundle = Bundle {
             capabilities: vec![],
             config: CONFIG.into(),
@@ -276,7 +280,7 @@ impl Guest {
             seq: 0,
             simulated: true,
             tier: 2,
-            time: NOW,
+            time: now(),
             time_source: "host".into(),
             tokenizer_sha256: model.tokenizer_sha256,
             transport: TRANSPORT_TLS.into(),
@@ -310,8 +314,8 @@ fn status(code: u16) -> Response<AnyBody> {
 
 /// What an impostor does that can reach the genuine guest: asks it the proof over a connection of its own.
 async fn relay_proof(genuine: SocketAddr, body: Bytes) -> Vec<u8> {
-    let mut stream = crate::channel::unverified_tls(genuine).await;
-    crate::channel::raw_exchange(&mut stream, &format!("POST {PROOF_PATH}"), &body).await
+    let mut stream = crate::relay::unverified_tls(genuine).await;
+    crate::relay::raw_exchange(&mut stream, &format!("POST {PROOF_PATH}"), &body).await
 }
 
 /// A path on loopback: `to` is who answers now; connections made before stay where they are until severed.
@@ -411,7 +415,7 @@ pub fn context() -> VerifierContext {
 
 /// A client with a clock that the test moves.
 pub fn client(at: SocketAddr, state: Option<&Path>) -> (AttestedClient, Arc<AtomicU64>) {
-    let clock = Arc::new(AtomicU64::new(NOW));
+    let clock = Arc::new(AtomicU64::new(now()));
     let mut config = ClientConfig::new(at.into(), context());
     let hand = clock.clone();
     config.clock = Arc::new(move || UnixTime(hand.load(Ordering::SeqCst)));

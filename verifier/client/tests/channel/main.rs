@@ -5,3 +5,4 @@ mod channel;
 mod guest;
 mod local;
 mod receipts;
+mod relay;
