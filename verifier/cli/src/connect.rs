@@ -1,13 +1,18 @@
 //! `hanzo-verify connect`.
 
+use std::time::Duration;
+
 use hanzo_client::connect::{self, ConnectOptions};
 use hanzo_client::{AttestedClient, StateDir};
 use serde_json::json;
 
 use crate::args::ConnectArgs;
 use crate::error::CliError;
-use crate::output::{Output, shown};
+use crate::output::{Output, shown, to_stdout};
 use crate::{render, runtime, trust};
+
+/// How long answers under way may take to end after Ctrl-C.
+const DRAIN: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &ConnectArgs, as_json: bool) -> Result<Output, CliError> {
     let token = args.token_file.as_deref().map(connect::read_token).transpose()?;
@@ -21,23 +26,33 @@ pub(crate) fn run(args: &ConnectArgs, as_json: bool) -> Result<Output, CliError>
         let view = pinned.result().view();
         let address = listener.local_addr().unwrap_or(args.listen);
         if as_json {
-            println!(
-                "{}",
-                json!({ "listening": format!("http://{address}/v1"), "verdict": view })
-            );
+            let greeting = json!({ "listening": format!("http://{address}/v1"), "verdict": view });
+            to_stdout(&greeting.to_string());
         } else {
-            print!(
-                "{}",
-                shown(&render::verdict(&view, &format!("{} proven", view.transport)))
-            );
-            println!("\nOpenAI endpoint: http://{address}/v1   (status: http://{address}/hanzo/status; Ctrl-C stops)");
+            let verdict = shown(&render::verdict(&view, &format!("{} proven", view.transport)));
+            to_stdout(&format!(
+                "{verdict}\nOpenAI endpoint: http://{address}/v1   (status: http://{address}/hanzo/status; Ctrl-C stops)"
+            ));
         }
         let options = ConnectOptions {
             hosts: args.hosts.clone(),
             token,
             ..ConnectOptions::default()
         };
-        connect::serve(listener, client, options, interrupted()).await?;
+        let (tell, told) = tokio::sync::oneshot::channel::<()>();
+        let serving = connect::serve(listener, client, options, async {
+            let _ = told.await;
+        });
+        let stopping = async {
+            interrupted().await;
+            let _ = tell.send(());
+            // Answers under way may end; a second signal or the deadline cuts them.
+            let _ = tokio::time::timeout(DRAIN, interrupted()).await;
+        };
+        tokio::select! {
+            served = serving => served?,
+            () = stopping => {}
+        }
         Ok(Output::text("stopped".into()))
     })
 }

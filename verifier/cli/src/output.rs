@@ -57,7 +57,7 @@ pub(crate) fn print(outcome: Result<Output, CliError>, as_json: bool) -> ExitCod
     }
 }
 
-fn to_stdout(text: &str) {
+pub(crate) fn to_stdout(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes());
     if !text.ends_with('\n') {
