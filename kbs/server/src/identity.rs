@@ -102,8 +102,8 @@ pub(crate) struct Identity {
 impl Identity {
     /// Reads the keys, or makes them in a store that has none.
     pub(crate) fn load_or_create(db: &EncryptedDb) -> Result<Self, KbsError> {
-        let signer_seed = secret(db, "signer", || random_bytes::<64>())?;
-        let import_seed = secret(db, "import", || random_bytes::<32>())?;
+        let signer_seed = secret(db, "signer", random_bytes::<64>)?;
+        let import_seed = secret(db, "import", random_bytes::<32>)?;
         let token_pkcs8 = secret(db, "token", || {
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
                 .map(|document| Zeroizing::new(document.as_ref().to_vec()))

@@ -169,6 +169,73 @@ fn init_makes_a_working_broker_and_replaces_nothing() {
     assert_eq!(run(&["serve"]).status.code(), Some(2));
 }
 
+/// SQLCipher pages are authentic, not fresh: an older page verifies. Whichever one is put back, no use is forgotten.
+#[test]
+fn a_single_older_page_never_gives_a_use_back() {
+    const PAGE: usize = 4096;
+    let mut broker = Broker::simulated();
+    let mut once = policy();
+    once.max_uses = 1;
+    broker.put(KEY, 1, &once).unwrap();
+    broker.stop();
+    let older = fs::read(&broker.config.store).unwrap();
+    broker.restart().unwrap();
+    assert_eq!(
+        Guest::new().attested(broker.address).ask(broker.address, KEY).status,
+        200
+    );
+    broker.stop();
+    let newest = fs::read(&broker.config.store).unwrap();
+    let head = fs::read(&broker.config.head_file).unwrap();
+    let mut tried = 0;
+    for (n, (old, new)) in older.chunks(PAGE).zip(newest.chunks(PAGE)).enumerate() {
+        if old == new {
+            continue;
+        }
+        tried += 1;
+        let mut mixed = newest.clone();
+        mixed[n * PAGE..(n + 1) * PAGE].copy_from_slice(old);
+        fs::write(&broker.config.store, mixed).unwrap();
+        fs::write(&broker.config.head_file, &head).unwrap();
+        if broker.restart().is_ok() {
+            let asked = Guest::new().attested(broker.address).ask(broker.address, KEY);
+            assert_eq!(asked.error(), (403, "kbs.key.used_up".into()), "page {n}");
+        }
+        broker.stop();
+    }
+    assert!(tried >= 3, "the grant changed several pages: {tried}");
+    fs::write(&broker.config.store, &newest).unwrap();
+    broker.restart().unwrap();
+}
+
+#[test]
+fn a_truncated_write_ahead_log_is_noticed() {
+    let mut broker = Broker::start(StoreMode::Production, false, |_| {});
+    broker.stop();
+    let mut real = policy();
+    real.allow_simulated = false;
+    let mut process = Process::serve(&broker.made.config_path);
+    for n in 0..3 {
+        let key = KeyId::new(&format!("hanzo/dek/k{n}")).unwrap();
+        let (dek, admin) = (Dek::generate().unwrap(), broker.admin());
+        let put = admin::put_key(process.address, &broker.made.identity, &admin, &key, 1, &dek, &real);
+        harness::block_on(put).unwrap();
+    }
+    process.kill();
+    let wal = broker.config.store.with_extension("db-wal");
+    let bytes = fs::read(&wal).unwrap();
+    fs::write(&wal, &bytes[..bytes.len() / 2]).unwrap();
+    let code = check(&broker.config, broker.mode, |_| {}).unwrap_err().code();
+    assert_eq!(code, "store.rolled_back");
+}
+
+#[test]
+fn the_example_configuration_is_one() {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/kbs.example.toml"));
+    let config = KbsConfig::load(path).unwrap();
+    assert!(config.listen.ip().is_loopback() && config.simulator_roots.is_empty() && config.admin_keys.is_empty());
+}
+
 /// A served broker as a process of its own; killed, not asked, when dropped.
 struct Process {
     child: Child,

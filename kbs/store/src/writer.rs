@@ -10,11 +10,14 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hanzo_pqc::{Dek, kdf};
 
 use crate::StoreError;
 
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 const LINE_START: &str = "hanzo-store v1 key-check ";
 
 /// What the lock file remembers.
@@ -48,11 +51,15 @@ impl LiveWriter {
             .mode(0o600)
             .open(&path)
             .map_err(|e| StoreError::io("open lock file", &path, e))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { file, path }),
-            Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: store.to_owned() }),
-            Err(TryLockError::Error(e)) => Err(StoreError::io("lock", &path, e)),
+        // A predecessor that is just ending, or a child between fork and exec, may hold it for a moment.
+        for _ in 0..LOCK_TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { file, path }),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::Error(e)) => return Err(StoreError::io("lock", &path, e)),
+            }
         }
+        Err(StoreError::InUse { path: store.to_owned() })
     }
 
     pub(crate) fn remembered(&mut self, key: &Dek) -> Result<Remembered, StoreError> {

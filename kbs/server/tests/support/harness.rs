@@ -26,6 +26,8 @@ pub const IMAGE: Digest384 = Digest384([7; 48]);
 pub const CONFIG: Digest256 = Digest256([8; 32]);
 pub const DEK: [u8; 32] = [42; 32];
 
+type Running = (tokio::sync::oneshot::Sender<()>, JoinHandle<Result<(), KbsError>>);
+
 /// A broker that listens.
 pub struct Broker {
     pub address: SocketAddr,
@@ -33,7 +35,7 @@ pub struct Broker {
     pub config: KbsConfig,
     pub mode: StoreMode,
     pub dir: tempfile::TempDir,
-    running: Option<(tokio::sync::oneshot::Sender<()>, JoinHandle<Result<(), KbsError>>)>,
+    running: Option<Running>,
 }
 
 impl Broker {
