@@ -350,3 +350,52 @@ fn no_acknowledged_key_is_lost_when_the_broker_is_killed() {
     assert_eq!(put(1).unwrap_err().code(), "kbs.admin.version");
     put(2).unwrap();
 }
+
+#[test]
+fn key_owners_work_from_the_command_line() {
+    let mut broker = Broker::start(StoreMode::Production, false, |_| {});
+    let dir = broker.dir.path();
+    let (dek, policy_file) = (dir.join("dek.key"), dir.join("policy.json"));
+    hanzo_store::KeyFile::create(&dek).unwrap();
+    let mut real = policy();
+    real.allow_simulated = false;
+    let mut text = real.canonical().unwrap();
+    text.push(b'\n');
+    fs::write(&policy_file, text).unwrap();
+    let address = broker.address.to_string();
+    let path = |p: &Path| p.to_str().unwrap().to_owned();
+    let common = [
+        "--broker",
+        &address,
+        "--identity",
+        &path(&broker.made.identity_path),
+        "--admin-key",
+        &path(&broker.made.admin_key_path),
+        "--key",
+        KEY,
+    ]
+    .map(str::to_owned);
+    let with = |command: &str, rest: &[&str]| -> Vec<String> {
+        let rest = rest.iter().map(|s| (*s).to_owned());
+        std::iter::once(command.to_owned())
+            .chain(common.clone())
+            .chain(rest)
+            .collect()
+    };
+    let put = with("put-key", &["--dek-file", &path(&dek), "--policy", &path(&policy_file)]);
+    let arguments: Vec<_> = put.iter().map(String::as_str).collect();
+    let output = run(&arguments);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{KEY} version 1\n"));
+    assert!(refused(&arguments).contains("[kbs.admin.version]"));
+    let revoke = with("revoke", &["--version", "1"]);
+    assert!(
+        run(&revoke.iter().map(String::as_str).collect::<Vec<_>>())
+            .status
+            .success()
+    );
+    fs::write(&policy_file, "{}").unwrap();
+    assert!(refused(&arguments).contains("policy.json"));
+    broker.stop();
+    assert!(refused(&revoke.iter().map(String::as_str).collect::<Vec<_>>()).contains("[kbs.unreachable]"));
+}
