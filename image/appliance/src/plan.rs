@@ -1,0 +1,135 @@
+//! What one run consists of: the measured configuration, the release policies of its keys, the client's policy.
+
+use hanzo_attestation::config::{Config, Limits, ModelConfig, PinnedKbs, PinnedSigner, StoreConfig};
+use hanzo_attestation::name::{KeyId, Name};
+use hanzo_attestation::{Digest256, Digest384};
+use hanzo_policy::{
+    AppraisalPolicy, EpycTcb, HardwareList, MilanPolicy, PrivacyTier, Reference, RevocationPolicy, TcbFloors,
+};
+use hanzo_simulated_tee::simulated_measurement;
+use hanzo_vault::KeyPolicy;
+
+use crate::error::ApplianceError;
+use crate::platform::now;
+
+/// How long the keys of a run may be released: a year.
+const KEY_LIFETIME_S: u64 = 365 * 86_400;
+
+fn name(text: &str) -> Result<Name, ApplianceError> {
+    Name::new(text).map_err(|e| ApplianceError::Part(e.to_string()))
+}
+
+fn key_id(text: &str) -> Result<KeyId, ApplianceError> {
+    KeyId::new(text).map_err(|e| ApplianceError::Part(e.to_string()))
+}
+
+/// Names and digests that all documents of a run share.
+pub(crate) struct Plan {
+    /// Model name for clients.
+    pub(crate) model: Name,
+    /// The model's DEK in the broker.
+    pub(crate) model_key: KeyId,
+    /// Root over its files.
+    pub(crate) weights_root: Digest256,
+    /// Identity of the guest's store.
+    pub(crate) store: Name,
+    /// The store's key in the broker.
+    pub(crate) store_key: KeyId,
+    /// Tokens of prompt and answer.
+    pub(crate) context_tokens: u32,
+}
+
+impl Plan {
+    pub(crate) fn new(model: &str, weights_root: Digest256, context_tokens: u32) -> Result<Self, ApplianceError> {
+        Ok(Self {
+            model: name(model)?,
+            model_key: key_id(&format!("hanzo/dek/{model}"))?,
+            weights_root,
+            store: name("appliance-store")?,
+            store_key: key_id("hanzo/store/appliance-store")?,
+            context_tokens,
+        })
+    }
+
+    /// The configuration text whose digest is measured.
+    pub(crate) fn config(&self, signer: PinnedSigner) -> Result<String, ApplianceError> {
+        let config = Config {
+            version: 1,
+            operator: name("hanzo-up")?,
+            image: name(env!("CARGO_PKG_VERSION"))?,
+            required_tier: 2,
+            keyset_lifetime_s: 86_400,
+            kbs: PinnedKbs {
+                signer,
+                grant_lifetime_s: 60,
+            },
+            store: StoreConfig {
+                id: self.store.clone(),
+                key_id: self.store_key.clone(),
+            },
+            models: vec![ModelConfig {
+                name: self.model.clone(),
+                weights_root: self.weights_root,
+                key_id: self.model_key.clone(),
+                context_tokens: self.context_tokens,
+            }],
+            limits: Limits {
+                body_bytes_max: 1 << 20,
+                concurrent_requests: 4,
+                request_timeout_s: 600,
+            },
+            admin_keys: Vec::new(),
+            egress: Vec::new(),
+        };
+        let text = toml::to_string(&config).map_err(|e| ApplianceError::Part(e.to_string()))?;
+        // Read back as the guest will read it, so that a mistake shows here.
+        Config::parse(text.as_bytes()).map_err(|e| ApplianceError::Coded {
+            text: e.to_string(),
+            code: e.code(),
+        })?;
+        Ok(text)
+    }
+}
+
+/// What client and broker ask of this run's guest.
+pub(crate) fn appraisal(image: &Digest384, config_digest: Digest256) -> Result<AppraisalPolicy, ApplianceError> {
+    let policy = AppraisalPolicy {
+        max_age_s: 3600,
+        revocation: RevocationPolicy::Required,
+        hardware: HardwareList::Any,
+        milan: MilanPolicy::Refuse,
+        vmpl: vec![0],
+        tcb_floor: TcbFloors {
+            genoa: Some(EpycTcb {
+                bootloader: 10,
+                tee: 0,
+                snp: 23,
+                microcode: 84,
+            }),
+            ..TcbFloors::default()
+        },
+        references: vec![Reference {
+            name: name("hanzo-up")?,
+            measurement: simulated_measurement(image, &config_digest),
+            config_digest,
+        }],
+        ..AppraisalPolicy::closed(PrivacyTier::CpuTee)
+    };
+    policy.check().map_err(|e| ApplianceError::Coded {
+        text: e.to_string(),
+        code: e.code(),
+    })?;
+    Ok(policy)
+}
+
+/// The release policy of one key: tier 2, simulated evidence allowed, for `subject` alone.
+pub(crate) fn key_policy(appraisal: &AppraisalPolicy, subject: &str) -> Result<KeyPolicy, ApplianceError> {
+    Ok(KeyPolicy {
+        allow_simulated: true,
+        appraisal: appraisal.clone(),
+        grant_lifetime_s: 60,
+        max_uses: 1000,
+        not_after: now().0 + KEY_LIFETIME_S,
+        subject: name(subject)?,
+    })
+}

@@ -1,0 +1,7 @@
+//! A host that attacks a client's way to its guest. Each attack is refused with its name, and no prompt leaves.
+
+mod engine;
+mod evidence;
+mod leaks;
+mod page;
+mod wire;
