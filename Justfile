@@ -30,9 +30,9 @@ deny:
 
 # Every benchmark; each prints both sides of a comparison from one run
 bench:
-    cargo bench -p hanzo-pqc
-    cargo bench -p hanzo-attestation
-    cargo bench -p hanzo-pack
+    cargo bench --profile dev -p hanzo-pqc --bench pqc
+    cargo bench --profile dev -p hanzo-attestation --bench snp
+    cargo bench --profile dev -p hanzo-pack --bench open
     cargo run --bin hanzo -- bench
 
 # The production binaries, optimised and stripped

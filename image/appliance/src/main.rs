@@ -4,6 +4,7 @@
 //! own, and runs the verifying client itself. The processor is simulated, and everything says so.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod broker;
 mod error;
 mod model;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::bench::BenchArgs;
 use crate::role::RoleCommand;
 use crate::up::UpArgs;
 
@@ -41,6 +43,8 @@ struct Cli {
 enum Command {
     /// Start everything on loopback, on the simulated TEE, and serve an OpenAI endpoint
     Up(UpArgs),
+    /// Measure the whole path against the same engine called in process
+    Bench(BenchArgs),
     /// Print shell completions
     Completions {
         /// Which shell
@@ -54,6 +58,7 @@ enum Command {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Up(args) => up::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "hanzo", &mut std::io::stdout());
             ExitCode::SUCCESS

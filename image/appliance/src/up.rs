@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Args;
 use hanzo_attestation::{Anchors, Collateral, Digest256};
 use hanzo_client::connect::{self, ConnectOptions};
-use hanzo_client::{AttestedClient, ClientConfig, ClientError, Pinned};
+use hanzo_client::{AttestedClient, ClientConfig, ClientError, Endpoint, Pinned};
 use hanzo_pqc::Dek;
 use hanzo_verifier::VerifierContext;
 use serde_json::json;
@@ -33,7 +33,7 @@ const GUEST: Duration = Duration::from_secs(900);
 /// Time to stop after SIGTERM.
 const STOP: Duration = Duration::from_secs(10);
 /// Tokens of prompt and answer together.
-const CONTEXT_TOKENS: u32 = 2048;
+pub(crate) const CONTEXT_TOKENS: u32 = 2048;
 
 /// Options of `hanzo up`.
 #[derive(Debug, Args)]
@@ -152,7 +152,7 @@ async fn up(args: UpArgs) -> Result<(), Stopped> {
         })?),
     };
     let mut parts = tokio::select! {
-        parts = start(&args, &layout, &cache) => parts?,
+        parts = start(args.model.clone(), &layout, &cache) => parts?,
         () = interrupt.came() => return Err(Stopped::Signal),
     };
     let reach = parts.reach.clone();
@@ -193,8 +193,8 @@ fn lock(layout: &Layout) -> Result<fs::File, ApplianceError> {
 }
 
 /// Everything that runs.
-struct Parts {
-    reach: Reach,
+pub(crate) struct Parts {
+    pub(crate) reach: Reach,
     kbs: Role,
     guest: Role,
     proxy: Role,
@@ -202,10 +202,26 @@ struct Parts {
 
 /// What the client side needs of it.
 #[derive(Clone)]
-struct Reach {
-    model: String,
-    proxy_at: SocketAddr,
-    context: VerifierContext,
+pub(crate) struct Reach {
+    /// Name for clients.
+    pub(crate) model: String,
+    /// The prepared model.
+    pub(crate) model_dir: PathBuf,
+    /// Where the proxy is.
+    pub(crate) proxy_at: SocketAddr,
+    /// What the client trusts and asks for.
+    pub(crate) context: VerifierContext,
+}
+
+impl Reach {
+    /// The proxy, for a client.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint, ApplianceError> {
+        let parsed = self.proxy_at.to_string().parse();
+        parsed.map_err(|e: ClientError| ApplianceError::Coded {
+            text: e.to_string(),
+            code: e.code(),
+        })
+    }
 }
 
 impl Parts {
@@ -218,17 +234,17 @@ impl Parts {
     }
 
     /// From the outside in, so that nothing is cut while it answers.
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.proxy.stop(STOP).await;
         self.guest.stop(STOP).await;
         self.kbs.stop(STOP).await;
     }
 }
 
-async fn start(args: &UpArgs, layout: &Layout, cache: &Path) -> Result<Parts, ApplianceError> {
+pub(crate) async fn start(own_model: Option<PathBuf>, layout: &Layout, cache: &Path) -> Result<Parts, ApplianceError> {
     let model = {
-        let (cache, own) = (cache.to_path_buf(), args.model.clone());
-        off_thread(move || match own {
+        let cache = cache.to_path_buf();
+        off_thread(move || match own_model {
             Some(path) => model::own_model(&cache, &path),
             None => model::default_model(&cache),
         })
@@ -318,6 +334,7 @@ async fn start(args: &UpArgs, layout: &Layout, cache: &Path) -> Result<Parts, Ap
     Ok(Parts {
         reach: Reach {
             model: model.name,
+            model_dir: model.dir,
             proxy_at,
             context,
         },
@@ -395,8 +412,7 @@ async fn serve(
     listener: Option<tokio::net::TcpListener>,
     interrupt: &Interrupt,
 ) -> Result<(), Stopped> {
-    let endpoint = reach.proxy_at.to_string().parse().map_err(Stopped::Refused)?;
-    let mut config = ClientConfig::new(endpoint, reach.context.clone());
+    let mut config = ClientConfig::new(reach.endpoint()?, reach.context.clone());
     config.state_dir = Some(layout.client());
     let client = AttestedClient::new(config).map_err(Stopped::Refused)?;
     let pinned = client.verdict().await.map_err(Stopped::Refused)?;
