@@ -92,6 +92,13 @@ impl Action {
         }
     }
 
+    pub(crate) fn policy(&self) -> Option<&KeyPolicy> {
+        match self {
+            Self::PutKey { policy, .. } | Self::SetPolicy { policy, .. } => Some(policy),
+            Self::Revoke { .. } => None,
+        }
+    }
+
     pub(crate) fn key(&self) -> (&KeyId, u64) {
         match self {
             Self::PutKey {

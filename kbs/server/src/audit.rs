@@ -1,9 +1,11 @@
 //! The audit chain: one line per decision, written in the transaction that carries the decision out.
 
-use hanzo_attestation::Digest384;
+use std::collections::BTreeMap;
+
 use hanzo_attestation::jcs;
+use hanzo_attestation::{Digest384, Nonce};
 use hanzo_store::StoreError;
-use hanzo_store::rusqlite::{Connection, OptionalExtension};
+use hanzo_store::rusqlite::{Connection, OptionalExtension, Params};
 use serde::{Deserialize, Serialize};
 
 use crate::KbsError;
@@ -22,12 +24,16 @@ pub(crate) struct Line {
     pub(crate) key_id: String,
     /// 0 when there is no such key.
     pub(crate) key_version: u64,
+    /// Of the admin request: it counts once.
+    pub(crate) nonce: Option<Nonce>,
     /// SHA-384 of the wrapping key (grants) or name of the admin key.
     pub(crate) party: Digest384,
+    /// For `put-key` and `set-policy`: SHA-384 of the release policy.
+    pub(crate) policy: Option<Digest384>,
     pub(crate) seq: u64,
-    /// For grants: whether the evidence was simulated.
+    /// Whether the evidence was simulated, if it was authentic.
     pub(crate) simulated: Option<bool>,
-    /// For grants: the tier reached.
+    /// The tier reached, if the evidence was appraised.
     pub(crate) tier: Option<u8>,
     /// The broker's clock.
     pub(crate) time: u64,
@@ -72,15 +78,20 @@ fn link(previous: Option<Digest384>, line: &str) -> Digest384 {
     Digest384::of(&bytes)
 }
 
-/// Replays the chain: every link, every line's place, and that grants and keys are those that the lines tell of.
-/// Returns the hash at `at`, if the chain reaches that far, and the newest place.
+/// What the lines of one version of a key tell of it.
+struct Told {
+    policy: Option<Digest384>,
+    revoked: bool,
+}
+
+/// Replays the chain: every link, every line's place, and that grants, keys, policies, revocations and used nonces are
+/// those that the lines tell of. Returns the hash at `at`, if the chain reaches that far, and the newest place.
 pub(crate) fn replay(connection: &Connection, at: Option<u64>) -> Result<(Option<Digest384>, u64), KbsError> {
-    let broken = |what: String| KbsError::Audit { what };
     let mut previous = None;
     let mut seq = 0;
-    let mut grants = 0u64;
+    let (mut grants, mut nonces) = (0, 0);
     let mut hash_there = None;
-    let mut newest_versions = std::collections::BTreeMap::<String, u64>::new();
+    let mut keys = BTreeMap::<(String, u64), Told>::new();
     let mut statement = connection
         .prepare("SELECT seq, hash, line FROM audit ORDER BY seq")
         .map_err(StoreError::from)?;
@@ -98,50 +109,88 @@ pub(crate) fn replay(connection: &Connection, at: Option<u64>) -> Result<(Option
         if at == Some(seq) {
             hash_there = previous;
         }
+        if let Some(nonce) = line.nonce {
+            nonces += 1;
+            let sql = "SELECT count(*) FROM admin_nonces WHERE nonce = ?1";
+            if number(connection, sql, [nonce.as_bytes().as_slice()])? != 1 {
+                return Err(broken(format!("the nonce of decision {seq} is not stored")));
+            }
+        }
+        let version = (line.key_id, line.key_version);
         match line.action.as_str() {
             "grant" => {
                 grants += 1;
-                let matching: i64 = connection
-                    .query_row(
-                        "SELECT count(*) FROM grants WHERE audit_seq = ?1 AND key_id = ?2 AND key_version = ?3 AND recipient = ?4",
-                        (seq as i64, &line.key_id, line.key_version as i64, line.party.as_bytes().as_slice()),
-                        |row| row.get(0),
-                    )
-                    .map_err(StoreError::from)?;
-                if matching != 1 {
+                let sql = "SELECT count(*) FROM grants WHERE audit_seq = ?1 AND key_id = ?2 AND key_version = ?3 AND recipient = ?4";
+                let of_line = (
+                    seq as i64,
+                    &version.0,
+                    version.1 as i64,
+                    line.party.as_bytes().as_slice(),
+                );
+                if number(connection, sql, of_line)? != 1 {
                     return Err(broken(format!(
                         "decision {seq} granted a key and its grant is not stored"
                     )));
                 }
             }
-            "put-key" => {
-                newest_versions.insert(line.key_id, line.key_version);
+            "put-key" | "set-policy" => {
+                let told = keys.entry(version).or_insert(Told {
+                    policy: None,
+                    revoked: false,
+                });
+                told.policy = line.policy;
+            }
+            "revoke" => {
+                if let Some(told) = keys.get_mut(&version) {
+                    told.revoked = true;
+                }
             }
             _ => {}
         }
     }
-    let stored: i64 = connection
-        .query_row("SELECT count(*) FROM grants", [], |row| row.get(0))
-        .map_err(StoreError::from)?;
-    if stored as u64 != grants {
-        return Err(broken(format!(
-            "{stored} grants are stored, the decisions tell of {grants}"
-        )));
-    }
-    for (key_id, version) in newest_versions {
-        let newest: Option<i64> = connection
-            .query_row(
-                "SELECT max(key_version) FROM keys WHERE key_id = ?1",
-                [&key_id],
-                |row| row.get(0),
-            )
-            .map_err(StoreError::from)?;
-        if newest.unwrap_or(0) as u64 != version {
+    for (table, told) in [
+        ("grants", grants),
+        ("admin_nonces", nonces),
+        ("keys", keys.len() as u64),
+    ] {
+        let stored = number(connection, &format!("SELECT count(*) FROM {table}"), ())?;
+        if stored != told {
             return Err(broken(format!(
-                "key {key_id} is stored in version {}, the decisions tell of {version}",
-                newest.unwrap_or(0)
+                "{table}: {stored} are stored, the decisions tell of {told}"
             )));
         }
     }
+    for ((key_id, version), told) in keys {
+        compare(connection, &key_id, version, &told)?;
+    }
     Ok((hash_there, seq))
+}
+
+fn compare(connection: &Connection, key_id: &str, version: u64, told: &Told) -> Result<(), KbsError> {
+    let row = connection
+        .query_row(
+            "SELECT policy, revoked FROM keys WHERE key_id = ?1 AND key_version = ?2",
+            (key_id, version as i64),
+            |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?)),
+        )
+        .optional()
+        .map_err(StoreError::from)?;
+    let what = match row {
+        None => "is not stored",
+        Some((_, revoked)) if revoked != told.revoked => "is not revoked as the decisions tell",
+        Some((policy, _)) if told.policy != Some(Digest384::of(policy.as_bytes())) => {
+            "has another policy than the decisions tell"
+        }
+        Some(_) => return Ok(()),
+    };
+    Err(broken(format!("key {key_id} version {version} {what}")))
+}
+
+fn number(connection: &Connection, sql: &str, of: impl Params) -> Result<u64, StoreError> {
+    let number: i64 = connection.query_row(sql, of, |row| row.get(0))?;
+    Ok(number as u64)
+}
+
+fn broken(what: String) -> KbsError {
+    KbsError::Audit { what }
 }

@@ -189,7 +189,9 @@ impl Broker {
             failed: Vec::new(),
             key_id: key_id.to_string(),
             key_version: 0,
+            nonce: None,
             party: recipient,
+            policy: None,
             seq: 0,
             simulated: None,
             tier: None,
@@ -247,6 +249,7 @@ impl Broker {
                     Ok(_) => Refusal::Unknown { key_id: key_id.clone() },
                 };
                 line.code = refusal.code().into();
+                (line.simulated, line.tier) = (refusal.simulated(), refusal.tier());
                 line.failed = refusal.failed_rules().into_iter().map(str::to_owned).collect();
                 let (head, text) = audit::append(tx, line)?;
                 Ok((Err(refusal), head, text))

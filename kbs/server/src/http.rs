@@ -90,8 +90,15 @@ async fn attest(
     let broker = Arc::clone(&state.broker);
     let ttl_s = state.sessions.ttl().as_secs();
     let work = tokio::task::spawn_blocking(move || -> Result<(Attested, String), Problem> {
-        let body = AttestBody::parse(&body).map_err(|e| Problem::wire(&e))?;
+        let body = AttestBody::parse(&body).map_err(|e| {
+            log_refused(e.code(), &e);
+            Problem::wire(&e)
+        })?;
         if body.nonce != encode_nonce(&nonce) {
+            log_refused(
+                "kbs.session.nonce",
+                &"nonce: the body names another challenge than its session's",
+            );
             return Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 "NonceMismatch",
@@ -100,7 +107,10 @@ async fn attest(
         }
         let attested = Attested { nonce, body };
         let result = broker.attest(&attested).map_err(|e| match e {
-            Ok(verify) => Problem::verify(&verify),
+            Ok(e) => {
+                log_refused(e.code(), &e);
+                Problem::verify(&e)
+            }
             Err(e) => Problem::internal(&e),
         })?;
         let token = token(&broker.identity, &result, now(), ttl_s).map_err(|e| Problem::internal(&e))?;
@@ -179,6 +189,12 @@ async fn admin_request(
 async fn metrics(State(state): State<AppState>) -> Response {
     let text = state.broker.metrics.text(state.sessions.count());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// Evidence that fails before a key is asked for is no decision about a key: it has a line in the log and none in the audit
+/// chain, which strangers could otherwise fill.
+fn log_refused(code: &str, why: &dyn std::fmt::Display) {
+    tracing::warn!(target: "hanzo_kbs::attest", code, %why, "refused");
 }
 
 /// The wire's own texts name no secret and quote no input.

@@ -47,7 +47,7 @@ CREATE TABLE grants (
     FOREIGN KEY (key_id, key_version) REFERENCES keys (key_id, key_version)
 ) STRICT;
 
--- Admin requests of the last minutes: each counts once.
+-- Admin requests: each counts once, for ever.
 CREATE TABLE admin_nonces (
     nonce     BLOB    NOT NULL PRIMARY KEY CHECK (length(nonce) = 32),
     issued_at INTEGER NOT NULL

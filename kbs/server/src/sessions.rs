@@ -91,7 +91,7 @@ impl Sessions {
         if sessions.len() >= self.max {
             sessions.retain(|_, s| now.duration_since(s.opened) <= self.ttl);
         }
-        if sessions.len() >= self.max {
+        if sessions.len() >= self.max && !drop_oldest_challenge(&mut sessions) {
             return Ok(Err(SessionRefusal::Full));
         }
         let state = State::Challenged(Nonce(nonce));
@@ -167,6 +167,17 @@ impl Sessions {
     }
 }
 
+/// A challenge costs its asker nothing, so whoever takes all places with challenges loses them to the next who asks: a
+/// guest that answers at once still gets in. Sessions that showed genuine evidence stay.
+fn drop_oldest_challenge(sessions: &mut HashMap<SessionId, Session>) -> bool {
+    let oldest = sessions
+        .iter()
+        .filter(|(_, s)| matches!(s.state, State::Challenged(_)))
+        .min_by_key(|(_, s)| s.opened)
+        .map(|(id, _)| *id);
+    oldest.is_some_and(|id| sessions.remove(&id).is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,10 +206,19 @@ mod tests {
             Err(SessionRefusal::Unknown)
         );
         // The cap counts live sessions alone.
-        for _ in 0..2 {
-            sessions.open(start).unwrap().unwrap();
+        let later = start + Duration::from_secs(1);
+        let answering = [start, later].map(|t| sessions.open(t).unwrap().unwrap().0);
+        // Whoever floods the broker with challenges pushes out challenges, not those who answer them.
+        let flood = |t| sessions.open(t).unwrap();
+        assert!(sessions.begin(&answering[1], later).is_ok());
+        for _ in 0..10 {
+            assert!(flood(later).is_ok());
         }
-        assert_eq!(sessions.open(start).unwrap().unwrap_err(), SessionRefusal::Full);
-        assert!(sessions.open(start + Duration::from_secs(61)).unwrap().is_ok());
+        assert_eq!(sessions.begin(&answering[0], later), Err(SessionRefusal::Unknown));
+        assert_eq!(sessions.begin(&answering[1], later), Err(SessionRefusal::Used));
+        let last = flood(later).unwrap().0;
+        assert!(sessions.begin(&last, later).is_ok());
+        assert_eq!(flood(later).unwrap_err(), SessionRefusal::Full);
+        assert!(sessions.open(start + Duration::from_secs(62)).unwrap().is_ok());
     }
 }

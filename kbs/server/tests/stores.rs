@@ -208,6 +208,61 @@ fn a_single_older_page_never_gives_a_use_back() {
     broker.restart().unwrap();
 }
 
+/// As above for what an admin decided: no page that is put back makes a revoked key alive, a tightened policy loose, or an
+/// old request new.
+#[test]
+fn a_single_older_page_never_takes_an_admins_decision_back() {
+    const PAGE: usize = 4096;
+    let mut broker = Broker::simulated();
+    broker.put(KEY, 1, &policy()).unwrap();
+    let key = KeyId::new(KEY).unwrap();
+    let mut tight = policy();
+    tight.appraisal.references.clear();
+    for revoke in [false, true] {
+        broker.stop();
+        let older = fs::read(&broker.config.store).unwrap();
+        broker.restart().unwrap();
+        match revoke {
+            false => broker.set_policy(KEY, 1, &tight).unwrap(),
+            true => harness::block_on(admin::revoke(
+                broker.address,
+                &broker.made.identity,
+                &broker.admin(),
+                &key,
+                1,
+            ))
+            .map(drop)
+            .unwrap(),
+        }
+        broker.stop();
+        let newest = fs::read(&broker.config.store).unwrap();
+        let head = fs::read(&broker.config.head_file).unwrap();
+        let mut missed = 0;
+        for (n, (old, new)) in older.chunks(PAGE).zip(newest.chunks(PAGE)).enumerate() {
+            if old == new {
+                continue;
+            }
+            let mut mixed = newest.clone();
+            mixed[n * PAGE..(n + 1) * PAGE].copy_from_slice(old);
+            fs::write(&broker.config.store, mixed).unwrap();
+            fs::write(&broker.config.head_file, &head).unwrap();
+            match broker.restart() {
+                Err(_) => missed += 1,
+                Ok(()) => {
+                    let code = if revoke { "kbs.key.revoked" } else { "snp.measurement" };
+                    let asked = Guest::new().attested(broker.address).ask(broker.address, KEY);
+                    assert_eq!(asked.error(), (403, code.into()), "page {n}");
+                }
+            }
+            broker.stop();
+        }
+        assert!(missed >= 2, "keys and nonces changed: {missed}");
+        fs::write(&broker.config.store, &newest).unwrap();
+        fs::write(&broker.config.head_file, &head).unwrap();
+        broker.restart().unwrap();
+    }
+}
+
 #[test]
 fn a_truncated_write_ahead_log_is_noticed() {
     let mut broker = Broker::start(StoreMode::Production, false, |_| {});

@@ -87,6 +87,23 @@ impl Refusal {
         }
     }
 
+    /// Whether the evidence was simulated, if it was authentic: the flag follows refused evidence into the log as well.
+    pub fn simulated(&self) -> Option<bool> {
+        match self {
+            Self::Simulated { .. } => Some(true),
+            Self::Evidence(VerifyError::Refused(refused)) => Some(refused.view().simulated),
+            _ => None,
+        }
+    }
+
+    /// The tier reached, if it was the policy that refused.
+    pub fn tier(&self) -> Option<u8> {
+        match self {
+            Self::Evidence(VerifyError::Refused(refused)) => Some(refused.reached().number()),
+            _ => None,
+        }
+    }
+
     /// Codes of every rule that failed, for the log.
     pub fn failed_rules(&self) -> Vec<&'static str> {
         match self {

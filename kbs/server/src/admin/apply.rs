@@ -99,7 +99,7 @@ pub(crate) fn apply(broker: &Broker, body: &[u8]) -> Result<AdminReply, AdminRef
     }
     let (key_id, key_version) = request.action.key();
     let (head, line) = broker.db.write(|tx| {
-        take_nonce(tx, request, now)?;
+        take_nonce(tx, request)?;
         change(broker, tx, request)?;
         let line = Line {
             action: request.action.name().into(),
@@ -107,7 +107,9 @@ pub(crate) fn apply(broker: &Broker, body: &[u8]) -> Result<AdminReply, AdminRef
             failed: Vec::new(),
             key_id: key_id.to_string(),
             key_version,
+            nonce: Some(request.nonce),
             party: request.admin,
+            policy: request.action.policy().map(KeyPolicy::digest).transpose()?,
             seq: 0,
             simulated: None,
             tier: None,
@@ -126,13 +128,8 @@ fn jcs_of(request: &AdminRequest) -> Result<Vec<u8>, PqcError> {
     jcs::to_vec("admin request", request).map_err(|_| PqcError::Backend { what: "canonical JSON" })
 }
 
-/// Nonces are kept as long as their requests could be accepted.
-fn take_nonce(tx: &Transaction<'_>, request: &AdminRequest, now: u64) -> Result<(), AdminRefusal> {
-    tx.execute(
-        "DELETE FROM admin_nonces WHERE issued_at < ?1",
-        [now.saturating_sub(2 * ADMIN_WINDOW_S) as i64],
-    )
-    .map_err(StoreError::from)?;
+/// Nonces are kept for ever: a clock that steps back makes no old request new.
+fn take_nonce(tx: &Transaction<'_>, request: &AdminRequest) -> Result<(), AdminRefusal> {
     let taken = tx
         .execute(
             "INSERT OR IGNORE INTO admin_nonces VALUES (?1, ?2)",

@@ -53,8 +53,6 @@ impl Problem {
     }
 
     pub(super) fn verify(e: &VerifyError) -> Self {
-        let failed: Vec<_> = e.failures().iter().map(|f| f.code).collect();
-        tracing::warn!(target: "hanzo_kbs::attest", code = e.code(), ?failed, error = %e);
         let status = match e.class() {
             Class::Malformed => StatusCode::BAD_REQUEST,
             _ => StatusCode::FORBIDDEN,
@@ -64,7 +62,10 @@ impl Problem {
 
     pub(super) fn denied(denied: &Denied) -> Self {
         match denied {
-            Denied::Refused(Refusal::Evidence(e)) => Self::verify(e),
+            Denied::Refused(Refusal::Evidence(e)) => {
+                tracing::warn!(target: "hanzo_kbs::release", code = e.code(), why = %e, "refused");
+                Self::verify(e)
+            }
             Denied::Refused(refusal @ Refusal::Unknown { .. }) => {
                 Self::new(StatusCode::NOT_FOUND, "PluginNotFound", refusal.code())
             }
