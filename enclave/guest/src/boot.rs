@@ -11,6 +11,7 @@ use hanzo_attestation::config::{CONFIG_BYTES_MAX, Config};
 use hanzo_attestation::name::Name;
 use hanzo_device::{Attester, entropy::mixed_seed};
 use hanzo_inference::EngineEndpoint;
+use hanzo_kbs_protocol::OpenedGrant;
 use hanzo_pqc::Dek;
 use hanzo_receipts::ReceiptLog;
 use hanzo_store::{EncryptedDb, StoreMode};
@@ -26,6 +27,7 @@ use crate::models::{OpenedModel, open_model};
 use crate::options::GuestOptions;
 use crate::runtime_dir::RuntimeDir;
 use crate::sealing::{Standing, seal_keyset};
+use crate::versions::hold_versions;
 
 /// A boot that may serve.
 pub(crate) struct Booted {
@@ -52,10 +54,8 @@ pub(crate) async fn boot(options: &GuestOptions, attester: Arc<dyn Attester>) ->
         .map_err(|_| GuestError::TaskEnded { what: "boot keys" })??;
 
     let (granted, standing, clock) = all_grants(options, &config, &attester, &keys).await?;
-    let (store_key, model_keys) = granted;
-
     let runtime = RuntimeDir::create(&options.runtime_dir, options.plaintext)?;
-    let store = open_store(&options.store_path, store_key, standing).await?;
+    let (store, model_keys) = open_store(&options.store_path, granted, standing).await?;
     let models = open_models(options, &config, model_keys, &runtime).await?;
     let (jobs, endpoints) = engine_jobs(&models, &runtime)?;
     let engines = Engines::start(&options.engine_command, jobs, &options.limits).await?;
@@ -101,9 +101,13 @@ fn measured_config(path: &Path, attester: &dyn Attester) -> Result<(Config, Stri
     Ok((config, text))
 }
 
-type Granted = (Dek, Vec<Dek>);
+/// The store's key, and each model's in the order of the configuration.
+struct Granted {
+    store: OpenedGrant,
+    models: Vec<OpenedGrant>,
+}
 
-/// The store's key first, then each model's, in the order of the configuration.
+/// The store's key first: without it no other is asked for.
 async fn all_grants(
     options: &GuestOptions,
     config: &Config,
@@ -120,29 +124,37 @@ async fn all_grants(
     )?;
     let store = grants.get(&config.store.key_id, &config.store.id).await?;
     let mut standing = Standing::of(&store.grant);
-    let mut model_keys = Vec::new();
+    let mut models = Vec::new();
     for model in &config.models {
         // 64 hex digits are a name.
         let subject = Name::new(&model.weights_root.to_string()).map_err(|_| GuestError::NoSubject)?;
         let opened = grants.get(&model.key_id, &subject).await?;
         standing = standing.and(&opened.grant);
-        model_keys.push(opened.dek);
+        models.push(opened);
     }
     let clock = grants.clock().ok_or(GuestError::NoClock)?;
-    Ok(((store.dek, model_keys), standing, clock))
+    Ok((Granted { store, models }, standing, clock))
 }
 
-async fn open_store(path: &Path, key: Dek, standing: Standing) -> Result<Arc<EncryptedDb>, GuestError> {
+/// Opens the store, and gives up the models' keys once none of them is older than the store has seen.
+async fn open_store(
+    path: &Path,
+    granted: Granted,
+    standing: Standing,
+) -> Result<(Arc<EncryptedDb>, Vec<Dek>), GuestError> {
     let path = path.to_owned();
     let mode = if standing.simulated {
         StoreMode::Simulated
     } else {
         StoreMode::Production
     };
-    let opened = spawn_blocking(move || EncryptedDb::open_as(&path, &key, hanzo_receipts::SCHEMA, mode))
-        .await
-        .map_err(|_| GuestError::TaskEnded { what: "the store" })??;
-    Ok(Arc::new(opened))
+    let opening = spawn_blocking(move || -> Result<_, GuestError> {
+        let store = EncryptedDb::open_as(&path, &granted.store.dek, hanzo_receipts::SCHEMA, mode)?;
+        hold_versions(&store, vec![granted.store])?;
+        let models = hold_versions(&store, granted.models)?;
+        Ok((Arc::new(store), models.into_iter().map(|m| m.dek).collect()))
+    });
+    opening.await.map_err(|_| GuestError::TaskEnded { what: "the store" })?
 }
 
 async fn open_models(

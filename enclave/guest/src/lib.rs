@@ -35,6 +35,7 @@ pub mod sealing;
 mod serve;
 mod stop;
 pub mod transport;
+mod versions;
 mod well_known;
 
 pub use error::GuestError;

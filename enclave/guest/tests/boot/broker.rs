@@ -39,6 +39,7 @@ pub enum Mood {
 
 pub struct Key {
     pub dek: [u8; 32],
+    pub version: u64,
     pub subject: Name,
 }
 
@@ -111,7 +112,7 @@ impl Broker {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let mut grant = Grant {
             key_id: KeyId::new(key_id).ok()?,
-            key_version: 1,
+            key_version: key.version,
             kbs_time: now,
             nonce: session.nonce,
             not_after: now + 60,

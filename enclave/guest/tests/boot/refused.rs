@@ -79,6 +79,29 @@ async fn another_pack_under_the_same_key_is_not_opened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_older_version_of_a_key_than_the_store_has_seen_is_not_used() {
+    use crate::world::{MODEL_KEY, STORE_KEY};
+    let world = World::new().await;
+    let now_in = |key: &str, version| world.broker.inner.lock().unwrap().keys.get_mut(key).unwrap().version = version;
+    now_in(MODEL_KEY, 0);
+    assert_eq!(world.refused().await.code(), "grant.version", "versions start at 1");
+    for version in [2, 2, 3] {
+        now_in(MODEL_KEY, version);
+        world.boot().await.stop().await.unwrap();
+    }
+    for key in [MODEL_KEY, STORE_KEY] {
+        now_in(key, 5);
+        world.boot().await.stop().await.unwrap();
+        now_in(key, 4);
+        let error = world.refused().await;
+        assert_eq!(error.code(), "grant.version", "{error}");
+        assert!(error.to_string().contains(key), "{error}");
+        now_in(key, 5);
+        world.boot().await.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_under_another_key_is_not_opened() {
     let world = World::new().await;
     world.boot().await.stop().await.unwrap();

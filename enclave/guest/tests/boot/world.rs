@@ -90,6 +90,7 @@ impl World {
                 STORE_KEY.to_owned(),
                 Key {
                     dek: STORE_DEK,
+                    version: 1,
                     subject: subject("receipts"),
                 },
             ),
@@ -97,6 +98,7 @@ impl World {
                 MODEL_KEY.to_owned(),
                 Key {
                     dek: MODEL_DEK,
+                    version: 1,
                     subject: subject(&root.to_string()),
                 },
             ),
