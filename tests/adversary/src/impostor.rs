@@ -30,11 +30,14 @@ pub enum Serves {
     Changed(Arc<dyn Fn(Vec<u8>) -> Vec<u8> + Send + Sync>),
 }
 
+/// Paths and bodies of what it read.
+type Requests = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+
 /// A running impostor.
 pub struct Impostor {
     /// Where clients connect.
     pub at: SocketAddr,
-    requests: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    requests: Requests,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -84,7 +87,7 @@ async fn answer(
     request: Request<Incoming>,
     guest: SocketAddr,
     serves: Serves,
-    log: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    log: Requests,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|b| b.to_bytes()).unwrap_or_default();

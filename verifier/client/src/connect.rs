@@ -30,7 +30,7 @@ use guard::Guard;
 
 /// Who may use the endpoint and how much.
 pub struct ConnectOptions {
-    /// Further `Host` values, as `name:port`, besides localhost, 127.0.0.1 and [::1] with the listener's port.
+    /// Further `Host` values, as `name:port`, besides localhost, 127.0.0.1 and `[::1]` with the listener's port.
     pub hosts: Vec<String>,
     /// If set, requests must bear it (`Authorization: Bearer …`).
     pub token: Option<Zeroizing<String>>,

@@ -1,0 +1,147 @@
+//! What the documents point at exists.
+
+use std::path::Path;
+
+use hanzo_tests_tidy::tree::{files, members, root, shown, text};
+
+/// Pieces of Markdown between backticks, on one line; fenced blocks left out.
+fn code_spans(markdown: &str) -> Vec<String> {
+    let mut fenced = false;
+    let mut spans = Vec::new();
+    for line in markdown.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if !fenced {
+            spans.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));
+        }
+    }
+    spans
+}
+
+#[test]
+fn every_test_that_the_claims_name_exists() {
+    let sources: Vec<_> = files(&root(), "rs").iter().map(|f| text(f)).collect();
+    let claims = text(&root().join("tests/CLAIMS.md"));
+    let named: Vec<_> = code_spans(&claims)
+        .into_iter()
+        .filter_map(|s| s.strip_prefix("test:").map(str::to_owned))
+        .collect();
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|test| !sources.iter().any(|s| s.contains(&format!("fn {test}("))))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "tests/CLAIMS.md names tests that are nowhere: {missing:?}"
+    );
+    assert!(
+        named.len() > 50,
+        "tests/CLAIMS.md names {} tests as `test:NAME`",
+        named.len()
+    );
+}
+
+#[test]
+fn every_claim_has_a_test() {
+    for (at, line) in text(&root().join("tests/CLAIMS.md")).lines().enumerate() {
+        let is_row = line.starts_with("| ") && !line.starts_with("| claim") && !line.starts_with("|--");
+        assert!(
+            !is_row || line.contains("`test:"),
+            "tests/CLAIMS.md:{}: a claim without a test: {line}",
+            at + 1
+        );
+    }
+}
+
+#[test]
+fn every_invariant_of_the_architecture_names_a_test_that_exists() {
+    let sources: Vec<_> = files(&root().join("tests/tidy"), "rs")
+        .iter()
+        .map(|f| text(f))
+        .collect();
+    let architecture = text(&root().join("ARCHITECTURE.md"));
+    let rules = code_spans(&architecture).into_iter().filter(|s| s.starts_with("rule_"));
+    let mut named = 0;
+    for rule in rules {
+        named += 1;
+        assert!(
+            sources.iter().any(|s| s.contains(&format!("fn {rule}("))),
+            "ARCHITECTURE.md names {rule}, which is nowhere"
+        );
+    }
+    assert!(named >= 6, "ARCHITECTURE.md names {named} rules");
+}
+
+#[test]
+fn links_and_paths_in_documents_lead_somewhere() {
+    let folders = "attestation/ policy/ verifier/ kbs/ enclave/ host-proxy/ image/ tests/ .ci/ .cargo/";
+    for document in files(&root(), "md") {
+        let markdown = text(&document);
+        let home = document.parent().unwrap_or(Path::new("."));
+        for link in markdown.split("](").skip(1).filter_map(|l| l.split(')').next()) {
+            let path = link.split('#').next().unwrap_or_default();
+            if path.is_empty() || path.contains("://") || path.contains(char::is_whitespace) {
+                continue;
+            }
+            assert!(
+                home.join(path).exists(),
+                "{}: the link {link} leads nowhere",
+                shown(&document)
+            );
+        }
+        for span in code_spans(&markdown) {
+            let is_path = folders.split_whitespace().any(|f| span.starts_with(f))
+                && span.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c));
+            assert!(
+                !is_path || root().join(&span).exists() || home.join(&span).exists(),
+                "{} names {span}, which does not exist",
+                shown(&document)
+            );
+        }
+    }
+}
+
+#[test]
+fn the_map_shows_every_crate_and_no_other() {
+    let architecture = text(&root().join("ARCHITECTURE.md"));
+    for (folder, package) in members() {
+        if folder.starts_with(root().join("tests")) {
+            continue;
+        }
+        let folder = shown(&folder);
+        let row = architecture.lines().any(|l| {
+            let mut cells = l.split('|').map(str::trim).skip(1);
+            cells.next().map(|f| f.trim_end_matches('/')) == Some(folder.as_str()) && cells.next() == Some(&package)
+        });
+        assert!(row, "ARCHITECTURE.md has no row for {folder} ({package})");
+    }
+}
+
+#[test]
+fn just_verbs_that_documents_name_exist() {
+    let just = text(&root().join("Justfile"));
+    for document in files(&root(), "md") {
+        for span in code_spans(&text(&document)) {
+            let Some(verb) = span.strip_prefix("just ").and_then(|v| v.split_whitespace().next()) else {
+                continue;
+            };
+            assert!(
+                just.lines()
+                    .any(|l| l.starts_with(&format!("{verb}:")) || l.starts_with(&format!("{verb} "))),
+                "{} names `just {verb}`, which the Justfile has not",
+                shown(&document)
+            );
+        }
+    }
+}
+
+#[test]
+fn ci_calls_the_test_command_of_the_readme() {
+    let readme = text(&root().join("README.md"));
+    let ci = text(&root().join(".ci/run"));
+    assert!(
+        readme.lines().any(|l| l == "cargo test"),
+        "README.md has no line `cargo test`"
+    );
+    assert!(ci.lines().any(|l| l.trim() == "cargo test"), ".ci/run does not call it");
+}
