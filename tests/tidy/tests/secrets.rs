@@ -15,7 +15,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
         "enclave/channel",
         &["Accepted", "ChannelKey", "Exporter", "PendingProof", "TlsKey"],
     ),
-    ("enclave/guest", &["BootKeys", "Connection", "GrantDesk"]),
+    ("enclave/guest", &["BootKeys", "Connection", "GrantDesk", "Granted"]),
     ("enclave/pack", &["PackCipher", "Sealed"]),
     ("enclave/receipts", &["Owner", "Pending", "ReceiptLog", "RequestStart"]),
     ("image/appliance", &["RunningBroker"]),
