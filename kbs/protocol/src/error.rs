@@ -98,7 +98,7 @@ pub enum GrantError {
     Malformed(#[from] JcsError),
     /// The signer is not the one that the configuration pins.
     #[error(
-        "grant: not signed by the broker that this guest's configuration pins ({0}): a foreign broker, or the broker's signing key changed; nothing was opened"
+        "grant: grant and wrapped key are not signed together by the broker that this guest's configuration pins ({0}): a foreign broker, a reply changed on its way, or the broker's signing key changed; nothing was opened"
     )]
     NotPinned(PqcError),
     /// Made for another purpose.
@@ -169,7 +169,7 @@ pub enum GrantError {
     #[error("wrapped key: suite: expected the suite of this guest's wrapping key")]
     Suite,
     /// The wrap does not open, or is no key.
-    #[error("wrapped key: {0}: the wrap was changed, or made for another grant")]
+    #[error("wrapped key: {0}: the broker wrapped it for another grant or guest")]
     Wrap(PqcError),
 }
 

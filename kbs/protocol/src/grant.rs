@@ -43,7 +43,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// The canonical bytes: what is signed.
+    /// The canonical bytes.
     ///
     /// # Errors
     /// [`JcsError`], never for values of this type.
@@ -93,7 +93,7 @@ pub struct WrappedDek {
     pub enc: String,
     /// The decision.
     pub grant: Grant,
-    /// By both of the broker's signing keys, over the canonical grant.
+    /// By both of the broker's signing keys, over [`WrappedDek::signed_bytes`].
     pub signature: SignaturePair,
     /// `x-wing` or `mlkem1024-p384`.
     pub suite: String,
@@ -116,12 +116,43 @@ impl WrappedDek {
         jcs::to_vec("wrapped key", self)
     }
 
-    /// Verifies both signatures over the grant.
+    /// What is signed: the canonical form without the member `signature`. Not the grant alone: a host that reads a genuine
+    /// grant on its way could seal a key of its own under it, since HPKE base mode authenticates nobody.
+    ///
+    /// # Errors
+    /// [`JcsError`], never for values of this type.
+    pub fn signed_bytes(&self) -> Result<Vec<u8>, JcsError> {
+        #[derive(Serialize)]
+        struct Signed<'a> {
+            ciphertext: &'a str,
+            enc: &'a str,
+            grant: &'a Grant,
+            suite: &'a str,
+        }
+        let Self {
+            ciphertext,
+            enc,
+            grant,
+            signature: _,
+            suite,
+        } = self;
+        jcs::to_vec(
+            "wrapped key",
+            &Signed {
+                ciphertext,
+                enc,
+                grant,
+                suite,
+            },
+        )
+    }
+
+    /// Verifies both signatures over grant and wrap.
     ///
     /// # Errors
     /// [`PqcError`], naming the half that failed.
-    pub(crate) fn verify_signature(&self, signer: &VerifyingKeys, canonical_grant: &[u8]) -> Result<(), PqcError> {
+    pub(crate) fn verify_signature(&self, signer: &VerifyingKeys, signed: &[u8]) -> Result<(), PqcError> {
         let signature = Signature::from_hex(&self.signature.ml_dsa, &self.signature.ed25519)?;
-        signer.verify(Domain::Grant, canonical_grant, &signature)
+        signer.verify(Domain::Grant, signed, &signature)
     }
 }

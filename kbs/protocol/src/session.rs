@@ -128,7 +128,7 @@ impl GuestSession {
     /// at most `max_lifetime_s`, and a grant is opened no later than that after it was made, whatever it says itself.
     ///
     /// # Establishes
-    /// The holder of both pinned keys granted this key, in this version, for this subject, to this wrapping key, in
+    /// The holder of both pinned keys wrapped this key, and granted it, in this version, for this subject, to this wrapping key, in
     /// answer to this session's challenge.
     ///
     /// # Does not establish
@@ -153,7 +153,7 @@ impl GuestSession {
         let wrapped = WrappedDek::parse(reply)?;
         let grant = &wrapped.grant;
         wrapped
-            .verify_signature(pinned, &grant.canonical()?)
+            .verify_signature(pinned, &wrapped.signed_bytes()?)
             .map_err(GrantError::NotPinned)?;
         self.check_addressee(grant, wrapping_key)?;
         check_wanted(grant, expected)?;

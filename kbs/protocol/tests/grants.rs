@@ -70,20 +70,32 @@ fn setup() -> Setup {
 impl Setup {
     /// A broker that signs and wraps whatever it is told to.
     fn wrap(&self, grant: &Grant) -> WrappedDek {
-        let signature = self.signer.sign(Domain::Grant, &grant.canonical().unwrap()).unwrap();
         let public = self.key.public_key();
         let aad = grant.digest().unwrap();
         let sealed = hpke::seal(public, &wrap_info(public.suite(), grant), aad.as_bytes(), &DEK).unwrap();
-        WrappedDek {
+        let unsigned = WrappedDek {
             ciphertext: hex::encode(&sealed.ciphertext),
             enc: hex::encode(&sealed.enc),
             grant: grant.clone(),
             signature: SignaturePair {
-                ed25519: signature.ed25519_hex(),
-                ml_dsa: signature.ml_dsa_hex(),
+                ed25519: String::new(),
+                ml_dsa: String::new(),
             },
             suite: public.suite().name().into(),
-        }
+        };
+        self.sign(unsigned)
+    }
+
+    fn sign(&self, mut wrapped: WrappedDek) -> WrappedDek {
+        let signature = self
+            .signer
+            .sign(Domain::Grant, &wrapped.signed_bytes().unwrap())
+            .unwrap();
+        wrapped.signature = SignaturePair {
+            ed25519: signature.ed25519_hex(),
+            ml_dsa: signature.ml_dsa_hex(),
+        };
+        wrapped
     }
 
     fn open_at(&self, wrapped: &WrappedDek, now: u64) -> Result<OpenedGrant, GrantError> {
@@ -213,29 +225,44 @@ fn a_flipped_byte_in_the_wrap_or_the_wrap_of_another_grant_does_not_open() {
         bytes[last / 2] ^= 1;
         hex::encode(bytes)
     };
+    let refused = |bad: WrappedDek, code| {
+        assert_eq!(s.code(&bad), "kbs.not_pinned");
+        assert_eq!(s.code(&s.sign(bad)), code, "signed by a broker gone wrong");
+    };
     let mut bad = good.clone();
     bad.ciphertext = flip(&good.ciphertext);
-    assert_eq!(s.code(&bad), "grant.wrap");
+    refused(bad, "grant.wrap");
     let mut bad = good.clone();
     bad.enc = flip(&good.enc);
-    assert_eq!(s.code(&bad), "grant.wrap");
+    refused(bad, "grant.wrap");
     let mut bad = good.clone();
     bad.suite = "mlkem1024-p384".into();
-    assert_eq!(s.code(&bad), "grant.suite");
+    refused(bad, "grant.suite");
     // An older key's wrap spliced under a newer grant.
     let mut older = s.grant.clone();
     older.key_version = 2;
     let mut spliced = good.clone();
     let other = s.wrap(&older);
     (spliced.enc, spliced.ciphertext) = (other.enc, other.ciphertext);
-    assert_eq!(s.code(&spliced), "grant.wrap");
+    refused(spliced, "grant.wrap");
     // A key of the wrong length, properly wrapped.
-    let public = s.key.public_key();
-    let aad = s.grant.digest().unwrap();
-    let short = hpke::seal(public, &wrap_info(public.suite(), &s.grant), aad.as_bytes(), &[1; 31]).unwrap();
-    let mut bad = good;
-    (bad.enc, bad.ciphertext) = (hex::encode(&short.enc), hex::encode(&short.ciphertext));
-    assert_eq!(s.code(&bad), "grant.wrap");
+    refused(wrapped_by_anybody(&s, &[1; 31]), "grant.wrap");
+}
+
+/// What any host can make that relays a genuine grant: all that HPKE needs is public.
+fn wrapped_by_anybody(s: &Setup, key: &[u8]) -> WrappedDek {
+    let mut wrapped = s.wrap(&s.grant);
+    let (public, aad) = (s.key.public_key(), s.grant.digest().unwrap());
+    let sealed = hpke::seal(public, &wrap_info(public.suite(), &s.grant), aad.as_bytes(), key).unwrap();
+    (wrapped.enc, wrapped.ciphertext) = (hex::encode(&sealed.enc), hex::encode(&sealed.ciphertext));
+    wrapped
+}
+
+#[test]
+fn a_key_that_the_host_sealed_under_a_genuine_grant_does_not_open() {
+    let s = setup();
+    assert_eq!(s.code(&s.wrap(&s.grant)), "ok");
+    assert_eq!(s.code(&wrapped_by_anybody(&s, &[0x66; 32])), "kbs.not_pinned");
 }
 
 #[test]

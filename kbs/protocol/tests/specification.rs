@@ -103,19 +103,23 @@ fn the_specification_shows_these_bytes() {
 
 fn write_example() {
     let (grant, signer, key) = (grant(), signer(), guest());
-    let signature = signer.sign(Domain::Grant, &grant.canonical().unwrap()).unwrap();
     let public = key.public_key();
     let aad = grant.digest().unwrap();
     let sealed = hpke::seal(public, &wrap_info(public.suite(), &grant), aad.as_bytes(), &DEK).unwrap();
-    let wrapped = WrappedDek {
+    let mut wrapped = WrappedDek {
         ciphertext: hex::encode(&sealed.ciphertext),
         enc: hex::encode(&sealed.enc),
         grant,
         signature: SignaturePair {
-            ed25519: signature.ed25519_hex(),
-            ml_dsa: signature.ml_dsa_hex(),
+            ed25519: String::new(),
+            ml_dsa: String::new(),
         },
         suite: public.suite().name().into(),
+    };
+    let signature = signer.sign(Domain::Grant, &wrapped.signed_bytes().unwrap()).unwrap();
+    wrapped.signature = SignaturePair {
+        ed25519: signature.ed25519_hex(),
+        ml_dsa: signature.ml_dsa_hex(),
     };
     std::fs::write(example_path(), wrapped.canonical().unwrap()).unwrap();
 }

@@ -38,7 +38,7 @@ impl ReleaseError {
     }
 }
 
-/// Wraps `dek` to the guest that `decision` names and signs the grant. The decision is used up.
+/// Wraps `dek` to the guest that `decision` names and signs grant and wrap. The decision is used up.
 ///
 /// # Errors
 /// [`ReleaseError`].
@@ -51,18 +51,22 @@ pub fn release(decision: ReleaseGrant, dek: &Dek, signer: &SigningKeys) -> Resul
             required: required.name(),
         });
     }
-    let canonical = grant.canonical()?;
-    let signature = signer.sign(Domain::Grant, &canonical)?;
     let info = wrap_info(to.suite(), &grant);
     let sealed = hpke::seal(&to, &info, grant.digest()?.as_bytes(), dek.expose())?;
-    Ok(WrappedDek {
+    let mut wrapped = WrappedDek {
         ciphertext: hex::encode(&sealed.ciphertext),
         enc: hex::encode(&sealed.enc),
         signature: SignaturePair {
-            ed25519: signature.ed25519_hex(),
-            ml_dsa: signature.ml_dsa_hex(),
+            ed25519: String::new(),
+            ml_dsa: String::new(),
         },
         suite: to.suite().name().to_owned(),
         grant,
-    })
+    };
+    let signature = signer.sign(Domain::Grant, &wrapped.signed_bytes()?)?;
+    wrapped.signature = SignaturePair {
+        ed25519: signature.ed25519_hex(),
+        ml_dsa: signature.ml_dsa_hex(),
+    };
+    Ok(wrapped)
 }

@@ -137,16 +137,20 @@ impl Broker {
         let public = attested.wrap_key.public_key();
         let info = wrap_info(public.suite(), &grant);
         let sealed = hpke::seal(public, &info, grant.digest().ok()?.as_bytes(), &key.dek).ok()?;
-        let signature = signer.sign(Domain::Grant, &grant.canonical().ok()?).ok()?;
-        let wrapped = WrappedDek {
+        let mut wrapped = WrappedDek {
             ciphertext: hex::encode(sealed.ciphertext),
             enc: hex::encode(sealed.enc),
             grant,
             signature: SignaturePair {
-                ed25519: signature.ed25519_hex(),
-                ml_dsa: signature.ml_dsa_hex(),
+                ed25519: String::new(),
+                ml_dsa: String::new(),
             },
             suite: public.suite().name().into(),
+        };
+        let signature = signer.sign(Domain::Grant, &wrapped.signed_bytes().ok()?).ok()?;
+        wrapped.signature = SignaturePair {
+            ed25519: signature.ed25519_hex(),
+            ml_dsa: signature.ml_dsa_hex(),
         };
         wrapped.canonical().ok()
     }
