@@ -14,7 +14,7 @@ const EXAMPLES: &str = "\
 Examples:
   hanzo-guest --listen 0.0.0.0:8443 --kbs 10.0.2.2:8080 --config /etc/hanzo/config.toml \\
       --packs /var/lib/hanzo/packs --store /var/lib/hanzo/guest.db --runtime-dir /run/hanzo \\
-      -- /usr/bin/hanzo-engine
+      -- /usr/bin/hanzo-engine serve
   cat /proc/cmdline        # must say hanzo.config=<SHA-256 of the configuration file>
 
 Exit codes: 0 stopped by SIGTERM or SIGINT; 75 the keyset's life is over, start again; 1 anything else, with one reason

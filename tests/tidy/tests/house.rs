@@ -47,26 +47,31 @@ fn domain_strings_are_unique_and_listed() {
     }
 }
 
-/// `hanzo/<what>/v<n>`, `hanzo.<what>.v<n>` (purposes inside signed JSON), `EXPORTER-hanzo-<what>` (TLS exporters).
+/// `hanzo/<what>/v<n>`, `hanzo.<what>.v<n>` (purposes inside signed JSON; <what> may have parts), `EXPORTER-hanzo-<what>` (TLS exporters).
 fn is_domain(literal: &str) -> bool {
     if literal.starts_with("EXPORTER-") {
         return true;
     }
     ['/', '.'].into_iter().any(|separator| {
         let parts: Vec<_> = literal.split(separator).collect();
-        matches!(parts[..], ["hanzo", what, version]
-            if !what.is_empty() && version.strip_prefix('v').is_some_and(|v| v.parse::<u32>().is_ok()))
+        let version = |v: &str| v.strip_prefix('v').is_some_and(|v| v.parse::<u32>().is_ok());
+        matches!(&parts[..], ["hanzo", what @ .., v] if !what.is_empty() && !what.contains(&"") && version(v))
     })
 }
 
 #[test]
 fn domain_strings_are_told_from_other_strings() {
-    for domain in ["hanzo/grant/v1", "hanzo.grant.v1", "EXPORTER-hanzo-channel-v1"] {
+    for domain in [
+        "hanzo/grant/v1",
+        "hanzo.grant.v1",
+        "hanzo.kbs.admin.v1",
+        "EXPORTER-hanzo-channel-v1",
+    ] {
         assert!(is_domain(domain), "{domain}");
     }
     for other in [
         "hanzo/grant",
-        "hanzo/a/b/v1",
+        "hanzo/v1",
         "expected hanzo.grant.v1",
         "hanzo.config=",
         "hanzo//v1",
