@@ -15,7 +15,12 @@ use crate::{render, runtime, trust};
 const DRAIN: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &ConnectArgs, as_json: bool) -> Result<Output, CliError> {
-    let token = args.token_file.as_deref().map(connect::read_token).transpose()?;
+    let options = ConnectOptions {
+        hosts: args.hosts.clone(),
+        token: args.token_file.as_deref().map(connect::read_token).transpose()?,
+        ..ConnectOptions::default()
+    };
+    options.check(args.listen)?;
     let mut config = trust::client_config(&args.to, &args.trust)?;
     config.state_dir = Some(state_path(args.state.as_deref())?);
     let client = AttestedClient::new(config)?;
@@ -34,11 +39,6 @@ pub(crate) fn run(args: &ConnectArgs, as_json: bool) -> Result<Output, CliError>
                 "{verdict}\nOpenAI endpoint: http://{address}/v1   (status: http://{address}/hanzo/status; Ctrl-C stops)"
             ));
         }
-        let options = ConnectOptions {
-            hosts: args.hosts.clone(),
-            token,
-            ..ConnectOptions::default()
-        };
         let (tell, told) = tokio::sync::oneshot::channel::<()>();
         let serving = connect::serve(listener, client, options, async {
             let _ = told.await;

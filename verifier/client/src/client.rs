@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use bytes::Bytes;
 use hanzo_attestation::jcs;
-use hanzo_verifier::VerifierContext;
+use hanzo_verifier::{VerifierContext, VerifyError};
 use http_body_util::Full;
 use hyper::{Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,7 +17,7 @@ use crate::error::ClientError;
 use crate::limits::Limits;
 use crate::pinned::{Clock, Pinned, system_clock};
 use crate::receipts::{self, Tally};
-use crate::request::ChannelRequest;
+use crate::request::{ChannelRequest, OWNER_HEADER};
 use crate::state::{OwnerSecret, StateDir};
 use crate::tls;
 
@@ -112,8 +112,7 @@ impl AttestedClient {
     /// # Errors
     /// [`ClientError`].
     pub async fn verdict(&self) -> Result<Arc<Pinned>, ClientError> {
-        let now = (self.inner.clock)();
-        if let Some(pinned) = self.inner.pinned().filter(|p| p.is_fresh(now)) {
+        if let Some(pinned) = self.inner.fresh() {
             return Ok(pinned);
         }
         let lease = self.inner.lease().await?;
@@ -133,10 +132,12 @@ impl AttestedClient {
     /// # Errors
     /// [`ClientError`].
     pub async fn send(&self, request: ChannelRequest) -> Result<Response<ProvenBody>, ClientError> {
-        let mut request = request.into_http(Some(&self.inner.owner))?;
+        let mut request = request.into_http()?;
         // Each turn either takes a closed connection out of the pool or opens a new one.
         for _ in 0..=self.inner.limits.idle_max {
             let mut lease = self.inner.lease().await?;
+            let owner = self.inner.owner.header(lease.pinned())?;
+            request.headers_mut().insert(OWNER_HEADER, owner);
             match self.inner.try_send(&mut lease, request).await {
                 Ok(answer) => return Ok(answer.map(|body| ProvenBody::new(body, lease))),
                 Err(SendError::Broken(e)) => return Err(e),
@@ -182,6 +183,11 @@ impl Inner {
         self.pinned.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The verdict in force.
+    fn fresh(&self) -> Option<Arc<Pinned>> {
+        self.pinned().filter(|p| p.is_fresh((self.clock)()))
+    }
+
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Proven>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -211,7 +217,7 @@ impl Inner {
             _permit: permit,
             inner: self.clone(),
         };
-        if let Some(pinned) = self.pinned().filter(|p| p.is_fresh((self.clock)())) {
+        if let Some(pinned) = self.fresh() {
             loop {
                 // Not `while let`: the lock must not be held over the await.
                 let candidate = self.idle().pop();
@@ -219,17 +225,32 @@ impl Inner {
                 if proven.pinned().keyset_digest() == pinned.keyset_digest()
                     && proven.is_usable(self.limits.idle_for).await
                 {
+                    proven.renew(pinned);
                     return Ok(lease(proven));
                 }
             }
         }
-        Ok(lease(self.open().await?))
+        let mut proven = self.open().await?;
+        if !proven.pinned().is_fresh((self.clock)()) {
+            // The verdict ended while the proof was under way. Attest anew, once: a path that stalls that too is refused.
+            proven = self.open().await?;
+        }
+        let now = (self.clock)();
+        if !proven.pinned().is_fresh(now) {
+            let valid_until = proven.pinned().result().valid_until().0;
+            return Err(VerifyError::Stale {
+                valid_until,
+                now: now.0,
+            }
+            .into());
+        }
+        Ok(lease(proven))
     }
 
     /// Opens and proves a connection; attests on it when there is no fresh verdict or the peer shows another keyset.
     async fn open(&self) -> Result<Proven, ClientError> {
         let connection = Unproven::open(&self.endpoint, self.proxy.as_ref(), self.tls.clone(), &self.limits).await?;
-        let known = self.pinned().filter(|p| p.is_fresh((self.clock)()));
+        let known = self.fresh();
         let (connection, seen) = match known {
             None => (connection, None),
             Some(pinned) => match connection.prove(&pinned).await {
@@ -243,7 +264,7 @@ impl Inner {
         };
         let _alone = self.attesting.lock().await;
         // Somebody else may have attested the same guest while this call waited.
-        let connection = match self.pinned().filter(|p| p.is_fresh((self.clock)())) {
+        let connection = match self.fresh() {
             Some(pinned) if Some(pinned.keyset_digest()) != seen.as_ref() => match connection.prove(&pinned).await {
                 Ok(proven) => return Ok(proven),
                 Err((connection, _)) => connection,

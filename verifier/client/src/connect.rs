@@ -21,6 +21,7 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
+use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
@@ -72,6 +73,14 @@ pub enum ConnectError {
     /// The listener failed later.
     #[error("connect: the listener failed: {0}")]
     Serve(io::Error),
+    /// Everybody on the network could use it, and prompts would cross that network in the clear.
+    #[error(
+        "connect: {address} is not a loopback address: whoever reaches it could use the guest in your name; listen on 127.0.0.1 or [::1], or require a token (--token-file) and put TLS before it"
+    )]
+    Exposed {
+        /// Where it should have listened.
+        address: SocketAddr,
+    },
     /// The token file cannot be used.
     #[error(transparent)]
     TokenFile(#[from] StateError),
@@ -90,6 +99,7 @@ impl ConnectError {
             Self::PortInUse { .. } => "connect.port_in_use",
             Self::Listen { .. } => "connect.listen",
             Self::Serve(_) => "connect.serve",
+            Self::Exposed { .. } => "connect.exposed",
             Self::TokenFile(e) => e.code(),
             Self::Token { .. } => "connect.token_file",
         }
@@ -100,6 +110,19 @@ pub(crate) struct Endpoint {
     pub(crate) client: AttestedClient,
     pub(crate) guard: Guard,
     pub(crate) body_bytes_max: usize,
+}
+
+impl ConnectOptions {
+    /// Refuses to serve others than this machine's programs without a token.
+    ///
+    /// # Errors
+    /// [`ConnectError::Exposed`].
+    pub fn check(&self, address: SocketAddr) -> Result<(), ConnectError> {
+        if address.ip().is_loopback() || self.token.is_some() {
+            return Ok(());
+        }
+        Err(ConnectError::Exposed { address })
+    }
 }
 
 /// Listens on `address`, e.g. `127.0.0.1:8080`.
@@ -142,15 +165,20 @@ pub fn read_token(path: &Path) -> Result<Zeroizing<String>, ConnectError> {
 /// Serves until `shutdown` resolves; answers under way may finish.
 ///
 /// # Errors
-/// [`ConnectError::Serve`].
+/// [`ConnectError::Exposed`], [`ConnectError::Serve`].
 pub async fn serve(
     listener: TcpListener,
     client: AttestedClient,
     options: ConnectOptions,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ConnectError> {
-    let port = listener.local_addr().map_err(ConnectError::Serve)?.port();
-    let app = router(port, client, options);
+    let address = listener.local_addr().map_err(ConnectError::Serve)?;
+    options.check(address)?;
+    let app = router(address.port(), client, options);
+    // Frames are small and each is one token: Nagle's algorithm would hold them back.
+    let listener = listener.tap_io(|tcp| {
+        let _ = tcp.set_nodelay(true);
+    });
     axum::serve(listener, app)
         .with_graceful_shutdown(shutdown)
         .into_future()

@@ -279,6 +279,13 @@ impl Proven {
             )
     }
 
+    /// Puts a later verdict on the same keyset in place of the one that the connection was proven under.
+    pub(crate) fn renew(&mut self, pinned: Arc<Pinned>) {
+        if pinned.keyset_digest() == self.pinned.keyset_digest() {
+            self.pinned = pinned;
+        }
+    }
+
     pub(crate) fn rest(&mut self) {
         self.idle_since = Instant::now();
     }
@@ -289,7 +296,7 @@ impl Proven {
     /// As [`ClientError::Exchange`]; a closed connection counts as an error here, since one connection cannot be
     /// replaced from within. [`crate::AttestedClient::send`] does that.
     pub async fn send(&mut self, request: ChannelRequest) -> Result<Response<Incoming>, ClientError> {
-        match self.try_send(request.into_http(None)?).await {
+        match self.try_send(request.into_http()?).await {
             Ok(answer) => Ok(answer),
             Err(SendError::Broken(e)) => Err(e),
             Err(SendError::NotSent(_)) => Err(ClientError::Exchange {

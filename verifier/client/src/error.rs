@@ -8,8 +8,7 @@ use hanzo_verifier::VerifyError;
 
 use crate::state::StateError;
 
-/// Every way a call can fail. In all of them except [`ClientError::Exchange`], [`ClientError::Stalled`] and
-/// [`ClientError::AnswerTooLarge`] no byte of the request has left.
+/// Every way a call can fail. No byte of the request has left unless [`ClientError::may_have_left`] says so.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The address is not of the form `host:port`.
@@ -129,6 +128,12 @@ pub enum ClientError {
         /// The bound.
         limit: usize,
     },
+    /// The stream went on after its receipt.
+    #[error("receipt: the guest sent more of the answer after its receipt: what came then is covered by nothing")]
+    AfterReceipt,
+    /// The stream holds a comment that only this client writes.
+    #[error("receipt: the guest's stream says how its own receipt came out: only the client may say that")]
+    ForgedStatus,
     /// The request cannot be written as HTTP.
     #[error("request: {detail}")]
     Request {
@@ -163,9 +168,23 @@ impl ClientError {
             Self::Exchange { .. } => "channel.exchange",
             Self::Stalled { .. } => "channel.stalled",
             Self::AnswerTooLarge { .. } => "channel.answer_too_large",
+            Self::AfterReceipt => "receipt.not_last",
+            Self::ForgedStatus => "receipt.forged_status",
             Self::Request { .. } => "request.malformed",
             Self::State(e) => e.code(),
         }
+    }
+
+    /// True if bytes of the request may have left: to a guest that was attested over a connection that was proven.
+    pub fn may_have_left(&self) -> bool {
+        matches!(
+            self,
+            Self::Exchange { .. }
+                | Self::Stalled { .. }
+                | Self::AnswerTooLarge { .. }
+                | Self::AfterReceipt
+                | Self::ForgedStatus
+        )
     }
 
     /// Whose fault; `None` for usage and I/O.
@@ -173,7 +192,9 @@ impl ClientError {
         match self {
             Self::Attestation(e) => Some(e.class()),
             Self::Tls { .. } | Self::TlsGroup | Self::TlsCertificate => Some(Class::NotAuthentic),
-            Self::SpkiMismatch { .. } | Self::ProofMismatch { .. } => Some(Class::Unbound),
+            Self::SpkiMismatch { .. } | Self::ProofMismatch { .. } | Self::AfterReceipt | Self::ForgedStatus => {
+                Some(Class::Unbound)
+            }
             Self::ProofAnswer { .. } | Self::ChannelKey => Some(Class::Malformed),
             Self::ReferenceChanged { .. } => Some(Class::Refused),
             _ => None,

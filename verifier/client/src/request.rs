@@ -6,7 +6,6 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, Uri};
 
 use crate::error::ClientError;
-use crate::state::OwnerSecret;
 
 /// Header that names the owner of receipts, inside the channel.
 pub const OWNER_HEADER: &str = "hanzo-owner";
@@ -72,14 +71,15 @@ impl ChannelRequest {
         self.method == Method::POST && self.path_and_query.split('?').next() == Some(crate::call::CHAT_PATH)
     }
 
-    pub(crate) fn into_http(self, owner: Option<&OwnerSecret>) -> Result<Request<Full<Bytes>>, ClientError> {
-        let malformed = |detail| ClientError::Request { detail };
+    pub(crate) fn into_http(self) -> Result<Request<Full<Bytes>>, ClientError> {
         let uri: Uri = self
             .path_and_query
             .parse()
             .ok()
             .filter(|u: &Uri| u.authority().is_none() && u.path().starts_with('/'))
-            .ok_or(malformed("path: expected a path that starts with /"))?;
+            .ok_or(ClientError::Request {
+                detail: "path: expected a path that starts with /",
+            })?;
         let mut request = Request::new(Full::from(self.body));
         *request.method_mut() = self.method;
         *request.uri_mut() = uri;
@@ -89,11 +89,6 @@ impl ChannelRequest {
             if let Some(value) = value {
                 headers.insert(name, value);
             }
-        }
-        if let Some(owner) = owner {
-            let mut value = HeaderValue::from_str(owner.expose()).map_err(|_| malformed("owner"))?;
-            value.set_sensitive(true);
-            headers.insert(OWNER_HEADER, value);
         }
         Ok(request)
     }

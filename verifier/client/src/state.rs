@@ -3,7 +3,8 @@
 //!
 //! # Layout
 //! Directories 0700, files 0600, every file written whole and renamed into place.
-//! - `owner.secret`: 64 lower-case hex digits, drawn once per installation; what guests file receipts under;
+//! - `owner.secret`: 64 lower-case hex digits, drawn once per installation; what guests file receipts under is derived from
+//!   it ([`OwnerSecret::for_guest`]);
 //! - `bundles/<keyset_digest>.json`: a bundle's exact bytes; `bundles/<keyset_digest>.meta.json`: [`BundleRecord`](crate::BundleRecord);
 //! - `receipts/<id>.json`: [`crate::receipts::ReceiptRecord`].
 
@@ -12,7 +13,11 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use hanzo_attestation::{Digest256, Digest384};
+use hyper::header::HeaderValue;
 use zeroize::Zeroizing;
+
+use crate::pinned::Pinned;
 
 /// Why state could not be kept or read.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +73,9 @@ pub enum StateError {
     /// The system's random source failed.
     #[error("state: no random bytes for the owner secret")]
     Random,
+    /// The key derivation failed.
+    #[error("state: nothing could be derived from the owner secret")]
+    Derive,
 }
 
 impl StateError {
@@ -80,11 +88,15 @@ impl StateError {
             Self::Missing { .. } => "state.missing",
             Self::Id { .. } => "state.id",
             Self::Random => "state.random",
+            Self::Derive => "state.derive",
         }
     }
 }
 
-/// The per-installation secret under which guests file receipts. Shown to attested guests alone.
+/// Domain of the derivation below.
+const OWNER_DOMAIN: &[u8] = b"hanzo/owner/v1";
+
+/// The per-installation secret that receipts are fetched with. It never leaves; guests see what is derived for them.
 pub struct OwnerSecret(Zeroizing<String>);
 
 impl OwnerSecret {
@@ -98,8 +110,39 @@ impl OwnerSecret {
         Ok(Self(Zeroizing::new(hex::encode(bytes.as_slice()))))
     }
 
-    /// 64 lower-case hex digits, for the `hanzo-owner` header inside the channel.
-    pub fn expose(&self) -> &str {
+    /// The `hanzo-owner` value for guests of one measurement and configuration: 64 lower-case hex digits of
+    /// HKDF-SHA-384(ikm = secret, no salt, info = domain || measurement || config_digest || simulated). Another guest, above
+    /// all a simulated one whose host reads everything, learns nothing that opens or links receipts elsewhere.
+    ///
+    /// # Errors
+    /// [`StateError::Derive`].
+    pub fn for_guest(
+        &self,
+        measurement: &Digest384,
+        config_digest: &Digest256,
+        simulated: bool,
+    ) -> Result<Zeroizing<String>, StateError> {
+        let simulated = [u8::from(simulated)];
+        let info = [OWNER_DOMAIN, &measurement.0, &config_digest.0, &simulated].concat();
+        let mut owner = Zeroizing::new([0_u8; 32]);
+        hanzo_pqc::kdf::hkdf_sha384(&[], self.0.as_bytes(), &info, owner.as_mut_slice())
+            .map_err(|_| StateError::Derive)?;
+        Ok(Zeroizing::new(hex::encode(owner.as_slice())))
+    }
+
+    pub(crate) fn header(&self, pinned: &Pinned) -> Result<HeaderValue, StateError> {
+        let result = pinned.result();
+        let owner = self.for_guest(
+            &result.measurement(),
+            &pinned.keyset().config_digest,
+            result.simulated(),
+        )?;
+        let mut value = HeaderValue::from_str(&owner).map_err(|_| StateError::Derive)?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    fn expose(&self) -> &str {
         &self.0
     }
 }

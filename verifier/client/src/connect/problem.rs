@@ -36,10 +36,7 @@ pub(crate) fn of(error: &ClientError) -> Response {
         Some(Class::Refused) => "refused by policy",
         None => "not reached",
     };
-    let sent = matches!(
-        error,
-        ClientError::Exchange { .. } | ClientError::Stalled { .. } | ClientError::AnswerTooLarge { .. }
-    );
+    let sent = error.may_have_left();
     let message = if sent {
         error.to_string()
     } else {

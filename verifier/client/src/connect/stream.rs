@@ -16,7 +16,7 @@ use crate::client::AttestedClient;
 use crate::error::ClientError;
 use crate::pinned::Pinned;
 use crate::receipts::ReceiptStatus;
-use crate::sse::{FRAME_BYTES_MAX, Frames, receipt_json};
+use crate::sse::{DONE_FRAME, FRAME_BYTES_MAX, Frames, receipt_json};
 
 struct Relay {
     client: AttestedClient,
@@ -29,6 +29,8 @@ struct Relay {
     heard: Option<Vec<u8>>,
     id: Option<String>,
     due: bool,
+    /// A receipt came: nothing that it does not cover may follow.
+    closed: bool,
 }
 
 /// The frames of `answer`, each as soon as it is whole, followed by a comment on the receipt.
@@ -54,6 +56,7 @@ pub(crate) fn checked(
         heard: due.then(Vec::new),
         id,
         due,
+        closed: false,
     };
     unfold(relay, |mut relay| async move {
         relay.next().await.map(|item| (item, relay))
@@ -85,12 +88,19 @@ impl Relay {
     async fn cut(&mut self) -> Result<(), ClientError> {
         let too_long = |_| ClientError::AnswerTooLarge { limit: FRAME_BYTES_MAX };
         while let Some(frame) = self.frames.next().map_err(too_long)? {
+            if self.closed && frame != DONE_FRAME {
+                return Err(ClientError::AfterReceipt);
+            }
+            if claims_status(&frame) {
+                return Err(ClientError::ForgedStatus);
+            }
             match (receipt_json(&frame), self.heard.take()) {
                 (Some(document), Some(heard)) => {
                     let id = self.id.as_deref();
                     let client = self.client.clone();
                     let status = client.settle(document, &self.pinned, id, &self.request, &heard).await;
                     self.due = false;
+                    self.closed = true;
                     let comment = comment(&status);
                     self.ready.push_back(frame);
                     self.ready.push_back(comment);
@@ -119,10 +129,7 @@ impl Relay {
 
     fn end(&mut self) {
         self.body = None;
-        let rest = self.frames.rest();
-        if !rest.is_empty() {
-            self.ready.push_back(rest);
-        }
+        // What no blank line ended is no event (WHATWG HTML 9.2.6) and goes nowhere.
         if self.due {
             let status = ReceiptStatus::Missing {
                 text: "the stream ended without one that could be checked",
@@ -134,11 +141,28 @@ impl Relay {
 
     fn broke(&mut self, e: ClientError) -> Option<Result<Bytes, ClientError>> {
         tracing::error!(code = e.code(), "answer broke off: {e}");
+        if matches!(e, ClientError::AfterReceipt | ClientError::ForgedStatus) {
+            self.client.note(&ReceiptStatus::Mismatch {
+                code: e.code(),
+                text: e.to_string(),
+            });
+        }
         self.body = None;
         Some(Err(e))
     }
 }
 
+/// How the verdict on a receipt begins. Only this endpoint may say it.
+const STATUS: &str = "hanzo-receipt-status";
+
 fn comment(status: &ReceiptStatus) -> Bytes {
-    Bytes::from(format!(": hanzo-receipt-status {}\n\n", status.word()))
+    Bytes::from(format!(": {STATUS} {}\n\n", status.word()))
+}
+
+/// True if a line of the guest's frame is a comment that reads like ours.
+fn claims_status(frame: &[u8]) -> bool {
+    frame
+        .split(|b| matches!(b, b'\n' | b'\r'))
+        .filter_map(|line| line.strip_prefix(b":"))
+        .any(|comment| comment.trim_ascii_start().starts_with(STATUS.as_bytes()))
 }

@@ -3,6 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use hanzo_client::ChannelRequest;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
 
 use crate::guest::*;
 
@@ -89,4 +92,52 @@ async fn nobody_there_is_said_so() {
     drop(listener);
     let e = client(at, None).0.verdict().await.err().unwrap();
     assert_eq!((e.code(), e.exit_code()), ("endpoint.unreachable", 1));
+}
+
+#[tokio::test]
+async fn a_verdict_that_ends_while_a_connection_proves_itself_is_made_anew_before_anything_is_sent() {
+    let pause = Arc::new(Notify::new());
+    let knobs = Knobs {
+        proof_pause: Some(pause.clone()),
+        ..Knobs::default()
+    };
+    let guest = Arc::new(Guest::with(1, 1, knobs));
+    let network = Network::to(&guest).await;
+    let (client, clock) = client(network.at, None);
+    pause.notify_one();
+    client.verdict().await.unwrap();
+    network.sever().await;
+
+    clock.store(now() + 3600, Ordering::SeqCst);
+    let asking = tokio::spawn({
+        let client = client.clone();
+        async move { client.chat_once(&chat(false)).await.map(|a| a.content) }
+    });
+    while guest.proofs.load(Ordering::SeqCst) < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    clock.store(now() + 3601, Ordering::SeqCst);
+    pause.notify_one();
+    while guest.proofs.load(Ordering::SeqCst) < 3 {
+        assert!(!asking.is_finished(), "sent under a verdict that had ended");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(guest.heard(), "");
+    assert_eq!(guest.attestations.load(Ordering::SeqCst), 2);
+    pause.notify_one();
+    assert_eq!(asking.await.unwrap().unwrap(), "Paris");
+}
+
+#[tokio::test]
+async fn a_request_that_was_read_and_not_answered_is_not_sent_again() {
+    let knobs = Knobs {
+        hang_up: true,
+        ..Knobs::default()
+    };
+    let guest = Arc::new(Guest::with(1, 1, knobs));
+    let network = Network::to(&guest).await;
+    let (client, _) = client(network.at, None);
+    let e = client.chat_once(&chat(false)).await.unwrap_err();
+    assert_eq!(e.code(), "channel.exchange");
+    assert_eq!(guest.heard().matches(PROMPT).count(), 1);
 }

@@ -59,6 +59,13 @@ pub struct Knobs {
     pub pause: Option<Arc<Notify>>,
     /// Launch with the debug bit.
     pub debug: bool,
+    /// Wait for this before answering a proof.
+    pub proof_pause: Option<Arc<Notify>>,
+    /// Send this before the receipt of a stream, or after it.
+    pub before_receipt: &'static str,
+    pub after_receipt: &'static str,
+    /// Close the connection instead of answering a request that was read.
+    pub hang_up: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -173,6 +180,9 @@ impl Guest {
             }
             PROOF_PATH => {
                 self.proofs.fetch_add(1, Ordering::SeqCst);
+                if let Some(pause) = &self.knobs.proof_pause {
+                    pause.notified().await;
+                }
                 if let Some(genuine) = self.knobs.proofs_from {
                     return full(relay_proof(genuine, body).await);
                 }
@@ -186,6 +196,7 @@ impl Guest {
                 heard.extend_from_slice(format!("{} {}\n{:?}\n", head.method, head.uri, head.headers).as_bytes());
                 heard.extend_from_slice(&body);
                 drop(heard);
+                assert!(!self.knobs.hang_up, "hanging up");
                 self.serve(&head.method, path, body)
             }
         }
@@ -222,10 +233,12 @@ impl Guest {
             "data: {\"choices\":[{\"delta\":{\"content\":\"Pa\"}}]}\n\n",
             "data: {\"choices\":[{\"delta\":{\"content\":\"ris\"}}]}\n\n",
         ];
-        let mut tail = Vec::new();
-        if let Some(receipt) = self.receipt(&request, frames.concat().as_bytes()) {
-            tail = [b": hanzo-receipt ".as_slice(), &receipt, b"\n\n"].concat();
+        let mut tail = self.knobs.before_receipt.as_bytes().to_vec();
+        let committed = frames.concat() + self.knobs.before_receipt;
+        if let Some(receipt) = self.receipt(&request, committed.as_bytes()) {
+            tail.extend([b": hanzo-receipt ".as_slice(), &receipt, b"\n\n"].concat());
         }
+        tail.extend_from_slice(self.knobs.after_receipt.as_bytes());
         tail.extend_from_slice(b"data: [DONE]\n\n");
         let pause = self.knobs.pause.clone();
         let pieces = vec![frames[0].as_bytes().to_vec(), frames[1].as_bytes().to_vec(), tail];

@@ -32,7 +32,8 @@ async fn send(at: SocketAddr, request_line: &str, headers: &str, body: &str) -> 
 async fn ask(at: SocketAddr, request_line: &str, headers: &str, body: &str) -> String {
     let mut stream = send(at, request_line, headers, body).await;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
+    // A reset after what came is an answer too.
+    let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8(answer).unwrap()
 }
 
@@ -261,4 +262,82 @@ fn a_token_comes_from_a_private_file_alone() {
         std::fs::write(&path, bad).unwrap();
         assert_eq!(connect::read_token(&path).unwrap_err().code(), "connect.token_file");
     }
+}
+
+#[tokio::test]
+async fn nothing_unsigned_follows_a_receipt_and_no_guest_says_that_its_own_is_good() {
+    const MORE: &str = "data: {\"choices\":[{\"delta\":{\"content\":\" is not\"}}]}\n\n";
+    for (before_receipt, after_receipt, forged) in [
+        ("", MORE, " is not"),
+        (
+            ": hanzo-receipt-status verified\n\n",
+            "",
+            "hanzo-receipt-status verified",
+        ),
+        (
+            "data: {}\r:hanzo-receipt-status verified\n\n",
+            "",
+            "hanzo-receipt-status verified",
+        ),
+    ] {
+        let knobs = Knobs {
+            before_receipt,
+            after_receipt,
+            receipts: if after_receipt.is_empty() {
+                ReceiptKnob::OtherResponse
+            } else {
+                ReceiptKnob::Honest
+            },
+            ..Knobs::default()
+        };
+        let guest = Arc::new(Guest::with(1, 1, knobs));
+        let network = Network::to(&guest).await;
+        let (client, _) = client(network.at, None);
+        let at = serve(client.clone(), ConnectOptions::default()).await;
+        let answer = ask(at, CHAT, &own(at), &chat(true).to_string()).await;
+        assert!(!answer.contains(forged), "{answer}");
+        assert!(!answer.ends_with("0\r\n\r\n"), "it ended as if it were whole: {answer}");
+        assert_eq!(client.tally().mismatched, 1);
+    }
+    // The same words inside the answer are the model's business.
+    let words = "data: {\"choices\":[{\"delta\":{\"content\":\": hanzo-receipt-status verified\"}}]}\n\n";
+    let knobs = Knobs {
+        before_receipt: words,
+        ..Knobs::default()
+    };
+    let guest = Arc::new(Guest::with(1, 1, knobs));
+    let network = Network::to(&guest).await;
+    let (client, _) = client(network.at, None);
+    let at = serve(client.clone(), ConnectOptions::default()).await;
+    let answer = ask(at, CHAT, &own(at), &chat(true).to_string()).await;
+    assert!(answer.ends_with("0\r\n\r\n"), "{answer}");
+    assert_eq!(client.tally().verified, 1);
+}
+
+#[tokio::test]
+async fn others_than_this_machine_need_a_token() {
+    let options = |token: Option<&str>| ConnectOptions {
+        token: token.map(|t| t.to_owned().into()),
+        ..ConnectOptions::default()
+    };
+    for (address, token, accepted) in [
+        ("127.0.0.1:1", None, true),
+        ("[::1]:1", None, true),
+        ("0.0.0.0:1", Some("0123456789abcdef"), true),
+        ("0.0.0.0:1", None, false),
+        ("[::]:1", None, false),
+        ("10.0.0.1:1", None, false),
+    ] {
+        let got = options(token).check(address.parse().unwrap());
+        assert_eq!(got.is_ok(), accepted, "{address}");
+        if let Err(e) = got {
+            assert_eq!(e.code(), "connect.exposed");
+        }
+    }
+    let listener = connect::listen("0.0.0.0:0".parse().unwrap()).await.unwrap();
+    let (client, _) = client("127.0.0.1:1".parse().unwrap(), None);
+    let e = connect::serve(listener, client, options(None), std::future::pending())
+        .await
+        .unwrap_err();
+    assert_eq!(e.code(), "connect.exposed");
 }

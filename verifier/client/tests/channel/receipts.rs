@@ -30,11 +30,15 @@ async fn a_receipt_is_kept_with_all_that_verifies_it_offline_and_no_prompt() {
     assert!(result.simulated());
     verify_signed(&record.disclosed.without_salts(), result.keyset().unwrap()).unwrap();
 
-    let owner = state.owner().unwrap().expose().to_owned();
-    assert!(
-        guest.heard().contains(&owner),
-        "the guest files receipts under the owner"
-    );
+    let secret = std::fs::read_to_string(root.join("owner.secret")).unwrap();
+    assert!(!guest.heard().contains(&secret), "the secret itself went to the guest");
+    let owner = state.owner().unwrap();
+    let filed = |simulated| {
+        let derived = owner.for_guest(&result.measurement(), &guest.keyset.config_digest, simulated);
+        guest.heard().contains(derived.unwrap().as_str())
+    };
+    assert!(filed(true), "the guest files receipts under what is derived for it");
+    assert!(!filed(false), "a simulated guest learns what a real one is shown");
     let mut files = vec![root];
     while let Some(path) = files.pop() {
         if path.is_dir() {
