@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use hanzo_attestation::bundle::SnpEvidence;
+use hanzo_attestation::config::PinnedSigner;
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::{Anchors, Collateral, Digest256, Digest384, UnixTime};
 use hanzo_client::{AttestedClient, ClientConfig, Endpoint};
@@ -23,8 +24,10 @@ use zeroize::Zeroizing;
 
 use crate::engine::NOTES_FILE;
 
-const STORE_KEY: &str = "hanzo/store/receipts";
-const MODEL_KEY: &str = "hanzo/dek/tiny";
+/// Where the store's key is in the broker.
+pub const STORE_KEY: &str = "hanzo/store/receipts";
+/// Where the model's key is in the broker.
+pub const MODEL_KEY: &str = "hanzo/dek/tiny";
 /// The image that the client expects.
 pub const IMAGE: Digest384 = Digest384([7; 48]);
 
@@ -67,7 +70,8 @@ pub struct Appliance {
     _stop_kbs: oneshot::Sender<()>,
 }
 
-struct Simulated(SimulatedGuest);
+/// The simulated processor behind the guest's own trait.
+pub(crate) struct Simulated(pub(crate) SimulatedGuest);
 
 impl Attester for Simulated {
     fn evidence(&self, report_data: &[u8; 64]) -> Result<SnpEvidence, DeviceError> {
@@ -83,11 +87,11 @@ impl Attester for Simulated {
     }
 }
 
-fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-fn now() -> UnixTime {
+pub(crate) fn now() -> UnixTime {
     (hanzo_client::system_clock())()
 }
 
@@ -128,40 +132,11 @@ impl Appliance {
         let at = |name: &str| dir.path().join(name);
         let notes = at("prompts");
         let (dek, store_dek) = ([0x52; 32], [0x51; 32]);
-        let root = seal(&dir, &dek, &notes);
+        let root = seal(&dir, &dek, &notes, "weights");
         let processor = SimulatedProcessor::for_tests();
         let (kbs_at, made, stop_kbs) = broker(&dir, processor.ark_der()).await;
         let signer = &made.identity.signer;
-        let config = format!(
-            r#"version = 1
-operator = "adversary-tests"
-image = "0.1.0"
-required_tier = {tier}
-keyset_lifetime_s = 3600
-[kbs]
-grant_lifetime_s = 60
-[kbs.signer]
-suite = "{suite}"
-ml_dsa = "{ml_dsa}"
-ed25519 = "{ed25519}"
-[store]
-id = "receipts"
-key_id = "{STORE_KEY}"
-[[models]]
-name = "tiny"
-weights_root = "{root}"
-key_id = "{MODEL_KEY}"
-context_tokens = 256
-[limits]
-body_bytes_max = 65536
-concurrent_requests = 4
-request_timeout_s = 20
-"#,
-            tier = differs.tier,
-            suite = signer.suite,
-            ml_dsa = signer.ml_dsa,
-            ed25519 = signer.ed25519,
-        );
+        let config = config_text(differs.tier, signer, &root);
         std::fs::write(at("config.toml"), &config).unwrap();
         let config_digest = Digest256::of(config.as_bytes());
         let minimum = if differs.tier == 0 {
@@ -276,12 +251,44 @@ request_timeout_s = 20
     }
 }
 
-fn seal(dir: &tempfile::TempDir, dek: &[u8; 32], notes: &std::path::Path) -> Digest256 {
+/// The configuration of a guest that serves the model `root` and believes the broker that signs with `signer`.
+pub(crate) fn config_text(tier: u8, signer: &PinnedSigner, root: &Digest256) -> String {
+    let PinnedSigner { suite, ml_dsa, ed25519 } = signer;
+    format!(
+        r#"version = 1
+operator = "adversary-tests"
+image = "0.1.0"
+required_tier = {tier}
+keyset_lifetime_s = 3600
+[kbs]
+grant_lifetime_s = 60
+[kbs.signer]
+suite = "{suite}"
+ml_dsa = "{ml_dsa}"
+ed25519 = "{ed25519}"
+[store]
+id = "receipts"
+key_id = "{STORE_KEY}"
+[[models]]
+name = "tiny"
+weights_root = "{root}"
+key_id = "{MODEL_KEY}"
+context_tokens = 256
+[limits]
+body_bytes_max = 65536
+concurrent_requests = 4
+request_timeout_s = 20
+"#
+    )
+}
+
+/// Seals a tiny model, whose weights are this text, into `packs/tiny.pack`.
+pub(crate) fn seal(dir: &tempfile::TempDir, dek: &[u8; 32], notes: &std::path::Path, weights: &str) -> Digest256 {
     let source = dir.path().join("model");
     std::fs::create_dir_all(&source).unwrap();
     std::fs::create_dir_all(dir.path().join("packs")).unwrap();
     for (file, text) in [
-        ("model.gguf", "weights"),
+        ("model.gguf", weights),
         ("tokenizer.json", "{}"),
         ("chat_template.jinja", "{{ messages }}"),
         (NOTES_FILE, notes.to_str().unwrap()),

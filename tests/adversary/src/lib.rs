@@ -3,6 +3,9 @@
 #![forbid(unsafe_code)]
 
 pub mod appliance;
+pub mod broker;
+pub mod doorman;
 pub mod engine;
 pub mod impostor;
+pub mod site;
 pub mod wire;
