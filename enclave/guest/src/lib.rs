@@ -29,6 +29,7 @@ pub mod kbs_http;
 pub mod keys;
 pub mod models;
 pub mod options;
+mod panics;
 mod run;
 pub mod runtime_dir;
 pub mod sealing;
@@ -40,5 +41,6 @@ mod well_known;
 
 pub use error::GuestError;
 pub use options::{GuestOptions, OperatingLimits, PlaintextStorage};
+pub use panics::hide_panic_messages;
 pub use run::{Ready, run};
 pub use transport::ListenAddress;

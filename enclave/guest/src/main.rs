@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         .with_env_filter(EnvFilter::new("info"))
         .json()
         .init();
+    hanzo_guest::hide_panic_messages();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

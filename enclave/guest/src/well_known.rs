@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, RawQuery, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, RawQuery, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -21,6 +21,8 @@ use crate::evidence::{EvidenceDesk, EvidenceError, Sealed};
 const PROOF_BYTES_MAX: usize = 4096;
 /// Proofs that one connection may ask for.
 const PROOFS_PER_CONNECTION: u32 = 16;
+/// Time for the body of a proof request: it is one packet or two.
+const PROOF_BODY_TIMEOUT: Duration = Duration::from_secs(3);
 const EVIDENCE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What belongs to one connection.
@@ -100,7 +102,7 @@ fn bundle(bytes: Bytes) -> Response {
 async fn proof(
     State(state): State<Arc<WellKnown>>,
     Extension(connection): Extension<Arc<Connection>>,
-    body: Bytes,
+    request: Request,
 ) -> Response {
     if connection.proofs.fetch_add(1, Ordering::Relaxed) >= PROOFS_PER_CONNECTION {
         return problem(
@@ -109,6 +111,24 @@ async fn proof(
             "at most 16 proofs per connection: open another",
         );
     }
+    let body = tokio::time::timeout(PROOF_BODY_TIMEOUT, Bytes::from_request(request, &())).await;
+    let body = match body {
+        Ok(Ok(body)) => body,
+        Ok(Err(rejection)) => {
+            return problem(
+                rejection.status(),
+                "channel.proof_request",
+                "the body is too long or broke off",
+            );
+        }
+        Err(_) => {
+            return problem(
+                StatusCode::REQUEST_TIMEOUT,
+                "channel.proof_request",
+                "the body did not arrive within 3 s",
+            );
+        }
+    };
     let request: ProofRequest = match jcs::from_slice("channel proof", &body, PROOF_BYTES_MAX) {
         Ok(request) => request,
         Err(error) => return problem(StatusCode::BAD_REQUEST, "channel.proof_request", &error.to_string()),

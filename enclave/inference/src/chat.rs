@@ -60,8 +60,8 @@ pub(crate) fn owner(headers: &HeaderMap) -> Result<Option<Owner>, ApiError> {
 
 async fn begin(state: &ServingState, headers: &HeaderMap, body: Body) -> Result<(Job, bool), ApiError> {
     let owner = owner(headers)?;
-    let bytes = body::read(headers, body, state.body_bytes_max).await?;
-    let mut request = ChatRequest::parse(&bytes)?;
+    let body = body::read(headers, body, state.body_bytes_max, &state.body_room).await?;
+    let mut request = ChatRequest::parse(&body.bytes)?;
     if state.serving(&request.model).is_none() {
         return Err(ApiError::Model);
     }
@@ -71,7 +71,7 @@ async fn begin(state: &ServingState, headers: &HeaderMap, body: Body) -> Result<
     }
     let start = RequestStart {
         model: &request.model,
-        request: &bytes,
+        request: &body.bytes,
         owner,
     };
     let pending = state

@@ -11,6 +11,7 @@ use hanzo_attestation::name::Name;
 use hanzo_receipts::{FreshBytes, ReceiptLog};
 use tokio::sync::Semaphore;
 
+use crate::body;
 use crate::engine::EngineClient;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
@@ -74,6 +75,8 @@ pub struct Inner {
     pub(crate) receipts: Arc<ReceiptLog>,
     pub(crate) models: Vec<Serving>,
     pub(crate) body_bytes_max: u64,
+    /// In bytes.
+    pub(crate) body_room: Arc<Semaphore>,
     pub(crate) request_timeout: Duration,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) clock: Clock,
@@ -138,6 +141,7 @@ impl ServingState {
         Ok(Self(Arc::new(Inner {
             models,
             body_bytes_max: options.limits.body_bytes_max,
+            body_room: body::room(options.limits.body_bytes_max, options.limits.concurrent_requests),
             request_timeout: Duration::from_secs(options.limits.request_timeout_s),
             slots: Arc::new(Semaphore::new(options.limits.concurrent_requests as usize)),
             clock: options.clock,

@@ -178,6 +178,7 @@ async fn guest(role: GuestRole) -> Result<(), String> {
         engine_command: [&exe, "role", "engine", "serve"].map(str::to_owned).to_vec(),
         limits: OperatingLimits::default(),
     };
+    hanzo_guest::hide_panic_messages();
     hanzo_guest::run(options, Box::new(attester), asked_to_stop(), |ready| {
         say_ready(ready.address)
     })

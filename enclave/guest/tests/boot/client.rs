@@ -18,6 +18,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 #[derive(Debug)]
 struct AnyCertificate(CryptoProvider);
@@ -63,7 +64,8 @@ pub struct Connection {
     pub spki_prefix_digests: Vec<Digest256>,
 }
 
-pub async fn connect(address: &ListenAddress) -> Connection {
+/// TLS to whoever is there.
+pub async fn raw(address: &ListenAddress) -> TlsStream<TcpStream> {
     let ListenAddress::Tcp(address) = address else {
         panic!("not TCP")
     };
@@ -76,10 +78,14 @@ pub async fn connect(address: &ListenAddress) -> Connection {
         .with_no_client_auth();
     let stream = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from("hanzo-guest").unwrap();
-    let stream = TlsConnector::from(Arc::new(config))
+    TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
-        .unwrap();
+        .unwrap()
+}
+
+pub async fn connect(address: &ListenAddress) -> Connection {
+    let stream = raw(address).await;
     let connection = stream.get_ref().1;
     let exporter = Exporter::of_client(connection).unwrap();
     // An EC P-256 SubjectPublicKeyInfo has 91 bytes; the keyset names the digest of one window of the certificate.

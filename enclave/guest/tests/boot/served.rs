@@ -1,15 +1,16 @@
 //! What a booted guest serves.
 
 use hanzo_attestation::bundle::Bundle;
-use hanzo_attestation::channel::ATTESTATION_PATH;
+use hanzo_attestation::channel::{ATTESTATION_PATH, PROOF_PATH};
 use hanzo_attestation::keyset::KemKey;
 use hanzo_attestation::name::Name;
 use hanzo_attestation::{Anchors, Collateral, Digest256, Nonce, UnixTime};
 use hanzo_policy::{AppraisalPolicy, EpycTcb, HardwareList, PrivacyTier, Reference, RevocationPolicy, TcbFloors};
 use hanzo_verifier::{VerifierContext, verify_bundle};
 use hyper::StatusCode;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::client::connect;
+use crate::client::{connect, raw};
 use crate::world::{IMAGE, World, simulator_root};
 
 pub fn context(world: &World) -> VerifierContext {
@@ -136,6 +137,24 @@ async fn two_boots_share_no_key_and_one_guests_proofs_are_worthless_for_the_othe
     let error = connection.prove(&first_keyset).await.unwrap_err();
     assert_eq!(error.code(), "channel.proof_mismatch");
     second.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_request_that_never_ends_does_not_hold_its_connection() {
+    let world = World::new().await;
+    let guest = world.boot().await;
+    let mut stream = raw(&guest.ready.address).await;
+    let head = format!("POST {PROOF_PATH} HTTP/1.1\r\nhost: guest\r\ncontent-length: 2000\r\n\r\n{{");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(6), stream.read_to_end(&mut answer)).await;
+    assert!(ended.is_ok(), "still open");
+    assert!(
+        answer.starts_with(b"HTTP/1.1 408"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+    guest.stop().await.unwrap();
 }
 
 const CHAT: &str = "/v1/chat/completions";

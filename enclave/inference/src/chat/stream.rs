@@ -1,6 +1,6 @@
 //! The answer as server-sent events.
 
-use std::convert::Infallible;
+use std::io;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -25,15 +25,35 @@ const ERROR_GRACE: Duration = Duration::from_secs(1);
 /// How long it may take to make room for the receipt. The engine is free by then.
 const LAST_GRACE: Duration = Duration::from_secs(30);
 
+/// What the task hands to the connection.
+enum Piece {
+    Frame(Bytes),
+    /// The end is in it: `[DONE]`, or a receipt after an error that was handed over.
+    Last(Bytes),
+}
+
 /// Waits for the first step, so that what fails before it still gets a status of its own, then streams.
 pub(super) async fn respond(job: Job) -> Result<Response, ApiError> {
     let id = job.identity.id.to_string();
-    let (frames, mut taken) = mpsc::channel::<Bytes>(FRAMES);
+    let (frames, mut taken) = mpsc::channel(FRAMES);
     let (started, starts) = oneshot::channel();
     tokio::spawn(run(job, started, frames));
     starts.await.unwrap_or(Err(ApiError::Timeout))?;
+    let mut ended = false;
     let body = Body::from_stream(stream::poll_fn(move |context| {
-        taken.poll_recv(context).map(|frame| frame.map(Ok::<_, Infallible>))
+        taken.poll_recv(context).map(|piece| match piece {
+            Some(Piece::Frame(frame)) => Some(Ok(frame)),
+            Some(Piece::Last(frame)) => {
+                ended = true;
+                Some(Ok(frame))
+            }
+            None if ended => None,
+            // A stream that simply stopped would look whole to clients that wait for no `[DONE]`.
+            None => {
+                ended = true;
+                Some(Err(io::Error::from(io::ErrorKind::ConnectionAborted)))
+            }
+        })
     }));
     let mut response = body.into_response();
     let headers = response.headers_mut();
@@ -51,7 +71,7 @@ enum End {
     Failed(ApiError),
 }
 
-async fn run(mut job: Job, mut started: oneshot::Sender<Result<(), ApiError>>, frames: mpsc::Sender<Bytes>) {
+async fn run(mut job: Job, mut started: oneshot::Sender<Result<(), ApiError>>, frames: mpsc::Sender<Piece>) {
     let begun = tokio::select! {
         biased;
         () = started.closed() => return,
@@ -86,7 +106,7 @@ async fn deliver(
     job: &mut Job,
     running: &mut Running,
     first: Result<Step, ApiError>,
-    frames: &mpsc::Sender<Bytes>,
+    frames: &mpsc::Sender<Piece>,
 ) -> (u64, End) {
     let with_usage = job.request.include_usage;
     let opening = job.identity.opening(with_usage);
@@ -121,11 +141,11 @@ async fn deliver(
 }
 
 /// Gives one frame to the connection and commits to it.
-async fn hand_over(job: &mut Job, frames: &mpsc::Sender<Bytes>, frame: String) -> Result<(), End> {
+async fn hand_over(job: &mut Job, frames: &mpsc::Sender<Piece>, frame: String) -> Result<(), End> {
     match timeout_at(job.deadline, frames.reserve()).await {
         Ok(Ok(slot)) => {
             job.pending.sent(frame.as_bytes());
-            slot.send(Bytes::from(frame));
+            slot.send(Piece::Frame(Bytes::from(frame)));
             Ok(())
         }
         Ok(Err(_)) => Err(End::Cut),
@@ -134,7 +154,7 @@ async fn hand_over(job: &mut Job, frames: &mpsc::Sender<Bytes>, frame: String) -
 }
 
 /// Complete only once the connection has taken every frame.
-async fn drained(job: &Job, frames: &mpsc::Sender<Bytes>) -> End {
+async fn drained(job: &Job, frames: &mpsc::Sender<Piece>) -> End {
     match timeout_at(job.deadline, frames.reserve_many(FRAMES)).await {
         Ok(Ok(_)) => End::Complete,
         Ok(Err(_)) => End::Cut,
@@ -143,7 +163,7 @@ async fn drained(job: &Job, frames: &mpsc::Sender<Bytes>) -> End {
 }
 
 /// The receipt, then what follows it.
-async fn close(job: Job, running: Running, tokens: u64, end: End, frames: mpsc::Sender<Bytes>) {
+async fn close(job: Job, running: Running, tokens: u64, end: End, frames: mpsc::Sender<Piece>) {
     let Job {
         state,
         mut pending,
@@ -156,25 +176,34 @@ async fn close(job: Job, running: Running, tokens: u64, end: End, frames: mpsc::
         completion_tokens: tokens,
     };
     drop((running.answer, slot));
-    let (outcome, tail) = match end {
-        End::Complete => (Outcome::Complete, encode::DONE),
-        End::Cut => (Outcome::Cut, ""),
+    let (outcome, tail, told) = match end {
+        End::Complete => (Outcome::Complete, encode::DONE, true),
+        End::Cut => (Outcome::Cut, "", false),
         End::Failed(e) => {
             tracing::warn!(code = e.code(), "answer stopped");
             let frame = encode::error(&e);
             // A client that does not read must not hold the receipt up for long.
-            if let Ok(Ok(slot)) = timeout(ERROR_GRACE, frames.reserve()).await {
+            let slot = timeout(ERROR_GRACE, frames.reserve()).await;
+            let told = if let Ok(Ok(slot)) = slot {
                 pending.sent(frame.as_bytes());
-                slot.send(Bytes::from(frame));
-            }
-            (Outcome::Failed, "")
+                slot.send(Piece::Frame(Bytes::from(frame)));
+                true
+            } else {
+                false
+            };
+            (Outcome::Failed, "", told)
         }
     };
     let last = match finish(&state, pending, outcome, counts).await {
-        Ok(receipt) => encode::receipt(&receipt).map(|frame| frame + tail),
-        Err(e) => Some(encode::error(&e)),
+        Ok(receipt) => encode::receipt(&receipt)
+            .map(|frame| Bytes::from(frame + tail))
+            .map(|frame| match told {
+                true => Piece::Last(frame),
+                false => Piece::Frame(frame),
+            }),
+        Err(e) => Some(Piece::Last(Bytes::from(encode::error(&e)))),
     };
     if let Some(last) = last {
-        let _ = frames.send_timeout(Bytes::from(last), LAST_GRACE).await;
+        let _ = frames.send_timeout(last, LAST_GRACE).await;
     }
 }

@@ -98,7 +98,7 @@ impl Guest {
 
     /// Waits until there are `n`.
     pub async fn receipts_when(&self, n: usize) -> Vec<VerifiedReceipt> {
-        for _ in 0..200 {
+        for _ in 0..400 {
             let all = self.receipts();
             if all.len() >= n {
                 return all;

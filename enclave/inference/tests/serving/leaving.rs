@@ -3,11 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use hanzo_attestation::config::Limits;
 use hanzo_receipts::Outcome;
 use http_body_util::BodyExt;
 
 use crate::double::{PROMPT_TOKENS, Script, frame, honest, last};
-use crate::fixture::{Guest, chat};
+use crate::fixture::{Guest, chat, limits};
 
 async fn cancelled(guest: &Guest) {
     for _ in 0..200 {
@@ -65,4 +66,29 @@ async fn leaving_before_a_whole_answer_cancels_too() {
     }
     let receipts = guest.receipts_when(2).await;
     assert!(receipts.iter().all(|r| r.receipt().outcome == Outcome::Cut));
+}
+
+#[tokio::test]
+async fn an_answer_that_stops_without_its_end_never_looks_whole() {
+    let limits = Limits {
+        request_timeout_s: 1,
+        ..limits()
+    };
+    let guest = Guest::with(Script::Raw(vec![frame("a"); 20], Duration::ZERO), limits);
+    let mut body = guest.ask(&chat(r#","stream":true"#)).await.into_body();
+    body.frame().await.unwrap().unwrap();
+    // Nobody reads until the time for the answer and for its error frame is over.
+    let receipts = guest.receipts_when(1).await;
+    assert_eq!(receipts[0].receipt().outcome, Outcome::Failed);
+    let mut rest = Vec::new();
+    let ended = loop {
+        match body.frame().await {
+            Some(Ok(piece)) => rest.extend(piece.into_data().unwrap()),
+            Some(Err(_)) => break "with an error",
+            None => break "as if it were whole",
+        }
+    };
+    let rest = String::from_utf8(rest).unwrap();
+    assert!(!rest.contains("[DONE]") && !rest.contains("\"error\""), "{rest}");
+    assert_eq!(ended, "with an error", "{rest}");
 }
