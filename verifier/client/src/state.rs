@@ -5,7 +5,7 @@
 //! Directories 0700, files 0600, every file written whole and renamed into place.
 //! - `owner.secret`: 64 lower-case hex digits, drawn once per installation; what guests file receipts under is derived from
 //!   it ([`OwnerSecret::for_guest`]);
-//! - `bundles/<keyset_digest>.json`: a bundle's exact bytes; `bundles/<keyset_digest>.meta.json`: [`BundleRecord`](crate::BundleRecord);
+//! - `bundles/<keyset_digest>.json`: a bundle's exact bytes; `bundles/<keyset_digest>.meta.json`: [`BundleRecord`](crate::receipts::BundleRecord);
 //! - `receipts/<id>.json`: [`crate::receipts::ReceiptRecord`].
 
 use std::fs;
