@@ -23,8 +23,8 @@ pub struct ProxyArgs {
     /// Connections open at a time; one more is closed at once
     #[arg(long, default_value_t = 4096, value_name = "N")]
     pub connections_max: usize,
-    /// Close a connection on which nothing moved for this many seconds
-    #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+    /// Close a connection on which nothing moved for this many seconds; longer than the guest's longest answer
+    #[arg(long, default_value_t = 3660, value_name = "SECONDS")]
     pub idle_s: u64,
     /// Give the guest this many seconds to accept
     #[arg(long, default_value_t = 5, value_name = "SECONDS")]

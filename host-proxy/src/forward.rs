@@ -13,6 +13,9 @@ use crate::transport::Stream;
 /// One TLS record is at most 16,640 bytes; four of them per read.
 const BUFFER_BYTES: usize = 64 * 1024;
 
+/// How long a client may go on after the guest has closed: what it sends then is read by nobody.
+const LINGER: Duration = Duration::from_secs(5);
+
 /// How a connection ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -31,9 +34,22 @@ pub(crate) async fn forward<C: Stream, G: Stream>(client: C, guest: G, idle: Dur
     let (guest_read, guest_write) = tokio::io::split(guest);
     let up = pump(client_read, guest_write, &activity, &metrics.bytes_to_guest);
     let down = pump(guest_read, client_write, &activity, &metrics.bytes_to_client);
+    let both = async {
+        let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
+        tokio::select! {
+            up = &mut up => {
+                up?;
+                down.await
+            }
+            down = &mut down => {
+                down?;
+                tokio::time::timeout(LINGER, up).await.unwrap_or(Ok(()))
+            }
+        }
+    };
     tokio::select! {
-        both = async { tokio::try_join!(up, down) } => match both {
-            Ok(_) => Ended::Closed,
+        both = both => match both {
+            Ok(()) => Ended::Closed,
             Err(_) => Ended::Broken,
         },
         () = activity.idle_for(idle) => Ended::Idle,

@@ -24,7 +24,8 @@ pub struct ProxyOptions {
     pub guest: Address,
     /// Connections open at a time; one more is closed at once.
     pub connections_max: usize,
-    /// A connection on which nothing moves for this long is closed.
+    /// A connection on which nothing moves for this long is closed. A guest may work on an answer for an hour before its
+    /// first byte, and closes idle connections itself.
     pub idle: Duration,
     /// How long the guest may take to accept.
     pub connect: Duration,
@@ -40,7 +41,7 @@ impl Default for ProxyOptions {
             listen: Address::Tcp(([127, 0, 0, 1], 8443).into()),
             guest: Address::Tcp(([127, 0, 0, 1], 9443).into()),
             connections_max: 4096,
-            idle: Duration::from_secs(300),
+            idle: Duration::from_secs(3660),
             connect: Duration::from_secs(5),
             drain: Duration::from_secs(30),
             metrics: None,

@@ -104,6 +104,33 @@ async fn an_idle_connection_is_closed() {
 }
 
 #[tokio::test]
+async fn a_client_that_stays_after_the_guest_has_closed_does_not_hold_its_place() {
+    let guest = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = guest.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = guest.accept().await {
+            drop(stream)
+        }
+    });
+    let proxy = start(ProxyOptions {
+        connections_max: 1,
+        ..to(at)
+    })
+    .await;
+    let mut first = TcpStream::connect(proxy.at).await.unwrap();
+    let mut rest = Vec::new();
+    assert!(
+        matches!(first.read_to_end(&mut rest).await, Ok(0)),
+        "the guest's end is passed on"
+    );
+    // The client keeps its own half open; its place is free again all the same.
+    proxy.stop.send(()).unwrap();
+    let drained = tokio::time::timeout(Duration::from_secs(8), proxy.task).await;
+    drained.expect("the place is still held").unwrap().unwrap();
+    drop(first);
+}
+
+#[tokio::test]
 async fn a_stop_drains_open_connections_and_takes_no_new_ones() {
     let proxy = start(to(reversing_guest().await)).await;
     let mut open = TcpStream::connect(proxy.at).await.unwrap();
