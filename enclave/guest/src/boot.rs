@@ -1,7 +1,8 @@
 //! The boot, in the one order there is (DESIGN section 5, flow 1). Each step can stop it; none is skipped.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use hanzo_kbs_protocol::OpenedGrant;
 use hanzo_pqc::Dek;
 use hanzo_receipts::ReceiptLog;
 use hanzo_store::{EncryptedDb, StoreMode};
+use rustix::fs::OFlags;
 use tokio::task::spawn_blocking;
 
 use crate::clock::GrantClock;
@@ -92,7 +94,10 @@ fn measured_config(path: &Path, attester: &dyn Attester) -> Result<(Config, Stri
     };
     let measured = attester.measured_config_digest()?;
     let mut text = Vec::new();
-    File::open(path)
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits() as i32) // a FIFO would keep the boot waiting for ever
+        .open(path)
         .and_then(|file| file.take(CONFIG_BYTES_MAX as u64 + 1).read_to_end(&mut text))
         .map_err(failed)?;
     let config = Config::from_measured(&text, &measured)?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use hanzo_attestation::Digest256;
 use hanzo_pqc::Dek;
+use rustix::fs::OFlags;
 
 use crate::OnProgress;
 use crate::cipher::{PackCipher, TAG_BYTES};
@@ -96,7 +97,11 @@ struct Sealed {
 
 impl Sealed {
     fn open(path: &Path, dek: &Dek) -> Result<Self, PackError> {
-        let file = File::open(path).map_err(PackError::io("opening", path))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits() as i32) // a FIFO would keep us waiting for ever
+            .open(path)
+            .map_err(PackError::io("opening", path))?;
         let meta = file.metadata().map_err(PackError::io("reading", path))?;
         let file_bytes = meta.len();
         if !meta.is_file() || file_bytes < HEADER_BYTES as u64 {

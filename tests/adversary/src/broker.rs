@@ -19,6 +19,8 @@ use zeroize::Zeroizing;
 /// What makes up the broker's state on its disk.
 const STATE: [&str; 3] = ["kbs.db", "kbs.db.lock", "kbs.head"];
 
+type Running = (oneshot::Sender<()>, JoinHandle<Result<(), KbsError>>);
+
 /// A broker of the simulated mode; stops when dropped.
 pub struct Broker {
     /// Where it listens.
@@ -26,7 +28,7 @@ pub struct Broker {
     made: Initialised,
     dir: PathBuf,
     log: Log,
-    running: Option<(oneshot::Sender<()>, JoinHandle<Result<(), KbsError>>)>,
+    running: Option<Running>,
 }
 
 impl Drop for Broker {

@@ -61,3 +61,15 @@ async fn a_changed_configuration_byte_stops_the_boot() {
     assert!(error.to_string().contains("snp.measurement"), "{error}");
     assert_eq!(site.host.keys_given(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_never_end_or_never_answer_do_not_hold_the_boot() {
+    let site = Site::new(engine::command()).await;
+    let config = site.dir.path().join("config.toml");
+    for (path, code) in [(site.pack(), "pack.header"), (config, "config.digest_mismatch")] {
+        std::fs::remove_file(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.is_ok_and(|s| s.success()));
+        site.stops(code).await;
+    }
+}
