@@ -172,6 +172,45 @@ impl Up {
     }
 }
 
+/// A running `hanzo-verify connect` to that appliance's proxy, with the policy that it wrote.
+struct Connect {
+    child: Child,
+    base: String,
+}
+
+impl Drop for Connect {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Connect {
+    fn start(up: &Up) -> Self {
+        let files = up.state.path();
+        let mut child = Command::new(hanzo_verify())
+            .args(["connect", "--json", "--listen", "127.0.0.1:0", "--to", up.text("proxy")])
+            .arg("--policy")
+            .arg(files.join("up/policy.toml"))
+            .arg("--simulator-root")
+            .arg(files.join("up/simulator-ark.der"))
+            .arg("--state")
+            .arg(files.join("another-client"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let greeting: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        assert_eq!(greeting["verdict"]["tier"], 2, "{greeting}");
+        assert_eq!(greeting["verdict"]["simulated"], true, "{greeting}");
+        let base = greeting["listening"].as_str().unwrap().to_owned();
+        Self { child, base }
+    }
+}
+
 /// A folder with the unmodified package, or `None` where it cannot be had.
 fn openai_package() -> Option<PathBuf> {
     let dir = cache().join("tests").join(OPENAI.replace("==", "-"));
@@ -212,10 +251,11 @@ fn the_unmodified_openai_package_chats_streams_and_lists_models() {
     let _turn = turn();
     let Some(package) = openai_package() else { return };
     let Some(mut up) = Up::start() else { return };
+    let connect = Connect::start(&up);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e/openai_client.py");
     let output = Command::new("python3")
         .arg(script)
-        .args([up.text("listening"), up.text("model")])
+        .args([connect.base.as_str(), up.text("model")])
         .env("PYTHONPATH", package)
         .output()
         .unwrap();
@@ -239,6 +279,8 @@ fn the_unmodified_openai_package_chats_streams_and_lists_models() {
     let answer_words = "capital of France";
     let files = search(up.state.path(), answer_words);
     assert!(files > 5, "only {files} files were looked at");
+
+    drop(connect);
 
     // Ctrl-C stops every part.
     let pids = descendants(up.child.id());
