@@ -64,7 +64,7 @@ fn no_model(text: &str) -> bool {
 #[test]
 fn up_answers_a_question_and_its_receipt_verifies_offline() {
     let _turn = turn();
-    let state = tempfile::tempdir().unwrap();
+    let state = private_dir();
     let output = Command::new(HANZO)
         .args(["up", "--json", "--ask", QUESTION, "--state"])
         .arg(state.path())
@@ -127,6 +127,15 @@ fn up_answers_a_question_and_its_receipt_verifies_offline() {
     }
 }
 
+/// A folder that only this user can enter, whatever the umask.
+fn private_dir() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    tempfile::Builder::new()
+        .permissions(fs::Permissions::from_mode(0o700))
+        .tempdir()
+        .unwrap()
+}
+
 /// A running `hanzo up`.
 struct Up {
     child: Child,
@@ -143,7 +152,7 @@ impl Drop for Up {
 
 impl Up {
     fn start() -> Option<Self> {
-        let state = tempfile::tempdir().unwrap();
+        let state = private_dir();
         let mut child = Command::new(HANZO)
             .args(["up", "--json", "--listen", "127.0.0.1:0", "--state"])
             .arg(state.path())
@@ -330,7 +339,7 @@ fn bad_models_are_refused_with_a_reason() {
     let empty = dir.path().join("empty");
     fs::create_dir(&empty).unwrap();
     for path in [not_a_model, truncated, empty, dir.path().join("missing.gguf")] {
-        let state = tempfile::tempdir().unwrap();
+        let state = private_dir();
         let output = Command::new(HANZO)
             .args(["up", "--ask", "x", "--model"])
             .arg(&path)
@@ -351,7 +360,7 @@ fn bad_models_are_refused_with_a_reason() {
 fn a_port_in_use_is_named_before_anything_is_started() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let at = taken.local_addr().unwrap().to_string();
-    let state = tempfile::tempdir().unwrap();
+    let state = private_dir();
     let output = Command::new(HANZO)
         .args(["up", "--listen", &at, "--state"])
         .arg(state.path())

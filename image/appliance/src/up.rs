@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Args;
 use hanzo_attestation::{Anchors, Collateral, Digest256};
 use hanzo_client::connect::{self, ConnectOptions};
-use hanzo_client::{AttestedClient, ClientConfig, ClientError, Endpoint, Pinned};
+use hanzo_client::{AttestedClient, ClientConfig, ClientError, Endpoint, Pinned, StateDir};
 use hanzo_pqc::Dek;
 use hanzo_verifier::VerifierContext;
 use serde_json::json;
@@ -140,6 +140,11 @@ async fn up(args: UpArgs) -> Result<(), Stopped> {
     let interrupt = Interrupt::listen();
     let cache = args.cache.clone().map_or_else(paths::default_cache, Ok)?;
     let state = args.state.clone().map_or_else(paths::default_state, Ok)?;
+    // Asked now, because the client would refuse a folder that others can read only after everything was started.
+    StateDir::open(&state).map_err(|e| ApplianceError::Coded {
+        text: e.to_string(),
+        code: e.code(),
+    })?;
     private_dir(&state.join("up"))?;
     let layout = Layout { state };
     let lock = lock(&layout)?;
