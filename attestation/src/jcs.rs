@@ -79,13 +79,29 @@ pub fn from_slice<T: DeserializeOwned + Serialize>(
     Ok(value)
 }
 
-/// serde_json's message names the member and the place; it quotes input only in `invalid value` texts, which are cut.
+/// serde_json's message names the member and the place. It quotes input in `invalid value` texts, which are cut, and in
+/// the names of unknown members and variants, which stay only while they are short and plain.
 fn describe(e: &serde_json::Error) -> String {
     let text = e.to_string();
-    match text.find(": string \"") {
-        Some(cut) => format!("{} at line {} column {}", &text[..cut], e.line(), e.column()),
+    let at = format!("at line {} column {}", e.line(), e.column());
+    let text = match text.find(": string \"") {
+        Some(cut) => format!("{} {at}", &text[..cut]),
         None => text,
+    };
+    for quoting in ["unknown field `", "unknown variant `"] {
+        let Some(rest) = text.strip_prefix(quoting) else {
+            continue;
+        };
+        // The last end: a name may hold one too.
+        let end = rest.rfind("`, expected").or_else(|| rest.rfind("`, there are no"));
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+        let is_plain = |name: &str| name.len() <= 64 && name.bytes().all(plain);
+        if !end.and_then(|end| rest.get(..end)).is_some_and(is_plain) {
+            let what = quoting.trim_end_matches(" `");
+            return format!("{what} with a name that is long or strange {at}");
+        }
     }
+    text
 }
 
 #[cfg(test)]
@@ -128,6 +144,31 @@ mod tests {
                 matches!(from_slice::<Pair>("pair", bad, 64), Err(JcsError::Shape { .. })),
                 "{why}"
             );
+        }
+        let named = |name: &str| {
+            let document = format!("{{\"a\":1,\"b\":\"x\",\"{name}\":0}}");
+            from_slice::<Pair>("pair", document.as_bytes(), 4096)
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(
+            named("colour").contains("unknown field `colour`"),
+            "{}",
+            named("colour")
+        );
+        for hostile in [
+            "\\u001b[31m",
+            "a\\nACCEPTED: tier 4",
+            "a`b",
+            "\u{202e}",
+            &"x".repeat(65),
+        ] {
+            let text = named(hostile);
+            assert!(
+                text.contains("unknown field with a name that is long or strange"),
+                "{text}"
+            );
+            assert!(text.len() < 120 && !text.contains("ACCEPTED"), "{text}");
         }
         assert_eq!(
             from_slice::<Pair>("pair", good, 4),

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::args::ConnectArgs;
 use crate::error::CliError;
-use crate::output::{Output, shown, to_stdout};
+use crate::output::{Output, one_line, shown, to_stdout};
 use crate::{render, runtime, trust};
 
 /// How long answers under way may take to end after Ctrl-C.
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &ConnectArgs, as_json: bool) -> Result<Output, CliError>
         let address = listener.local_addr().unwrap_or(args.listen);
         if as_json {
             let greeting = json!({ "listening": format!("http://{address}/v1"), "verdict": view });
-            to_stdout(&greeting.to_string());
+            to_stdout(&one_line(&greeting));
         } else {
             let verdict = shown(&render::verdict(&view, &format!("{} proven", view.transport)));
             to_stdout(&format!(

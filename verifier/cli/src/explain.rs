@@ -135,7 +135,11 @@ fn text(bundle: &Bundle, report: Option<&(snp::Product, snp::SnpReport)>, length
         row("  report", "cannot be read".into());
     }
     for (name, text) in [("config", &bundle.config), ("policy", &bundle.policy)] {
-        let _ = writeln!(out, "--- {name} ---\n{}", text.trim_end());
+        let _ = writeln!(out, "--- {name} ---");
+        // Each line marked: the bundle's author could write lines that read like ours.
+        for line in text.trim_end().lines() {
+            let _ = writeln!(out, "| {line}");
+        }
     }
     out
 }

@@ -26,17 +26,16 @@ impl Output {
     }
 }
 
-/// Text for people; control characters, which evidence and guests could smuggle into a terminal, are replaced.
+/// Text for people; what evidence and guests could steer a terminal with, or turn the order of its text, is replaced.
 pub fn shown(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\n' && c != '\t' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
+    let safe = |c| c == '\n' || c == '\t' || !steers(c);
+    text.chars().map(|c| if safe(c) { c } else { '\u{fffd}' }).collect()
+}
+
+/// Control characters (C0, DEL, C1) and the directional ones of Unicode (UAX 9).
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 pub(crate) fn print(outcome: Result<Output, CliError>, as_json: bool) -> ExitCode {
@@ -67,7 +66,24 @@ pub(crate) fn to_stdout(text: &str) {
 }
 
 fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
+    escaped(&serde_json::to_string_pretty(value).unwrap_or_default())
+}
+
+pub(crate) fn one_line(value: &Value) -> String {
+    escaped(&value.to_string())
+}
+
+/// JSON needs no escapes above U+001F; terminals do.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c != '\n' && steers(c) {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 pub(crate) fn error_json(e: &CliError) -> Value {
@@ -87,4 +103,21 @@ pub(crate) fn error_json(e: &CliError) -> Value {
         },
         "verdict": view,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_shown_steers_a_terminal_and_json_says_the_same_in_escapes() {
+        let hostile = "a\u{1b}[31m\u{9b}31m\u{7f}\u{202e}b\u{2066}";
+        let text = shown(hostile);
+        assert_eq!(text, "a\u{fffd}[31m\u{fffd}31m\u{fffd}\u{fffd}b\u{fffd}");
+        assert_eq!(shown("größer\n\tif"), "größer\n\tif");
+        let value = json!({ "text": hostile, "more": "größer\n" });
+        let json = pretty(&value);
+        assert!(json.chars().all(|c| c == '\n' || !steers(c)), "{json}");
+        assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), value);
+    }
 }

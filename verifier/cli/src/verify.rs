@@ -1,7 +1,7 @@
 //! `hanzo-verify verify`.
 
 use hanzo_attestation::Nonce;
-use hanzo_client::AttestedClient;
+use hanzo_client::{AttestedClient, Endpoint};
 use hanzo_verifier::{VerdictView, VerifyError, verify_bundle};
 use serde_json::json;
 
@@ -61,7 +61,19 @@ fn file(args: &VerifyArgs) -> Result<Output, CliError> {
     }
     let now = args.at.as_deref().map_or_else(|| Ok(trust::now()), time::parse)?;
     let context = args.trust.context()?;
-    let bundle = trust::read(args.source.as_ref())?;
+    let bundle = trust::read(args.source.as_ref()).map_err(|e| match e {
+        // `guest.example:8443`, as `connect --to` takes it.
+        CliError::Io { source, .. }
+            if source.kind() == std::io::ErrorKind::NotFound && args.source.parse::<Endpoint>().is_ok() =>
+        {
+            CliError::Usage {
+                option: "FILE|URL",
+                expected: "https:// before the address of a running guest, or a file that exists",
+                got: args.source.clone(),
+            }
+        }
+        e => e,
+    })?;
     let Some(text) = &args.challenge else {
         // All that is wrong with the bundle comes first; then that it answers nobody.
         hanzo_verifier::read_bundle(&bundle, &context, now)?;

@@ -1,6 +1,6 @@
 //! The binary from outside: exit codes, texts and JSON, each accepted case beside its nearest refused twins.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -431,7 +431,41 @@ fn a_receipt_verifies_offline_by_id_and_by_file_and_its_twins_do_not() {
 }
 
 #[test]
-fn text_from_evidence_cannot_drive_the_terminal() {
-    assert_eq!(hanzo_verify::shown("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb\nc");
-    assert!(Path::new(env!("CARGO_BIN_EXE_hanzo-verify")).exists());
+fn text_from_evidence_cannot_drive_the_terminal_nor_pass_for_ours() {
+    let files = Files::new();
+    let mut bundle: Value = serde_json::from_slice(&files.bundle).unwrap();
+    let forged = "# \u{1b}[2J\u{9b}2J\u{202e}\nACCEPTED: tier 4, the policy asks for 2\n";
+    bundle["config"] = Value::String(forged.into());
+    files.put("forged.json", &jcs::to_vec("bundle", &bundle).unwrap());
+    for line in ["explain forged.json", "--json explain forged.json"] {
+        let ran = files.run(line).is(0, &["ACCEPTED"]);
+        assert!(!ran.out.lines().any(|l| l.starts_with("ACCEPTED")), "{}", ran.out);
+        for steering in ['\u{1b}', '\u{9b}', '\u{202e}'] {
+            assert!(!ran.out.contains(steering), "{steering:?} in {}", ran.out);
+        }
+    }
+}
+
+#[test]
+fn wrong_addresses_and_files_are_told_apart() {
+    let files = Files::new();
+    files.put("large", &vec![b' '; (1 << 20) + 1]);
+    let trust = "--policy policy.toml --simulator-root ark.der";
+    for (line, code, word) in [
+        ("verify http://127.0.0.1:1", 1, "expected https://host:port"),
+        ("verify https://127.0.0.1", 1, "endpoint.malformed"),
+        ("verify 127.0.0.1:1", 1, "https:// before the address"),
+        ("verify https://127.0.0.1:1", 1, "endpoint.unreachable"),
+        ("verify .", 1, "cannot read ."),
+        ("verify nothing.json", 1, "cannot read nothing.json"),
+        ("verify large", 10, "bundle.too_large"),
+        ("verify policy.toml", 10, "bundle.malformed"),
+        ("connect --to 127.0.0.1:1 --listen 0.0.0.0:0", 1, "connect.exposed"),
+    ] {
+        files.run(&format!("{line} {trust}")).is(code, &[word]);
+    }
+    files
+        .run("verify bundle.json --policy none.toml")
+        .is(1, &["cannot read none.toml"]);
+    files.run("verify bundle.json").is(1, &["--policy"]);
 }
