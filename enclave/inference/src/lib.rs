@@ -22,6 +22,7 @@ mod chat;
 mod engine;
 mod error;
 mod json;
+mod leftover;
 mod metrics;
 mod request;
 mod router;

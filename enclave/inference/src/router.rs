@@ -5,7 +5,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 
 use crate::state::ServingState;
-use crate::{chat, routes};
+use crate::{chat, leftover, routes};
 
 /// All routes of the API. Serve it inside the attested channel alone, with Nagle's algorithm off: frames are handed over one
 /// by one.
@@ -25,5 +25,6 @@ pub fn router(state: ServingState) -> Router {
             state.clone(),
             routes::name_response,
         ))
+        .layer(axum::middleware::from_fn(leftover::discard))
         .with_state(state)
 }

@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use crate::error::ApplianceError;
 use crate::paths::{self, Layout, private_dir};
 use crate::progress::Progress;
-use crate::up::{CONTEXT_TOKENS, Reach, start};
+use crate::up::{CONTEXT_TOKENS, Parts, Reach, start};
 
 const QUESTION: &str = "Write a story about a lighthouse keeper.";
 
@@ -40,9 +40,6 @@ pub(crate) struct BenchArgs {
     /// A GGUF file or a safetensors directory instead of SmolLM2-135M-Instruct
     #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
-    /// Print JSON instead of text
-    #[arg(long)]
-    json: bool,
 }
 
 /// One answer's times.
@@ -62,7 +59,7 @@ impl Times {
     }
 }
 
-pub(crate) fn run(args: BenchArgs) -> ExitCode {
+pub(crate) fn run(args: BenchArgs, as_json: bool) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -70,7 +67,7 @@ pub(crate) fn run(args: BenchArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(bench(args)) {
+    match runtime.block_on(bench(args, as_json)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hanzo: {error}");
@@ -79,7 +76,7 @@ pub(crate) fn run(args: BenchArgs) -> ExitCode {
     }
 }
 
-async fn bench(args: BenchArgs) -> Result<(), ApplianceError> {
+async fn bench(args: BenchArgs, as_json: bool) -> Result<(), ApplianceError> {
     let (runs, tokens) = if args.smoke {
         (1, 8)
     } else {
@@ -89,12 +86,15 @@ async fn bench(args: BenchArgs) -> Result<(), ApplianceError> {
     let state = std::env::temp_dir().join(format!("hanzo-bench-{}", std::process::id()));
     private_dir(&state.join("up"))?;
     let layout = Layout { state: state.clone() };
-    let parts = start(args.model.clone(), &layout, &cache).await?;
-    let outcome = measure(&parts.reach, &layout, runs, tokens).await;
+    let mut parts = Parts::default();
+    let outcome = match start(args.model, &layout, &cache, &mut parts).await {
+        Ok(reach) => measure(&reach, &layout, runs, tokens).await,
+        Err(error) => Err(error),
+    };
     parts.stop().await;
     std::fs::remove_dir_all(&state).map_err(ApplianceError::io("cannot remove", &state))?;
     let (ours, direct) = outcome?;
-    report(&args, &ours, &direct);
+    report(as_json, &ours, &direct);
     Ok(())
 }
 
@@ -254,7 +254,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-fn report(args: &BenchArgs, ours: &[Times], direct: &[Times]) {
+fn report(as_json: bool, ours: &[Times], direct: &[Times]) {
     let of = |times: &[Times], f: &dyn Fn(&Times) -> f64| median(times.iter().map(f).collect());
     let pairs = |f: &dyn Fn(&Times, &Times) -> f64| median(ours.iter().zip(direct).map(|(a, b)| f(a, b)).collect());
     let (rate, rate_direct) = (
@@ -267,7 +267,7 @@ fn report(args: &BenchArgs, ours: &[Times], direct: &[Times]) {
     let rate_ratio = pairs(&|a, b| a.tokens_per_second() / b.tokens_per_second());
     let added_first = pairs(&|a, b| ms(a.first) - ms(b.first));
     let whole_ratio = pairs(&|a, b| b.whole.as_secs_f64() / a.whole.as_secs_f64());
-    if args.json {
+    if as_json {
         println!(
             "{}",
             json!({"pairs": ours.len(), "tokens_per_s": rate, "tokens_per_s_in_process": rate_direct, "tokens_per_s_ratio": rate_ratio,

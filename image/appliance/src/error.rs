@@ -46,6 +46,9 @@ pub(crate) enum ApplianceError {
         /// What came.
         got: String,
     },
+    /// A signal came.
+    #[error("stopped")]
+    Interrupted,
     /// Another `hanzo up` uses the state.
     #[error("another `hanzo up` (process {pid}) uses {path}: stop it, or choose another folder with --state DIR", path = path.display())]
     Running {
@@ -92,6 +95,23 @@ pub(crate) enum ApplianceError {
 }
 
 impl ApplianceError {
+    /// Stable dotted code; `None` where a part said what is wrong in its own words.
+    pub(crate) fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Io { .. } => Some("up.io"),
+            Self::NoHome { .. } => Some("up.no_home"),
+            Self::NoPip => Some("up.no_pip"),
+            Self::Pip { .. } => Some("up.pip"),
+            Self::Pin { .. } => Some("up.pin"),
+            Self::Interrupted => Some("up.interrupted"),
+            Self::Running { .. } => Some("up.running"),
+            Self::ChildStopped { .. } => Some("up.part_stopped"),
+            Self::NotReady { .. } => Some("up.part_not_ready"),
+            Self::Part(_) => None,
+            Self::Coded { code, .. } => Some(code),
+        }
+    }
+
     pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { what, path, source }

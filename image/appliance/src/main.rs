@@ -1,7 +1,8 @@
 //! `hanzo`: the whole appliance on one machine.
 //!
 //! `hanzo up` re-executes itself once per role, so that key broker, guest, engine and host proxy are processes of their
-//! own, and runs the verifying client itself. The processor is simulated, and everything says so.
+//! own, and runs the verifying client itself. The processor is simulated, and everything says so. The commands of
+//! `hanzo-verify` are here too, so that one program is enough.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -13,6 +14,8 @@ mod plan;
 mod platform;
 mod progress;
 mod role;
+mod runtime;
+mod say;
 mod supervise;
 mod up;
 
@@ -31,10 +34,14 @@ use crate::up::UpArgs;
     about = "The enclave appliance on one machine: attested, post-quantum, encrypted inference",
     after_help = "Examples:\n  hanzo up\n  hanzo up --ask \"What is the capital of France?\"\n  \
                   hanzo up --model ./my-model.gguf --listen 127.0.0.1:9000\n  \
+                  hanzo receipt 00112233445566778899aabbccddeeff\n  \
                   hanzo completions bash > /etc/bash_completion.d/hanzo\n\n\
                   Exit codes: 0 stopped or answered, 1 a part failed, 2 usage; a verdict that refuses: 10, 20, 30 or 40."
 )]
 struct Cli {
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    json: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -45,6 +52,14 @@ enum Command {
     Up(UpArgs),
     /// Measure the whole path against the same engine called in process
     Bench(BenchArgs),
+    /// Verify a running guest, or a bundle with the challenge that it answers
+    Verify(hanzo_verify::VerifyArgs),
+    /// Print every field of a bundle, trusting none of it
+    Explain(hanzo_verify::ExplainArgs),
+    /// Serve a local OpenAI endpoint whose prompts go to an attested guest only
+    Connect(hanzo_verify::ConnectArgs),
+    /// Check a receipt offline
+    Receipt(hanzo_verify::ReceiptArgs),
     /// Print shell completions
     Completions {
         /// Which shell
@@ -56,13 +71,25 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Up(args) => up::run(args),
-        Command::Bench(args) => bench::run(args),
+    let Cli { json, command } = Cli::parse();
+    match command {
+        Command::Up(args) => up::run(args, json),
+        Command::Bench(args) => bench::run(args, json),
+        Command::Verify(args) => verify(json, hanzo_verify::Command::Verify(args)),
+        Command::Explain(args) => verify(json, hanzo_verify::Command::Explain(args)),
+        Command::Connect(args) => verify(json, hanzo_verify::Command::Connect(args)),
+        Command::Receipt(args) => verify(json, hanzo_verify::Command::Receipt(args)),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "hanzo", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "hanzo", &mut script);
+            say::out(&String::from_utf8_lossy(&script));
             ExitCode::SUCCESS
         }
         Command::Role(command) => role::run(command),
     }
+}
+
+fn verify(json: bool, command: hanzo_verify::Command) -> ExitCode {
+    hanzo_verify::start_logging();
+    hanzo_verify::run(&hanzo_verify::Cli { json, command })
 }

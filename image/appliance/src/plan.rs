@@ -75,7 +75,7 @@ impl Plan {
             }],
             limits: Limits {
                 body_bytes_max: 1 << 20,
-                concurrent_requests: 4,
+                concurrent_requests: 16,
                 request_timeout_s: 600,
             },
             admin_keys: Vec::new(),

@@ -13,7 +13,7 @@ use hanzo_proxy::{MetricsAddress, ProxyOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::platform::{self, SimulatedAttester};
-use crate::supervise::READY;
+use crate::supervise::{READY, THIS_EXECUTABLE};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RoleCommand {
@@ -162,11 +162,6 @@ async fn guest(role: GuestRole) -> Result<(), String> {
         })?;
     let attester = SimulatedAttester::launch(&processor, role.image_digest, role.config_digest);
     drop(processor);
-    let exe = std::env::current_exe().map_err(|e| format!("cannot find this executable: {e}"))?;
-    let exe = exe
-        .into_os_string()
-        .into_string()
-        .map_err(|_| "the path of this executable is not UTF-8".to_owned())?;
     let options = GuestOptions {
         listen: role.listen,
         kbs_addr: role.kbs,
@@ -175,7 +170,7 @@ async fn guest(role: GuestRole) -> Result<(), String> {
         store_path: role.store,
         runtime_dir: role.runtime_dir,
         plaintext: PlaintextStorage::AnyFileSystem,
-        engine_command: [&exe, "role", "engine", "serve"].map(str::to_owned).to_vec(),
+        engine_command: [THIS_EXECUTABLE, "role", "engine", "serve"].map(str::to_owned).to_vec(),
         limits: OperatingLimits::default(),
     };
     hanzo_guest::hide_panic_messages();

@@ -16,6 +16,8 @@ use crate::error::ApplianceError;
 
 /// First word of the line by which a role says where it listens.
 pub(crate) const READY: &str = "hanzo-ready";
+/// The very file that runs and was measured, even if another was put in its place meanwhile.
+pub(crate) const THIS_EXECUTABLE: &str = "/proc/self/exe";
 /// Lines of a log that an error shows.
 const LAST_LINES: usize = 15;
 
@@ -31,9 +33,9 @@ pub(crate) struct Role {
 impl Role {
     /// Starts `hanzo role NAME ARGS…`.
     pub(crate) fn start(name: &'static str, args: Vec<OsString>, logs: &Path) -> Result<Self, ApplianceError> {
-        let exe = std::env::current_exe().map_err(ApplianceError::io("cannot find", "/proc/self/exe"))?;
         let log = logs.join(format!("{name}.log"));
-        let mut child = Command::new(&exe)
+        let mut child = Command::new(THIS_EXECUTABLE)
+            .arg0("hanzo")
             .arg("role")
             .arg(name)
             .args(args)
@@ -44,7 +46,7 @@ impl Role {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(ApplianceError::io("cannot start", exe))?;
+            .map_err(ApplianceError::io("cannot start", THIS_EXECUTABLE))?;
         let last = Arc::new(Mutex::new(VecDeque::new()));
         let (tell, ready) = oneshot::channel();
         if let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) {

@@ -2,16 +2,18 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
 use hanzo_attestation::{Anchors, Collateral, Digest256};
 use hanzo_client::connect::{self, ConnectOptions};
-use hanzo_client::{AttestedClient, ClientConfig, ClientError, Endpoint, Pinned, StateDir};
+use hanzo_client::{AttestedClient, ClientConfig, ClientError, Endpoint, Pinned, ReceiptStatus, StateDir};
 use hanzo_pqc::Dek;
 use hanzo_verifier::VerifierContext;
 use serde_json::json;
@@ -24,6 +26,8 @@ use crate::paths::{self, Layout, private_dir};
 use crate::plan::{self, Plan};
 use crate::platform;
 use crate::progress::Progress;
+use crate::runtime::RuntimeFolder;
+use crate::say;
 use crate::supervise::Role;
 
 /// Time for a role that only opens files and ports.
@@ -32,8 +36,16 @@ const QUICK: Duration = Duration::from_secs(60);
 const GUEST: Duration = Duration::from_secs(900);
 /// Time to stop after SIGTERM.
 const STOP: Duration = Duration::from_secs(10);
+/// Time for answers under way to end after a signal.
+const DRAIN: Duration = Duration::from_secs(5);
 /// Tokens of prompt and answer together.
 pub(crate) const CONTEXT_TOKENS: u32 = 2048;
+
+/// Exit code of a run that a signal ended before it did what was asked.
+const SIGNALLED: u8 = 130;
+
+/// True once a signal came: threads that only wait for others give up.
+pub(crate) static STOPPING: AtomicBool = AtomicBool::new(false);
 
 /// Options of `hanzo up`.
 #[derive(Debug, Args)]
@@ -53,13 +65,10 @@ pub(crate) struct UpArgs {
     /// Where to keep models [default: $XDG_CACHE_HOME/hanzo or ~/.cache/hanzo]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
-    /// Print JSON instead of text
-    #[arg(long)]
-    json: bool,
 }
 
 /// Runs it.
-pub(crate) fn run(args: UpArgs) -> ExitCode {
+pub(crate) fn run(args: UpArgs, as_json: bool) -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_target(false)
@@ -72,28 +81,25 @@ pub(crate) fn run(args: UpArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let as_json = args.json;
-    match runtime.block_on(up(args)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Stopped::Signal) => ExitCode::SUCCESS,
-        Err(Stopped::Failed(error)) => {
-            if as_json {
-                println!("{}", json!({"error": {"message": error.to_string()}}));
-            }
-            eprintln!("hanzo: {error}");
-            ExitCode::FAILURE
-        }
-        Err(Stopped::Refused(error)) => {
-            if as_json {
-                println!(
-                    "{}",
-                    json!({"error": {"message": error.to_string(), "code": error.code()}})
-                );
-            }
-            eprintln!("hanzo: {error} [{}]", error.code());
-            ExitCode::from(error.exit_code())
-        }
+    let outcome = runtime.block_on(up(args, as_json));
+    // Work that a signal made needless is not waited for; it writes to staging files, which the next start removes.
+    runtime.shutdown_background();
+    let (message, code, exit) = match outcome {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Stopped::Signal) => return ExitCode::from(SIGNALLED),
+        Err(Stopped::Failed(error)) => (error.to_string(), error.code(), 1),
+        Err(Stopped::Refused(error)) => (
+            format!("{error} [{}]", error.code()),
+            Some(error.code()),
+            error.exit_code(),
+        ),
+        Err(Stopped::Receipt { code, text }) => (format!("{text} [{code}]"), Some(code), 30),
+    };
+    if as_json {
+        say::out(&format!("{}\n", json!({"error": {"message": message, "code": code}})));
     }
+    eprintln!("hanzo: {}", hanzo_verify::shown(&message));
+    ExitCode::from(exit)
 }
 
 /// Why `up` ended before its end.
@@ -101,6 +107,11 @@ enum Stopped {
     Signal,
     Failed(ApplianceError),
     Refused(ClientError),
+    /// The answer came, and its receipt is wrong or missing.
+    Receipt {
+        code: &'static str,
+        text: String,
+    },
 }
 
 impl From<ApplianceError> for Stopped {
@@ -116,14 +127,22 @@ impl Interrupt {
     fn listen() -> Self {
         let (tell, told) = tokio::sync::watch::channel(false);
         tokio::spawn(async move {
-            let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+            let (Ok(mut int), Ok(mut term), Ok(mut hup)) = (
+                signal(SignalKind::interrupt()),
+                signal(SignalKind::terminate()),
+                signal(SignalKind::hangup()),
+            ) else {
                 return std::future::pending().await;
             };
-            tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
+            tokio::select! { _ = int.recv() => {}, _ = term.recv() => {}, _ = hup.recv() => {} }
+            STOPPING.store(true, Ordering::Relaxed);
+            if std::io::stderr().is_terminal() {
+                eprintln!("\nhanzo: stopping (Ctrl-C again stops at once)");
+            }
             // Nobody listens any more only when the program ends anyway.
             let _ = tell.send(true);
             tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
-            std::process::exit(130);
+            std::process::exit(i32::from(SIGNALLED));
         });
         Self(told)
     }
@@ -136,7 +155,7 @@ impl Interrupt {
     }
 }
 
-async fn up(args: UpArgs) -> Result<(), Stopped> {
+async fn up(args: UpArgs, as_json: bool) -> Result<(), Stopped> {
     let interrupt = Interrupt::listen();
     let cache = args.cache.clone().map_or_else(paths::default_cache, Ok)?;
     let state = args.state.clone().map_or_else(paths::default_state, Ok)?;
@@ -156,19 +175,36 @@ async fn up(args: UpArgs) -> Result<(), Stopped> {
             code: e.code(),
         })?),
     };
-    let mut parts = tokio::select! {
-        parts = start(args.model.clone(), &layout, &cache) => parts?,
-        () = interrupt.came() => return Err(Stopped::Signal),
-    };
-    let reach = parts.reach.clone();
-    let outcome = tokio::select! {
-        outcome = serve(&args, &layout, &reach, listener, &interrupt) => outcome,
-        error = parts.any_stopped() => Err(Stopped::Failed(error)),
-        () = interrupt.came() => Err(Stopped::Signal),
-    };
+    let mut parts = Parts::default();
+    let outcome = start_and_serve(&args, as_json, &layout, &cache, listener, &interrupt, &mut parts).await;
     parts.stop().await;
     drop(lock);
     outcome
+}
+
+async fn start_and_serve(
+    args: &UpArgs,
+    as_json: bool,
+    layout: &Layout,
+    cache: &Path,
+    listener: Option<tokio::net::TcpListener>,
+    interrupt: &Interrupt,
+    parts: &mut Parts,
+) -> Result<(), Stopped> {
+    let reach = tokio::select! {
+        reach = start(args.model.clone(), layout, cache, parts) => reach?,
+        () = interrupt.came() => return Err(Stopped::Signal),
+    };
+    let view = View {
+        args,
+        as_json,
+        layout,
+        cache,
+    };
+    tokio::select! {
+        outcome = serve(&view, &reach, listener, interrupt) => outcome,
+        error = parts.any_stopped() => Err(Stopped::Failed(error)),
+    }
 }
 
 /// Held for the life of the process; the kernel frees it whatever happens.
@@ -197,16 +233,16 @@ fn lock(layout: &Layout) -> Result<fs::File, ApplianceError> {
     Ok(file)
 }
 
-/// Everything that runs.
+/// Everything that runs. Whatever was started is stopped, however far the start came.
+#[derive(Default)]
 pub(crate) struct Parts {
-    pub(crate) reach: Reach,
-    kbs: Role,
-    guest: Role,
-    proxy: Role,
+    kbs: Option<Role>,
+    guest: Option<Role>,
+    proxy: Option<Role>,
+    folder: Option<RuntimeFolder>,
 }
 
 /// What the client side needs of it.
-#[derive(Clone)]
 pub(crate) struct Reach {
     /// Name for clients.
     pub(crate) model: String,
@@ -232,21 +268,35 @@ impl Reach {
 impl Parts {
     async fn any_stopped(&mut self) -> ApplianceError {
         tokio::select! {
-            error = self.kbs.stopped() => error,
-            error = self.guest.stopped() => error,
-            error = self.proxy.stopped() => error,
+            error = ended(&mut self.kbs) => error,
+            error = ended(&mut self.guest) => error,
+            error = ended(&mut self.proxy) => error,
         }
     }
 
     /// From the outside in, so that nothing is cut while it answers.
     pub(crate) async fn stop(self) {
-        self.proxy.stop(STOP).await;
-        self.guest.stop(STOP).await;
-        self.kbs.stop(STOP).await;
+        for role in [self.proxy, self.guest, self.kbs].into_iter().flatten() {
+            role.stop(STOP).await;
+        }
+        drop(self.folder);
     }
 }
 
-pub(crate) async fn start(own_model: Option<PathBuf>, layout: &Layout, cache: &Path) -> Result<Parts, ApplianceError> {
+async fn ended(role: &mut Option<Role>) -> ApplianceError {
+    match role {
+        Some(role) => role.stopped().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Starts everything; what runs is in `parts`, also when this fails or is cancelled.
+pub(crate) async fn start(
+    own_model: Option<PathBuf>,
+    layout: &Layout,
+    cache: &Path,
+    parts: &mut Parts,
+) -> Result<Reach, ApplianceError> {
     let model = {
         let cache = cache.to_path_buf();
         off_thread(move || match own_model {
@@ -268,11 +318,11 @@ pub(crate) async fn start(own_model: Option<PathBuf>, layout: &Layout, cache: &P
     let plan = Plan::new(&model.name, weights_root, CONTEXT_TOKENS)?;
 
     let broker = Broker::create(layout, processor.ark_der())?;
-    let mut kbs = Role::start(
+    let kbs = parts.kbs.insert(Role::start(
         "kbs",
         args_of([("--config", broker.config().as_os_str().into())]),
         &layout.logs(),
-    )?;
+    )?);
     let kbs_at: SocketAddr = parse_ready("kbs", kbs.ready(QUICK).await?)?;
     let broker: RunningBroker = broker.running(kbs_at)?;
 
@@ -301,8 +351,8 @@ pub(crate) async fn start(own_model: Option<PathBuf>, layout: &Layout, cache: &P
     drop(store_dek);
 
     let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0).to_string();
-    let runtime_dir = runtime_dir(layout)?;
-    let mut guest = Role::start(
+    let folder = parts.folder.insert(RuntimeFolder::create(layout, &model.dir)?);
+    let guest = parts.guest.insert(Role::start(
         "guest",
         args_of([
             ("--simulator", layout.simulator().into()),
@@ -313,10 +363,10 @@ pub(crate) async fn start(own_model: Option<PathBuf>, layout: &Layout, cache: &P
             ("--kbs", kbs_at.to_string().into()),
             ("--packs", layout.packs().into()),
             ("--store", layout.store().into()),
-            ("--runtime-dir", runtime_dir.into()),
+            ("--runtime-dir", folder.path().into()),
         ]),
         &layout.logs(),
-    )?;
+    )?);
     let guest_at = {
         let _bar = Progress::spinner("the guest attests, opens its model and loads it".into());
         tokio::select! {
@@ -325,27 +375,22 @@ pub(crate) async fn start(own_model: Option<PathBuf>, layout: &Layout, cache: &P
         }
     };
     let guest_at: SocketAddr = parse_ready("guest", guest_at)?;
-    let mut proxy = Role::start(
+    let proxy = parts.proxy.insert(Role::start(
         "proxy",
         args_of([("--listen", loopback.into()), ("--guest", guest_at.to_string().into())]),
         &layout.logs(),
-    )?;
+    )?);
     let proxy_at = parse_ready("proxy", proxy.ready(QUICK).await?)?;
     let context = VerifierContext {
         anchors: Anchors::vendor().with_simulator_ark(processor.ark_der().to_vec()),
         collateral: Collateral::default(),
         policy,
     };
-    Ok(Parts {
-        reach: Reach {
-            model: model.name,
-            model_dir: model.dir,
-            proxy_at,
-            context,
-        },
-        kbs,
-        guest,
-        proxy,
+    Ok(Reach {
+        model: model.name,
+        model_dir: model.dir,
+        proxy_at,
+        context,
     })
 }
 
@@ -359,19 +404,6 @@ fn fresh_run(layout: &Layout) -> Result<(), ApplianceError> {
         private_dir(dir)?;
     }
     Ok(())
-}
-
-/// In memory where the machine has `/dev/shm`, else beside the state.
-fn runtime_dir(layout: &Layout) -> Result<PathBuf, ApplianceError> {
-    let own = format!("hanzo-{}", std::process::id());
-    let shm = Path::new("/dev/shm");
-    let dir = if shm.is_dir() {
-        shm.join(own)
-    } else {
-        layout.run().join("runtime")
-    };
-    private_dir(&dir)?;
-    Ok(dir)
 }
 
 async fn seal(model: &Model, dek: Dek, layout: &Layout) -> Result<(Dek, Digest256), ApplianceError> {
@@ -410,42 +442,57 @@ fn parse_ready(name: &'static str, said: String) -> Result<SocketAddr, Appliance
         .map_err(|_| ApplianceError::Part(format!("{name} said that it listens on something that is no address")))
 }
 
+/// What is asked for and where things are.
+struct View<'a> {
+    args: &'a UpArgs,
+    as_json: bool,
+    layout: &'a Layout,
+    cache: &'a Path,
+}
+
 async fn serve(
-    args: &UpArgs,
-    layout: &Layout,
+    view: &View<'_>,
     reach: &Reach,
     listener: Option<tokio::net::TcpListener>,
     interrupt: &Interrupt,
 ) -> Result<(), Stopped> {
     let mut config = ClientConfig::new(reach.endpoint()?, reach.context.clone());
-    config.state_dir = Some(layout.client());
+    config.state_dir = Some(view.layout.client());
     let client = AttestedClient::new(config).map_err(Stopped::Refused)?;
-    let pinned = client.verdict().await.map_err(Stopped::Refused)?;
+    let pinned = tokio::select! {
+        pinned = client.verdict() => pinned.map_err(Stopped::Refused)?,
+        () = interrupt.came() => return Err(Stopped::Signal),
+    };
     let Some(listener) = listener else {
-        let question = args.ask.as_deref().unwrap_or_default();
-        return ask(args, layout, reach, &client, &pinned, question).await;
+        let question = view.args.ask.as_deref().unwrap_or_default();
+        return tokio::select! {
+            asked = ask(view, reach, &client, &pinned, question) => asked,
+            () = interrupt.came() => Err(Stopped::Signal),
+        };
     };
     let at = listener
         .local_addr()
         .map_err(ApplianceError::io("cannot read the address of", "the endpoint"))?;
-    greet(args, layout, reach, &pinned, at);
-    let stop = {
-        let told = Interrupt(interrupt.0.clone());
-        async move { told.came().await }
+    greet(view, reach, &pinned, at);
+    let told = Interrupt(interrupt.0.clone());
+    let stop = async move { told.came().await };
+    let cut = async {
+        interrupt.came().await;
+        tokio::time::sleep(DRAIN).await;
     };
-    connect::serve(listener, client, ConnectOptions::default(), stop)
-        .await
-        .map_err(|e| {
+    tokio::select! {
+        served = connect::serve(listener, client, ConnectOptions::default(), stop) => served.map_err(|e| {
             Stopped::Failed(ApplianceError::Coded {
                 text: e.to_string(),
                 code: e.code(),
             })
-        })
+        }),
+        () = cut => Ok(()),
+    }
 }
 
 async fn ask(
-    args: &UpArgs,
-    layout: &Layout,
+    view: &View<'_>,
     reach: &Reach,
     client: &AttestedClient,
     pinned: &Arc<Pinned>,
@@ -461,68 +508,47 @@ async fn ask(
         let _bar = Progress::spinner("asking".into());
         client.chat_once(&request).await.map_err(Stopped::Refused)?
     };
-    let id = answer.receipt_id.clone().unwrap_or_else(|| "none".into());
-    let view = pinned.result().view();
-    if args.json {
-        println!(
-            "{}",
-            json!({"answer": answer.content, "receipt_id": id, "verdict": view})
-        );
+    let id = match answer.receipt {
+        ReceiptStatus::Verified { id, .. } => id.to_string(),
+        ReceiptStatus::Mismatch { code, text } => return Err(Stopped::Receipt { code, text }),
+        ReceiptStatus::Missing { text } => {
+            return Err(Stopped::Receipt {
+                code: "receipt.missing",
+                text: format!("the answer is withheld, because it has no receipt: {text}"),
+            });
+        }
+    };
+    let verdict = pinned.result().view();
+    if view.as_json {
+        let document = json!({"answer": answer.content, "receipt_id": id, "verdict": verdict});
+        say::out(&format!("{document}\n"));
         return Ok(());
     }
-    println!("{}\n", hanzo_verify::shown(&answer.content));
-    print!(
-        "{}",
-        hanzo_verify::shown(&hanzo_verify::render_verdict(&view, &channel(&view.transport)))
-    );
-    println!("\nreceipt   {id}");
-    println!("check it  hanzo-verify receipt {id}{}", state_flag(args, layout));
+    let state = view.args.state.as_ref().map(|_| view.layout.state.as_path());
+    say::out(&format!(
+        "{}\n\n{}\nreceipt   {id} (verified)\ncheck it  {}\n",
+        hanzo_verify::shown(&answer.content),
+        say::verdict(&verdict),
+        say::check_receipt(&id, state)
+    ));
     Ok(())
 }
 
-fn channel(transport: &impl std::fmt::Display) -> String {
-    format!("{transport} proven")
-}
-
-fn state_flag(args: &UpArgs, layout: &Layout) -> String {
-    args.state
-        .as_ref()
-        .map_or_else(String::new, |_| format!(" --state {}", layout.state.display()))
-}
-
-fn greet(args: &UpArgs, layout: &Layout, reach: &Reach, pinned: &Arc<Pinned>, at: SocketAddr) {
-    let view = pinned.result().view();
+fn greet(view: &View<'_>, reach: &Reach, pinned: &Arc<Pinned>, at: SocketAddr) {
+    let verdict = pinned.result().view();
     let base = format!("http://{at}/v1");
-    if args.json {
-        println!(
-            "{}",
-            json!({"listening": base, "model": reach.model, "proxy": reach.proxy_at.to_string(), "verdict": view})
-        );
+    if view.as_json {
+        let document = json!({
+            "listening": base,
+            "model": reach.model,
+            "proxy": reach.proxy_at.to_string(),
+            "policy": view.layout.policy(),
+            "simulator_root": view.layout.simulator_root(),
+            "verdict": verdict,
+        });
+        say::out(&format!("{document}\n"));
         return;
     }
-    print!(
-        "{}",
-        hanzo_verify::shown(&hanzo_verify::render_verdict(&view, &channel(&view.transport)))
-    );
-    let model = &reach.model;
-    println!(
-        r#"
-OpenAI endpoint  {base}   (model {model}; Ctrl-C stops everything)
-
-curl -sN {base}/chat/completions -H 'content-type: application/json' -d '{{"model":"{model}","stream":true,"messages":[{{"role":"user","content":"What is the capital of France?"}}]}}'
-
-pip install openai
-python3 - <<'EOF'
-from openai import OpenAI
-client = OpenAI(base_url="{base}", api_key="unused")
-answer = client.chat.completions.create(model="{model}", messages=[{{"role": "user", "content": "What is the capital of France?"}}])
-print(answer.choices[0].message.content)
-EOF
-
-through the proxy at {proxy}, with the policy in {policy}:
-hanzo-verify verify https://{proxy} --policy {policy} --simulator-root {root}"#,
-        proxy = reach.proxy_at,
-        policy = layout.policy().display(),
-        root = layout.simulator_root().display(),
-    );
+    let how = say::how_to(&base, &reach.model, reach.proxy_at, view.layout, view.cache);
+    say::out(&format!("{}{how}", say::verdict(&verdict)));
 }

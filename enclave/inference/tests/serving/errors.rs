@@ -103,6 +103,32 @@ async fn a_body_without_length_is_bounded_too() {
     assert_eq!(refused(&guest, request).await.0, 413);
 }
 
+/// A server that closes while its client still writes makes the client's system drop the answer.
+#[tokio::test]
+async fn refused_bodies_are_read_to_their_end_so_that_the_answer_arrives() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let guest = Guest::new(honest());
+    for (path, json, status) in [
+        ("/v1/chat/completions", "application/json", 413),
+        ("/v1/chat/completions", "text/plain", 415),
+        ("/v1/embeddings", "application/json", 404),
+        ("/v1/models", "application/json", 405),
+    ] {
+        let read = std::sync::Arc::new(AtomicUsize::new(0));
+        let counted = read.clone();
+        let pieces = futures_util::stream::iter((0..50).map(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, std::io::Error>(vec![b' '; 1000])
+        }));
+        let request = Request::post(path)
+            .header("content-type", json)
+            .body(Body::from_stream(pieces))
+            .unwrap();
+        assert_eq!(refused(&guest, request).await.0, status, "{path}");
+        assert_eq!(read.load(Ordering::Relaxed), 50, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn engine_refusals_have_a_status_and_no_receipt() {
     for (status, body, expected) in [

@@ -1,0 +1,102 @@
+//! What `hanzo up` prints for people. Every command works when pasted into a shell, however this program was started.
+
+use std::env;
+use std::fs;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::Path;
+
+use hanzo_verifier::VerdictView;
+
+use crate::paths::Layout;
+
+/// Writes to standard output; a reader that went away (`| head`) is no reason to stop.
+pub(crate) fn out(text: &str) {
+    let mut to = io::stdout().lock();
+    let _ = to.write_all(text.as_bytes());
+    let _ = to.flush();
+}
+
+/// How this program is called from a shell: `hanzo` if that finds this very file, else its path.
+pub(crate) fn this_program() -> String {
+    let Ok(own) = env::current_exe().and_then(fs::canonicalize) else {
+        return "hanzo".into();
+    };
+    let found = env::var_os("PATH")
+        .and_then(|path| env::split_paths(&path).map(|d| d.join("hanzo")).find(|p| p.is_file()))
+        .and_then(|p| fs::canonicalize(p).ok());
+    if found.is_some_and(|p| p == own) {
+        "hanzo".into()
+    } else {
+        word(&own)
+    }
+}
+
+/// A path as one word of a shell command.
+pub(crate) fn word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@,=".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+pub(crate) fn verdict(view: &VerdictView) -> String {
+    hanzo_verify::shown(&hanzo_verify::render_verdict(
+        view,
+        &format!("{} proven", view.transport),
+    ))
+}
+
+/// The command that checks a receipt; `state` if it is not where it is looked for anyway.
+pub(crate) fn check_receipt(id: &str, state: Option<&Path>) -> String {
+    let state = state.map_or_else(String::new, |s| format!(" --state {}", word(s)));
+    format!("{} receipt {id}{state}", this_program())
+}
+
+/// How to use what runs.
+pub(crate) fn how_to(base: &str, model: &str, proxy: SocketAddr, layout: &Layout, cache: &Path) -> String {
+    let package = word(&cache.join("python"));
+    let trust = format!(
+        "--policy {} --simulator-root {}",
+        word(&layout.policy()),
+        word(&layout.simulator_root())
+    );
+    let hanzo = this_program();
+    format!(
+        r#"
+OpenAI endpoint  {base}   (model {model}; Ctrl-C stops everything)
+
+curl -sN {base}/chat/completions -H 'content-type: application/json' -d '{{"model":"{model}","stream":true,"temperature":0,"messages":[{{"role":"user","content":"What is the capital of France?"}}]}}'
+
+python3 -m pip install --quiet --upgrade --target {package} openai
+PYTHONPATH={package} python3 - <<'EOF'
+from openai import OpenAI
+client = OpenAI(base_url="{base}", api_key="unused")
+answer = client.chat.completions.create(model="{model}", temperature=0,
+    messages=[{{"role": "user", "content": "What is the capital of France?"}}])
+print(answer.choices[0].message.content)
+EOF
+
+What anybody else would do, through the untrusted proxy at {proxy}:
+{hanzo} verify https://{proxy} {trust}
+{hanzo} connect --to {proxy} --listen 127.0.0.1:8081 {trust}
+"#
+    )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_one_word_each() {
+        assert_eq!(word(Path::new("/a/b-1.2_c")), "/a/b-1.2_c");
+        assert_eq!(word(Path::new("/my models/x")), "'/my models/x'");
+        assert_eq!(word(Path::new("/it's;rm")), r"'/it'\''s;rm'");
+        assert_eq!(word(Path::new("")), "''");
+    }
+}
