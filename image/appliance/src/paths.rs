@@ -31,7 +31,10 @@ pub(crate) fn private_dir(path: &Path) -> Result<(), ApplianceError> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(ApplianceError::io("cannot make folder", path))
+        .map_err(|source| ApplianceError::Folder {
+            path: path.to_path_buf(),
+            source,
+        })
 }
 
 /// The files of one appliance.

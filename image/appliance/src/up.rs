@@ -175,6 +175,11 @@ async fn up(args: UpArgs, as_json: bool) -> Result<(), Stopped> {
             code: e.code(),
         })?),
     };
+    if listener.is_some() {
+        ConnectOptions::default()
+            .check(args.listen)
+            .map_err(|_| ApplianceError::Exposed { address: args.listen })?;
+    }
     let mut parts = Parts::default();
     let outcome = start_and_serve(&args, as_json, &layout, &cache, listener, &interrupt, &mut parts).await;
     parts.stop().await;

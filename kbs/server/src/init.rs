@@ -48,37 +48,60 @@ pub struct Initialised {
 /// Makes configuration, key file, store, identity and a first admin key in `options.dir`.
 ///
 /// # Errors
-/// [`KbsError::Exists`] if one of the files is there already; nothing is ever replaced.
+/// [`KbsError::Exists`] if one of the files is there already; nothing is ever replaced. After any other error nothing is
+/// left.
 pub fn init(options: &InitOptions) -> Result<Initialised, KbsError> {
     let dir = &options.dir;
+    let is_new = !dir.exists();
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(dir)
         .map_err(|e| StoreError::io("create directory", dir, e))?;
+    let roots = (0..options.simulator_roots.len()).map(|n| dir.join(simulator_root(n)));
+    let files: Vec<PathBuf> = FILES.iter().map(|name| dir.join(name)).chain(roots).collect();
+    if let Some(path) = files.iter().find(|path| path.exists()) {
+        return Err(KbsError::Exists { path: path.clone() });
+    }
+    make(options).inspect_err(|_| {
+        // None of them was there before. Half a broker would only stand in the way of the next try.
+        for path in &files {
+            let _ = fs::remove_file(path);
+        }
+        if is_new {
+            let _ = fs::remove_dir(dir);
+        }
+    })
+}
+
+/// Every file of a broker.
+const FILES: [&str; 9] = [
+    "kbs.toml",
+    "identity.json",
+    "admin.key",
+    "kbs.key",
+    "kbs.db",
+    "kbs.db-wal",
+    "kbs.db-shm",
+    "kbs.db.lock",
+    "kbs.head",
+];
+
+fn simulator_root(n: usize) -> String {
+    format!("simulator-root-{n}.der")
+}
+
+fn make(options: &InitOptions) -> Result<Initialised, KbsError> {
+    let dir = &options.dir;
     let config_path = dir.join("kbs.toml");
     let identity_path = dir.join("identity.json");
     let admin_key_path = dir.join("admin.key");
-    for name in [
-        "kbs.toml",
-        "identity.json",
-        "admin.key",
-        "kbs.key",
-        "kbs.db",
-        "kbs.db.lock",
-        "kbs.head",
-    ] {
-        let path = dir.join(name);
-        if path.exists() {
-            return Err(KbsError::Exists { path });
-        }
-    }
     KeyFile::create(&dir.join("kbs.key"))?;
     KeyFile::create(&admin_key_path)?;
     let admin = pinned(load_admin_key(&admin_key_path)?.verifying_keys());
     let mut simulator_roots = Vec::new();
     for (n, der) in options.simulator_roots.iter().enumerate() {
-        let name = format!("simulator-root-{n}.der");
+        let name = simulator_root(n);
         write_new(&dir.join(&name), der)?;
         simulator_roots.push(PathBuf::from(name));
     }

@@ -454,3 +454,26 @@ fn key_owners_work_from_the_command_line() {
     broker.stop();
     assert!(refused(&revoke.iter().map(String::as_str).collect::<Vec<_>>()).contains("[kbs.unreachable]"));
 }
+
+#[test]
+fn a_broker_that_cannot_be_made_leaves_nothing_behind() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("kbs");
+    let options = |roots: Vec<Vec<u8>>| hanzo_kbs::InitOptions {
+        dir: dir.clone(),
+        listen: ([127, 0, 0, 1], 0).into(),
+        mode: hanzo_kbs::StoreMode::Simulated,
+        simulator_roots: roots,
+    };
+    // The store comes after keys and configuration, and cannot be made where its journal is a folder.
+    let journal = dir.join("kbs.db-journal");
+    fs::create_dir_all(&journal).unwrap();
+    assert!(hanzo_kbs::init(&options(vec![vec![0; 8]])).is_err());
+    let left: Vec<_> = fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(left, [journal.clone()]);
+    fs::remove_dir(&journal).unwrap();
+    hanzo_kbs::init(&options(Vec::new())).unwrap();
+    let code = hanzo_kbs::init(&options(Vec::new())).unwrap_err().code();
+    assert_eq!(code, "kbs.init.exists", "and what was made is not touched");
+    assert!(dir.join("kbs.key").exists());
+}

@@ -12,12 +12,16 @@ const HEAD_BYTES_MAX: usize = 8 * 1024;
 
 pub(crate) async fn connect(endpoint: &Endpoint, proxy: Option<&Endpoint>) -> Result<TcpStream, ClientError> {
     let next = proxy.unwrap_or(endpoint);
-    let mut tcp = TcpStream::connect(next.host_port())
-        .await
-        .map_err(|e| ClientError::Unreachable {
-            endpoint: next.to_string(),
+    let mut tcp = TcpStream::connect(next.host_port()).await.map_err(|e| match proxy {
+        Some(proxy) => ClientError::Proxy {
+            proxy: proxy.to_string(),
+            got: e.to_string(),
+        },
+        None => ClientError::Unreachable {
+            endpoint: endpoint.to_string(),
             detail: e.to_string(),
-        })?;
+        },
+    })?;
     let _ = tcp.set_nodelay(true);
     if let Some(proxy) = proxy {
         tunnel(&mut tcp, endpoint).await.map_err(|got| ClientError::Proxy {

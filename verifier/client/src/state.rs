@@ -23,7 +23,7 @@ use crate::pinned::Pinned;
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The file system said no.
-    #[error("state: {action} {path}: {source}")]
+    #[error("state: {action} {path}: {source} (another directory can be given with --state)")]
     Io {
         /// What was tried.
         action: &'static str,
@@ -53,7 +53,7 @@ pub enum StateError {
         expected: &'static str,
     },
     /// There is no such record.
-    #[error("state: no {what} {id} in {dir}")]
+    #[error("state: no {what} {id} in {dir}: was it kept in another directory (--state)?")]
     Missing {
         /// `receipt` or `bundle`.
         what: &'static str,

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use super::{EngineError, EngineJob};
 
 const LINES_KEPT: usize = 12;
-const LINE_BYTES_MAX: usize = 160;
+const LINE_BYTES_MAX: usize = 400;
 
 /// A running engine; killed when dropped.
 pub(super) struct EngineProcess {
