@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
@@ -37,6 +38,7 @@ pub(crate) struct Model {
 pub(crate) fn default_model(cache: &Path) -> Result<Model, ApplianceError> {
     let models = cache.join("models");
     private_dir(&models)?;
+    let _turn = turn(&models)?;
     let ready = models.join(format!("{DEFAULT_NAME}-q4_0-1"));
     if !ready.is_dir() {
         let source = models.join(GGUF);
@@ -82,15 +84,34 @@ pub(crate) fn own_model(cache: &Path, path: &Path) -> Result<Model, ApplianceErr
     let dir = cache
         .join("models")
         .join(format!("own-{}", key.get(..16).unwrap_or_default()));
+    let models = cache.join("models");
+    private_dir(&models)?;
+    let _turn = turn(&models)?;
     // A directory's own time does not change when a file in it does, so only single files are taken from the cache.
     if meta.is_dir() && dir.is_dir() {
         fs::remove_dir_all(&dir).map_err(ApplianceError::io("cannot remove", &dir))?;
     }
     if !dir.is_dir() {
-        private_dir(&cache.join("models"))?;
         prepare(path, &dir)?;
     }
     Ok(Model { name, dir })
+}
+
+/// One at a time changes a cache; the kernel frees the lock whatever happens.
+fn turn(models: &Path) -> Result<fs::File, ApplianceError> {
+    let path = models.join(".lock");
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(ApplianceError::io("cannot open", &path))?;
+    if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        let _bar = Progress::spinner("waiting for another `hanzo` that fetches or prepares a model".into());
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)
+            .map_err(|e| ApplianceError::io("cannot lock", &path)(e.into()))?;
+    }
+    Ok(file)
 }
 
 fn prepare(source: &Path, ready: &Path) -> Result<(), ApplianceError> {
@@ -194,6 +215,8 @@ fn run(command: &mut Command, mut tick: impl FnMut()) -> Result<(), ApplianceErr
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
+        // Python may be a shim that starts Python: all of them are stopped together.
+        .process_group(0)
         .spawn()
         .map_err(|e| failed(e.to_string()))?;
     let mut pipe = child.stderr.take();
@@ -210,8 +233,10 @@ fn run(command: &mut Command, mut tick: impl FnMut()) -> Result<(), ApplianceErr
         match child.try_wait() {
             Ok(Some(status)) => break status,
             Ok(None) if STOPPING.load(Ordering::Relaxed) => {
-                // It ends now or has just ended; nothing of it is used.
-                let _ = child.kill();
+                // They end now or have just ended; nothing of it is used.
+                if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
+                    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+                }
                 let _ = child.wait();
                 return Err(ApplianceError::Interrupted);
             }

@@ -143,7 +143,7 @@ async fn proxy(
         listen,
         guest,
         metrics,
-        drain: std::time::Duration::from_secs(5),
+        drain: std::time::Duration::from_secs(2),
         ..ProxyOptions::default()
     };
     hanzo_proxy::serve(options, asked_to_stop(), |at| say_ready(at))

@@ -37,7 +37,9 @@ const GUEST: Duration = Duration::from_secs(900);
 /// Time to stop after SIGTERM.
 const STOP: Duration = Duration::from_secs(10);
 /// Time for answers under way to end after a signal.
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN: Duration = Duration::from_secs(3);
+/// Time for threads that wait for other programs to stop those.
+const WORKERS: Duration = Duration::from_secs(1);
 /// Tokens of prompt and answer together.
 pub(crate) const CONTEXT_TOKENS: u32 = 2048;
 
@@ -82,8 +84,8 @@ pub(crate) fn run(args: UpArgs, as_json: bool) -> ExitCode {
         }
     };
     let outcome = runtime.block_on(up(args, as_json));
-    // Work that a signal made needless is not waited for; it writes to staging files, which the next start removes.
-    runtime.shutdown_background();
+    // Work that a signal made needless is hardly waited for; it writes to staging files, which the next start removes.
+    runtime.shutdown_timeout(WORKERS);
     let (message, code, exit) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Stopped::Signal) => return ExitCode::from(SIGNALLED),

@@ -30,7 +30,9 @@ impl Staging {
             path: parent.clone(),
             source,
         })?;
-        let dir = parent.join(format!(".{name}.partial-{}", std::process::id()));
+        let prefix = format!(".{name}.partial-");
+        remove_abandoned(&parent, &prefix);
+        let dir = parent.join(format!("{prefix}{}", std::process::id()));
         if dir.exists() {
             fs::remove_dir_all(&dir).map_err(|source| ConvertError::Io {
                 what: "removing",
@@ -125,6 +127,18 @@ impl Staging {
             .and_then(|dir| dir.sync_all())
             .map_err(io("syncing", &self.dir))?;
         fs::rename(&self.dir, &self.target).map_err(io("renaming into place", &self.target))
+    }
+}
+
+/// What processes that were killed left here. That it stays is no reason to fail.
+fn remove_abandoned(parent: &Path, prefix: &str) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|n| n.strip_prefix(prefix)?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
