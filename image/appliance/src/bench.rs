@@ -87,9 +87,12 @@ async fn bench(args: BenchArgs, as_json: bool) -> Result<(), ApplianceError> {
     private_dir(&state.join("up"))?;
     let layout = Layout { state: state.clone() };
     let mut parts = Parts::default();
-    let outcome = match start(args.model, &layout, &cache, &mut parts).await {
-        Ok(reach) => measure(&reach, &layout, runs, tokens).await,
-        Err(error) => Err(error),
+    let outcome = tokio::select! {
+        outcome = async {
+            let reach = start(args.model, &layout, &cache, &mut parts).await?;
+            measure(&reach, &layout, runs, tokens).await
+        } => outcome,
+        _ = tokio::signal::ctrl_c() => Err(ApplianceError::Part("interrupted: nothing was measured".into())),
     };
     parts.stop().await;
     std::fs::remove_dir_all(&state).map_err(ApplianceError::io("cannot remove", &state))?;
@@ -130,7 +133,7 @@ async fn measure(
         bar.at(run as u64, runs as u64 + 1);
         let a = through.ask(at, &reach.model, tokens).await?;
         let b = ask_engine(&engine, tokens).await?;
-        if run > 0 || runs == 1 {
+        if run > 0 {
             ours.push(a);
             direct.push(b);
         }
