@@ -470,7 +470,7 @@ fn a_broker_that_cannot_be_made_leaves_nothing_behind() {
     fs::create_dir_all(&journal).unwrap();
     assert!(hanzo_kbs::init(&options(vec![vec![0; 8]])).is_err());
     let left: Vec<_> = fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path()).collect();
-    assert_eq!(left, [journal.clone()]);
+    assert_eq!(left, std::slice::from_ref(&journal));
     fs::remove_dir(&journal).unwrap();
     hanzo_kbs::init(&options(Vec::new())).unwrap();
     let code = hanzo_kbs::init(&options(Vec::new())).unwrap_err().code();
