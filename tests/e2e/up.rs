@@ -4,6 +4,7 @@
 //! none, the tests say so loudly and check nothing.
 
 use std::fs;
+use std::io::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -56,7 +57,10 @@ fn said(output: &Output) -> String {
 fn no_model(text: &str) -> bool {
     let missing = text.contains("cannot fetch the default model");
     if missing {
-        eprintln!("\n*** MODEL MISSING: end-to-end tests NOT RUN ***\n{text}");
+        let _ = writeln!(
+            std::io::stderr(),
+            "\n*** MODEL MISSING: end-to-end tests NOT RUN ***\n{text}"
+        );
     }
     missing
 }
@@ -248,7 +252,10 @@ fn openai_package() -> Option<PathBuf> {
         }
         other => {
             let reason = other.map_or_else(|e| e.to_string(), |o| said(&o));
-            eprintln!("\n*** OPENAI PACKAGE MISSING: client test NOT RUN ***\n{reason}");
+            let _ = writeln!(
+                std::io::stderr(),
+                "\n*** OPENAI PACKAGE MISSING: client test NOT RUN ***\n{reason}"
+            );
             let _ = fs::remove_dir_all(&staged);
             None
         }

@@ -2,6 +2,7 @@
 //! them these tests say so and check nothing.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use hanzo_attestation::bundle::{Base64, SnpEvidence};
@@ -37,7 +38,10 @@ impl Vectors {
         .into_iter()
         .find(|f| f.join("MANIFEST.tsv").is_file());
         let Some(folder) = folder else {
-            eprintln!("VECTORS MISSING (shared/vectors beside the repository): real SNP evidence was NOT checked");
+            let _ = writeln!(
+                std::io::stderr(),
+                "VECTORS MISSING (shared/vectors beside the repository): real SNP evidence was NOT checked"
+            );
             return None;
         };
         let manifest = std::fs::read_to_string(folder.join("MANIFEST.tsv")).unwrap();

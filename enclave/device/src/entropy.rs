@@ -104,12 +104,14 @@ fn fill_from_rdseed(_out: &mut [u8]) -> Result<(), DeviceError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]
     fn seeds_differ_from_each_other_and_fill_every_length() {
         if mixed_seed::<1>().is_err() {
-            eprintln!("RDSEED MISSING on this machine: not run");
+            let _ = writeln!(std::io::stderr(), "RDSEED MISSING on this machine: not run");
             return;
         }
         let a = mixed_seed::<96>().unwrap();

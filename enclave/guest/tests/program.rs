@@ -1,5 +1,6 @@
 //! The program `hanzo-guest` as a person meets it.
 
+use std::io::Write as _;
 use std::process::Command;
 
 fn guest(arguments: &[&str]) -> (Option<i32>, String) {
@@ -14,7 +15,7 @@ fn guest(arguments: &[&str]) -> (Option<i32>, String) {
 #[test]
 fn outside_an_sev_snp_guest_it_says_what_is_missing() {
     if std::path::Path::new("/sys/kernel/config/tsm/report").is_dir() {
-        eprintln!("THIS MACHINE HAS configfs-tsm: not run");
+        let _ = writeln!(std::io::stderr(), "THIS MACHINE HAS configfs-tsm: not run");
         return;
     }
     let arguments = [

@@ -1,6 +1,7 @@
 //! What a host can do to a pack, and the refusal each gets.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use hanzo_attestation::Digest256;
@@ -234,7 +235,10 @@ fn a_full_disk_is_named_and_nothing_is_left() {
         .output()
         .is_ok_and(|o| o.status.success());
     if !mounted {
-        eprintln!("DISK-FULL TEST NOT RUN: mounting a small tmpfs needs privileges");
+        let _ = writeln!(
+            std::io::stderr(),
+            "DISK-FULL TEST NOT RUN: mounting a small tmpfs needs privileges"
+        );
         return;
     }
     let sealed = seal(

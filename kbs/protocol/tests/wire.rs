@@ -1,5 +1,6 @@
 //! Messages of the stock client, captured, and what is refused about messages.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use hanzo_attestation::Nonce;
@@ -11,7 +12,7 @@ fn vector(name: &str) -> Option<Vec<u8>> {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/vectors/kbs")).join(name);
     let bytes = std::fs::read(&path).ok();
     if bytes.is_none() {
-        eprintln!("VECTORS MISSING {}: not run", path.display());
+        let _ = writeln!(std::io::stderr(), "VECTORS MISSING {}: not run", path.display());
     }
     bytes
 }

@@ -3,6 +3,7 @@
 //! Looks at the programs beside this test. One that is not built is named loudly and not judged: `cargo test` at the
 //! root builds all of them, `cargo build --release -p …` the release ones.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use hanzo_tests_tidy::tree::{root, text};
@@ -53,7 +54,7 @@ fn built(profile: &str, name: &str) -> Option<Vec<u8>> {
     match std::fs::read(&path) {
         Ok(bytes) => Some(bytes),
         Err(_) => {
-            eprintln!("NOT BUILT, NOT JUDGED: {}", path.display());
+            let _ = writeln!(std::io::stderr(), "NOT BUILT, NOT JUDGED: {}", path.display());
             None
         }
     }

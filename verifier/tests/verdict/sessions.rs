@@ -6,6 +6,7 @@ use hanzo_attestation::{Anchors, RawEvidence, UnixTime};
 use hanzo_policy::PrivacyTier;
 use hanzo_verifier::{AttestationResult, VerifyError, verify_rcar};
 use serde_json::{Value, json};
+use std::io::Write as _;
 
 use crate::fixture::*;
 
@@ -93,7 +94,7 @@ fn a_real_milan_report_is_authentic_without_any_simulator_and_belongs_to_no_sess
     let vectors = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors/snp");
     let read = |name: &str| std::fs::read(format!("{vectors}/{name}")).ok().map(Base64);
     let (Some(report), Some(vek)) = (read("milan_v2_virtee.bin"), read("milan_v2_virtee.vcek.der")) else {
-        eprintln!("VECTORS MISSING {vectors}: not run");
+        let _ = writeln!(std::io::stderr(), "VECTORS MISSING {vectors}: not run");
         return;
     };
     let evidence = SnpEvidence {

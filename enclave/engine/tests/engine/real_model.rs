@@ -4,6 +4,7 @@
 //! b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53, named by `HANZO_TEST_MODEL` or in
 //! `~/.cache/hanzo/models`.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use hanzo_engine::convert;
@@ -17,7 +18,8 @@ fn source() -> Option<PathBuf> {
         .or(cached)
         .filter(|path| path.is_file());
     if found.is_none() {
-        eprintln!(
+        let _ = writeln!(
+            std::io::stderr(),
             "MODEL MISSING: SmolLM2-135M-Instruct.Q4_1.gguf, set HANZO_TEST_MODEL: the real model was NOT tested"
         );
     }

@@ -1,6 +1,7 @@
 //! Where vectors come from, and how their fields are read.
 
 use serde_json::Value;
+use std::io::Write as _;
 
 /// The bytes of one vector file, or a loud line on stderr.
 pub fn bytes(name: &str) -> Option<Vec<u8>> {
@@ -11,7 +12,7 @@ pub fn bytes(name: &str) -> Option<Vec<u8>> {
     match std::fs::read(&path) {
         Ok(bytes) => Some(bytes),
         Err(error) => {
-            eprintln!("VECTORS MISSING {path} ({error}): not run");
+            let _ = writeln!(std::io::stderr(), "VECTORS MISSING {path} ({error}): not run");
             None
         }
     }

@@ -329,7 +329,7 @@ pub fn vectors() -> Option<&'static Path> {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/vectors/kbs"));
     let found = path.is_dir().then_some(path);
     if found.is_none() {
-        eprintln!("VECTORS MISSING {}: not run", path.display());
+        let _ = writeln!(std::io::stderr(), "VECTORS MISSING {}: not run", path.display());
     }
     found
 }

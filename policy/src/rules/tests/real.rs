@@ -3,6 +3,7 @@
 
 use hanzo_attestation::bundle::{Base64, SnpEvidence};
 use hanzo_attestation::{Anchors, Collateral, RawEvidence};
+use std::io::Write as _;
 
 use super::*;
 
@@ -13,7 +14,7 @@ const NOW: UnixTime = UnixTime(1_761_955_200);
 fn real(report: &str, vek: &str) -> Option<Facts> {
     let read = |name: &str| std::fs::read(format!("{VECTORS}/{name}")).ok().map(Base64);
     let (Some(report), Some(vek)) = (read(report), read(vek)) else {
-        eprintln!("VECTORS MISSING {VECTORS}: not run");
+        let _ = writeln!(std::io::stderr(), "VECTORS MISSING {VECTORS}: not run");
         return None;
     };
     let evidence = SnpEvidence {
