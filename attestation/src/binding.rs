@@ -2,7 +2,7 @@
 
 use crate::bundle::Bundle;
 use crate::digest::{Digest384, Nonce};
-use crate::evidence::{Authentic, Claims, Class, UnixTime};
+use crate::evidence::{Authentic, AuthenticDevices, Claims, Class, Commitment, DeviceClaims, UnixTime};
 use crate::jcs::{self, JcsError};
 use crate::keyset::{KEYSET_LIFETIME_S_MAX, Keyset, capability_digest};
 use crate::statement::Statement;
@@ -26,14 +26,15 @@ pub enum Binding {
 
 /// Claims that belong to a nonce and a key. Only the functions of this module make one:
 /// ```compile_fail
-/// use hanzo_attestation::{Authentic, Binding, Bound, Claims};
+/// use hanzo_attestation::{Authentic, AuthenticDevices, Binding, Bound, Claims};
 /// fn forge(authentic: Authentic<Claims>, binding: Binding) -> Bound<Claims> {
-///     Bound { authentic, binding }
+///     Bound { authentic, devices: AuthenticDevices::none(), binding }
 /// }
 /// ```
 #[derive(Debug)]
 pub struct Bound<T> {
     authentic: Authentic<T>,
+    devices: AuthenticDevices,
     binding: Binding,
 }
 
@@ -46,6 +47,16 @@ impl<T> Bound<T> {
     /// The claims.
     pub fn claims(&self) -> &T {
         self.authentic.claims()
+    }
+
+    /// The devices that answered the same nonce for the same key, in the order of the list.
+    pub fn devices(&self) -> &[Authentic<DeviceClaims>] {
+        self.devices.devices()
+    }
+
+    /// True if any part, CPU or device, has a root that is not a vendor's.
+    pub fn is_simulated(&self) -> bool {
+        self.authentic.is_simulated() || self.devices().iter().any(Authentic::is_simulated)
     }
 
     /// What they are bound to.
@@ -87,6 +98,32 @@ pub enum BindingError {
         "REPORT_DATA: expected the zero-padded SHA-384 over this session's nonce, key and additional evidence, got another value: wrong nonce, swapped key or foreign evidence"
     )]
     RcarReportData,
+    /// The vTPM's quote signs something else.
+    #[error(
+        "TPM quote: extraData: expected the SHA-256 of the statement over this keyset, nonce and device list, whole, got another value: the quote was made for another guest, keyset or nonce"
+    )]
+    QualifyingData,
+    /// The vTPM's quote signs another RCAR session.
+    #[error(
+        "TPM quote: extraData: expected the SHA-384 over this session's nonce, key and additional evidence, whole, got another value: wrong nonce, swapped key or foreign evidence"
+    )]
+    RcarQualifyingData,
+    /// A device answered another nonce.
+    #[error(
+        "devices[{index}]: nonce: expected the SHA-256 of the device statement over this keyset and nonce, got another value: the device answered for another guest, keyset or nonce"
+    )]
+    DeviceNonce {
+        /// Its place in the list.
+        index: usize,
+    },
+    /// A device answered another RCAR session.
+    #[error(
+        "devices[{index}]: nonce: expected the first 32 bytes of the SHA-384 over this session's nonce and key, got another value"
+    )]
+    RcarDeviceNonce {
+        /// Its place in the list.
+        index: usize,
+    },
     /// The bundle answers somebody else's challenge.
     #[error("freshness: the bundle answers another challenge than the one drawn: replayed or relayed evidence")]
     ForeignChallenge,
@@ -133,6 +170,10 @@ impl BindingError {
             Self::Unsupported { .. } => "bundle.unsupported",
             Self::ReportData => "binding.report_data",
             Self::RcarReportData => "binding.rcar_report_data",
+            Self::QualifyingData => "binding.qualifying_data",
+            Self::RcarQualifyingData => "binding.rcar_qualifying_data",
+            Self::DeviceNonce { .. } => "binding.device_nonce",
+            Self::RcarDeviceNonce { .. } => "binding.rcar_device_nonce",
             Self::ForeignChallenge => "freshness.foreign_challenge",
             Self::Path => "freshness.path",
             Self::Expired { .. } => "keyset.expired",
@@ -150,16 +191,18 @@ impl BindingError {
     }
 }
 
-/// Binds claims to the keyset of `bundle`.
+/// Binds claims and devices to the keyset of `bundle`.
 ///
 /// # Establishes
-/// The processor that made the claims signed this keyset, this configuration and this nonce; with a `challenge`, that it
+/// The processor (or, without one, the vTPM) that made the claims signed this keyset, this configuration, this nonce and
+/// exactly this device list, and each device answered the same nonce for the same keyset; with a `challenge`, that it
 /// did so after the caller drew it; the keyset is alive at `now` unless `now` is `None` (reading an old bundle).
 ///
 /// # Errors
 /// [`BindingError`].
 pub fn bind_keyset(
     authentic: Authentic<Claims>,
+    devices: AuthenticDevices,
     bundle: &Bundle,
     challenge: Option<&Nonce>,
     now: Option<UnixTime>,
@@ -170,9 +213,17 @@ pub fn bind_keyset(
         check_life(&bundle.keyset, now)?;
     }
     let keyset_digest = bundle.keyset.digest()?;
-    let statement = Statement::for_cpu(keyset_digest, bundle.nonce, Statement::no_devices());
-    if statement.report_data()? != *authentic.claims().report_data() {
-        return Err(BindingError::ReportData);
+    let statement = Statement::for_cpu(keyset_digest, bundle.nonce, devices.digest());
+    match authentic.claims().commitment() {
+        Commitment::ReportData(signed) if statement.report_data()? != *signed => return Err(BindingError::ReportData),
+        Commitment::QualifyingData(signed) if statement.digest256()?.0 != *signed => {
+            return Err(BindingError::QualifyingData);
+        }
+        _ => {}
+    }
+    let device_nonce = Statement::for_devices(keyset_digest, bundle.nonce).digest256()?;
+    if let Some(index) = answered_another(&devices, &device_nonce.0) {
+        return Err(BindingError::DeviceNonce { index });
     }
     let challenged = match (&bundle.freshness, challenge) {
         (Some(path), Some(drawn)) if path.challenge != *drawn => return Err(BindingError::ForeignChallenge),
@@ -182,11 +233,17 @@ pub fn bind_keyset(
     };
     Ok(Bound {
         authentic,
+        devices,
         binding: Binding::Keyset {
             keyset_digest,
             challenged,
         },
     })
+}
+
+/// The first device whose nonce is not `expected`.
+fn answered_another(devices: &AuthenticDevices, expected: &[u8; 32]) -> Option<usize> {
+    devices.devices().iter().position(|d| d.claims().nonce() != expected)
 }
 
 fn check_shape(bundle: &Bundle) -> Result<(), BindingError> {
@@ -196,13 +253,6 @@ fn check_shape(bundle: &Bundle) -> Result<(), BindingError> {
     }
     if bundle.keyset.version != 1 {
         return unsupported("keyset.version", "1", bundle.keyset.version.to_string());
-    }
-    if !bundle.devices.is_empty() {
-        return unsupported(
-            "devices",
-            "an empty list (this version verifies no device evidence)",
-            format!("{} devices", bundle.devices.len()),
-        );
     }
     if bundle.keyset.tier > 4 {
         return unsupported("keyset.tier", "0 to 4", bundle.keyset.tier.to_string());
@@ -295,6 +345,20 @@ impl RcarRuntime<'_> {
         Ok(Digest384::of(&jcs::to_vec("RCAR runtime data", &value)?))
     }
 
+    /// What devices answer: the first 32 bytes of SHA-384(JCS({"nonce","tee-pubkey"})).
+    ///
+    /// # Errors
+    /// As [`RcarRuntime::digest`].
+    pub fn device_nonce(&self) -> Result<[u8; 32], JcsError> {
+        let value = serde_json::json!({ "nonce": self.nonce, "tee-pubkey": self.tee_pubkey });
+        let digest = Digest384::of(&jcs::to_vec("RCAR device data", &value)?);
+        let mut out = [0; 32];
+        for (to, from) in out.iter_mut().zip(digest.0) {
+            *to = from;
+        }
+        Ok(out)
+    }
+
     /// The digest padded with zeros to the 64 bytes of REPORT_DATA.
     ///
     /// # Errors
@@ -309,20 +373,37 @@ impl RcarRuntime<'_> {
     }
 }
 
-/// Binds claims to an RCAR session. The whole 64 bytes are compared.
+/// Binds claims and devices to an RCAR session. The whole field is compared: REPORT_DATA zero-padded, a TPM quote's
+/// qualifying data as the bare 48 bytes.
+///
+/// `devices` must have been read out of the session's `additional_evidence`, which the digest covers.
 ///
 /// # Establishes
-/// The processor signed this session's nonce and this public key.
+/// The processor signed this session's nonce, this public key and this additional evidence, and each device answered them.
 ///
 /// # Errors
-/// [`BindingError::RcarReportData`].
-pub fn bind_rcar(authentic: Authentic<Claims>, runtime: &RcarRuntime<'_>) -> Result<Bound<Claims>, BindingError> {
-    if runtime.report_data()? != *authentic.claims().report_data() {
-        return Err(BindingError::RcarReportData);
-    }
+/// [`BindingError`].
+pub fn bind_rcar(
+    authentic: Authentic<Claims>,
+    devices: AuthenticDevices,
+    runtime: &RcarRuntime<'_>,
+) -> Result<Bound<Claims>, BindingError> {
     let runtime_digest = runtime.digest()?;
+    match authentic.claims().commitment() {
+        Commitment::ReportData(signed) if runtime.report_data()? != *signed => {
+            return Err(BindingError::RcarReportData);
+        }
+        Commitment::QualifyingData(signed) if runtime_digest.0 != *signed => {
+            return Err(BindingError::RcarQualifyingData);
+        }
+        _ => {}
+    }
+    if let Some(index) = answered_another(&devices, &runtime.device_nonce()?) {
+        return Err(BindingError::RcarDeviceNonce { index });
+    }
     Ok(Bound {
         authentic,
+        devices,
         binding: Binding::Rcar { runtime_digest },
     })
 }

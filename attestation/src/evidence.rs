@@ -1,7 +1,20 @@
 //! Evidence on its way from bytes to authentic claims.
 
-use crate::bundle::{CpuEvidence, SnpEvidence};
-use crate::snp::{self, SnpClaims, SnpError};
+mod anchors;
+mod claims;
+mod devices;
+mod error;
+
+use crate::bundle::{AzSnpEvidence, AzTdxEvidence, CpuEvidence, DeviceEvidence, SnpEvidence, TdxEvidence, TpmEvidence};
+use crate::nvidia::ParsedNvidia;
+use crate::snp::ParsedSnp;
+use crate::tdx::ParsedTdx;
+use crate::tpm::{ParsedAzSnp, ParsedAzTdx, ParsedTpm};
+
+pub use anchors::{Anchors, Collateral};
+pub use claims::{Authentic, Claims, Commitment, DeviceClaims, Revocation};
+pub use devices::{AuthenticDevices, authenticate_devices};
+pub use error::{AttestationError, Class};
 
 /// Seconds since 1970-01-01T00:00:00Z. Always an argument, never read from a clock here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,12 +25,24 @@ pub struct UnixTime(pub u64);
 pub enum RawEvidence {
     /// An SEV-SNP report and its certificates.
     Snp(SnpEvidence),
+    /// A TDX quote and its collateral.
+    Tdx(TdxEvidence),
+    /// A TPM quote.
+    Tpm(TpmEvidence),
+    /// An SNP guest under Azure's paravisor.
+    AzSnp(AzSnpEvidence),
+    /// A TDX guest under Azure's paravisor.
+    AzTdx(AzTdxEvidence),
 }
 
 impl From<CpuEvidence> for RawEvidence {
     fn from(cpu: CpuEvidence) -> Self {
         match cpu {
-            CpuEvidence::Snp(snp) => Self::Snp(snp),
+            CpuEvidence::Snp(e) => Self::Snp(e),
+            CpuEvidence::Tdx(e) => Self::Tdx(e),
+            CpuEvidence::Tpm(e) => Self::Tpm(e),
+            CpuEvidence::AzSnpVtpm(e) => Self::AzSnp(e),
+            CpuEvidence::AzTdxVtpm(e) => Self::AzTdx(e),
         }
     }
 }
@@ -26,7 +51,15 @@ impl From<CpuEvidence> for RawEvidence {
 #[derive(Debug)]
 pub enum ParsedEvidence {
     /// SEV-SNP.
-    Snp(Box<snp::ParsedSnp>),
+    Snp(Box<ParsedSnp>),
+    /// TDX.
+    Tdx(Box<ParsedTdx>),
+    /// TPM 2.0.
+    Tpm(Box<ParsedTpm>),
+    /// Azure, SNP.
+    AzSnp(Box<ParsedAzSnp>),
+    /// Azure, TDX.
+    AzTdx(Box<ParsedAzTdx>),
 }
 
 impl RawEvidence {
@@ -38,107 +71,22 @@ impl RawEvidence {
     /// # Errors
     /// [`AttestationError`] with class [`Class::Malformed`].
     pub fn parse(self) -> Result<ParsedEvidence, AttestationError> {
-        match self {
-            Self::Snp(raw) => Ok(ParsedEvidence::Snp(Box::new(snp::ParsedSnp::parse(raw)?))),
-        }
-    }
-}
-
-/// Which roots count. Vendor roots are compiled in; any other root makes every result simulated.
-#[derive(Debug, Clone, Default)]
-pub struct Anchors {
-    simulator_arks: Vec<Vec<u8>>,
-}
-
-impl Anchors {
-    /// The vendors' roots alone.
-    pub fn vendor() -> Self {
-        Self::default()
-    }
-
-    /// Besides them, an ARK certificate (DER) of a simulator. Whatever chains to it is `simulated`, for ever.
-    pub fn with_simulator_ark(mut self, ark_der: Vec<u8>) -> Self {
-        self.simulator_arks.push(ark_der);
-        self
-    }
-
-    /// The additional roots.
-    pub fn simulator_arks(&self) -> &[Vec<u8>] {
-        &self.simulator_arks
-    }
-}
-
-/// Collateral that did not travel with the evidence.
-#[derive(Debug, Clone, Default)]
-pub struct Collateral {
-    /// ARK-signed CRLs (DER), for any product; used when the evidence staples none.
-    pub crls: Vec<Vec<u8>>,
-}
-
-/// What was found out about revocation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Revocation {
-    /// An authentic list, fresh at the given time, does not name the certificates.
-    Checked {
-        /// When the next list is due.
-        next_update: UnixTime,
-    },
-    /// There was no list. Policy decides what that means.
-    NoList,
-}
-
-/// Claims that a processor signed and whose certificates chain to one of the [`Anchors`].
-///
-/// Only [`ParsedEvidence::authenticate`] makes one:
-/// ```compile_fail
-/// use hanzo_attestation::{Authentic, Revocation};
-/// let forged = Authentic { claims: (), simulated: false, revocation: Revocation::NoList };
-/// ```
-#[derive(Debug)]
-pub struct Authentic<T> {
-    claims: T,
-    simulated: bool,
-    revocation: Revocation,
-}
-
-impl<T> Authentic<T> {
-    /// The claims.
-    pub fn claims(&self) -> &T {
-        &self.claims
-    }
-
-    /// True if the chain ends in a root that is not a vendor's.
-    pub fn is_simulated(&self) -> bool {
-        self.simulated
-    }
-
-    /// What is known about revocation.
-    pub fn revocation(&self) -> Revocation {
-        self.revocation
-    }
-}
-
-/// What evidence claims.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claims {
-    /// An SEV-SNP guest.
-    Snp(SnpClaims),
-}
-
-impl Claims {
-    /// The 64 bytes that the guest had signed.
-    pub fn report_data(&self) -> &[u8; 64] {
-        match self {
-            Self::Snp(c) => &c.report.report_data,
-        }
+        Ok(match self {
+            Self::Snp(raw) => ParsedEvidence::Snp(Box::new(ParsedSnp::parse(raw)?)),
+            Self::Tdx(raw) => ParsedEvidence::Tdx(Box::new(ParsedTdx::parse(raw)?)),
+            Self::Tpm(raw) => ParsedEvidence::Tpm(Box::new(ParsedTpm::parse(raw)?)),
+            Self::AzSnp(raw) => ParsedEvidence::AzSnp(Box::new(ParsedAzSnp::parse(raw)?)),
+            Self::AzTdx(raw) => ParsedEvidence::AzTdx(Box::new(ParsedAzTdx::parse(raw)?)),
+        })
     }
 }
 
 impl ParsedEvidence {
-    /// Checks signatures, chains, TCB and chip-id extensions, validity at `now` and revocation.
+    /// Checks signatures, chains, TCB and identity extensions, validity at `now` and revocation.
     ///
     /// # Establishes
-    /// A genuine processor (or a simulator, see [`Authentic::is_simulated`]) signed exactly these claims.
+    /// A genuine processor (or a simulator, see [`Authentic::is_simulated`]) signed exactly these claims. Of a TPM quote
+    /// alone: the key that the claims name signed them; what stands behind that key is in the claims.
     ///
     /// # Does not establish
     /// When it did so, for whom, or whether the claims are acceptable.
@@ -151,52 +99,80 @@ impl ParsedEvidence {
         collateral: &Collateral,
         now: UnixTime,
     ) -> Result<Authentic<Claims>, AttestationError> {
-        match self {
+        let (claims, simulated, revocation) = match self {
             Self::Snp(parsed) => {
-                let verified = parsed.authenticate(anchors, collateral, now)?;
-                Ok(Authentic {
-                    claims: Claims::Snp(verified.claims),
-                    simulated: verified.simulated,
-                    revocation: verified.revocation,
-                })
+                let v = parsed.authenticate(anchors, collateral, now)?;
+                (Claims::Snp(v.claims), v.simulated, v.revocation)
             }
-        }
+            Self::Tdx(parsed) => {
+                let v = parsed.authenticate(anchors, collateral, now)?;
+                (Claims::Tdx(Box::new(v.claims)), v.simulated, v.revocation)
+            }
+            Self::Tpm(parsed) => {
+                let v = parsed.authenticate(anchors, now)?;
+                (Claims::Tpm(Box::new(v.claims)), v.simulated, v.revocation)
+            }
+            Self::AzSnp(parsed) => {
+                let v = parsed.authenticate(anchors, collateral, now)?;
+                (Claims::AzSnp(Box::new(v.claims)), v.simulated, v.revocation)
+            }
+            Self::AzTdx(parsed) => {
+                let v = parsed.authenticate(anchors, collateral, now)?;
+                (Claims::AzTdx(Box::new(v.claims)), v.simulated, v.revocation)
+            }
+        };
+        Ok(Authentic::new(claims, simulated, revocation))
     }
 }
 
-/// Whose fault: decides exit codes and HTTP statuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// The bytes are not of the format (exit code 10).
-    Malformed,
-    /// Signature, chain, root, revocation (exit code 20).
-    NotAuthentic,
-    /// Nonce, keyset or channel do not belong together, or too old (exit code 30).
-    Unbound,
-    /// Authentic and fresh, and not good enough (exit code 40).
-    Refused,
+/// Device evidence whose layout was checked and whose signature was not.
+#[derive(Debug)]
+pub enum ParsedDevice {
+    /// An NVIDIA GPU or switch.
+    Nvidia(Box<ParsedNvidia>),
 }
 
-/// Why evidence was not accepted as authentic.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum AttestationError {
-    /// SEV-SNP.
-    #[error(transparent)]
-    Snp(#[from] SnpError),
-}
-
-impl AttestationError {
-    /// Stable dotted code, e.g. `snp.signature.invalid`.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Snp(e) => e.code(),
+impl ParsedDevice {
+    /// Checks the layout of report and certificates.
+    ///
+    /// # Errors
+    /// [`AttestationError`] with class [`Class::Malformed`]; also for a kind that is not `nvidia`.
+    pub fn parse(raw: &DeviceEvidence) -> Result<Self, AttestationError> {
+        match raw.kind.as_str() {
+            "nvidia" => Ok(Self::Nvidia(Box::new(ParsedNvidia::parse(raw)?))),
+            _ => Err(AttestationError::DeviceKind),
         }
     }
 
-    /// Whose fault.
-    pub fn class(&self) -> Class {
+    /// Checks the report's signature, the chain, the firmware id, OCSP answers and RIMs.
+    ///
+    /// # Establishes
+    /// A genuine device signed exactly these claims; what its measurements were compared with is in the claims.
+    ///
+    /// # Does not establish
+    /// That the device belongs to this guest: binding does.
+    ///
+    /// # Errors
+    /// [`AttestationError`].
+    pub fn authenticate(
+        self,
+        anchors: &Anchors,
+        collateral: &Collateral,
+        now: UnixTime,
+    ) -> Result<Authentic<DeviceClaims>, AttestationError> {
         match self {
-            Self::Snp(e) => e.class(),
+            Self::Nvidia(parsed) => {
+                let v = parsed.authenticate(anchors, collateral, now)?;
+                let revocation = match v.claims.ocsp {
+                    crate::nvidia::OcspOutcome::Good { next_update } => Revocation::Checked { next_update },
+                    _ => Revocation::NoList,
+                };
+                Ok(Authentic::new(
+                    DeviceClaims::Nvidia(Box::new(v.claims)),
+                    v.simulated,
+                    revocation,
+                ))
+            }
         }
     }
 }

@@ -21,17 +21,22 @@ pub mod bundle;
 pub mod channel;
 pub mod config;
 pub mod digest;
+pub mod eventlog;
 pub mod evidence;
 pub mod freshness;
 pub mod jcs;
 pub mod keyset;
 pub mod merkle;
 pub mod name;
+pub mod nvidia;
 pub mod snp;
 pub mod statement;
+pub mod tdx;
+pub mod tpm;
 
 pub use binding::{Binding, BindingError, Bound};
 pub use digest::{Digest256, Digest384, Nonce};
 pub use evidence::{
-    Anchors, AttestationError, Authentic, Claims, Collateral, ParsedEvidence, RawEvidence, Revocation, UnixTime,
+    Anchors, AttestationError, Authentic, AuthenticDevices, Claims, Collateral, DeviceClaims, ParsedDevice,
+    ParsedEvidence, RawEvidence, Revocation, UnixTime,
 };

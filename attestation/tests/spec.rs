@@ -123,6 +123,7 @@ fn fresh_bundle() -> Bundle {
     let processor = SimulatedProcessor::for_tests();
     let report_data = statement().report_data().unwrap();
     Bundle {
+        collateral: Default::default(),
         capabilities: capabilities(),
         config: config_text(),
         cpu: CpuEvidence::Snp(guest(&processor).evidence(&report_data)),
@@ -226,7 +227,14 @@ fn the_worked_example_binds_to_its_challenge_and_to_no_other() {
     let authentic_now = || authentic(&bundle);
     assert!(authentic_now().is_simulated());
     assert!(matches!(authentic_now().revocation(), Revocation::Checked { .. }));
-    let bound = bind_keyset(authentic_now(), &bundle, Some(&second), Some(NOW)).unwrap();
+    let bound = bind_keyset(
+        authentic_now(),
+        hanzo_attestation::AuthenticDevices::none(),
+        &bundle,
+        Some(&second),
+        Some(NOW),
+    )
+    .unwrap();
     let keyset_digest = keyset().digest().unwrap();
     assert_eq!(
         bound.binding(),
@@ -237,7 +245,14 @@ fn the_worked_example_binds_to_its_challenge_and_to_no_other() {
     );
 
     let code = |bundle: &Bundle, challenge: Option<&Nonce>, now: u64| {
-        bind_keyset(authentic_now(), bundle, challenge, Some(UnixTime(now))).map_or_else(|e| e.code(), |_| "bound")
+        bind_keyset(
+            authentic_now(),
+            hanzo_attestation::AuthenticDevices::none(),
+            bundle,
+            challenge,
+            Some(UnixTime(now)),
+        )
+        .map_or_else(|e| e.code(), |_| "bound")
     };
     let changed = |edit: &dyn Fn(&mut Bundle)| {
         let mut changed = bundle.clone();
@@ -253,7 +268,14 @@ fn the_worked_example_binds_to_its_challenge_and_to_no_other() {
     );
     let mut unasked = bundle.clone();
     unasked.freshness = None;
-    let bound = bind_keyset(authentic_now(), &unasked, Some(&second), Some(NOW)).unwrap();
+    let bound = bind_keyset(
+        authentic_now(),
+        hanzo_attestation::AuthenticDevices::none(),
+        &unasked,
+        Some(&second),
+        Some(NOW),
+    )
+    .unwrap();
     assert_eq!(
         bound.binding(),
         &Binding::Keyset {
@@ -299,7 +321,8 @@ fn a_session_binds_to_its_own_nonce_and_key_whole() {
             .unwrap()
             .authenticate(&anchors, &Collateral::default(), NOW)
             .unwrap();
-        bind_rcar(authentic, runtime).map_or_else(|e| e.code(), |_| "bound")
+        bind_rcar(authentic, hanzo_attestation::AuthenticDevices::none(), runtime)
+            .map_or_else(|e| e.code(), |_| "bound")
     };
     let good = runtime.report_data().unwrap();
     assert_eq!(bind(good, &runtime), "bound");

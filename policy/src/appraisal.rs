@@ -50,8 +50,31 @@ pub struct Rung {
 /// That the policy's minimum is reached: see [`Appraisal::is_accepted`]. That the result is still true later.
 pub fn appraise(bound: &Bound<Claims>, keyset: Option<&Keyset>, policy: &AppraisalPolicy) -> Appraisal {
     // The flag follows the root of the evidence, and a guest that says itself that its grants are simulated is believed.
-    let simulated = bound.authentic().is_simulated() || keyset.is_some_and(|k| k.simulated);
-    of_facts(&Facts::of(bound, keyset), simulated, policy)
+    let simulated = bound.is_simulated() || keyset.is_some_and(|k| k.simulated);
+    match Facts::of(bound, keyset) {
+        Some(facts) => of_facts(&facts, simulated, policy),
+        None => unverified(bound.claims().kind(), simulated, policy),
+    }
+}
+
+/// Evidence of a kind that no rule judges reaches nothing.
+fn unverified(kind: &'static str, simulated: bool, policy: &AppraisalPolicy) -> Appraisal {
+    let failures = vec![RuleFailure {
+        tier: PrivacyTier::AtRest,
+        code: "tier.not_verified",
+        text: format!("evidence: this version appraises no {kind} evidence"),
+        help: "ask for tier 0",
+    }];
+    let ladder = ladder::rungs(&failures.iter().collect::<Vec<_>>());
+    Appraisal {
+        tier: PrivacyTier::Open,
+        tier_if_fresh: PrivacyTier::Open,
+        required: policy.minimum_tier,
+        simulated,
+        reference: None,
+        ladder,
+        failures,
+    }
 }
 
 pub(crate) fn of_facts(facts: &Facts, simulated: bool, policy: &AppraisalPolicy) -> Appraisal {

@@ -47,14 +47,16 @@ pub(crate) enum Link {
 }
 
 impl Facts {
-    pub(crate) fn of(bound: &Bound<Claims>, keyset: Option<&Keyset>) -> Self {
+    pub(crate) fn of(bound: &Bound<Claims>, keyset: Option<&Keyset>) -> Option<Self> {
         Self::of_authentic(bound.authentic(), Link::of(bound.binding(), keyset))
     }
 
-    pub(crate) fn of_authentic(authentic: &Authentic<Claims>, link: Link) -> Self {
-        let Claims::Snp(claims) = authentic.claims();
+    pub(crate) fn of_authentic(authentic: &Authentic<Claims>, link: Link) -> Option<Self> {
+        let Claims::Snp(claims) = authentic.claims() else {
+            return None;
+        };
         let report = &claims.report;
-        Self {
+        Some(Self {
             product: claims.product,
             signing_key: claims.signing_key,
             guest_policy: report.policy,
@@ -69,7 +71,7 @@ impl Facts {
             launch_tcb: report.launch_tcb,
             revocation: authentic.revocation(),
             link,
-        }
+        })
     }
 }
 

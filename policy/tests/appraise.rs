@@ -3,7 +3,9 @@
 use hanzo_attestation::binding::{RcarRuntime, bind_rcar};
 use hanzo_attestation::keyset::{KemKey, Keyset, SignerKeys};
 use hanzo_attestation::name::Name;
-use hanzo_attestation::{Anchors, Bound, Claims, Collateral, Digest256, Digest384, RawEvidence, UnixTime};
+use hanzo_attestation::{
+    Anchors, AuthenticDevices, Bound, Claims, Collateral, Digest256, Digest384, RawEvidence, UnixTime,
+};
 use hanzo_policy::{AppraisalPolicy, EpycTcb, HardwareList, PrivacyTier, Reference, RevocationPolicy, appraise};
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor};
 
@@ -37,7 +39,10 @@ fn session() -> (Bound<Claims>, AppraisalPolicy) {
         measurement: guest.measurement(),
         config_digest: Digest256([2; 32]),
     }];
-    (bind_rcar(authentic, &runtime).unwrap(), policy)
+    (
+        bind_rcar(authentic, AuthenticDevices::none(), &runtime).unwrap(),
+        policy,
+    )
 }
 
 fn keyset() -> Keyset {

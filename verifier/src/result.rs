@@ -38,24 +38,21 @@ impl Proven {
     }
 
     pub(crate) fn measurement(&self) -> Digest384 {
-        let Claims::Snp(snp) = self.bound.claims();
-        Digest384(snp.report.measurement)
+        self.bound.claims().measurement()
     }
 
-    pub(crate) fn product(&self) -> Product {
-        let Claims::Snp(snp) = self.bound.claims();
-        snp.product
+    pub(crate) fn product(&self) -> Option<Product> {
+        self.bound.claims().snp().map(|snp| snp.product)
     }
 
     /// The provider that a VLEK belongs to.
     pub(crate) fn provider(&self) -> Option<&str> {
-        let Claims::Snp(snp) = self.bound.claims();
-        snp.provider.as_deref()
+        self.bound.claims().snp()?.provider.as_deref()
     }
 
     /// A VLEK names no chip, and neither does a masked id.
     pub(crate) fn chip_id(&self) -> Option<ChipId> {
-        let Claims::Snp(snp) = self.bound.claims();
+        let snp = self.bound.claims().snp()?;
         match snp.signing_key {
             SigningKey::Vcek => ChipId::new(snp.report.chip_id),
             SigningKey::Vlek => None,
@@ -106,12 +103,12 @@ impl AttestationResult {
         self.appraisal.is_simulated()
     }
 
-    /// The processor's product line.
-    pub fn product(&self) -> Product {
+    /// The processor's product line; `None` unless AMD's.
+    pub fn product(&self) -> Option<Product> {
         self.proven.product()
     }
 
-    /// The launch measurement.
+    /// What was started, as one digest: see `Claims::measurement`.
     pub fn measurement(&self) -> Digest384 {
         self.proven.measurement()
     }

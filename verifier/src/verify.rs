@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use hanzo_attestation::binding::{self, RcarRuntime};
 use hanzo_attestation::bundle::Bundle;
-use hanzo_attestation::{Anchors, Binding, Bound, Claims, Collateral, Nonce, RawEvidence, UnixTime};
+use hanzo_attestation::evidence::authenticate_devices;
+use hanzo_attestation::{Anchors, AuthenticDevices, Binding, Bound, Claims, Collateral, Nonce, RawEvidence, UnixTime};
 use hanzo_policy::{AppraisalPolicy, appraise};
 
 use crate::error::{Refusal, VerifyError};
@@ -66,7 +67,7 @@ pub fn verify_rcar(
     let authentic = evidence
         .parse()?
         .authenticate(&context.anchors, &context.collateral, now)?;
-    let bound = binding::bind_rcar(authentic, runtime)?;
+    let bound = binding::bind_rcar(authentic, AuthenticDevices::none(), runtime)?;
     decide(Arc::new(Proven::of_session(bound)), &context.policy, now)
 }
 
@@ -123,7 +124,20 @@ fn bind(
         RawEvidence::from(bundle.cpu.clone())
             .parse()?
             .authenticate(&context.anchors, &context.collateral, now)?;
-    Ok(binding::bind_keyset(authentic, bundle, challenge, Some(life_at))?)
+    let devices = authenticate_devices(
+        &bundle.devices,
+        &bundle.collateral,
+        &context.anchors,
+        &context.collateral,
+        now,
+    )?;
+    Ok(binding::bind_keyset(
+        authentic,
+        devices,
+        bundle,
+        challenge,
+        Some(life_at),
+    )?)
 }
 
 /// Appraises what is proven and makes the result, or the refusal with all failed rules.

@@ -178,8 +178,9 @@ impl VerdictView {
 fn product_name(proven: &Proven) -> &'static str {
     use hanzo_attestation::snp::Product;
     match proven.product() {
-        Product::Milan => "milan",
-        Product::Genoa => "genoa",
-        Product::Turin => "turin",
+        Some(Product::Milan) => "milan",
+        Some(Product::Genoa) => "genoa",
+        Some(Product::Turin) => "turin",
+        None => proven.bound.claims().kind(),
     }
 }

@@ -8,7 +8,15 @@ use crate::mutants::forged_processor;
 use crate::{NOW, healthy, judge, simulator};
 
 fn outcome(evidence: SnpEvidence, anchors: &Anchors, crls: Vec<Vec<u8>>, now: UnixTime) -> String {
-    match judge(evidence, anchors, &Collateral { crls }, now) {
+    match judge(
+        evidence,
+        anchors,
+        &Collateral {
+            crls,
+            ..Collateral::default()
+        },
+        now,
+    ) {
         Ok(authentic) => match authentic.revocation() {
             Revocation::Checked { next_update } => format!("checked until {}", next_update.0),
             Revocation::NoList => "no list".into(),

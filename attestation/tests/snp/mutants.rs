@@ -25,7 +25,9 @@ fn healthy_evidence_is_authentic_simulated_and_says_what_was_launched() {
             let authentic = judge(evidence, &anchors, &Collateral::default(), NOW).unwrap();
             assert!(authentic.is_simulated());
             assert!(matches!(authentic.revocation(), Revocation::Checked { next_update } if next_update > NOW));
-            let hanzo_attestation::Claims::Snp(claims) = authentic.claims();
+            let hanzo_attestation::Claims::Snp(claims) = authentic.claims() else {
+                panic!("SNP claims")
+            };
             let report = &claims.report;
             assert_eq!((claims.product, report.version, report.vmpl), (product, version, 3));
             assert!(report.guest_policy().debug() && !report.guest_policy().migrate_ma());
@@ -197,7 +199,9 @@ fn vcek_and_vlek_do_not_stand_in_for_each_other() {
     };
     let (vcek, vlek) = (processor.launch(healthy()), processor.launch(vlek_spec));
     let accepted = judge(vlek.evidence(&[0; 64]), &anchors, &Collateral::default(), NOW).unwrap();
-    let hanzo_attestation::Claims::Snp(claims) = accepted.claims();
+    let hanzo_attestation::Claims::Snp(claims) = accepted.claims() else {
+        panic!("SNP claims")
+    };
     assert_eq!(claims.provider.as_deref(), Some("CN=simulated.invalid"));
     assert!(claims.report.chip_id_masked());
 

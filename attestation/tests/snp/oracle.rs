@@ -51,7 +51,9 @@ fn same_values(ours: &SnpReport, theirs: &AttestationReport) {
 fn real_reports_are_authentic_to_both_with_the_same_values() {
     for (name, evidence) in real::reports_with_certificates() {
         let authentic = judge(evidence.clone(), &Anchors::vendor(), &Collateral::default(), NOW).unwrap();
-        let Claims::Snp(claims) = authentic.claims();
+        let Claims::Snp(claims) = authentic.claims() else {
+            panic!("SNP claims")
+        };
         let theirs = oracle(snp::roots::ark(claims.product), &evidence);
         same_values(&claims.report, &theirs.unwrap_or_else(|| panic!("{name}: sev refuses")));
     }
@@ -62,7 +64,9 @@ fn simulated_reports_are_authentic_to_both_and_changed_ones_to_neither() {
     let (processor, anchors) = simulator();
     let evidence = processor.launch(healthy()).evidence(&[3; 64]);
     let authentic = judge(evidence.clone(), &anchors, &Collateral::default(), NOW).unwrap();
-    let Claims::Snp(claims) = authentic.claims();
+    let Claims::Snp(claims) = authentic.claims() else {
+        panic!("SNP claims")
+    };
     same_values(&claims.report, &oracle(processor.ark_der(), &evidence).unwrap());
     for offset in [0x08, 0x50, 0x90, 0x180, 0x1a0, 0x2a0] {
         let mut changed = evidence.clone();

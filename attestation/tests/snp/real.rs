@@ -100,7 +100,9 @@ fn vendor(evidence: SnpEvidence, now: UnixTime) -> Result<Authentic<Claims>, &'s
 }
 
 fn claims(authentic: &Authentic<Claims>) -> &SnpClaims {
-    let Claims::Snp(claims) = authentic.claims();
+    let Claims::Snp(claims) = authentic.claims() else {
+        panic!("SNP claims")
+    };
     claims
 }
 
@@ -284,6 +286,7 @@ fn check_list(vectors: &Vectors, name: &str, row: &Row) {
     let next_update = list.next_update;
     let collateral = Collateral {
         crls: vec![der.clone()],
+        ..Collateral::default()
     };
     let evidence = vectors.evidence("milan_v3_oak_rk_release.bin");
     let authentic = judge(evidence.clone(), &Anchors::vendor(), &collateral, NOW).unwrap();

@@ -77,6 +77,7 @@ pub struct Sealed {
 impl Sealed {
     fn bundle(&self, nonce: Nonce, cpu: CpuEvidence, freshness: Option<FreshnessPath>) -> Result<Bytes, EvidenceError> {
         let bundle = Bundle {
+            collateral: Default::default(),
             capabilities: self.capabilities.clone(),
             config: self.config.clone(),
             cpu,

@@ -136,6 +136,7 @@ impl Broker {
         let crls = self.crl_files.iter().map(|path| read_file("revocation list", path));
         Ok(Collateral {
             crls: crls.collect::<Result<_, _>>()?,
+            ..Collateral::default()
         })
     }
 

@@ -14,10 +14,12 @@ use crate::{time, trust};
 pub(crate) fn run(args: &ExplainArgs) -> Result<Output, CliError> {
     let bytes = trust::read(&args.file)?;
     let bundle = Bundle::parse(&bytes).map_err(hanzo_verifier::VerifyError::from)?;
-    let CpuEvidence::Snp(evidence) = &bundle.cpu;
-    let report = [None, Some(snp::Product::Milan)]
-        .into_iter()
-        .find_map(|product| snp::read_unauthenticated(&evidence.report.0, product).ok());
+    let report = match &bundle.cpu {
+        CpuEvidence::Snp(evidence) => [None, Some(snp::Product::Milan)]
+            .into_iter()
+            .find_map(|product| snp::read_unauthenticated(&evidence.report.0, product).ok()),
+        _ => None,
+    };
     let text = text(&bundle, report.as_ref(), bytes.len());
     let report = report.map(|(product, r)| {
         json!({
@@ -83,20 +85,21 @@ fn text(bundle: &Bundle, report: Option<&(snp::Product, snp::SnpReport)>, length
         }
     }
     row("devices", bundle.devices.len().to_string());
-    let CpuEvidence::Snp(e) = &bundle.cpu;
     let optional = |b: &Option<hanzo_attestation::bundle::Base64>| {
         b.as_ref().map_or("none".into(), |b| format!("{} bytes", b.0.len()))
     };
-    row(
-        "SNP evidence",
-        format!(
-            "report {} bytes, vek {} bytes, ask {}, crl {}",
-            e.report.0.len(),
-            e.vek.0.len(),
-            optional(&e.ask),
-            optional(&e.crl)
-        ),
-    );
+    if let CpuEvidence::Snp(e) = &bundle.cpu {
+        row(
+            "SNP evidence",
+            format!(
+                "report {} bytes, vek {} bytes, ask {}, crl {}",
+                e.report.0.len(),
+                e.vek.0.len(),
+                optional(&e.ask),
+                optional(&e.crl)
+            ),
+        );
+    }
     if let Some((product, r)) = report {
         row("  version, product", format!("{}, {product:?}", r.version));
         row("  measurement", hex::encode(r.measurement));

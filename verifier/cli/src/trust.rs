@@ -57,7 +57,10 @@ pub(crate) fn context(policy_path: &Path, roots: &[PathBuf], crls: &[PathBuf]) -
     let crls = crls.iter().map(|p| read(p)).collect::<Result<_, _>>()?;
     Ok(VerifierContext {
         anchors,
-        collateral: Collateral { crls },
+        collateral: Collateral {
+            crls,
+            ..Collateral::default()
+        },
         policy: policy(policy_path)?,
     })
 }

@@ -81,6 +81,7 @@ impl Files {
         let tcb = spec.tcb;
         let guest = processor.launch(spec).with_crl(processor.crl_der(UnixTime(now)));
         let bundle = Bundle {
+            collateral: Default::default(),
             capabilities: vec![],
             config: config.into(),
             cpu: CpuEvidence::Snp(guest.evidence(&statement.report_data().unwrap())),

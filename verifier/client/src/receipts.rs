@@ -135,6 +135,7 @@ impl BundleRecord {
             anchors,
             collateral: Collateral {
                 crls: self.crls.iter().map(|c| c.0.clone()).collect(),
+                ..Collateral::default()
             },
             policy: self.policy.clone(),
         }

@@ -11,7 +11,7 @@ fn a_healthy_guest_that_answers_the_challenge_reaches_tier_2() {
     let bundle = healthy_bundle();
     let result = verify(&bundle, &context()).unwrap();
     assert_eq!(result.tier(), PrivacyTier::CpuTee);
-    assert_eq!(result.product(), Product::Genoa);
+    assert_eq!(result.product(), Some(Product::Genoa));
     assert_eq!(result.measurement(), launch(healthy()).measurement());
     assert_eq!(result.reference_name(), Some("healthy"));
     assert_eq!(result.keyset(), Some(&keyset()));

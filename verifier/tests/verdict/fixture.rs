@@ -107,6 +107,7 @@ pub fn answer_edited(guest: &SimulatedGuest, keyset: Keyset, edit: impl FnOnce(&
     let statement = Statement::for_cpu(keyset.digest().unwrap(), nonce, Statement::no_devices());
     let evidence = guest.evidence_edited(&statement.report_data().unwrap(), edit);
     Bundle {
+        collateral: Default::default(),
         capabilities: capabilities(),
         config: CONFIG.into(),
         cpu: CpuEvidence::Snp(evidence),

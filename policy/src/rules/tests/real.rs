@@ -29,7 +29,7 @@ fn real(report: &str, vek: &str) -> Option<Facts> {
         .authenticate(&Anchors::vendor(), &Collateral::default(), NOW)
         .unwrap();
     assert!(!authentic.is_simulated());
-    Some(Facts::of_authentic(&authentic, Link::Rcar))
+    Facts::of_authentic(&authentic, Link::Rcar)
 }
 
 /// Asks for exactly what `facts` show, and takes no CRL for an answer.

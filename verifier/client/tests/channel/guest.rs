@@ -151,6 +151,7 @@ impl Guest {
         spec.debug = self.knobs.debug;
         let guest = PROCESSOR.launch(spec).with_crl(PROCESSOR.crl_der(UnixTime(now())));
         let bundle = Bundle {
+            collateral: Default::default(),
             capabilities: vec![],
             config: CONFIG.into(),
             cpu: CpuEvidence::Snp(guest.evidence(&statement.report_data().unwrap())),
