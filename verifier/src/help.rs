@@ -4,7 +4,7 @@ use hanzo_attestation::evidence::Class;
 
 pub(crate) fn of(code: &str, class: Class) -> &'static str {
     match code {
-        "bundle.too_large" => "a bundle is at most 1 MiB: check that the file or address is the right one",
+        "bundle.too_large" => "a bundle is at most 2 MiB: check that the file or address is the right one",
         "bundle.not_canonical" => "save the bundle's bytes as they came: an editor or a JSON formatter changed them",
         "bundle.unsupported" => "use a newer verifier, or ask the guest for the bundle format of this one",
         "bundle.config_digest" | "bundle.capability_digest" | "bundle.policy_digest" => {

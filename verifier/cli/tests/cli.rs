@@ -450,7 +450,7 @@ fn text_from_evidence_cannot_drive_the_terminal_nor_pass_for_ours() {
 #[test]
 fn wrong_addresses_and_files_are_told_apart() {
     let files = Files::new();
-    files.put("large", &vec![b' '; (1 << 20) + 1]);
+    files.put("large", &vec![b' '; (2 << 20) + 1]);
     let trust = "--policy policy.toml --simulator-root ark.der";
     for (line, code, word) in [
         ("verify http://127.0.0.1:1", 1, "expected https://host:port"),

@@ -26,7 +26,7 @@ fn what_is_not_a_bundle_is_malformed() {
     assert_eq!(check_changed(&unknown), ("bundle.malformed", 10));
     let no_list = good.replacen("\"devices\":[],", "", 1);
     assert_eq!(check_changed(&no_list), ("bundle.malformed", 10), "absent is not empty");
-    let large = vec![b' '; (1 << 20) + 1];
+    let large = vec![b' '; (2 << 20) + 1];
     assert_eq!(check(&large), ("bundle.too_large", 10));
 }
 
@@ -124,14 +124,17 @@ fn every_preimage_and_the_keyset_are_held_to_what_was_signed() {
 }
 
 #[test]
-fn device_evidence_that_nobody_verifies_is_refused() {
+fn a_device_of_an_unknown_make_is_refused() {
     let mut bundle = healthy_bundle();
     bundle.devices.push(DeviceEvidence {
+        arch: "hopper".into(),
         certificates: Base64(vec![]),
-        kind: "nvidia".into(),
+        kind: "acme".into(),
         report: Base64(vec![]),
     });
-    assert_eq!(refusal(verify(&bundle, &context())), ("bundle.unsupported", 10));
+    assert_eq!(refusal(verify(&bundle, &context())), ("device.kind", 10));
+    bundle.devices = vec![bundle.devices[0].clone(); 33];
+    assert_eq!(refusal(verify(&bundle, &context())), ("device.too_many", 10));
 }
 
 #[test]

@@ -129,8 +129,10 @@ pub fn healthy_bundle() -> Bundle {
 }
 
 pub fn evidence_of(bundle: &mut Bundle) -> &mut SnpEvidence {
-    let CpuEvidence::Snp(evidence) = &mut bundle.cpu;
-    evidence
+    match &mut bundle.cpu {
+        CpuEvidence::Snp(evidence) => evidence,
+        _ => panic!("SNP evidence"),
+    }
 }
 
 pub fn report_of(bundle: &mut Bundle) -> &mut Vec<u8> {

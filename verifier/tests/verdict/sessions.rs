@@ -68,7 +68,9 @@ fn neither_binding_passes_for_the_other() {
     let statement = RawEvidence::from(healthy_bundle().cpu);
     assert_eq!(refusal(check(statement, &asked)), ("binding.rcar_report_data", 30));
     let mut bundle = healthy_bundle();
-    let RawEvidence::Snp(rcar) = attest(|_| {}, &asked);
+    let RawEvidence::Snp(rcar) = attest(|_| {}, &asked) else {
+        panic!("SNP evidence")
+    };
     *evidence_of(&mut bundle) = rcar;
     assert_eq!(refusal(verify(&bundle, &context())), ("binding.report_data", 30));
 }

@@ -99,7 +99,7 @@ async fn a_replayed_bundle_and_one_that_answers_nobody() {
     };
     assert_eq!(alone(Guest::with(1, 1, knobs)).await, ("bundle.malformed", 10));
     let knobs = Knobs {
-        recorded_bundle: Some(vec![b' '; (1 << 20) + 1]),
+        recorded_bundle: Some(vec![b' '; (2 << 20) + 1]),
         ..Knobs::default()
     };
     assert_eq!(alone(Guest::with(1, 1, knobs)).await, ("bundle.too_large", 10));
