@@ -5,7 +5,7 @@ use crate::digest::{Digest384, Nonce};
 use crate::evidence::{Authentic, AuthenticDevices, Claims, Class, Commitment, DeviceClaims, UnixTime};
 use crate::jcs::{self, JcsError};
 use crate::keyset::{KEYSET_LIFETIME_S_MAX, Keyset, capability_digest};
-use crate::statement::Statement;
+use crate::statement::{EvidenceRequest, Statement};
 
 /// What the claims were bound to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -357,6 +357,17 @@ impl RcarRuntime<'_> {
             *to = from;
         }
         Ok(out)
+    }
+
+    /// What the processor is asked to sign: REPORT_DATA zero-padded, a TPM's qualifying data the bare 48 bytes.
+    ///
+    /// # Errors
+    /// As [`RcarRuntime::digest`].
+    pub fn request(&self) -> Result<EvidenceRequest, JcsError> {
+        Ok(EvidenceRequest {
+            report_data: self.report_data()?,
+            qualifying_data: self.digest()?.0.to_vec(),
+        })
     }
 
     /// The digest padded with zeros to the 64 bytes of REPORT_DATA.

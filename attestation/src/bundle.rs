@@ -85,6 +85,19 @@ pub enum CpuEvidence {
     Tpm(TpmEvidence),
 }
 
+impl CpuEvidence {
+    /// The tag of the wire form: `snp`, `tdx`, `tpm`, `az-snp-vtpm` or `az-tdx-vtpm`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::AzSnpVtpm(_) => "az-snp-vtpm",
+            Self::AzTdxVtpm(_) => "az-tdx-vtpm",
+            Self::Snp(_) => "snp",
+            Self::Tdx(_) => "tdx",
+            Self::Tpm(_) => "tpm",
+        }
+    }
+}
+
 /// An SEV-SNP report with the certificates that endorse it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -15,6 +15,33 @@ pub const PURPOSE_REPORT_DATA: &str = "hanzo.report_data.v1";
 /// Purpose of the statement that GPUs and switches answer.
 pub const PURPOSE_DEVICE: &str = "hanzo.device.v1";
 
+/// What a guest asks its processor to sign, in the form that each kind of evidence takes it.
+///
+/// Only a [`Statement`] and an [`crate::binding::RcarRuntime`] make one, so no caller of an attester can have bytes of its own
+/// choice signed ("evidence factory").
+///
+/// ```compile_fail
+/// use hanzo_attestation::statement::EvidenceRequest;
+/// let forged = EvidenceRequest { report_data: [0; 64], qualifying_data: Vec::new() };
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvidenceRequest {
+    pub(crate) report_data: [u8; 64],
+    pub(crate) qualifying_data: Vec<u8>,
+}
+
+impl EvidenceRequest {
+    /// REPORT_DATA of SNP and TDX.
+    pub fn report_data(&self) -> &[u8; 64] {
+        &self.report_data
+    }
+
+    /// Qualifying data of a TPM quote: 32 bytes for a statement, 48 for RCAR.
+    pub fn qualifying_data(&self) -> &[u8] {
+        &self.qualifying_data
+    }
+}
+
 /// One statement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,6 +92,17 @@ impl Statement {
     /// As [`Statement::canonical`].
     pub fn report_data(&self) -> Result<[u8; 64], JcsError> {
         Ok(sha512(&self.canonical()?))
+    }
+
+    /// What the CPU, or without one the vTPM, is asked to sign.
+    ///
+    /// # Errors
+    /// As [`Statement::canonical`].
+    pub fn request(&self) -> Result<EvidenceRequest, JcsError> {
+        Ok(EvidenceRequest {
+            report_data: self.report_data()?,
+            qualifying_data: self.digest256()?.0.to_vec(),
+        })
     }
 
     /// A device's nonce or a TPM quote's qualifying data: SHA-256 of the canonical bytes.

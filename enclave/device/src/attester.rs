@@ -1,7 +1,8 @@
 //! The boundary between the guest and whatever makes its evidence.
 
 use hanzo_attestation::Digest256;
-use hanzo_attestation::bundle::SnpEvidence;
+use hanzo_attestation::bundle::{CpuEvidence, DeviceEvidence};
+use hanzo_attestation::statement::EvidenceRequest;
 
 use crate::error::DeviceError;
 
@@ -26,11 +27,20 @@ impl TimeSource {
 
 /// Something that makes evidence about this guest.
 pub trait Attester: Send + Sync {
-    /// Evidence whose REPORT_DATA is `report_data`.
+    /// Primary evidence that commits to `request`: REPORT_DATA of SNP and TDX, qualifying data of a vTPM.
     ///
     /// # Errors
     /// [`DeviceError`] when the machine has no security processor, refuses, or answers something else than asked.
-    fn evidence(&self, report_data: &[u8; 64]) -> Result<SnpEvidence, DeviceError>;
+    fn evidence(&self, request: &EvidenceRequest) -> Result<CpuEvidence, DeviceError>;
+
+    /// Evidence of every GPU that this guest can see, each over `nonce`, in a stable order; none without GPUs.
+    ///
+    /// # Errors
+    /// [`DeviceError`] when one of them gives none: a list with a gap is never returned.
+    fn devices(&self, nonce: &[u8; 32]) -> Result<Vec<DeviceEvidence>, DeviceError> {
+        let _ = nonce;
+        Ok(Vec::new())
+    }
 
     /// SHA-256 of the configuration text, as measured at launch.
     ///

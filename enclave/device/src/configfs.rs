@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use hanzo_attestation::Digest256;
-use hanzo_attestation::bundle::{Base64, SnpEvidence};
+use hanzo_attestation::bundle::{Base64, CpuEvidence, SnpEvidence};
 use hanzo_attestation::snp::REPORT_BYTES;
+use hanzo_attestation::statement::EvidenceRequest;
 
 use crate::attester::{Attester, TimeSource};
 use crate::certificate_table::{CertificateTable, TABLE_BYTES_MAX};
@@ -81,7 +82,8 @@ impl SnpConfigfs {
 }
 
 impl Attester for SnpConfigfs {
-    fn evidence(&self, report_data: &[u8; 64]) -> Result<SnpEvidence, DeviceError> {
+    fn evidence(&self, request: &EvidenceRequest) -> Result<CpuEvidence, DeviceError> {
+        let report_data = request.report_data();
         let _turn = self
             .one_at_a_time
             .lock()
@@ -99,7 +101,7 @@ impl Attester for SnpConfigfs {
         if got != expected {
             return Err(DeviceError::Conflict { expected, got });
         }
-        assemble(report, &table, report_data)
+        Ok(CpuEvidence::Snp(assemble(report, &table, report_data)?))
     }
 
     fn measured_config_digest(&self) -> Result<Digest256, DeviceError> {
@@ -197,6 +199,8 @@ pub(crate) fn read_bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Devic
 mod tests {
     use super::*;
     use crate::certificate_table::tests::vcek_table;
+    use hanzo_attestation::statement::Statement;
+    use hanzo_attestation::{Digest384, Nonce};
 
     /// A kernel made of files. `outblob` is a FIFO, so that the kernel's part runs between our write and our read.
     struct FakeKernel {
@@ -208,6 +212,12 @@ mod tests {
         report_bytes: usize,
         flags: u8,
         flip_report_data: bool,
+    }
+
+    fn request() -> EvidenceRequest {
+        Statement::for_cpu(Digest384([1; 48]), Nonce([2; 32]), Statement::no_devices())
+            .request()
+            .unwrap()
     }
 
     const HEALTHY: Answer = Answer {
@@ -261,9 +271,12 @@ mod tests {
             });
             let attester = SnpConfigfs::at(self.root.path(), self.root.path().join("cmdline"));
             assert_eq!(attester.measured_config_digest().unwrap(), Digest256([0x11; 32]));
-            let result = attester.evidence(&[0x5a; 64]);
+            let result = attester.evidence(&request());
             kernel.join().unwrap();
-            result
+            result.map(|evidence| match evidence {
+                CpuEvidence::Snp(evidence) => evidence,
+                other => panic!("{}", other.kind()),
+            })
         }
     }
 
@@ -271,7 +284,10 @@ mod tests {
     fn evidence_is_the_report_with_the_certificates_of_the_key_that_signed() {
         let kernel = FakeKernel::new("sev_guest\n", &vcek_table(b"vcek", b"ask"));
         let evidence = kernel.ask(HEALTHY).unwrap();
-        assert_eq!(evidence.report.0[REPORT_DATA_AT..REPORT_DATA_AT + 64], [0x5a; 64]);
+        assert_eq!(
+            evidence.report.0[REPORT_DATA_AT..REPORT_DATA_AT + 64],
+            request().report_data()[..]
+        );
         assert_eq!(evidence.vek.0, b"vcek");
         assert_eq!(evidence.ask.unwrap().0, b"ask");
         assert!(evidence.crl.is_none());
@@ -339,10 +355,10 @@ mod tests {
     fn another_provider_and_a_machine_without_one_are_refused() {
         let kernel = FakeKernel::new("tdx_guest\n", b"");
         let attester = SnpConfigfs::at(kernel.root.path(), "/nonexistent");
-        assert_eq!(attester.evidence(&[0; 64]).unwrap_err().code(), "device.provider");
+        assert_eq!(attester.evidence(&request()).unwrap_err().code(), "device.provider");
         assert_eq!(attester.measured_config_digest().unwrap_err().code(), "device.io");
         let nowhere = SnpConfigfs::at("/nonexistent/tsm/report", "/proc/cmdline");
-        let error = nowhere.evidence(&[0; 64]).unwrap_err();
+        let error = nowhere.evidence(&request()).unwrap_err();
         assert_eq!(error.code(), "device.absent");
         assert!(error.to_string().contains("inside an SEV-SNP guest"), "{error}");
     }

@@ -9,10 +9,14 @@
 //!
 //! ```no_run
 //! use hanzo_device::{Attester, SnpConfigfs};
-//! let attester = SnpConfigfs::system();
-//! let evidence = attester.evidence(&[0; 64])?;
-//! assert_eq!(evidence.report.0.len(), 1184);
-//! # Ok::<(), hanzo_device::DeviceError>(())
+//! use hanzo_attestation::statement::Statement;
+//! use hanzo_attestation::{Digest384, Nonce};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let statement = Statement::for_cpu(Digest384([1; 48]), Nonce([2; 32]), Statement::no_devices());
+//! let evidence = SnpConfigfs::system().evidence(&statement.request()?)?;
+//! assert_eq!(evidence.kind(), "snp");
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! # Spec

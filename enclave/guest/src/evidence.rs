@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hanzo_attestation::bundle::{BUNDLE_BYTES_MAX, Bundle, CpuEvidence};
+use hanzo_attestation::bundle::{
+    BUNDLE_BYTES_MAX, Bundle, CpuEvidence, DeviceCollateral, DeviceEvidence, device_list_digest,
+};
 use hanzo_attestation::freshness::{FreshnessPath, window_nonce, window_path};
 use hanzo_attestation::jcs::JcsError;
 use hanzo_attestation::keyset::Keyset;
@@ -34,7 +36,7 @@ pub enum EvidenceError {
     #[error(transparent)]
     Jcs(#[from] JcsError),
     /// A bundle would be longer than verifiers read.
-    #[error("bundle: {got} bytes, verifiers accept at most 1048576: shorten the configuration")]
+    #[error("bundle: {got} bytes, verifiers accept at most 2097152: shorten the configuration or staple less")]
     TooLarge {
         /// Its length.
         got: usize,
@@ -72,16 +74,30 @@ pub struct Sealed {
     pub config: String,
     /// Preimage of `policy_digest`.
     pub policy: String,
+    /// What endorses the devices.
+    pub collateral: DeviceCollateral,
+}
+
+/// What the hardware gave for one nonce.
+#[derive(Clone)]
+struct Collected {
+    devices: Vec<DeviceEvidence>,
+    cpu: CpuEvidence,
 }
 
 impl Sealed {
-    fn bundle(&self, nonce: Nonce, cpu: CpuEvidence, freshness: Option<FreshnessPath>) -> Result<Bytes, EvidenceError> {
+    fn bundle(
+        &self,
+        nonce: Nonce,
+        collected: Collected,
+        freshness: Option<FreshnessPath>,
+    ) -> Result<Bytes, EvidenceError> {
         let bundle = Bundle {
-            collateral: Default::default(),
+            collateral: self.collateral.clone(),
             capabilities: self.capabilities.clone(),
             config: self.config.clone(),
-            cpu,
-            devices: Vec::new(),
+            cpu: collected.cpu,
+            devices: collected.devices,
             freshness,
             keyset: self.keyset.clone(),
             nonce,
@@ -116,8 +132,8 @@ impl EvidenceDesk {
     /// # Errors
     /// [`EvidenceError`].
     pub async fn open(attester: Arc<dyn Attester>, sealed: Arc<Sealed>, nonce: Nonce) -> Result<Self, EvidenceError> {
-        let cpu = collect(&attester, &sealed, nonce).await?;
-        let standing = sealed.bundle(nonce, cpu, None)?;
+        let collected = collect(&attester, &sealed, nonce).await?;
+        let standing = sealed.bundle(nonce, collected, None)?;
         let (questions, waiting) = mpsc::channel(WINDOW_MAX);
         tokio::spawn(answer_windows(attester, sealed, waiting));
         Ok(Self { questions, standing })
@@ -159,10 +175,10 @@ async fn answer_window(attester: &Arc<dyn Attester>, sealed: &Sealed, window: Ve
     let challenges: Vec<_> = window.iter().map(|q| q.challenge).collect();
     let nonce = window_nonce(&challenges);
     match collect(attester, sealed, nonce).await {
-        Ok(cpu) => {
+        Ok(collected) => {
             for (index, question) in window.into_iter().enumerate() {
                 let path = window_path(&challenges, index);
-                let bundle = sealed.bundle(nonce, cpu.clone(), path).map_err(Arc::new);
+                let bundle = sealed.bundle(nonce, collected.clone(), path).map_err(Arc::new);
                 // A caller that hung up is no error.
                 let _ = question.answer.send(bundle);
             }
@@ -177,11 +193,17 @@ async fn answer_window(attester: &Arc<dyn Attester>, sealed: &Sealed, window: Ve
     }
 }
 
-async fn collect(attester: &Arc<dyn Attester>, sealed: &Sealed, nonce: Nonce) -> Result<CpuEvidence, EvidenceError> {
-    let report_data = Statement::for_cpu(sealed.keyset_digest, nonce, Statement::no_devices()).report_data()?;
+/// The devices answer first; the CPU then signs for exactly the list they gave (DESIGN section 4, "Statement").
+async fn collect(attester: &Arc<dyn Attester>, sealed: &Sealed, nonce: Nonce) -> Result<Collected, EvidenceError> {
+    let keyset_digest = sealed.keyset_digest;
+    let device_nonce = Statement::for_devices(keyset_digest, nonce).digest256()?.0;
     let attester = attester.clone();
-    let evidence = tokio::task::spawn_blocking(move || attester.evidence(&report_data))
-        .await
-        .map_err(|_| EvidenceError::Ended)??;
-    Ok(CpuEvidence::Snp(evidence))
+    let collecting = tokio::task::spawn_blocking(move || -> Result<_, EvidenceError> {
+        let devices = attester.devices(&device_nonce)?;
+        let list = device_list_digest(&devices)?;
+        let request = Statement::for_cpu(keyset_digest, nonce, list).request()?;
+        let cpu = attester.evidence(&request)?;
+        Ok(Collected { devices, cpu })
+    });
+    collecting.await.map_err(|_| EvidenceError::Ended)?
 }

@@ -69,6 +69,7 @@ impl GrantsError {
                 SessionError::Wire(e) => e.code(),
                 SessionError::Evidence(e) => e.code(),
                 SessionError::Jcs(_) => "kbs.malformed",
+                SessionError::Kind { .. } => "kbs.evidence_kind",
             },
             Self::Grant { source, .. } => source.code(),
             Self::Ended { .. } => "evidence.ended",
@@ -139,7 +140,7 @@ impl<'a> GrantDesk<'a> {
         let challenge = kbs.post("auth", AUTH_PATH, session.auth_body()).await.map_err(http)?;
         let attester = self.attester.clone();
         let attested = spawn_blocking(move || {
-            let body = session.attest_body(&challenge, |report_data| attester.evidence(report_data));
+            let body = session.attest_body(&challenge, |request| attester.evidence(request));
             (session, body)
         });
         let (session, body) = attested.await.map_err(|_| GrantsError::Ended {

@@ -1,5 +1,6 @@
 //! Sealing the keyset: what this boot is, in one document that evidence then proves.
 
+use hanzo_attestation::bundle::DeviceCollateral;
 use hanzo_attestation::config::Config;
 use hanzo_attestation::jcs::{self, JcsError};
 use hanzo_attestation::keyset::{Keyset, ServedModel, SignerKeys, capability_digest};
@@ -123,6 +124,7 @@ pub fn seal_keyset(
         capabilities,
         config: config_text,
         policy,
+        collateral: DeviceCollateral::default(),
     })
 }
 

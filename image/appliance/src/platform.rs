@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hanzo_attestation::bundle::SnpEvidence;
+use hanzo_attestation::bundle::CpuEvidence;
+use hanzo_attestation::statement::EvidenceRequest;
 use hanzo_attestation::{Digest256, Digest384, UnixTime};
 use hanzo_device::{Attester, DeviceError, TimeSource};
 use hanzo_simulated_tee::{LaunchSpec, SimulatedGuest, SimulatedProcessor};
@@ -110,9 +111,9 @@ impl SimulatedAttester {
 }
 
 impl Attester for SimulatedAttester {
-    fn evidence(&self, report_data: &[u8; 64]) -> Result<SnpEvidence, DeviceError> {
+    fn evidence(&self, request: &EvidenceRequest) -> Result<CpuEvidence, DeviceError> {
         let guest = self.guest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(guest.evidence(report_data))
+        Ok(CpuEvidence::Snp(guest.evidence(request.report_data())))
     }
 
     fn measured_config_digest(&self) -> Result<Digest256, DeviceError> {

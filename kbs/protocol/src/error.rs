@@ -88,6 +88,14 @@ pub enum SessionError<E> {
     /// The processor's evidence could not be had.
     #[error("evidence: {0}")]
     Evidence(E),
+    /// Evidence of a kind for which the session was not opened.
+    #[error(
+        "evidence: expected snp, got {got}: this version asks brokers for keys with SEV-SNP evidence alone; run the guest on SEV-SNP"
+    )]
+    Kind {
+        /// What the attester made.
+        got: &'static str,
+    },
 }
 
 /// Why a wrapped key was not opened.

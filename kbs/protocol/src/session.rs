@@ -1,8 +1,9 @@
 //! The guest's side of one exchange, without any I/O.
 
 use hanzo_attestation::binding::RcarRuntime;
-use hanzo_attestation::bundle::SnpEvidence;
+use hanzo_attestation::bundle::CpuEvidence;
 use hanzo_attestation::name::{KeyId, Name};
+use hanzo_attestation::statement::EvidenceRequest;
 use hanzo_attestation::{Digest384, Nonce, UnixTime};
 use hanzo_pqc::hpke::{self, PrivateKey, PublicKey};
 use hanzo_pqc::sign::VerifyingKeys;
@@ -95,24 +96,27 @@ impl GuestSession {
             .into_bytes()
     }
 
-    /// Body of the `POST` to [`crate::ATTEST_PATH`], made from the reply to `auth`. `evidence` gets the 64 bytes of
-    /// REPORT_DATA and asks the processor for evidence over them.
+    /// Body of the `POST` to [`crate::ATTEST_PATH`], made from the reply to `auth`. `evidence` asks the processor for
+    /// evidence over the request.
     ///
     /// # Errors
-    /// [`SessionError`].
+    /// [`SessionError`]; [`SessionError::Kind`] for evidence that is not SEV-SNP's, which the session was opened for.
     pub fn attest_body<E>(
         &mut self,
         challenge: &[u8],
-        evidence: impl FnOnce(&[u8; 64]) -> Result<SnpEvidence, E>,
+        evidence: impl FnOnce(&EvidenceRequest) -> Result<CpuEvidence, E>,
     ) -> Result<Vec<u8>, SessionError<E>> {
         let (text, nonce) = read_challenge(challenge)?;
-        let report_data = RcarRuntime {
+        let request = RcarRuntime {
             additional_evidence: "",
             nonce: &text,
             tee_pubkey: &self.tee_pubkey,
         }
-        .report_data()?;
-        let evidence = evidence(&report_data).map_err(SessionError::Evidence)?;
+        .request()?;
+        let evidence = match evidence(&request).map_err(SessionError::Evidence)? {
+            CpuEvidence::Snp(evidence) => evidence,
+            other => return Err(SessionError::Kind { got: other.kind() }),
+        };
         self.nonce = Some(nonce);
         let body = json!({
             "init-data": null,

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use hanzo_attestation::bundle::{Base64, SnpEvidence};
+use hanzo_attestation::bundle::{Base64, CpuEvidence, SnpEvidence};
 use hanzo_attestation::keyset::SignaturePair;
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::{Digest384, Nonce, UnixTime};
@@ -41,7 +41,9 @@ fn setup() -> Setup {
     let mut session = GuestSession::new(key.public_key());
     let challenge = challenge_body(&nonce).to_string();
     session
-        .attest_body(challenge.as_bytes(), |_| Ok::<_, Infallible>(evidence()))
+        .attest_body(challenge.as_bytes(), |_| {
+            Ok::<_, Infallible>(CpuEvidence::Snp(evidence()))
+        })
         .unwrap();
     let (key_id, subject) = (KeyId::new("hanzo/dek/m").unwrap(), Name::new(&"ab".repeat(32)).unwrap());
     let grant = Grant {
@@ -272,7 +274,9 @@ fn an_old_grant_replayed_to_a_new_session_or_before_its_challenge_is_refused() {
     let mut next = setup();
     let challenge = challenge_body(&Nonce([10; 32])).to_string();
     next.session
-        .attest_body(challenge.as_bytes(), |_| Ok::<_, Infallible>(evidence()))
+        .attest_body(challenge.as_bytes(), |_| {
+            Ok::<_, Infallible>(CpuEvidence::Snp(evidence()))
+        })
         .unwrap();
     assert_eq!(next.code(&old), "grant.nonce");
     next.session = GuestSession::new(next.key.public_key());
@@ -308,9 +312,14 @@ fn what_the_guest_sends_is_what_the_broker_reads() {
         let challenge = challenge_body(&Nonce([9; 32])).to_string();
         let mut committed = [0; 64];
         let body = session
-            .attest_body(challenge.as_bytes(), |report_data| {
-                committed = *report_data;
-                Ok::<_, Infallible>(evidence())
+            .attest_body(challenge.as_bytes(), |request| {
+                committed = *request.report_data();
+                assert_eq!(
+                    request.qualifying_data(),
+                    &committed[..48],
+                    "a TPM signs the digest unpadded"
+                );
+                Ok::<_, Infallible>(CpuEvidence::Snp(evidence()))
             })
             .unwrap();
         assert_eq!(committed[48..], [0; 16], "SHA-384, zero-padded");

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::path::Path;
 
-use hanzo_attestation::bundle::{Base64, SnpEvidence};
+use hanzo_attestation::bundle::{Base64, CpuEvidence, SnpEvidence};
 use hanzo_attestation::keyset::SignaturePair;
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::{Digest384, Nonce, UnixTime};
@@ -67,7 +67,9 @@ fn the_example_is_read_byte_for_byte() {
         vek: Base64(Vec::new()),
     };
     session
-        .attest_body(challenge.as_bytes(), |_| Ok::<_, Infallible>(no_evidence))
+        .attest_body(challenge.as_bytes(), |_| {
+            Ok::<_, Infallible>(CpuEvidence::Snp(no_evidence))
+        })
         .unwrap();
     let opened = session.open_wrapped(
         &bytes,

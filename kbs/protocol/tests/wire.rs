@@ -4,7 +4,10 @@ use std::io::Write as _;
 use std::path::Path;
 
 use hanzo_attestation::Nonce;
-use hanzo_kbs_protocol::{AttestBody, GuestSession, auth_request, challenge_body, decode_nonce, encode_nonce};
+use hanzo_attestation::bundle::{Base64, CpuEvidence, SnpEvidence, TdxEvidence};
+use hanzo_kbs_protocol::{
+    AttestBody, GuestSession, SessionError, auth_request, challenge_body, decode_nonce, encode_nonce,
+};
 use hanzo_pqc::hpke::{KemSuite, PrivateKey};
 use serde_json::{Value, json};
 
@@ -51,14 +54,30 @@ fn attest() -> Value {
     let mut session = GuestSession::new(key.public_key());
     let challenge = challenge_body(&Nonce([9; 32])).to_string();
     let body = session.attest_body(challenge.as_bytes(), |_| {
-        Ok::<_, std::convert::Infallible>(hanzo_attestation::bundle::SnpEvidence {
+        Ok::<_, std::convert::Infallible>(CpuEvidence::Snp(SnpEvidence {
             ask: None,
             crl: None,
-            report: hanzo_attestation::bundle::Base64(vec![1]),
-            vek: hanzo_attestation::bundle::Base64(vec![2]),
-        })
+            report: Base64(vec![1]),
+            vek: Base64(vec![2]),
+        }))
     });
     serde_json::from_slice(&body.unwrap()).unwrap()
+}
+
+#[test]
+fn evidence_of_another_kind_than_the_session_was_opened_for_is_refused() {
+    let key = PrivateKey::from_seed(KemSuite::Xwing, &[3; 32]).unwrap();
+    let mut session = GuestSession::new(key.public_key());
+    let challenge = challenge_body(&Nonce([9; 32])).to_string();
+    let tdx = CpuEvidence::Tdx(TdxEvidence {
+        collateral: None,
+        event_log: None,
+        quote: Base64(vec![4]),
+    });
+    let error = session
+        .attest_body(challenge.as_bytes(), |_| Ok::<_, std::convert::Infallible>(tdx))
+        .unwrap_err();
+    assert!(matches!(error, SessionError::Kind { got: "tdx" }), "{error}");
 }
 
 #[test]
@@ -142,9 +161,7 @@ fn a_broker_that_selects_another_hash_is_refused() {
         let key = PrivateKey::from_seed(KemSuite::Xwing, &[3; 32]).unwrap();
         let body = json!({"nonce": encode_nonce(&Nonce([1; 32])), "extra-params": extra}).to_string();
         GuestSession::new(key.public_key())
-            .attest_body(body.as_bytes(), |_| {
-                Err::<hanzo_attestation::bundle::SnpEvidence, _>("asked")
-            })
+            .attest_body(body.as_bytes(), |_| Err::<CpuEvidence, _>("asked"))
             .unwrap_err()
             .to_string()
     };

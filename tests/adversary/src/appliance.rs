@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use hanzo_attestation::bundle::SnpEvidence;
+use hanzo_attestation::bundle::CpuEvidence;
 use hanzo_attestation::config::PinnedSigner;
 use hanzo_attestation::name::{KeyId, Name};
+use hanzo_attestation::statement::EvidenceRequest;
 use hanzo_attestation::{Anchors, Collateral, Digest256, Digest384, UnixTime};
 use hanzo_client::{AttestedClient, ClientConfig, Endpoint};
 use hanzo_device::{Attester, DeviceError, TimeSource};
@@ -74,8 +75,8 @@ pub struct Appliance {
 pub(crate) struct Simulated(pub(crate) SimulatedGuest);
 
 impl Attester for Simulated {
-    fn evidence(&self, report_data: &[u8; 64]) -> Result<SnpEvidence, DeviceError> {
-        Ok(self.0.evidence(report_data))
+    fn evidence(&self, request: &EvidenceRequest) -> Result<CpuEvidence, DeviceError> {
+        Ok(CpuEvidence::Snp(self.0.evidence(request.report_data())))
     }
 
     fn measured_config_digest(&self) -> Result<Digest256, DeviceError> {

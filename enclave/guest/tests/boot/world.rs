@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hanzo_attestation::bundle::SnpEvidence;
+use hanzo_attestation::bundle::CpuEvidence;
 use hanzo_attestation::name::Name;
+use hanzo_attestation::statement::EvidenceRequest;
 use hanzo_attestation::{Digest256, Digest384};
 use hanzo_device::{Attester, DeviceError, TimeSource};
 use hanzo_guest::{GuestError, GuestOptions, OperatingLimits, PlaintextStorage, Ready, run};
@@ -40,8 +41,8 @@ pub struct World {
 pub struct Simulated(pub SimulatedGuest);
 
 impl Attester for Simulated {
-    fn evidence(&self, report_data: &[u8; 64]) -> Result<SnpEvidence, DeviceError> {
-        Ok(self.0.evidence(report_data))
+    fn evidence(&self, request: &EvidenceRequest) -> Result<CpuEvidence, DeviceError> {
+        Ok(CpuEvidence::Snp(self.0.evidence(request.report_data())))
     }
 
     fn measured_config_digest(&self) -> Result<Digest256, DeviceError> {

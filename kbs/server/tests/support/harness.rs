@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hanzo_attestation::bundle::SnpEvidence;
+use hanzo_attestation::bundle::{CpuEvidence, SnpEvidence};
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::{Digest256, Digest384, UnixTime};
 use hanzo_kbs::admin::{self, AdminError};
@@ -223,8 +223,9 @@ impl Guest {
         assert_eq!(reply.status, 200, "{}", reply.text());
         self.cookie = reply.cookie.clone().unwrap();
         let spec = self.spec.clone();
-        let body = self.session.attest_body(&reply.body, |report_data| {
-            Ok::<_, std::convert::Infallible>(SimulatedProcessor::for_tests().launch(spec).evidence(report_data))
+        let body = self.session.attest_body(&reply.body, |request| {
+            let guest = SimulatedProcessor::for_tests().launch(spec);
+            Ok::<_, std::convert::Infallible>(CpuEvidence::Snp(guest.evidence(request.report_data())))
         });
         self.attest = body.unwrap();
         self

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 
+use hanzo_attestation::bundle::CpuEvidence;
 use hanzo_attestation::jcs;
 use hanzo_kbs_protocol::{AttestBody, GuestSession, WrappedDek, wrap_info};
 use hanzo_pqc::hpke::{self, KemSuite, PrivateKey};
@@ -94,7 +95,9 @@ async fn a_grant_for_another_guest_opens_nothing() {
             .with_crl(processor.crl_der(hanzo_client::system_clock()()));
         let key = PrivateKey::generate(KemSuite::Xwing).unwrap();
         GuestSession::new(key.public_key())
-            .attest_body(challenge.as_bytes(), |data| Ok::<_, Infallible>(other.evidence(data)))
+            .attest_body(challenge.as_bytes(), |request| {
+                Ok::<_, Infallible>(CpuEvidence::Snp(other.evidence(request.report_data())))
+            })
             .unwrap()
     });
     site.host.meddle(Meddling {
