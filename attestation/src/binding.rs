@@ -3,6 +3,7 @@
 use crate::bundle::Bundle;
 use crate::digest::{Digest384, Nonce};
 use crate::evidence::{Authentic, AuthenticDevices, Claims, Class, Commitment, DeviceClaims, UnixTime};
+use crate::foreign::{ForeignExpectation, ForeignFormat, Rule};
 use crate::jcs::{self, JcsError};
 use crate::keyset::{KEYSET_LIFETIME_S_MAX, Keyset, capability_digest};
 use crate::statement::{EvidenceRequest, Statement};
@@ -21,6 +22,13 @@ pub enum Binding {
     Rcar {
         /// SHA-384 over additional evidence, nonce and key.
         runtime_digest: Digest384,
+    },
+    /// What another project's format says, and what the caller asked. It shows no keyset.
+    Foreign {
+        /// The format.
+        format: ForeignFormat,
+        /// True if the caller's own nonce or REPORT_DATA was signed; false is freshness `none`.
+        challenged: bool,
     },
 }
 
@@ -124,6 +132,58 @@ pub enum BindingError {
         /// Its place in the list.
         index: usize,
     },
+    /// The claims sign something else than the foreign format's own rule gives.
+    #[error(
+        "{format}: signed field: expected what the format's rule gives for this document, got another value: parts of two documents were mixed, or one was changed"
+    )]
+    ForeignRule {
+        /// The format.
+        format: ForeignFormat,
+    },
+    /// The format's rule is for evidence of another kind.
+    #[error("{format}: signed field: expected evidence of the kind that the format has a rule for, got another kind")]
+    ForeignKind {
+        /// The format.
+        format: ForeignFormat,
+    },
+    /// The paravisor's user-data is not what the vTPM signed.
+    #[error(
+        "{format}: user-data: expected the quote's qualifying data padded with zeros, got another value: the paravisor's report was made for something else"
+    )]
+    ForeignUserData {
+        /// The format.
+        format: ForeignFormat,
+    },
+    /// The claims sign something else than the caller expects.
+    #[error(
+        "{format}: signed field: expected the caller's {expected} bytes, whole, got other bytes: the evidence was made for somebody else, or at another time"
+    )]
+    ForeignReportData {
+        /// The format.
+        format: ForeignFormat,
+        /// Length of what the caller expects.
+        expected: usize,
+    },
+    /// The document answers another nonce than the caller's.
+    #[error("{format}: nonce: expected the caller's, got another: a recording, or an answer to somebody else")]
+    ForeignNonce {
+        /// The format.
+        format: ForeignFormat,
+    },
+    /// The caller has a nonce, and the format has no place for one.
+    #[error("{format}: nonce: the format does not say where a nonce stands: state the whole REPORT_DATA instead")]
+    ForeignNonceUnstated {
+        /// The format.
+        format: ForeignFormat,
+    },
+    /// A device answered another nonce than the document's rule gives.
+    #[error("{format}: devices[{index}]: nonce: expected the one that the document's rule gives, got another value")]
+    ForeignDeviceNonce {
+        /// The format.
+        format: ForeignFormat,
+        /// Its place in the list.
+        index: usize,
+    },
     /// The bundle answers somebody else's challenge.
     #[error("freshness: the bundle answers another challenge than the one drawn: replayed or relayed evidence")]
     ForeignChallenge,
@@ -174,6 +234,13 @@ impl BindingError {
             Self::RcarQualifyingData => "binding.rcar_qualifying_data",
             Self::DeviceNonce { .. } => "binding.device_nonce",
             Self::RcarDeviceNonce { .. } => "binding.rcar_device_nonce",
+            Self::ForeignRule { .. } => "binding.foreign.rule",
+            Self::ForeignKind { .. } => "binding.foreign.kind",
+            Self::ForeignUserData { .. } => "binding.foreign.user_data",
+            Self::ForeignReportData { .. } => "binding.foreign.report_data",
+            Self::ForeignNonce { .. } => "binding.foreign.nonce",
+            Self::ForeignNonceUnstated { .. } => "binding.foreign.nonce_unstated",
+            Self::ForeignDeviceNonce { .. } => "binding.foreign.device_nonce",
             Self::ForeignChallenge => "freshness.foreign_challenge",
             Self::Path => "freshness.path",
             Self::Expired { .. } => "keyset.expired",
@@ -417,4 +484,91 @@ pub fn bind_rcar(
         devices,
         binding: Binding::Rcar { runtime_digest },
     })
+}
+
+/// Binds claims and devices to what another project's format says must be signed, and to what the caller asked for.
+/// Whole fields are compared.
+///
+/// # Establishes
+/// The processor signed what `rule` gives, each device answered the rule's nonce, and, if `challenged` says so in the
+/// result, the caller's own nonce or REPORT_DATA is under the signature.
+///
+/// # Does not establish
+/// Freshness without an expectation. Anything about this project's keysets: the format knows none.
+///
+/// # Errors
+/// [`BindingError`] with a code under `binding.foreign`.
+pub fn bind_foreign(
+    authentic: Authentic<Claims>,
+    devices: AuthenticDevices,
+    rule: &Rule,
+    expected: &ForeignExpectation,
+) -> Result<Bound<Claims>, BindingError> {
+    let format = rule.format;
+    let (signed, by_rule): (&[u8], Option<&[u8]>) = match authentic.claims().commitment() {
+        Commitment::ReportData(signed) => (signed, rule.report_data.as_ref().map(<[u8; 64]>::as_slice)),
+        Commitment::QualifyingData(signed) => (signed, rule.qualifying_data.as_deref()),
+    };
+    match by_rule {
+        Some(by_rule) if by_rule != signed => return Err(BindingError::ForeignRule { format }),
+        None if rule.states_a_commitment() => return Err(BindingError::ForeignKind { format }),
+        _ => {}
+    }
+    if rule.user_data_repeats && !repeats(user_data(authentic.claims()), signed) {
+        return Err(BindingError::ForeignUserData { format });
+    }
+    if let Some(expected) = &expected.report_data
+        && expected != signed
+    {
+        return Err(BindingError::ForeignReportData {
+            format,
+            expected: expected.len(),
+        });
+    }
+    check_foreign_nonces(&devices, rule, expected)?;
+    Ok(Bound {
+        authentic,
+        devices,
+        binding: Binding::Foreign {
+            format,
+            challenged: expected.report_data.is_some() || expected.nonce.is_some(),
+        },
+    })
+}
+
+fn user_data(claims: &Claims) -> Option<&[u8]> {
+    match claims {
+        Claims::AzSnp(c) => c.hcl.user_data.as_deref(),
+        Claims::AzTdx(c) => c.hcl.user_data.as_deref(),
+        _ => None,
+    }
+}
+
+/// True if `field` is `signed` followed by zeros. A field that is shorter is another one.
+fn repeats(field: Option<&[u8]>, signed: &[u8]) -> bool {
+    field
+        .and_then(|field| field.strip_prefix(signed))
+        .is_some_and(|rest| rest.iter().all(|b| *b == 0))
+}
+
+/// Checks what devices answered, and the caller's nonce against the document's. Devices without a processor are checked
+/// by this alone.
+///
+/// # Errors
+/// [`BindingError`] with a code under `binding.foreign`.
+pub fn check_foreign_nonces(
+    devices: &AuthenticDevices,
+    rule: &Rule,
+    expected: &ForeignExpectation,
+) -> Result<(), BindingError> {
+    let format = rule.format;
+    if let Some(index) = rule.device_nonce.and_then(|nonce| answered_another(devices, &nonce)) {
+        return Err(BindingError::ForeignDeviceNonce { format, index });
+    }
+    match (&expected.nonce, &rule.nonce) {
+        (None, _) => Ok(()),
+        (Some(_), None) => Err(BindingError::ForeignNonceUnstated { format }),
+        (Some(expected), Some(stated)) if expected == stated => Ok(()),
+        (Some(_), Some(_)) => Err(BindingError::ForeignNonce { format }),
+    }
 }

@@ -23,6 +23,7 @@ pub mod config;
 pub mod digest;
 pub mod eventlog;
 pub mod evidence;
+pub mod foreign;
 pub mod freshness;
 pub mod jcs;
 pub mod keyset;

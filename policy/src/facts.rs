@@ -37,6 +37,11 @@ pub(crate) enum Link {
     },
     /// To an RCAR session.
     Rcar,
+    /// To what another project's format says; such evidence shows no keyset.
+    Foreign {
+        /// False is freshness `none`.
+        challenged: bool,
+    },
     /// Evidence and keyset do not belong together.
     Mismatch {
         /// What the evidence signed.
@@ -94,7 +99,10 @@ impl Link {
                 bound: Some(*keyset_digest),
                 shown,
             },
-            (Binding::Rcar { .. }, Some(_)) => Self::Mismatch { bound: None, shown },
+            (Binding::Foreign { challenged, .. }, None) => Self::Foreign {
+                challenged: *challenged,
+            },
+            (Binding::Rcar { .. } | Binding::Foreign { .. }, Some(_)) => Self::Mismatch { bound: None, shown },
         }
     }
 }

@@ -127,7 +127,7 @@ impl AttestationResult {
     pub fn keyset_digest(&self) -> Option<Digest384> {
         match self.proven.bound.binding() {
             Binding::Keyset { keyset_digest, .. } => Some(*keyset_digest),
-            Binding::Rcar { .. } => None,
+            Binding::Rcar { .. } | Binding::Foreign { .. } => None,
         }
     }
 

@@ -121,6 +121,8 @@ impl VerdictView {
             } => ("challenge", Some(keyset_digest)),
             Binding::Keyset { keyset_digest, .. } => ("none", Some(keyset_digest)),
             Binding::Rcar { .. } => ("session", None),
+            Binding::Foreign { challenged: true, .. } => ("challenge", None),
+            Binding::Foreign { .. } => ("none", None),
         };
         let (revocation, revocation_next_update) = match proven.bound.authentic().revocation() {
             Revocation::Checked { next_update } => ("checked", Some(next_update.0)),

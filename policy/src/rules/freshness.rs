@@ -7,7 +7,11 @@ use crate::policy::AppraisalPolicy;
 pub(crate) const CODE: &str = "freshness.none";
 
 pub(super) fn check(facts: &Facts, _: &AppraisalPolicy) -> Option<RuleFailure> {
-    matches!(facts.link, Link::Keyset { challenged: false, .. }).then(|| {
+    let unchallenged = matches!(
+        facts.link,
+        Link::Keyset { challenged: false, .. } | Link::Foreign { challenged: false }
+    );
+    unchallenged.then(|| {
         below_cpu_tee(
             CODE,
             "freshness: expected the challenge that the caller drew under the statement's nonce, got none".into(),

@@ -12,7 +12,7 @@ use crate::policy::{AppraisalPolicy, Reference};
 pub(crate) fn matching<'a>(facts: &Facts, policy: &'a AppraisalPolicy) -> Option<&'a Reference> {
     measured(facts, policy).find(|r| match &facts.link {
         Link::Keyset { config_digest, .. } => r.config_digest == *config_digest,
-        Link::Rcar => true,
+        Link::Rcar | Link::Foreign { .. } => true,
         Link::Mismatch { .. } => false,
     })
 }
