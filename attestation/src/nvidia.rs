@@ -1,9 +1,15 @@
 //! NVIDIA GPUs and switches: SPDM 1.1 measurement reports (DMTF DSP0274), certificate chains, RIMs and OCSP answers.
 
+pub mod ocsp;
+pub mod rim;
+mod xml;
+
 use std::collections::BTreeMap;
 
 use crate::bundle::DeviceEvidence;
 use crate::evidence::{Anchors, Class, Collateral, UnixTime};
+
+pub use xml::XmlError;
 
 /// Device families whose reports are understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -135,16 +141,30 @@ pub enum NvidiaError {
     /// Not built yet.
     #[error("device evidence: this version verifies none")]
     NotVerified,
+    /// Reference measurements.
+    #[error(transparent)]
+    Rim(#[from] rim::RimError),
+    /// OCSP answers.
+    #[error(transparent)]
+    Ocsp(#[from] ocsp::OcspError),
 }
 
 impl NvidiaError {
     /// Stable dotted code.
     pub fn code(&self) -> &'static str {
-        "nvidia.not_verified"
+        match self {
+            Self::NotVerified => "nvidia.not_verified",
+            Self::Rim(e) => e.code(),
+            Self::Ocsp(e) => e.code(),
+        }
     }
 
     /// Whose fault.
     pub fn class(&self) -> Class {
-        Class::NotAuthentic
+        match self {
+            Self::NotVerified => Class::NotAuthentic,
+            Self::Rim(e) => e.class(),
+            Self::Ocsp(e) => e.class(),
+        }
     }
 }
