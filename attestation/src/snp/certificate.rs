@@ -57,6 +57,7 @@ impl fmt::Display for Role {
 }
 
 /// Something signed as X.509 signs: the bytes that are covered, and the signature over them.
+#[derive(Clone)]
 pub(super) struct Signed {
     tbs: Vec<u8>,
     signature: Vec<u8>,
@@ -93,6 +94,7 @@ impl Signed {
 }
 
 /// A parsed certificate.
+#[derive(Clone)]
 pub(super) struct Certificate {
     role: Role,
     signed: Signed,

@@ -1,17 +1,19 @@
 //! ARK -> ASK or ASVK -> VCEK or VLEK, and what revocation lists say about them.
 
+use std::borrow::Cow;
+
 use super::certificate::{Certificate, Role};
 use super::crl::Crl;
 use super::error::SnpError;
+use super::pinned;
 use super::product::Product;
 use super::report::SigningKey;
-use super::roots;
 use super::vek::VekCertificate;
 use crate::evidence::{Anchors, Collateral, Revocation, UnixTime};
 
 /// A root that counts.
 struct Root {
-    certificate: Certificate,
+    certificate: Cow<'static, Certificate>,
     simulated: bool,
 }
 
@@ -34,13 +36,9 @@ pub(super) fn verify(
     collateral: &Collateral,
     now: UnixTime,
 ) -> Result<VerifiedChain, SnpError> {
-    let pinned_ask;
     let ask = match stapled_ask {
         Some(ask) => ask,
-        None => {
-            pinned_ask = Certificate::parse(Role::Ask, roots::intermediate(vek.product, key))?;
-            &pinned_ask
-        }
+        None => pinned::intermediate(vek.product, key)?,
     };
     vek.certificate.verify_signed_by(ask)?;
     if ask.common_name() != vek.product.ask_common_name(key) {
@@ -48,12 +46,19 @@ pub(super) fn verify(
             detail: "its common name is not the one of this product and key kind",
         });
     }
-    let root = find_root(vek.product, ask, anchors, now)?;
-    for certificate in [&root.certificate, ask, &vek.certificate] {
+    let root = match stapled_ask {
+        Some(ask) => find_root(vek.product, ask, anchors, now)?,
+        // The intermediate is compiled in like the root, and a test shows that the root signed it.
+        None => Root {
+            certificate: Cow::Borrowed(pinned::ark(vek.product)?),
+            simulated: false,
+        },
+    };
+    for certificate in [&*root.certificate, ask, &vek.certificate] {
         certificate.check_validity(now)?;
     }
     let chain = [
-        (Role::Ark, &root.certificate),
+        (Role::Ark, &*root.certificate),
         (Role::Ask, ask),
         (Role::Vek, &vek.certificate),
     ];
@@ -67,7 +72,7 @@ pub(super) fn verify(
 /// The root whose key signed `ask`.
 fn find_root(product: Product, ask: &Certificate, anchors: &Anchors, now: UnixTime) -> Result<Root, SnpError> {
     let vendor = Root {
-        certificate: Certificate::parse(Role::Ark, roots::ark(product))?,
+        certificate: Cow::Borrowed(pinned::ark(product)?),
         simulated: false,
     };
     let mut refused = None;
@@ -98,12 +103,12 @@ fn simulator_root(der: &[u8], now: UnixTime) -> Result<Root, SnpError> {
         .map_err(|_| wrong("outside its validity"))?;
     let key = certificate.spki_der();
     for product in Product::ALL {
-        if key == Certificate::parse(Role::Ark, roots::ark(product))?.spki_der() {
+        if key == pinned::ark(product)?.spki_der() {
             return Err(wrong("it has the key of one of AMD's roots"));
         }
     }
     Ok(Root {
-        certificate,
+        certificate: Cow::Owned(certificate),
         simulated: true,
     })
 }

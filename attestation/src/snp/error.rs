@@ -6,7 +6,7 @@ use super::tcb::TcbVersion;
 use crate::evidence::Class;
 
 /// Why a report or its certificates were refused. Texts name the field as AMD does, what was expected and what came.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum SnpError {
     /// Not 1184 bytes.
     #[error("ATTESTATION_REPORT: expected 1184 bytes, got {got}: truncated, padded or no SNP report")]
