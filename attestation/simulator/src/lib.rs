@@ -28,10 +28,12 @@
 
 mod certificate;
 mod encode;
+mod eventlog;
 mod guest;
 mod keys;
 mod processor;
 
+pub use eventlog::LogBuilder;
 pub use guest::{LaunchSpec, SimulatedGuest, simulated_measurement};
 pub use processor::{SimulatedProcessor, SimulatorError};
 

@@ -1,0 +1,103 @@
+//! The one replay: every digest into its register, and the result compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+
+use super::algorithm::Algorithm;
+use super::data::{self, kind};
+use super::error::EventLogError;
+use super::log::{EventLog, LoggedEvent};
+use super::{Event, ReplayedLog};
+
+impl EventLog {
+    /// What the registers that the log names would be if it were true. MRTD, which no event extends, is not among them.
+    ///
+    /// # Errors
+    /// [`EventLogError::Bank`] if the log has no such bank, and for SHA-1 and SM3.
+    pub fn registers(&self, algorithm: Algorithm) -> Result<BTreeMap<u32, Vec<u8>>, EventLogError> {
+        let mut registers = BTreeMap::new();
+        for (event, digest) in self.extending(algorithm)? {
+            let value = registers
+                .entry(event.register)
+                .or_insert_with(|| self.initial(algorithm, event.register));
+            *value = extend(algorithm, value, digest)?;
+        }
+        Ok(registers)
+    }
+
+    /// The events that extend a register, with their digest.
+    fn extending(&self, algorithm: Algorithm) -> Result<Vec<(&LoggedEvent, &[u8])>, EventLogError> {
+        let extending = self.events().iter().filter(|e| e.kind != kind::EV_NO_ACTION);
+        let extending = extending.filter(|e| !(self.is_ccel() && e.register == 0));
+        extending
+            .map(|event| {
+                let digest = event.digests.get(&algorithm);
+                Ok((event, digest.ok_or(EventLogError::Bank { algorithm })?.as_slice()))
+            })
+            .collect()
+    }
+
+    /// Value at reset: PCR 17 to 22 are all ones until a dynamic launch, PCR 0 tells the locality of startup.
+    fn initial(&self, algorithm: Algorithm, register: u32) -> Vec<u8> {
+        let fill = if !self.is_ccel() && (17..=22).contains(&register) {
+            0xff
+        } else {
+            0
+        };
+        let mut value = vec![fill; algorithm.digest_bytes()];
+        if let (0, Some(last)) = (register, value.last_mut()) {
+            *last = self.startup_locality();
+        }
+        value
+    }
+}
+
+pub(super) fn extend(algorithm: Algorithm, value: &[u8], digest: &[u8]) -> Result<Vec<u8>, EventLogError> {
+    algorithm
+        .hash(&[value, digest])
+        .ok_or(EventLogError::Bank { algorithm })
+}
+
+/// Compares the replay with `signed`. Registers in `strict` must match; others must if the log has events for them.
+pub(super) fn replay(
+    log: &EventLog,
+    algorithm: Algorithm,
+    signed: &BTreeMap<u32, Vec<u8>>,
+    strict: RangeInclusive<u32>,
+) -> Result<ReplayedLog, EventLogError> {
+    if !log.algorithms().contains(&algorithm) {
+        return Err(EventLogError::Bank { algorithm });
+    }
+    let replayed = log.registers(algorithm)?;
+    let mut events = Vec::new();
+    let mut separated = BTreeSet::new();
+    for (event, digest) in log.extending(algorithm)? {
+        if event.kind == kind::EV_SEPARATOR && !separated.insert(event.register) {
+            return Err(EventLogError::SeparatorTwice {
+                event: event.number,
+                register: event.register,
+            });
+        }
+        let data_vouched = data::vouched(event, algorithm, digest)?;
+        if signed.contains_key(&event.register) {
+            events.push(Event {
+                register: event.register,
+                kind: event.kind,
+                digest: digest.to_vec(),
+                data: event.data.clone(),
+                data_vouched,
+            });
+        }
+    }
+    let mut registers = BTreeSet::new();
+    for (register, signed) in signed {
+        let told = replayed.get(register);
+        let expected = told.cloned().unwrap_or_else(|| log.initial(algorithm, *register));
+        if expected == *signed {
+            registers.insert(*register);
+        } else if told.is_some() || strict.contains(register) {
+            return Err(EventLogError::Mismatch { register: *register });
+        }
+    }
+    Ok(ReplayedLog { events, registers })
+}
