@@ -81,7 +81,7 @@ pub fn from_slice<T: DeserializeOwned + Serialize>(
 
 /// serde_json's message names the member and the place. It quotes input in `invalid value` texts, which are cut, and in
 /// the names of unknown members and variants, which stay only while they are short and plain.
-fn describe(e: &serde_json::Error) -> String {
+pub(crate) fn describe(e: &serde_json::Error) -> String {
     let text = e.to_string();
     let at = format!("at line {} column {}", e.line(), e.column());
     let text = match text.find(": string \"") {
