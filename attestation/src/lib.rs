@@ -30,6 +30,7 @@ pub mod keyset;
 pub mod merkle;
 pub mod name;
 pub mod nvidia;
+mod pinned;
 pub mod snp;
 pub mod statement;
 pub mod tdx;

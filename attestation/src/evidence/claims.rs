@@ -177,10 +177,10 @@ impl DeviceClaims {
         }
     }
 
-    /// The device's identity, for telling devices apart.
+    /// The device's identity, for telling devices apart: one that no firmware update changes.
     pub fn identity(&self) -> &str {
         match self {
-            Self::Nvidia(c) => &c.ueid,
+            Self::Nvidia(c) => &c.device_id,
         }
     }
 }

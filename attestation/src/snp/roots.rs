@@ -4,7 +4,6 @@
 //! ASVK are here so that evidence without one can be verified; an ASK that travels with evidence must be signed by the
 //! ARK like any other.
 
-mod base64;
 mod genoa;
 mod milan;
 mod turin;

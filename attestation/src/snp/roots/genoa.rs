@@ -1,7 +1,7 @@
 //! AMD's certificates for Genoa. Source: AMD Key Distribution Service, <https://kdsintf.amd.com/vcek/v1/Genoa/cert_chain>
 //! (ARK and ASK) and <https://kdsintf.amd.com/vlek/v1/Genoa/cert_chain> (ASVK). SHA-256 is over the DER bytes; a test recomputes it.
 
-use super::base64::decode;
+use crate::pinned::decode;
 
 /// CN ARK-Genoa, serial 0x20000, until 2047-01-26.
 /// SHA-256 `4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1`,

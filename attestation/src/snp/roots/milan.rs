@@ -1,7 +1,7 @@
 //! AMD's certificates for Milan. Source: AMD Key Distribution Service, <https://kdsintf.amd.com/vcek/v1/Milan/cert_chain>
 //! (ARK and ASK) and <https://kdsintf.amd.com/vlek/v1/Milan/cert_chain> (ASVK). SHA-256 is over the DER bytes; a test recomputes it.
 
-use super::base64::decode;
+use crate::pinned::decode;
 
 /// CN ARK-Milan, serial 0x10000, until 2045-10-22.
 /// SHA-256 `69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd`,

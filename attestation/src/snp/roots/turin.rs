@@ -1,7 +1,7 @@
 //! AMD's certificates for Turin. Source: AMD Key Distribution Service, <https://kdsintf.amd.com/vcek/v1/Turin/cert_chain>
 //! (ARK and ASK) and <https://kdsintf.amd.com/vlek/v1/Turin/cert_chain> (ASVK). SHA-256 is over the DER bytes; a test recomputes it.
 
-use super::base64::decode;
+use crate::pinned::decode;
 
 /// CN ARK-Turin, serial 0x30000, until 2048-05-15.
 /// SHA-256 `1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a`,

@@ -6,7 +6,7 @@
     clippy::panic,
     reason = "const evaluation of constants of this crate alone"
 )]
-pub(super) const fn decode<const N: usize>(text: &str) -> [u8; N] {
+pub(crate) const fn decode<const N: usize>(text: &str) -> [u8; N] {
     let text = text.as_bytes();
     let mut out = [0; N];
     let (mut i, mut at) = (0, 0);
