@@ -1,7 +1,10 @@
 //! What counts: roots and collateral, both arguments.
 
+use std::sync::Arc;
+
 use crate::bundle::TdxCollateral;
 use crate::digest::Digest256;
+use crate::tdx::PreparedTdx;
 
 /// Which roots count. Vendor roots are compiled in; any other root of a CPU or device makes every result simulated.
 ///
@@ -96,6 +99,9 @@ pub struct Collateral {
     pub crls: Vec<Vec<u8>>,
     /// Intel's collateral, for any platform; used when the evidence staples none.
     pub tdx: Vec<TdxCollateral>,
+    /// The same, verified before: a second quote of a platform type then costs its own signatures alone. Verdicts are
+    /// the same with and without.
+    pub prepared_tdx: Vec<Arc<PreparedTdx>>,
     /// NVIDIA RIM files, XML.
     pub rims: Vec<Vec<u8>>,
     /// OCSP answers, DER.

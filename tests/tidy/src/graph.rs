@@ -51,6 +51,27 @@ fn cargo_tree(package: &str, edges: &str) -> BTreeSet<String> {
     names
 }
 
+/// Features of `dependency` in what ends in `package`.
+pub fn linked_features(package: &str, dependency: &str) -> BTreeSet<String> {
+    let target = "x86_64-unknown-linux-gnu";
+    let out = Command::new(env!("CARGO"))
+        .current_dir(root())
+        .args(["tree", "--locked", "-p", package, "-e", "normal", "--target", target])
+        .args(["--prefix", "none", "--format", "{p} features={f}"])
+        .output()
+        .expect("cargo runs");
+    assert!(out.status.success(), "cargo tree -p {package}");
+    let text = String::from_utf8(out.stdout).expect("UTF-8");
+    let wanted = text
+        .lines()
+        .filter(|line| line.split_whitespace().next() == Some(dependency));
+    let lists = wanted.filter_map(|line| line.split("features=").nth(1));
+    lists
+        .flat_map(|list| list.trim_end_matches(" (*)").split(','))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// Asserts that none of `denied` (exact names) is among `names`, the closure of `package`.
 pub fn assert_absent(rule: &str, package: &str, names: &BTreeSet<String>, denied: &[&str]) {
     let found: Vec<_> = denied.iter().filter(|d| names.contains(**d)).collect();

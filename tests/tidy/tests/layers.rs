@@ -1,6 +1,6 @@
 //! Layer rules 1 to 5, over the closure that is really built and the code that ends in it.
 
-use hanzo_tests_tidy::graph::{assert_absent, closure, linked};
+use hanzo_tests_tidy::graph::{assert_absent, closure, linked, linked_features};
 use hanzo_tests_tidy::source::Source;
 use hanzo_tests_tidy::tree::{files, members, production, root, shown, text};
 
@@ -20,7 +20,7 @@ const ASYNC_AND_SOCKETS: &[&str] = &[
 ];
 const RANDOM: &[&str] = &["getrandom", "rand", "fastrand", "rand_chacha", "oorandom"];
 const FILES_AND_CLOCKS: &[&str] = &[
-    "libc", "nix", "rustix", "tempfile", "memmap2", "walkdir", "dirs", "time", "chrono", "jiff", "rusqlite",
+    "libc", "nix", "rustix", "tempfile", "memmap2", "walkdir", "dirs", "time", "jiff", "rusqlite",
 ];
 const NETWORK_CLIENTS: &[&str] = &[
     "reqwest",
@@ -110,6 +110,14 @@ fn rule_1_pure_crates_reach_no_runtime_socket_file_clock_or_random_source() {
         let names = linked(package);
         for denied in [ASYNC_AND_SOCKETS, RANDOM, FILES_AND_CLOCKS, NETWORK_CLIENTS] {
             assert_absent("rule 1", package, &names, denied);
+        }
+        // Crate dcap-qvl parses dates with chrono. Without these features chrono has no clock and no time zone files.
+        let chrono = linked_features(package, "chrono");
+        for impure in ["clock", "now", "std", "iana-time-zone"] {
+            assert!(
+                !chrono.contains(impure),
+                "rule 1: {package}: chrono has feature {impure}: {chrono:?}"
+            );
         }
     }
     for folder in ["attestation/src", "policy/src", "verifier/src"] {
