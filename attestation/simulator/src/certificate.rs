@@ -142,13 +142,13 @@ pub(crate) fn vek_extensions(
     extensions
 }
 
-fn extension(arcs: &[u32], critical: bool, value: &[u8]) -> Vec<u8> {
+pub(crate) fn extension(arcs: &[u32], critical: bool, value: &[u8]) -> Vec<u8> {
     let critical = if critical { tlv(0x01, &[0xff]) } else { Vec::new() };
     nest(SEQUENCE, &[&oid(arcs), &critical, &tlv(OCTET_STRING, value)])
 }
 
 /// Six attributes in AMD's order.
-fn name(common_name: &str) -> Vec<u8> {
+pub(crate) fn name(common_name: &str) -> Vec<u8> {
     let attribute = |arc, tag, text: &str| {
         tlv(
             SET,

@@ -26,16 +26,21 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod authority;
 mod certificate;
 mod encode;
 mod eventlog;
 mod guest;
 mod keys;
+mod ocsp;
 mod processor;
+mod rim;
 
 pub use eventlog::LogBuilder;
 pub use guest::{LaunchSpec, SimulatedGuest, simulated_measurement};
+pub use ocsp::{OcspHash, OcspSigner, OcspSpec, OcspStatus};
 pub use processor::{SimulatedProcessor, SimulatorError};
+pub use rim::{RimResource, RimSpec, SimulatedRimIssuer};
 
 /// Domain of every derivation here, and the mark by which a binary with a simulator in it is told.
 pub const DOMAIN: &str = "hanzo/simulated-tee/v1";

@@ -192,3 +192,23 @@ fn split(der: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let (tbs, algorithm, signature) = parts;
     Some((tbs, algorithm, signature.as_bytes()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_as_long_as_its_authority_allows() {
+        let issuer = hanzo_simulated_tee::SimulatedRimIssuer::for_tests();
+        let chain = issuer.certificates();
+        let [signer, third, second, root] = chain.each_ref().map(|der| Certificate::parse(der).unwrap());
+        // The third level says pathLen 0, the others nothing.
+        signer.verify_signed_by(&third, 0).unwrap();
+        assert!(signer.verify_signed_by(&third, 1).unwrap_err().contains("authority"));
+        third.verify_signed_by(&second, 1).unwrap();
+        second.verify_signed_by(&root, 200).unwrap();
+        assert!(third.verify_signed_by(&root, 0).unwrap_err().contains("issuer"));
+        assert!(signer.verify_signed_by(&signer, 0).is_err());
+        assert!(signer.is_signer() && !third.is_signer() && !signer.is_ocsp_signer());
+    }
+}
