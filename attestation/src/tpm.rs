@@ -1,13 +1,39 @@
-//! TPM 2.0 quotes (TCG TPM 2.0 Library, Part 2: TPMS_ATTEST, TPMT_SIGNATURE) and Azure's paravisor evidence.
+//! TPM 2.0 quotes (TCG TPM 2.0 Library 1.83, Part 2: TPMS_ATTEST, TPMT_SIGNATURE) and Azure's paravisor evidence.
+//!
+//! A quote is a TPM's statement over register values and the caller's data, signed by an attestation key (AK). The signature
+//! alone says little, anybody can run a software TPM: what counts is what stands behind the key. That is a root or a key
+//! which the caller pinned or, under Azure's paravisor, the CPU's own evidence. Layouts, keys, chain and the paravisor's
+//! report each have a file of their own.
+
+mod attest;
+mod azure;
+mod certificate;
+mod chain;
+mod cursor;
+mod error;
+mod hcl;
+mod key;
+mod public;
+mod quote;
+mod signature;
 
 use std::collections::BTreeMap;
 
-use crate::bundle::{AzSnpEvidence, AzTdxEvidence, TpmEvidence};
+use crate::bundle::TpmEvidence;
 use crate::digest::Digest256;
 use crate::eventlog::ReplayedLog;
-use crate::evidence::{Anchors, AttestationError, Class, Collateral, Revocation, UnixTime};
+use crate::evidence::{Anchors, AttestationError, Revocation, UnixTime};
 use crate::snp::SnpClaims;
 use crate::tdx::TdxClaims;
+use certificate::Certificate;
+use key::Key;
+use quote::ParsedQuote;
+
+pub use attest::Attest;
+pub use azure::{ParsedAzSnp, ParsedAzTdx};
+pub use error::TpmError;
+pub use hcl::{HclError, HclKind, HclReport, VmConfiguration};
+pub use public::{spki_of_jwk, spki_of_public};
 
 /// Authenticated claims of a quote: the signature is the attestation key's (AK). Who holds that key is [`AkOrigin`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +77,18 @@ pub enum AkOrigin {
 pub struct HclClaims {
     /// The var data JSON, verbatim.
     pub var_data: Vec<u8>,
-    /// user-data (up to 64 bytes), if there is one.
+    /// user-data (up to 64 bytes), if there is one. A guest writes it before the paravisor makes its report.
     pub user_data: Option<Vec<u8>>,
+    /// vm-configuration.
+    pub configuration: VmConfiguration,
+}
+
+impl HclClaims {
+    /// True if user-data is `expected` and zeros, as a whole field.
+    pub fn user_data_is(&self, expected: &[u8]) -> bool {
+        let stripped = self.user_data.as_deref().and_then(|field| field.strip_prefix(expected));
+        stripped.is_some_and(|rest| rest.iter().all(|b| *b == 0))
+    }
 }
 
 /// An Azure SNP guest under a paravisor.
@@ -79,15 +115,12 @@ pub struct AzTdxClaims {
 
 /// Parsed, not authenticated.
 #[derive(Debug)]
-pub struct ParsedTpm {}
-
-/// Parsed, not authenticated.
-#[derive(Debug)]
-pub struct ParsedAzSnp {}
-
-/// Parsed, not authenticated.
-#[derive(Debug)]
-pub struct ParsedAzTdx {}
+pub struct ParsedTpm {
+    key: Key,
+    chain: Vec<Certificate>,
+    quote: ParsedQuote,
+    event_log: Option<crate::bundle::Base64>,
+}
 
 pub(crate) struct Verified<T> {
     pub(crate) claims: T,
@@ -96,61 +129,38 @@ pub(crate) struct Verified<T> {
 }
 
 impl ParsedTpm {
-    pub(crate) fn parse(_raw: TpmEvidence) -> Result<Self, TpmError> {
-        Err(TpmError::NotVerified)
+    pub(crate) fn parse(raw: TpmEvidence) -> Result<Self, TpmError> {
+        if raw.ak_certificates.len() > chain::CHAIN_MAX {
+            return Err(TpmError::ChainLength {
+                got: raw.ak_certificates.len(),
+                most: chain::CHAIN_MAX,
+            });
+        }
+        let certificates = raw.ak_certificates.iter().enumerate();
+        let chain = certificates
+            .map(|(place, der)| Certificate::parse(&der.0).map_err(|detail| TpmError::Certificate { place, detail }))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            key: Key::from_spki(&raw.ak_public.0)?,
+            chain,
+            quote: ParsedQuote::parse(raw.quote)?,
+            event_log: raw.event_log,
+        })
     }
 
-    pub(crate) fn authenticate(self, _anchors: &Anchors, _now: UnixTime) -> Result<Verified<TpmClaims>, TpmError> {
-        Err(TpmError::NotVerified)
-    }
-}
-
-impl ParsedAzSnp {
-    pub(crate) fn parse(_raw: AzSnpEvidence) -> Result<Self, AttestationError> {
-        Err(TpmError::NotVerified.into())
-    }
-
+    /// First what stands behind the key, then its signature. No result is simulated: which TPM roots count is the caller's
+    /// choice, and claims say whether one was met. Revocation of TPM certificates is not looked at.
     pub(crate) fn authenticate(
         self,
-        _anchors: &Anchors,
-        _collateral: &Collateral,
-        _now: UnixTime,
-    ) -> Result<Verified<AzSnpClaims>, AttestationError> {
-        Err(TpmError::NotVerified.into())
-    }
-}
-
-impl ParsedAzTdx {
-    pub(crate) fn parse(_raw: AzTdxEvidence) -> Result<Self, AttestationError> {
-        Err(TpmError::NotVerified.into())
-    }
-
-    pub(crate) fn authenticate(
-        self,
-        _anchors: &Anchors,
-        _collateral: &Collateral,
-        _now: UnixTime,
-    ) -> Result<Verified<AzTdxClaims>, AttestationError> {
-        Err(TpmError::NotVerified.into())
-    }
-}
-
-/// Why a quote was not accepted as authentic.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum TpmError {
-    /// Not built yet.
-    #[error("TPM quote: this version verifies none")]
-    NotVerified,
-}
-
-impl TpmError {
-    /// Stable dotted code.
-    pub fn code(&self) -> &'static str {
-        "tpm.not_verified"
-    }
-
-    /// Whose fault.
-    pub fn class(&self) -> Class {
-        Class::NotAuthentic
+        anchors: &Anchors,
+        now: UnixTime,
+    ) -> Result<Verified<TpmClaims>, AttestationError> {
+        let ak_origin = chain::origin(&self.key, &self.chain, anchors, now)?;
+        let log = self.event_log.as_ref().map(|log| log.0.as_slice());
+        Ok(Verified {
+            claims: self.quote.authenticate(&self.key, ak_origin, log)?,
+            simulated: false,
+            revocation: Revocation::NoList,
+        })
     }
 }
