@@ -32,12 +32,14 @@ pub mod appraisal;
 mod facts;
 pub mod hardware;
 mod ladder;
+mod lone;
 pub mod policy;
 pub mod rules;
 pub mod tier;
 
 pub use appraisal::{Appraisal, Rung, appraise};
 pub use hardware::{ChipId, HardwareList};
+pub use lone::lone_devices;
 pub use policy::{
     AppraisalPolicy, EpycTcb, MilanPolicy, POLICY_BYTES_MAX, PolicyError, Reference, RevocationPolicy, TcbFloors,
     TurinTcb,

@@ -1,6 +1,7 @@
 //! Why evidence was not accepted, grouped by whose fault.
 
 use hanzo_attestation::evidence::Class;
+use hanzo_attestation::foreign::ForeignError;
 use hanzo_attestation::jcs::JcsError;
 use hanzo_attestation::{AttestationError, BindingError};
 use hanzo_policy::{PrivacyTier, RuleFailure};
@@ -14,6 +15,9 @@ pub enum VerifyError {
     /// The bundle is not of the format.
     #[error(transparent)]
     Bundle(#[from] JcsError),
+    /// A document in another project's format could not be taken apart.
+    #[error(transparent)]
+    Foreign(#[from] ForeignError),
     /// The evidence is malformed or not authentic.
     #[error(transparent)]
     Evidence(#[from] AttestationError),
@@ -88,6 +92,7 @@ impl VerifyError {
             Self::Bundle(JcsError::TooLarge { .. }) => "bundle.too_large",
             Self::Bundle(JcsError::Shape { .. }) => "bundle.malformed",
             Self::Bundle(JcsError::NotCanonical { .. }) => "bundle.not_canonical",
+            Self::Foreign(e) => e.code(),
             Self::Evidence(e) => e.code(),
             Self::Binding(e) => e.code(),
             Self::Unchallenged => "freshness.none",
@@ -100,6 +105,7 @@ impl VerifyError {
     pub fn class(&self) -> Class {
         match self {
             Self::Bundle(_) => Class::Malformed,
+            Self::Foreign(e) => e.class(),
             Self::Evidence(e) => e.class(),
             Self::Binding(e) => e.class(),
             Self::Unchallenged | Self::Stale { .. } => Class::Unbound,

@@ -12,6 +12,14 @@ pub(crate) fn of(code: &str, class: Class) -> &'static str {
         }
         "binding.report_data" => "somebody mixed two guests' answers, or replayed one: fetch the bundle again",
         "binding.rcar_report_data" => "the guest must answer this session's nonce with this session's key: start again",
+        "foreign.missing" => {
+            "give the verifier what did not travel with the evidence: certificate, collateral or chain"
+        }
+        "foreign.unsupported" => "ask the guest for one of the formats that this version reads",
+        "binding.foreign.nonce" | "binding.foreign.report_data" => {
+            "the document answers somebody else, or is a recording: ask again with a nonce of your own"
+        }
+        "binding.foreign.nonce_unstated" => "give the whole REPORT_DATA that you expect instead of a nonce",
         "freshness.none" => {
             "ask with a challenge of your own; `read` shows what such a bundle says without trusting it"
         }

@@ -2,7 +2,8 @@
 //!
 //! [`verify_bundle`] answers "does the guest that answered *my* challenge reach *my* policy"; [`verify_rcar`] answers the same
 //! for a key broker's session; [`read_bundle`] reads a bundle that answers nobody's challenge, and its type is another
-//! one, so that no client or broker can mistake it for a verdict. Receipts are checked offline by [`receipt`].
+//! one, so that no client or broker can mistake it for a verdict. Receipts are checked offline by [`receipt`]. Evidence in
+//! other projects' formats is read by [`foreign`]; results in their form are written and read by [`ear`].
 //!
 //! # Establishes
 //! [`AttestationResult`]: a genuine processor (or a simulator, and then it says so for ever) signed this keyset and this
@@ -20,7 +21,10 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod corim;
+pub mod ear;
 mod error;
+pub mod foreign;
 mod help;
 pub mod reading;
 pub mod receipt;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use hanzo_attestation::binding::{self, RcarRuntime};
-use hanzo_attestation::bundle::Bundle;
+use hanzo_attestation::bundle::{Bundle, DeviceCollateral};
 use hanzo_attestation::evidence::authenticate_devices;
-use hanzo_attestation::{Anchors, AuthenticDevices, Binding, Bound, Claims, Collateral, Nonce, RawEvidence, UnixTime};
+use hanzo_attestation::foreign::devices_of_additional_evidence;
+use hanzo_attestation::{Anchors, Binding, Bound, Claims, Collateral, Nonce, RawEvidence, UnixTime};
 use hanzo_policy::{AppraisalPolicy, appraise};
 
 use crate::error::{Refusal, VerifyError};
@@ -51,7 +52,9 @@ pub fn verify_bundle(
 /// Verifies the evidence of a key broker's session.
 ///
 /// # Establishes
-/// See [`AttestationResult`], for the session's nonce and public key in place of challenge and keyset.
+/// See [`AttestationResult`], for the session's nonce and public key in place of challenge and keyset. Devices stand in the
+/// session's additional evidence, which the processor signed too; evidence of kinds that this version does not verify is
+/// refused there, never skipped.
 ///
 /// # Does not establish
 /// A configuration beyond the measurement: such a session shows no keyset.
@@ -67,7 +70,16 @@ pub fn verify_rcar(
     let authentic = evidence
         .parse()?
         .authenticate(&context.anchors, &context.collateral, now)?;
-    let bound = binding::bind_rcar(authentic, AuthenticDevices::none(), runtime)?;
+    // What the guest sent beside its own evidence stands in the string that REPORT_DATA covers, so the devices are read out
+    // of that string and nothing else.
+    let devices = authenticate_devices(
+        &devices_of_additional_evidence(runtime.additional_evidence)?,
+        &DeviceCollateral::default(),
+        &context.anchors,
+        &context.collateral,
+        now,
+    )?;
+    let bound = binding::bind_rcar(authentic, devices, runtime)?;
     decide(Arc::new(Proven::of_session(bound)), &context.policy, now)
 }
 

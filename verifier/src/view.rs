@@ -1,6 +1,6 @@
 //! The verdict as a document: what `hanzo-verify --json` prints and people read.
 
-use hanzo_attestation::{Binding, Revocation};
+use hanzo_attestation::{Binding, Revocation, UnixTime};
 use hanzo_policy::{Appraisal, PrivacyTier, RuleFailure, Rung};
 use serde::Serialize;
 
@@ -111,6 +111,47 @@ impl VerdictView {
         view.undated = reading.undated;
         view.verified_at = reading.read_at.0;
         view
+    }
+
+    /// Of a foreign document: the tier is the one apart from freshness, unless the caller's challenge is in it.
+    pub(crate) fn of_foreign(proven: &Proven, appraisal: &Appraisal, read_at: UnixTime) -> Self {
+        let mut view = Self::of(proven, appraisal);
+        let tier = appraisal.tier_if_fresh();
+        view.accepted = tier >= appraisal.required();
+        view.tier = tier;
+        view.tier_name = tier.name();
+        view.verified_at = read_at.0;
+        view
+    }
+
+    /// Of devices alone: tier 0, and of a guest nothing.
+    pub(crate) fn of_devices(required: PrivacyTier, simulated: bool, challenged: bool, read_at: UnixTime) -> Self {
+        Self {
+            accepted: required == PrivacyTier::Open,
+            tier: PrivacyTier::Open,
+            tier_name: PrivacyTier::Open.name(),
+            minimum_tier: required,
+            simulated,
+            product: "none",
+            measurement: String::new(),
+            reference: None,
+            chip_id: None,
+            provider: None,
+            revocation: "no-list",
+            revocation_next_update: None,
+            freshness: if challenged { "challenge" } else { "none" },
+            undated: false,
+            verified_at: read_at.0,
+            valid_until: None,
+            keyset: None,
+            cpu_gpu_binding: "none",
+            witnesses: 0,
+            acpi: "unmeasured",
+            transport: "none",
+            evidence_signatures: "classical",
+            ladder: Vec::new(),
+            failures: hanzo_policy::lone_devices(),
+        }
     }
 
     fn of(proven: &Proven, appraisal: &Appraisal) -> Self {

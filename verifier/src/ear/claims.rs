@@ -1,0 +1,236 @@
+//! Our own EAR: an [`AttestationResult`] in AR4SI's words.
+//!
+//! # Values
+//! | submodule | claim | value | when |
+//! |---|---|---|---|
+//! | `cpu0` | hardware | 2 | tier 2 or more: a vendor's root, TCB floors and revocation held |
+//! | | | 0 | tier 1: a TPM says nothing about the processor |
+//! | | | 97 | tier 0, or simulated: no hardware that anybody recognises |
+//! | | executables | 3 | tier 1 or more: the measurement is a reference value |
+//! | | | 33 | tier 0, or simulated |
+//! | | configuration | 2 | the evidence covers a configuration that the policy names |
+//! | | | 36 | tier 0, or simulated |
+//! | | | 0 | a session or TPM that shows none |
+//! | | runtime-opaque | 2 | tier 2 or more |
+//! | | | 32 | tier 1: whoever runs the machine can look in |
+//! | | | 96 | tier 0, or simulated |
+//! | `gpuN`, `switchN` | hardware | 2 | genuine |
+//! | | | 97 | simulated |
+//! | | executables | 3 | every reference measurement matched |
+//! | | | 33 | there were none to compare with |
+//! | | | 96 | some differ |
+//! | | instance-identity | 2 | OCSP: good |
+//! | | | 96 | OCSP: on hold |
+//! | | | 0 | no answer |
+//!
+//! All other claims are 0: none was made. `ear.status` is the worst of a vector, so whatever is simulated is contraindicated
+//! and never affirmed, and the claim `simulated` stands beside it.
+
+use std::collections::BTreeMap;
+
+use hanzo_attestation::jcs::{self, JcsError};
+use hanzo_attestation::nvidia::{NvidiaClaims, OcspOutcome, RimOutcome};
+use hanzo_attestation::{Authentic, DeviceClaims, UnixTime};
+use hanzo_policy::PrivacyTier;
+use serde::Serialize;
+
+use super::jws::{self, EarAlgorithm};
+use super::{EAR_PROFILE, EarError, TrustTier, TrustVector};
+use crate::result::AttestationResult;
+
+/// Who makes the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EarIssuer {
+    /// `iss`.
+    pub issuer: String,
+    /// Developer of the verifier.
+    pub developer: String,
+    /// Its build.
+    pub build: String,
+}
+
+/// The claims set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EarClaims {
+    eat_profile: &'static str,
+    exp: u64,
+    iat: u64,
+    iss: String,
+    #[serde(rename = "ear.verifier-id")]
+    verifier: VerifierId,
+    submods: BTreeMap<String, Submod>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct VerifierId {
+    build: String,
+    developer: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Submod {
+    #[serde(rename = "ear.status")]
+    status: TrustTier,
+    #[serde(rename = "ear.trustworthiness-vector")]
+    vector: TrustVector,
+    #[serde(rename = "ear.appraisal-policy-id", skip_serializing_if = "Option::is_none")]
+    policy_id: Option<String>,
+    #[serde(rename = "ear.veraison.annotated-evidence")]
+    evidence: Annotated,
+}
+
+/// What is said of the evidence itself: for people and policies, never a reason to trust more than the vector says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+enum Annotated {
+    Guest {
+        kind: &'static str,
+        measurement: String,
+        simulated: bool,
+        tier: u8,
+    },
+    Device {
+        arch: &'static str,
+        simulated: bool,
+        ueid: String,
+    },
+}
+
+impl EarClaims {
+    /// The claims that `result` is worth at `now`, for at most `ttl_s` seconds and never longer than the result itself.
+    /// `policy_id` names the policy that the result was reached under.
+    pub fn of(
+        result: &AttestationResult,
+        issuer: &EarIssuer,
+        policy_id: Option<&str>,
+        ttl_s: u64,
+        now: UnixTime,
+    ) -> Self {
+        let mut submods = BTreeMap::new();
+        let guest = Annotated::Guest {
+            kind: result.bound().claims().kind(),
+            measurement: result.measurement().to_string(),
+            simulated: result.simulated(),
+            tier: result.tier().number(),
+        };
+        submods.insert("cpu0".to_owned(), submod(guest_vector(result), policy_id, guest));
+        let (mut gpus, mut switches) = (0, 0);
+        for device in result.bound().devices() {
+            let DeviceClaims::Nvidia(claims) = device.claims();
+            let (prefix, index) = if claims.arch.is_gpu() {
+                ("gpu", &mut gpus)
+            } else {
+                ("switch", &mut switches)
+            };
+            submods.insert(format!("{prefix}{index}"), device_submod(device, claims, policy_id));
+            *index += 1;
+        }
+        Self {
+            eat_profile: EAR_PROFILE,
+            exp: now.0.saturating_add(ttl_s).min(result.valid_until().0),
+            iat: now.0,
+            iss: issuer.issuer.clone(),
+            verifier: VerifierId {
+                build: issuer.build.clone(),
+                developer: issuer.developer.clone(),
+            },
+            submods,
+        }
+    }
+
+    /// The worst status.
+    pub fn status(&self) -> TrustTier {
+        self.submods.values().map(|s| s.status).max().unwrap_or(TrustTier::None)
+    }
+
+    /// The payload: JCS (RFC 8785), the same bytes for every algorithm.
+    ///
+    /// # Errors
+    /// [`JcsError`]: never for values of this type.
+    pub fn canonical(&self) -> Result<Vec<u8>, JcsError> {
+        jcs::to_vec("EAR", self)
+    }
+
+    /// A compact JWS over the payload. `sign` answers with the signature over the bytes it is given: for ES256 and ES384
+    /// r and s, for ML-DSA-65 that of pure ML-DSA with an empty context.
+    ///
+    /// # Errors
+    /// Whatever `sign` says; [`EarError::SignatureLength`].
+    pub fn to_jws<E: From<EarError>>(
+        &self,
+        algorithm: EarAlgorithm,
+        kid: Option<&str>,
+        sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
+    ) -> Result<String, E> {
+        let payload = self.canonical().map_err(|e| EarError::Shape {
+            part: "claims",
+            detail: e.to_string(),
+        })?;
+        jws::write(&payload, algorithm, kid, sign)
+    }
+}
+
+fn submod(vector: TrustVector, policy_id: Option<&str>, evidence: Annotated) -> Submod {
+    Submod {
+        status: vector.status(),
+        vector,
+        policy_id: policy_id.map(ToOwned::to_owned),
+        evidence,
+    }
+}
+
+fn guest_vector(result: &AttestationResult) -> TrustVector {
+    let nothing = TrustVector {
+        configuration: 36,
+        executables: 33,
+        hardware: 97,
+        runtime_opaque: 96,
+        ..TrustVector::default()
+    };
+    if result.simulated() {
+        return nothing;
+    }
+    match result.tier() {
+        PrivacyTier::Open => nothing,
+        PrivacyTier::AtRest => TrustVector {
+            executables: 3,
+            runtime_opaque: 32,
+            ..TrustVector::default()
+        },
+        PrivacyTier::CpuTee | PrivacyTier::GpuCc | PrivacyTier::GpuTeeIo => TrustVector {
+            configuration: if result.keyset().is_some() { 2 } else { 0 },
+            executables: 3,
+            hardware: 2,
+            runtime_opaque: 2,
+            ..TrustVector::default()
+        },
+    }
+}
+
+fn device_submod(device: &Authentic<DeviceClaims>, claims: &NvidiaClaims, policy_id: Option<&str>) -> Submod {
+    use hanzo_attestation::nvidia::NvidiaArch;
+    let vector = TrustVector {
+        hardware: if device.is_simulated() { 97 } else { 2 },
+        executables: match claims.rim {
+            RimOutcome::Matched { .. } => 3,
+            RimOutcome::Missing { .. } => 33,
+            RimOutcome::Mismatch { .. } => 96,
+        },
+        instance_identity: match claims.ocsp {
+            OcspOutcome::Good { .. } => 2,
+            OcspOutcome::OnHold => 96,
+            OcspOutcome::NoAnswer => 0,
+        },
+        ..TrustVector::default()
+    };
+    let evidence = Annotated::Device {
+        arch: match claims.arch {
+            NvidiaArch::Hopper => "hopper",
+            NvidiaArch::Blackwell => "blackwell",
+            NvidiaArch::Ls10 => "ls10",
+        },
+        simulated: device.is_simulated(),
+        ueid: claims.ueid.clone(),
+    };
+    submod(vector, policy_id, evidence)
+}
