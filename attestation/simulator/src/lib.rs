@@ -32,12 +32,14 @@ mod encode;
 mod eventlog;
 mod guest;
 mod keys;
+mod nvidia;
 mod ocsp;
 mod processor;
 mod rim;
 
 pub use eventlog::LogBuilder;
 pub use guest::{LaunchSpec, SimulatedGuest, simulated_measurement};
+pub use nvidia::{DeviceSpec, SimulatedDevice, SimulatedNvidia};
 pub use ocsp::{OcspHash, OcspSigner, OcspSpec, OcspStatus};
 pub use processor::{SimulatedProcessor, SimulatorError};
 pub use rim::{RimResource, RimSpec, SimulatedRimIssuer};

@@ -80,6 +80,11 @@ impl Certificate {
         &self.der
     }
 
+    /// Its place in the chain.
+    pub(super) fn level(&self) -> Level {
+        self.level
+    }
+
     /// CN of the subject.
     pub(super) fn common_name(&self) -> &str {
         &self.common_name
@@ -121,11 +126,16 @@ impl Certificate {
             .is_ok()
     }
 
+    /// The issuer's name is `issuer`'s.
+    pub(super) fn names_as_issuer(&self, issuer: &Self) -> bool {
+        self.inner.tbs_certificate().issuer() == issuer.subject()
+    }
+
     /// Name, signature and right to sign of `issuer`, all three.
     pub(super) fn verify_issued_by(&self, issuer: &Self) -> Result<(), NvidiaError> {
         let level = self.level;
         let wrong = |detail| Err(NvidiaError::Link { level, detail });
-        if self.inner.tbs_certificate().issuer() != issuer.subject() {
+        if !self.names_as_issuer(issuer) {
             return wrong("its issuer is not the subject of the certificate above it");
         }
         let Some(constraints) = issuer.authority() else {

@@ -74,6 +74,13 @@ impl Chain {
         for (level, der) in Level::ALL.into_iter().zip(&ders) {
             parsed.push(Certificate::parse(level, der)?);
         }
+        for (certificate, issuer) in parsed.iter().zip(parsed.iter().skip(1)) {
+            if !certificate.names_as_issuer(issuer) {
+                return Err(NvidiaError::ChainOrder {
+                    level: certificate.level(),
+                });
+            }
+        }
         let [leaf, brom, provisioner, identity, root] =
             parsed.try_into().map_err(|_| NvidiaError::ChainLength { got })?;
         Ok(Self {

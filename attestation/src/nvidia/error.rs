@@ -96,6 +96,14 @@ pub enum NvidiaError {
         /// How many came; 6 stands for more.
         got: usize,
     },
+    /// The names do not lead from leaf to root.
+    #[error(
+        "{level} certificate: its issuer is not the subject of the next certificate: expected leaf, BROM, provisioner, identity and root in this order, all of one device"
+    )]
+    ChainOrder {
+        /// The one whose issuer is not next.
+        level: Level,
+    },
     /// Not a certificate of the expected form.
     #[error("{level} certificate: {detail}")]
     Certificate {
@@ -212,6 +220,7 @@ impl NvidiaError {
             Self::DuplicateOpaque { .. } => "nvidia.opaque.duplicate",
             Self::Pem { .. } => "nvidia.cert.pem",
             Self::ChainLength { .. } => "nvidia.chain.length",
+            Self::ChainOrder { .. } => "nvidia.chain.order",
             Self::Certificate { .. } => "nvidia.cert.malformed",
             Self::Link { .. } => "nvidia.chain.link",
             Self::Root { .. } => "nvidia.chain.root",
@@ -242,6 +251,7 @@ impl NvidiaError {
             | Self::DuplicateOpaque { .. }
             | Self::Pem { .. }
             | Self::ChainLength { .. }
+            | Self::ChainOrder { .. }
             | Self::Certificate { .. }
             | Self::ArchUnknown { .. } => Class::Malformed,
             Self::Rim(e) => e.class(),
