@@ -8,11 +8,15 @@ use zeroize::Zeroizing;
 
 use crate::authority::{Authority, ca_extensions};
 use crate::certificate::{NOT_AFTER, NOT_BEFORE, Subject};
+use crate::ocsp::{OcspSpec, answer};
 
 pub use device::{DeviceSpec, SimulatedDevice};
 
 /// CN of the simulated device root.
 const ROOT_COMMON_NAME: &str = "Simulated Device Identity CA";
+
+const PROVISIONER_SERIAL: &[u8] = &[2];
+const IDENTITY_SERIAL: &[u8] = &[3];
 
 /// TEST ONLY: see [`SimulatedNvidia::for_tests`].
 const TEST_SEED: &[u8; 32] = b"hanzo simulated GPUs: TEST ONLY!";
@@ -74,6 +78,21 @@ impl SimulatedNvidia {
             ..spec
         });
         gpus.chain(switches).map(|spec| self.device(spec)).collect()
+    }
+
+    /// An OCSP answer about one of the device's certificates: 0, its leaf, to 3, the identity's.
+    ///
+    /// # Panics
+    /// For another position.
+    pub fn ocsp(&self, device: &SimulatedDevice, position: usize, spec: &OcspSpec) -> Vec<u8> {
+        let of = device.spec();
+        match position {
+            0 => answer(&self.brom(of), &of.leaf_serial(), spec),
+            1 => answer(&self.provisioner(of), &of.brom_serial(), spec),
+            2 => answer(&self.identity(of), PROVISIONER_SERIAL, spec),
+            3 => answer(&self.root(), IDENTITY_SERIAL, spec),
+            _ => panic!("a chain has four certificates under its root"),
+        }
     }
 
     fn root(&self) -> Authority {

@@ -1,6 +1,7 @@
 //! GPUs and switches, through the public API: real reports, reports of the simulator with one thing wrong, and noise.
 
 mod anything;
+mod collateral;
 mod mutants;
 mod past;
 mod real;

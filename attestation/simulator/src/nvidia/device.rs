@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use hanzo_attestation::bundle::{Base64, DeviceEvidence};
 use hanzo_attestation::nvidia::NvidiaArch;
 
-use super::SimulatedNvidia;
 use super::report;
+use super::{IDENTITY_SERIAL, PROVISIONER_SERIAL, SimulatedNvidia};
 use crate::authority::{Authority, ca_extensions, signer_extensions};
 use crate::certificate::{NOT_AFTER, NOT_BEFORE, Subject, extension, p384_spki};
 use crate::encode::{OCTET_STRING, SEQUENCE, integer, nest, oid, tlv};
@@ -133,7 +133,7 @@ impl DeviceSpec {
     }
 
     /// Serial number of the leaf certificate: 20 bytes that depend on device and firmware.
-    fn leaf_serial(&self) -> [u8; 20] {
+    pub(super) fn leaf_serial(&self) -> [u8; 20] {
         let digest = public_digest(&[b"leaf serial", &self.brom_serial(), &self.firmware]);
         let mut serial = [0; 20];
         serial.copy_from_slice(&digest[..20]);
@@ -182,8 +182,8 @@ impl SimulatedDevice {
         let ders = [
             leaf,
             issue(&provisioner, &spec.brom_serial(), brom_life, &brom),
-            issue(&identity, &[2], provisioner_life, &provisioner),
-            issue(&root, &[3], identity_life, &identity),
+            issue(&identity, PROVISIONER_SERIAL, provisioner_life, &provisioner),
+            issue(&root, IDENTITY_SERIAL, identity_life, &identity),
             vendor.root_der.clone(),
         ];
         Self { spec, key, ders }
