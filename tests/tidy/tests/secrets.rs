@@ -9,7 +9,16 @@ use hanzo_tests_tidy::tree::{production, root, shown, text};
 const SECRET_TYPES: &[(&str, &[&str])] = &[
     (
         "attestation/simulator",
-        &["ReportKey", "SimulatedGuest", "SimulatedProcessor", "VendorKey"],
+        &[
+            "Authority",
+            "ReportKey",
+            "SimulatedDevice",
+            "SimulatedGuest",
+            "SimulatedNvidia",
+            "SimulatedProcessor",
+            "SimulatedRimIssuer",
+            "VendorKey",
+        ],
     ),
     (
         "enclave/channel",
