@@ -5,13 +5,15 @@ use hanzo_attestation::bundle::{CpuEvidence, DeviceEvidence};
 use hanzo_attestation::statement::EvidenceRequest;
 
 use crate::error::DeviceError;
+use crate::nvml::ReadyPass;
 
 /// Where the guest's clock comes from, as the keyset states it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeSource {
     /// The host can bend the clock: in-guest decisions that need a clock fail closed.
     Host,
-    /// SecureTSC: the counter's frequency and offset are fixed at launch.
+    /// The counter's frequency and offset are fixed at launch, and the kernel's clock runs on it: SecureTSC, or a TDX guest
+    /// whose clock source is the TSC.
     SecureTsc,
 }
 
@@ -40,6 +42,16 @@ pub trait Attester: Send + Sync {
     fn devices(&self, nonce: &[u8; 32]) -> Result<Vec<DeviceEvidence>, DeviceError> {
         let _ = nonce;
         Ok(Vec::new())
+    }
+
+    /// Lets the driver accept work on the GPUs of the last [`Attester::devices`], which `pass` says have passed. Until then
+    /// they compute nothing.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the pass is for another list, or the driver refuses.
+    fn admit_devices(&self, pass: &ReadyPass) -> Result<(), DeviceError> {
+        let _ = pass;
+        Ok(())
     }
 
     /// SHA-256 of the configuration text, as measured at launch.

@@ -114,10 +114,10 @@ fn split_entry(entry: &[u8]) -> Option<([u8; 16], u32, u32)> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
 
-    pub(crate) fn table(entries: &[([u8; 16], &[u8])]) -> Vec<u8> {
+    fn table(entries: &[([u8; 16], &[u8])]) -> Vec<u8> {
         let mut head = Vec::new();
         let mut data = Vec::new();
         let start = (entries.len() + 1) * ENTRY_BYTES;
@@ -130,10 +130,6 @@ pub(crate) mod tests {
         head.extend_from_slice(&[0; ENTRY_BYTES]);
         head.extend_from_slice(&data);
         head
-    }
-
-    pub(crate) fn vcek_table(vcek: &[u8], ask: &[u8]) -> Vec<u8> {
-        table(&[(VCEK, vcek), (ASK, ask)])
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::error::DeviceError;
 const ARGUMENT: &str = "hanzo.config=";
 const EXPECTED: &str = "hanzo.config=<64 lower-case hex digits>";
 /// Longest command line read; the kernel's own bound on x86 is 2048.
-const CMDLINE_BYTES_MAX: u64 = 64 * 1024;
+const CMDLINE_BYTES_MAX: usize = 64 * 1024;
 
 /// Finds the digest in a command line.
 ///
@@ -35,7 +35,7 @@ pub fn config_digest(cmdline: &str) -> Result<Digest256, DeviceError> {
 /// # Errors
 /// [`DeviceError::Io`], or as [`config_digest`].
 pub fn config_digest_of(path: &Path) -> Result<Digest256, DeviceError> {
-    let bytes = crate::configfs::read_bounded(path, CMDLINE_BYTES_MAX)?;
+    let bytes = crate::files::read_bounded(path, "command line", CMDLINE_BYTES_MAX)?;
     let text = std::str::from_utf8(&bytes).map_err(|_| DeviceError::CommandLine {
         expected: EXPECTED,
         got: "bytes that are not UTF-8".into(),

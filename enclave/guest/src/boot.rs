@@ -20,6 +20,7 @@ use rustix::fs::OFlags;
 use tokio::task::spawn_blocking;
 
 use crate::clock::GrantClock;
+use crate::devices::admit_devices;
 use crate::engine::{EngineJob, Engines};
 use crate::error::GuestError;
 use crate::evidence::{EvidenceDesk, Sealed};
@@ -57,6 +58,8 @@ pub(crate) async fn boot(options: &GuestOptions, attester: Arc<dyn Attester>) ->
 
     let (granted, standing, clock) = all_grants(options, &config, &attester, &keys).await?;
     let runtime = RuntimeDir::create(&options.runtime_dir, options.plaintext)?;
+    // After the first grant, which set the clock; before any engine could ask a GPU for something.
+    admit_devices(&attester, &options.devices, clock.now()).await?;
     let (store, model_keys) = open_store(&options.store_path, granted, standing).await?;
     let models = open_models(options, &config, model_keys, &runtime).await?;
     let (jobs, endpoints) = engine_jobs(&models, &runtime)?;
@@ -64,7 +67,8 @@ pub(crate) async fn boot(options: &GuestOptions, attester: Arc<dyn Attester>) ->
 
     let served = models.into_iter().map(|model| model.served).collect();
     let time = attester.time_source();
-    let sealed = seal_keyset(&config, config_text, &keys, standing, served, time, clock.now())?;
+    let mut sealed = seal_keyset(&config, config_text, &keys, standing, served, time, clock.now())?;
+    sealed.collateral = options.devices.collateral.clone();
     let sealed = Arc::new(sealed);
     let nonce = Nonce(*mixed_seed::<32>()?);
     let desk = EvidenceDesk::open(attester, sealed.clone(), nonce).await?;

@@ -10,6 +10,7 @@ use hanzo_inference::ServingError;
 use hanzo_receipts::ReceiptLogError;
 use hanzo_store::StoreError;
 
+use crate::devices::AdmissionError;
 use crate::engine::EngineError;
 use crate::evidence::EvidenceError;
 use crate::grants::GrantsError;
@@ -24,6 +25,9 @@ pub enum GuestError {
     /// The machine.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The GPUs did not pass.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
     /// The configuration file could not be read.
     #[error("config: {path}: {source}")]
     ConfigFile {
@@ -98,6 +102,7 @@ impl GuestError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Device(e) => e.code(),
+            Self::Admission(e) => e.code(),
             Self::ConfigFile { .. } => "config.file",
             Self::Config(e) => e.code(),
             Self::Keys(e) => e.code(),

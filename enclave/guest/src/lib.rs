@@ -1,7 +1,7 @@
 //! The guest: boots from a measured configuration, earns its keys, seals its keyset, and serves.
 //!
 //! [`run`] is the whole life of one guest: harden the process, read the measured configuration, make keys, get grants
-//! from the broker that the configuration pins, open the store and the model packs, start the engines, seal the keyset,
+//! from the broker that the configuration pins, open the store and the model packs, verify the GPUs, start the engines, seal the keyset,
 //! make evidence over it, serve TLS. Any failure stops the boot with one reason ([`GuestError::code`]); nothing is ever
 //! served with less.
 //!
@@ -21,6 +21,7 @@
 
 mod boot;
 mod clock;
+mod devices;
 pub mod engine;
 pub mod error;
 pub mod evidence;
@@ -40,7 +41,7 @@ mod versions;
 mod well_known;
 
 pub use error::GuestError;
-pub use options::{GuestOptions, OperatingLimits, PlaintextStorage};
+pub use options::{DeviceTrust, GuestOptions, OperatingLimits, PlaintextStorage};
 pub use panics::hide_panic_messages;
 pub use run::{Ready, run};
 pub use transport::ListenAddress;

@@ -1,12 +1,13 @@
-//! `hanzo-guest`: the guest agent of a SEV-SNP machine.
+//! `hanzo-guest`: the guest agent of a confidential machine.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use hanzo_device::SnpConfigfs;
-use hanzo_guest::{GuestOptions, ListenAddress, OperatingLimits, PlaintextStorage, run};
+use hanzo_attestation::Anchors;
+use hanzo_device::{Endorsements, Surroundings, detect};
+use hanzo_guest::{DeviceTrust, GuestOptions, ListenAddress, OperatingLimits, PlaintextStorage, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -20,7 +21,7 @@ Examples:
 Exit codes: 0 stopped by SIGTERM or SIGINT; 75 the keyset's life is over, start again; 1 anything else, with one reason
 and its code on stderr; 2 usage.";
 
-/// Boot from the measured configuration and serve attested inference. Runs inside an SEV-SNP guest alone.
+/// Boot from the measured configuration and serve attested inference. Runs inside a SEV-SNP or TDX guest, or with a vTPM for tier 1.
 #[derive(Parser)]
 #[command(name = "hanzo-guest", version, after_help = EXAMPLES)]
 struct Arguments {
@@ -42,6 +43,10 @@ struct Arguments {
     /// Directory on a tmpfs for decrypted models and sockets
     #[arg(long, default_value = "/run/hanzo")]
     runtime_dir: PathBuf,
+    /// Directory with certificates and reference values that the host lays beside the guest (vek.der, crl.der,
+    /// tdx-collateral.json, ak/, rims/, ocsp/): they travel with the evidence and are believed by nobody unchecked
+    #[arg(long)]
+    endorsements: Option<PathBuf>,
     /// The engine and its arguments, after --
     #[arg(last = true, required = true)]
     engine: Vec<String>,
@@ -66,11 +71,21 @@ fn main() -> ExitCode {
 }
 
 async fn guest(arguments: Arguments) -> ExitCode {
-    let attester = SnpConfigfs::system();
-    if let Err(error) = attester.probe() {
-        eprintln!("hanzo-guest: {error} [{}]", error.code());
-        return ExitCode::FAILURE;
-    }
+    let endorsements = match &arguments.endorsements {
+        Some(dir) => Endorsements::load(dir),
+        None => Ok(Endorsements::default()),
+    };
+    let found = endorsements.and_then(|endorsements| {
+        let devices = endorsements.devices.clone();
+        Ok((detect(Surroundings::host(endorsements))?, devices))
+    });
+    let (attester, device_collateral) = match found {
+        Ok(found) => found,
+        Err(error) => {
+            eprintln!("hanzo-guest: {error} [{}]", error.code());
+            return ExitCode::FAILURE;
+        }
+    };
     let options = GuestOptions {
         listen: arguments.listen,
         kbs_addr: arguments.kbs,
@@ -80,9 +95,13 @@ async fn guest(arguments: Arguments) -> ExitCode {
         runtime_dir: arguments.runtime_dir,
         plaintext: PlaintextStorage::MemoryOnly,
         engine_command: arguments.engine,
+        devices: DeviceTrust {
+            anchors: Anchors::vendor(),
+            collateral: device_collateral,
+        },
         limits: OperatingLimits::default(),
     };
-    match run(options, Box::new(attester), asked_to_stop(), |_| ()).await {
+    match run(options, attester, asked_to_stop(), |_| ()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hanzo-guest: {error} [{}]", error.code());

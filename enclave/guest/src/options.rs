@@ -4,6 +4,9 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use hanzo_attestation::Anchors;
+use hanzo_attestation::bundle::DeviceCollateral;
+
 use crate::transport::ListenAddress;
 
 /// Where plaintext weights may lie.
@@ -34,8 +37,19 @@ pub struct GuestOptions {
     pub plaintext: PlaintextStorage,
     /// Program and arguments of the engine; `--model-dir`, `--socket` and `--context-tokens` are appended.
     pub engine_command: Vec<String>,
+    /// What the guest verifies its GPUs with before they get ready.
+    pub devices: DeviceTrust,
     /// Bounds that are no policy.
     pub limits: OperatingLimits,
+}
+
+/// What GPUs are verified with, in the guest itself.
+#[derive(Debug, Clone, Default)]
+pub struct DeviceTrust {
+    /// Roots. `hanzo-guest` has the vendors' and no others.
+    pub anchors: Anchors,
+    /// RIMs and OCSP answers, which the host laid beside the guest and which prove themselves; also stapled to bundles.
+    pub collateral: DeviceCollateral,
 }
 
 /// Bounds on time and number, with defaults fit for a guest.

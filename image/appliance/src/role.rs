@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use hanzo_attestation::{Digest256, Digest384};
 use hanzo_engine::EngineArgs;
-use hanzo_guest::{GuestOptions, ListenAddress, OperatingLimits, PlaintextStorage};
+use hanzo_guest::{DeviceTrust, GuestOptions, ListenAddress, OperatingLimits, PlaintextStorage};
 use hanzo_kbs::{KbsConfig, StoreMode};
 use hanzo_proxy::{MetricsAddress, ProxyOptions};
 use tokio::signal::unix::{SignalKind, signal};
@@ -171,6 +171,7 @@ async fn guest(role: GuestRole) -> Result<(), String> {
         runtime_dir: role.runtime_dir,
         plaintext: PlaintextStorage::AnyFileSystem,
         engine_command: [THIS_EXECUTABLE, "role", "engine", "serve"].map(str::to_owned).to_vec(),
+        devices: DeviceTrust::default(),
         limits: OperatingLimits::default(),
     };
     hanzo_guest::hide_panic_messages();

@@ -10,7 +10,7 @@ use hanzo_attestation::statement::EvidenceRequest;
 use hanzo_attestation::{Anchors, Collateral, Digest256, Digest384, UnixTime};
 use hanzo_client::{AttestedClient, ClientConfig, Endpoint};
 use hanzo_device::{Attester, DeviceError, TimeSource};
-use hanzo_guest::{GuestError, GuestOptions, ListenAddress, OperatingLimits, PlaintextStorage, Ready};
+use hanzo_guest::{DeviceTrust, GuestError, GuestOptions, ListenAddress, OperatingLimits, PlaintextStorage, Ready};
 use hanzo_kbs::{InitOptions, Initialised, KbsConfig, StoreMode, admin};
 use hanzo_policy::{
     AppraisalPolicy, EpycTcb, HardwareList, MilanPolicy, PrivacyTier, Reference, RevocationPolicy, TcbFloors,
@@ -187,6 +187,7 @@ impl Appliance {
             runtime_dir: at("run"),
             plaintext: PlaintextStorage::AnyFileSystem,
             engine_command: engine,
+            devices: DeviceTrust::default(),
             limits: OperatingLimits {
                 drain_timeout_ms: 1_000,
                 ..OperatingLimits::default()

@@ -1,7 +1,7 @@
 //! One guest to boot, with everything that its host holds in its hands: disk, broker's door, launch.
 
 use hanzo_attestation::Digest256;
-use hanzo_guest::{GuestError, GuestOptions, OperatingLimits, PlaintextStorage};
+use hanzo_guest::{DeviceTrust, GuestError, GuestOptions, OperatingLimits, PlaintextStorage};
 use hanzo_policy::PrivacyTier;
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor};
 use hanzo_vault::KeyPolicy;
@@ -52,6 +52,7 @@ impl Site {
             runtime_dir: at("run"),
             plaintext: PlaintextStorage::AnyFileSystem,
             engine_command: engine,
+            devices: DeviceTrust::default(),
             limits: OperatingLimits {
                 drain_timeout_ms: 1_000,
                 ..OperatingLimits::default()

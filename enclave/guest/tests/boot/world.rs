@@ -9,7 +9,7 @@ use hanzo_attestation::name::Name;
 use hanzo_attestation::statement::EvidenceRequest;
 use hanzo_attestation::{Digest256, Digest384};
 use hanzo_device::{Attester, DeviceError, TimeSource};
-use hanzo_guest::{GuestError, GuestOptions, OperatingLimits, PlaintextStorage, Ready, run};
+use hanzo_guest::{DeviceTrust, GuestError, GuestOptions, OperatingLimits, PlaintextStorage, Ready, run};
 use hanzo_pqc::Dek;
 use hanzo_simulated_tee::{LaunchSpec, SimulatedGuest, SimulatedProcessor};
 use tokio::sync::oneshot;
@@ -141,6 +141,7 @@ request_timeout_s = 20
             runtime_dir: at("run"),
             plaintext: PlaintextStorage::AnyFileSystem,
             engine_command: engine::command(),
+            devices: DeviceTrust::default(),
             limits: OperatingLimits {
                 kbs_timeout_ms: 10_000,
                 engine_start_timeout_ms: 15_000,
