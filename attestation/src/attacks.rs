@@ -72,6 +72,46 @@
 //! bounded before they are parsed and may have nothing after them. Tests: `snp/anything.rs`
 //! `a_report_is_read_if_and_only_if_it_has_its_length`; `snp/mutants.rs` `certificates_are_read_strictly`.
 //!
+//! # The firmware id at the wrong end
+//! *NVIDIA's older verifiers and what was modelled on them.* The firmware id of a GPU's leaf certificate was taken as the
+//! last 48 bytes of an extension. Blackwell's certificates end in a second id of zeros: every genuine GPU is refused, and one
+//! that states zeros is not. The extension is read as what it is, in both forms. Tests: `nvidia/past.rs`
+//! `the_firmware_id_of_blackwell_is_not_the_last_48_bytes`; `nvidia/mutants.rs`
+//! `a_stated_firmware_id_is_the_certificates`.
+//!
+//! # The family that was believed
+//! *Trustee's local verifier, pull request 1551.* It knew Hopper alone, looked at no RIM and asked no OCSP responder. The
+//! family is what the certificates say, in all of them and in the report, and must be the declared one; RIMs and OCSP answers
+//! are compared, and their absence is a fact in the claims. Tests: `nvidia/past.rs`
+//! `all_three_families_are_verified_by_their_own_rules`; `nvidia/collateral.rs`
+//! `a_device_with_its_rims_and_answers_is_matched_and_good` and
+//! `another_measurement_is_a_mismatch_and_a_missing_rim_is_named`.
+//!
+//! # The chain that was put in order
+//! A verifier that sorts certificates, or takes whichever fits as the leaf, lets the evidence choose the key. Five
+//! certificates come leaf first, and an authority signs no report. Tests: `nvidia/past.rs`
+//! `the_order_of_certificates_is_checked_and_not_repaired`; `nvidia/mutants.rs`
+//! `five_certificates_in_their_order_and_no_others`.
+//!
+//! # One device that stood for several
+//! *nvtrust issue 38; trustee pull request 1551.* Entries were counted, and one device listed four times made four. NVIDIA's
+//! UEID is no remedy by itself: it changes with the firmware, so one GPU restarted in between has two (two of the public
+//! reports are such a pair). Devices are told apart by what their boot ROM's certificate says. Tests: `nvidia/past.rs`
+//! `a_device_counts_once_however_often_it_is_listed`; `nvidia/real.rs` `one_gpu_with_two_firmwares_is_one_device`;
+//! `nvidia/mutants.rs` `one_device_cannot_stand_for_two`.
+//!
+//! # The switch that only seven of eight knew
+//! *Trustee.* Switch ids that GPUs name were collected into one set, which hides the GPU that names a foreign switch. Each
+//! GPU is compared by itself, and each switch. Tests: `nvidia/topology.rs` `a_gpu_or_switch_of_another_machine_is_noticed`
+//! and `eight_real_gpus_and_four_real_switches_name_exactly_each_other`.
+//!
+//! # The GPU of somebody else
+//! *dstack issues 751 and 778.* A GPU that was verified, but for no guest in particular, can be shown by any. Each device
+//! answers the SHA-256 of a statement over the guest's keyset, and the processor signs the list of answers. A device can
+//! still be driven from afar until the bus itself is attested: tier 4 asks for that. Tests: `composite.rs`
+//! `devices_that_answered_for_another_guest_do_not_bind`,
+//! `a_device_list_changed_after_the_statement_is_not_the_one_that_was_signed` and `purposes_are_not_interchangeable`.
+//!
 //! # What is not answered here
 //! Reports of EPYC Milan can be forged at any TCB (arXiv 2605.12990: the seed of VCEKs was extracted). Such a report is
 //! authentic by every rule of this crate; `hanzo-policy` refuses the product for tiers 2 and up unless told otherwise.

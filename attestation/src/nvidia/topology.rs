@@ -34,7 +34,8 @@ pub struct TopologyProblem {
 impl Topology {
     /// Compares who is in the list with whom the devices name.
     ///
-    /// The claims must be authentic and of distinct devices. Without switches, nothing is expected of GPUs that name none.
+    /// The claims must be authentic and of distinct devices. GPUs that name no switch (all public reports from outside
+    /// protected PCIe mode are such) need none in the list.
     pub fn of(devices: &[&NvidiaClaims]) -> Self {
         let (gpus, switches): (Vec<_>, Vec<_>) = devices.iter().copied().partition(|d| d.arch.is_gpu());
         let mut problems = Vec::new();
