@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use hanzo_attestation::nvidia::ocsp::check;
 use hanzo_attestation::nvidia::rim::{ReportFacts, check_rim, compare};
-use hanzo_attestation::nvidia::{NvidiaArch, RimOutcome};
+use hanzo_attestation::nvidia::{NvidiaArch, OcspOutcome, RimOutcome};
 use hanzo_attestation::{Anchors, Digest256, UnixTime};
+use hanzo_simulated_tee::{OcspSpec, OcspStatus, SimulatedRimIssuer};
 
 const fn day(days: u64) -> UnixTime {
     UnixTime(days * 86_400)
@@ -310,4 +312,55 @@ fn a_real_gpu_against_the_real_rims_of_other_versions_mismatches_where_it_must()
         panic!("no RIM is for these versions");
     };
     assert_eq!(ids.len(), 2);
+}
+
+/// No real answer is public in the set. Every real chain is read, and what a stranger says of it is not heard.
+#[test]
+fn the_certificates_of_every_real_device_are_ones_that_can_be_asked_about() {
+    let Some(vectors) = Vectors::load() else { return };
+    let mut read = 0;
+    for entry in std::fs::read_dir(&vectors.0).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.to_str().unwrap().ends_with(".chain.pem") {
+            continue;
+        }
+        let chain = pem(&std::fs::read_to_string(&path).unwrap());
+        assert_eq!(chain.len(), 5, "{}", path.display());
+        let chain: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
+        let revoked = OcspStatus::Revoked { at: 0, reason: None };
+        let stranger = SimulatedRimIssuer::for_tests().ocsp(1, &OcspSpec::good(D2026_07_01.0).with_status(revoked));
+        let unauthorized = b"\x30\x03\x0a\x01\x06".to_vec();
+        let found = check(&chain, &[unauthorized, stranger], D2026_07_01);
+        assert_eq!(found, Ok(OcspOutcome::NoAnswer), "{}", path.display());
+        read += 1;
+    }
+    assert_eq!(read, 6);
+}
+
+fn pem(text: &str) -> Vec<Vec<u8>> {
+    let bodies = text.split("-----BEGIN CERTIFICATE-----").skip(1);
+    bodies
+        .map(|body| decode_base64(body.split("-----END").next().unwrap()))
+        .collect()
+}
+
+fn decode_base64(text: &str) -> Vec<u8> {
+    let (mut out, mut bits, mut held) = (Vec::new(), 0_u32, 0);
+    for letter in text.bytes().filter(u8::is_ascii_graphic) {
+        let value = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => break,
+        };
+        bits = bits << 6 | u32::from(value);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            out.push((bits >> held) as u8);
+        }
+    }
+    out
 }

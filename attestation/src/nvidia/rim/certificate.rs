@@ -177,8 +177,13 @@ impl<'a> Certificate<'a> {
 
     /// True if the issuer lets this key answer for it (RFC 6960, section 4.2.2.2).
     pub(in crate::nvidia) fn is_ocsp_signer(&self) -> bool {
-        let usage = self.extension::<ExtendedKeyUsage>(EXTENDED_KEY_USAGE);
-        self.is_signer() && usage.is_some_and(|u| u.0.contains(&OCSP_SIGNING))
+        let constraints = self.extension::<BasicConstraints>(BASIC_CONSTRAINTS);
+        let usage = self.extension::<KeyUsage>(KEY_USAGE);
+        let extended = self.extension::<ExtendedKeyUsage>(EXTENDED_KEY_USAGE);
+        // Unlike the extended one, keyUsage restricts only where it stands.
+        extended.is_some_and(|e| e.0.contains(&OCSP_SIGNING))
+            && usage.is_none_or(|u| u.digital_signature())
+            && constraints.is_none_or(|c| !c.ca)
     }
 }
 
