@@ -70,6 +70,14 @@ pub(crate) fn time(unix: u64) -> Vec<u8> {
     }
 }
 
+/// `YYYY-MM-DDThh:mm:ssZ`.
+pub(crate) fn rfc3339(unix: u64) -> String {
+    let (days, second) = (unix / 86_400, unix % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// Year, month and day of a number of days since 1970-01-01, by eras of 400 years that start on 1 March.
 fn civil(days: u64) -> (u64, u64, u64) {
     let z = days + 719_468;

@@ -98,7 +98,7 @@ impl ReportKey {
 }
 
 /// SHA-512 over the domain, the length of each part, each part, and the seed.
-fn derive(seed: &[u8; 32], parts: &[&[u8]]) -> Zeroizing<[u8; 64]> {
+pub(crate) fn derive(seed: &[u8; 32], parts: &[&[u8]]) -> Zeroizing<[u8; 64]> {
     let mut hash = Context::new(&SHA512);
     hash.update(DOMAIN.as_bytes());
     for part in parts {

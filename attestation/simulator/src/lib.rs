@@ -36,6 +36,7 @@ mod nvidia;
 mod ocsp;
 mod processor;
 mod rim;
+mod tdx;
 
 pub use eventlog::LogBuilder;
 pub use guest::{LaunchSpec, SimulatedGuest, simulated_measurement};
@@ -43,6 +44,10 @@ pub use nvidia::{DeviceSpec, SimulatedDevice, SimulatedNvidia};
 pub use ocsp::{OcspHash, OcspSigner, OcspSpec, OcspStatus};
 pub use processor::{SimulatedProcessor, SimulatorError};
 pub use rim::{RimResource, RimSpec, SimulatedRimIssuer};
+pub use tdx::{
+    CollateralSpec, DocumentSigner, IsvLevelSpec, ModuleSpec, PckSpec, QeSpec, QuoteFormat, RevokedCertificate,
+    SimulatedTdx, TcbLevelSpec, TdSpec,
+};
 
 /// Domain of every derivation here, and the mark by which a binary with a simulator in it is told.
 pub const DOMAIN: &str = "hanzo/simulated-tee/v1";
