@@ -9,6 +9,7 @@ mod chain;
 mod crl;
 mod cursor;
 mod error;
+mod fetched;
 mod pinned;
 mod product;
 mod report;
@@ -28,6 +29,7 @@ use vek::VekCertificate;
 pub use certificate::{CERTIFICATE_BYTES_MAX, Role};
 pub use crl::{CRL_BYTES_MAX, CheckedCrl, check_crl};
 pub use error::SnpError;
+pub use fetched::{check_intermediate, check_product_crl, check_vcek};
 pub use product::{CpuId, Product};
 pub use report::{
     FirmwareVersion, GuestPolicy, PlatformInfo, REPORT_BYTES, SIGNED_BYTES, SigningKey, SnpReport, read_unauthenticated,

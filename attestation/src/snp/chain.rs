@@ -12,9 +12,9 @@ use super::vek::VekCertificate;
 use crate::evidence::{Anchors, Collateral, Revocation, UnixTime};
 
 /// A root that counts.
-struct Root {
-    certificate: Cow<'static, Certificate>,
-    simulated: bool,
+pub(super) struct Root {
+    pub(super) certificate: Cow<'static, Certificate>,
+    pub(super) simulated: bool,
 }
 
 /// A chain that holds.
@@ -70,7 +70,7 @@ pub(super) fn verify(
 }
 
 /// The root whose key signed `ask`.
-fn find_root(product: Product, ask: &Certificate, anchors: &Anchors, now: UnixTime) -> Result<Root, SnpError> {
+pub(super) fn find_root(product: Product, ask: &Certificate, anchors: &Anchors, now: UnixTime) -> Result<Root, SnpError> {
     let vendor = Root {
         certificate: Cow::Borrowed(pinned::ark(product)?),
         simulated: false,
@@ -92,7 +92,7 @@ fn find_root(product: Product, ask: &Certificate, anchors: &Anchors, now: UnixTi
     }))
 }
 
-fn simulator_root(der: &[u8], now: UnixTime) -> Result<Root, SnpError> {
+pub(super) fn simulator_root(der: &[u8], now: UnixTime) -> Result<Root, SnpError> {
     let wrong = |detail| SnpError::Anchor { detail };
     let certificate = Certificate::parse(Role::Ark, der).map_err(|_| wrong("not a root certificate of AMD's form"))?;
     certificate

@@ -97,6 +97,25 @@ impl Crl {
         Ok(UnixTime(next_update))
     }
 
+    /// What this list says, if `ark` signed it and both are valid at `now`.
+    pub(super) fn checked_against(
+        &self,
+        ark: &Certificate,
+        product: Product,
+        now: UnixTime,
+    ) -> Result<CheckedCrl, SnpError> {
+        ark.check_validity(now)?;
+        self.verify_signed_by(ark)?;
+        let next_update = self.check_fresh(now)?;
+        let entries = self.inner.tbs_cert_list.revoked_certificates.iter().flatten();
+        Ok(CheckedCrl {
+            product,
+            this_update: UnixTime(self.this_update),
+            next_update,
+            revoked_serials: entries.map(|e| e.serial_number.as_bytes().to_vec()).collect(),
+        })
+    }
+
     fn names(&self, serial: &[u8]) -> bool {
         let mut entries = self.inner.tbs_cert_list.revoked_certificates.iter().flatten();
         entries.any(|entry| entry.serial_number.as_bytes() == serial)
@@ -145,17 +164,7 @@ pub fn check_crl(der: &[u8], now: UnixTime) -> Result<CheckedCrl, SnpError> {
         if !crl.is_issued_by_name_of(&ark) {
             continue;
         }
-        ark.check_validity(now)?;
-        crl.verify_signed_by(&ark)?;
-        let next_update = crl.check_fresh(now)?;
-        let entries = crl.inner.tbs_cert_list.revoked_certificates.iter().flatten();
-        let revoked_serials = entries.map(|e| e.serial_number.as_bytes().to_vec()).collect();
-        return Ok(CheckedCrl {
-            product,
-            this_update: UnixTime(crl.this_update),
-            next_update,
-            revoked_serials,
-        });
+        return crl.checked_against(&ark, product, now);
     }
     Err(SnpError::CrlIssuer)
 }

@@ -90,17 +90,22 @@ impl VekCertificate {
 
     /// The certificate is for this TCB and, unless it is a VLEK's, this chip.
     pub(super) fn check_endorses(&self, report: &SnpReport) -> Result<(), SnpError> {
-        if self.tcb != report.reported_tcb {
+        self.check_is_for(&report.chip_id, report.reported_tcb)
+    }
+
+    /// As [`Self::check_endorses`], for a chip and TCB that no report names yet.
+    pub(super) fn check_is_for(&self, chip_id: &[u8; 64], tcb: TcbVersion) -> Result<(), SnpError> {
+        if self.tcb != tcb {
             return Err(SnpError::Tcb {
                 certificate: self.tcb,
-                report: report.reported_tcb,
+                report: tcb,
             });
         }
         let Some(hwid) = &self.hwid else { return Ok(()) };
-        let (named, rest) = report.chip_id.split_at_checked(hwid.len()).unwrap_or_default();
+        let (named, rest) = chip_id.split_at_checked(hwid.len()).unwrap_or_default();
         if named != hwid.as_slice() || rest.iter().any(|b| *b != 0) {
             return Err(SnpError::ChipId {
-                masked: report.chip_id_masked(),
+                masked: chip_id.iter().all(|b| *b == 0),
             });
         }
         Ok(())

@@ -38,6 +38,8 @@ pub enum Command {
     Connect(ConnectArgs),
     /// Check a receipt offline.
     Receipt(ReceiptArgs),
+    /// Add to evidence what verifying it would otherwise fetch.
+    Staple(StapleArgs),
     /// Print a completion script.
     Completions {
         /// For which shell.
@@ -152,4 +154,54 @@ pub struct ReceiptArgs {
     /// Where bundles and receipts are kept. Default: $XDG_STATE_HOME/hanzo or ~/.local/state/hanzo.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+}
+
+/// `staple`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  \
+hanzo-verify staple bundle.json --out stapled.json\n  \
+hanzo-verify staple report.bin --out evidence.json --kds https://kds-cache.lan\n  \
+hanzo-verify staple quote.bin --pccs https://pccs.lan:8081 --ca pccs-ca.pem\n  \
+hanzo-verify staple bundle.json --offline --cache /mnt/usb/collateral\n\n\
+Reports, quotes, devices, keyset and nonce pass through unchanged; certificates, revocation lists, Intel's collateral, \
+NVIDIA's RIMs and OCSP answers are added. Each item is verified before it is kept, and again when it is used. \
+HTTPS_PROXY and NO_PROXY are respected.\n\n\
+Exit codes: 0 complete (or --partial); 1 usage, network or nothing at the vendor; 10 malformed; 20 not authentic.")]
+pub struct StapleArgs {
+    /// A bundle, the cpu member of one, an SNP report (1184 bytes) or a TDX quote.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where to write. Default: FILE with `.stapled.json` in place of its extension.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Where fetched items are kept. Default: $XDG_CACHE_HOME/hanzo/collateral or ~/.cache/hanzo/collateral.
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Use the cache alone.
+    #[arg(long)]
+    pub offline: bool,
+    /// Write what could be had although something is missing.
+    #[arg(long)]
+    pub partial: bool,
+    /// As of this time: RFC 3339 (2026-11-22T10:00:00Z) or Unix seconds. Default: now.
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// AMD's key distribution service, or a cache of it.
+    #[arg(long, value_name = "URL")]
+    pub kds: Option<String>,
+    /// A PCCS in place of Intel's own service.
+    #[arg(long, value_name = "URL")]
+    pub pccs: Option<String>,
+    /// NVIDIA's RIM service, or a cache of it.
+    #[arg(long, value_name = "URL")]
+    pub rim: Option<String>,
+    /// NVIDIA's OCSP responder, or a cache of it.
+    #[arg(long, value_name = "URL")]
+    pub ocsp: Option<String>,
+    /// CA certificates (PEM) that vouch for the services' hosts, in place of this machine's.
+    #[arg(long, value_name = "PEM")]
+    pub ca: Option<PathBuf>,
+    /// AMD root certificate (DER) of a simulator. May be repeated.
+    #[arg(long = "simulator-root", value_name = "DER")]
+    pub simulator_roots: Vec<PathBuf>,
 }

@@ -3,9 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
+use hanzo_attestation::evidence::Class;
 use hanzo_attestation::jcs::JcsError;
 use hanzo_client::connect::ConnectError;
 use hanzo_client::{ClientError, StateError};
+use hanzo_collateral::{CollateralError, Missing};
 use hanzo_policy::PolicyError;
 use hanzo_verifier::VerifyError;
 use hanzo_verifier::receipt::ReceiptError;
@@ -70,6 +72,12 @@ pub enum CliError {
     /// The receipt was refused.
     #[error(transparent)]
     Receipt(#[from] ReceiptError),
+    /// Nothing could be stapled.
+    #[error(transparent)]
+    Collateral(#[from] CollateralError),
+    /// Something could not be had. There is at least one.
+    #[error("{}", .0.iter().map(|m| format!("{}: {}", m.part, m.error)).collect::<Vec<_>>().join("; "))]
+    Incomplete(Vec<Missing>),
 }
 
 impl CliError {
@@ -87,6 +95,8 @@ impl CliError {
             Self::Connect(e) => e.code(),
             Self::State(e) => e.code(),
             Self::Receipt(e) => e.code(),
+            Self::Collateral(e) => e.code(),
+            Self::Incomplete(missing) => missing.first().map_or("staple.incomplete", |m| m.error.code()),
         }
     }
 
@@ -101,6 +111,8 @@ impl CliError {
                 code if code.starts_with("receipt.signature") => 20,
                 _ => 30,
             },
+            Self::Collateral(e) => collateral_exit_code(e),
+            Self::Incomplete(missing) => missing.iter().map(|m| collateral_exit_code(&m.error)).max().unwrap_or(1),
             _ => 1,
         }
     }
@@ -117,7 +129,19 @@ impl CliError {
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Self::Policy { source, .. } => Some(source.help()),
+            Self::Collateral(e) => Some(e.help()),
+            Self::Incomplete(missing) => missing.first().map(|m| m.error.help()),
             other => other.evidence().map(VerifyError::help),
         }
+    }
+}
+
+fn collateral_exit_code(e: &CollateralError) -> u8 {
+    match e.class() {
+        Some(Class::Malformed) => 10,
+        Some(Class::NotAuthentic) => 20,
+        Some(Class::Unbound) => 30,
+        Some(Class::Refused) => 40,
+        None => 1,
     }
 }

@@ -15,6 +15,7 @@ mod explain;
 mod output;
 mod receipt;
 mod render;
+mod staple;
 pub mod time;
 mod trust;
 mod verify;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 
-pub use args::{Cli, Command, ConnectArgs, ExplainArgs, ReceiptArgs, TrustArgs, VerifyArgs};
+pub use args::{Cli, Command, ConnectArgs, ExplainArgs, ReceiptArgs, StapleArgs, TrustArgs, VerifyArgs};
 pub use error::CliError;
 pub use output::{Output, shown};
 pub use render::verdict as render_verdict;
@@ -36,6 +37,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Explain(args) => explain::run(args),
         Command::Connect(args) => connect::run(args, cli.json),
         Command::Receipt(args) => receipt::run(args),
+        Command::Staple(args) => staple::run(args, cli.json),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "hanzo-verify", &mut script);

@@ -1,0 +1,8 @@
+//! Against a local server that replays what vendors' services answer. Waits are those of a virtual clock.
+
+mod cache;
+mod clock;
+mod http;
+mod server;
+mod snp;
+mod vectors;
