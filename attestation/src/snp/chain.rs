@@ -70,7 +70,12 @@ pub(super) fn verify(
 }
 
 /// The root whose key signed `ask`.
-pub(super) fn find_root(product: Product, ask: &Certificate, anchors: &Anchors, now: UnixTime) -> Result<Root, SnpError> {
+pub(super) fn find_root(
+    product: Product,
+    ask: &Certificate,
+    anchors: &Anchors,
+    now: UnixTime,
+) -> Result<Root, SnpError> {
     let vendor = Root {
         certificate: Cow::Borrowed(pinned::ark(product)?),
         simulated: false,

@@ -209,6 +209,34 @@ fn rule_4_only_the_engine_and_the_appliance_link_the_engine_library() {
     }
 }
 
+/// Evidence comes to the verifier; what vendors say about it is fetched by one crate, for one program.
+#[test]
+fn rule_4_one_crate_of_the_verifier_dials_vendors_and_with_one_tls() {
+    let may = ["hanzo-collateral", "hanzo-verify", "hanzo-engine", "hanzo"];
+    for (_, package) in members() {
+        let names = closure(&package);
+        if may.contains(&package.as_str()) {
+            assert!(
+                names.contains("reqwest"),
+                "{package} no longer dials: take it off this list"
+            );
+        } else {
+            assert_absent("rule 4", &package, &names, NETWORK_CLIENTS);
+        }
+    }
+    let other_tls = [
+        "ring",
+        "native-tls",
+        "openssl",
+        "openssl-sys",
+        "hickory-resolver",
+        "quinn",
+    ];
+    for package in ["hanzo-collateral", "hanzo-verify"] {
+        assert_absent("rule 4", package, &closure(package), &other_tls);
+    }
+}
+
 #[test]
 fn rule_5_unsafe_lives_in_the_device_crate_alone() {
     let device = root().join("enclave/device");

@@ -112,7 +112,11 @@ impl CliError {
                 _ => 30,
             },
             Self::Collateral(e) => collateral_exit_code(e),
-            Self::Incomplete(missing) => missing.iter().map(|m| collateral_exit_code(&m.error)).max().unwrap_or(1),
+            Self::Incomplete(missing) => missing
+                .iter()
+                .map(|m| collateral_exit_code(&m.error))
+                .max()
+                .unwrap_or(1),
             _ => 1,
         }
     }

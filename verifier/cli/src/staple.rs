@@ -129,10 +129,23 @@ fn text(stapled: &Stapled, out: &Path) -> String {
             .next_update
             .map(|t| format!(", until {}", time::show(t.0)))
             .unwrap_or_default();
-        let _ = writeln!(text, "  {:<16} {} ({}, {} bytes{until})", item.part, item.what, item.origin.name(), item.bytes);
+        let _ = writeln!(
+            text,
+            "  {:<16} {} ({}, {} bytes{until})",
+            item.part,
+            item.what,
+            item.origin.name(),
+            item.bytes
+        );
     }
     for missing in &stapled.missing {
-        let _ = writeln!(text, "  {:<16} MISSING: {}: {}", missing.part, missing.error.code(), missing.error);
+        let _ = writeln!(
+            text,
+            "  {:<16} MISSING: {}: {}",
+            missing.part,
+            missing.error.code(),
+            missing.error
+        );
     }
     let head = match (stapled.carries.is_empty(), stapled.missing.is_empty()) {
         (true, true) => "nothing to add",

@@ -62,14 +62,17 @@ pub(crate) async fn vcek(
     chip_id: &[u8],
     tcb: [u8; 8],
 ) -> Result<Vec<u8>, CollateralError> {
-    let tcb = TcbVersion::from_bytes(product, "REPORTED_TCB", 0x180, tcb)
-        .map_err(|e| CollateralError::Evidence(e.into()))?;
+    let tcb =
+        TcbVersion::from_bytes(product, "REPORTED_TCB", 0x180, tcb).map_err(|e| CollateralError::Evidence(e.into()))?;
     let url = vcek_url(kds, product, chip_id, tcb);
     Ok(http.fetch(&request(key, url, CERTIFICATE_BYTES_MAX)).await?.body)
 }
 
 pub(crate) async fn crl(http: &Http, kds: &BaseUrl, key: &Key, product: Product) -> Result<Vec<u8>, CollateralError> {
-    Ok(http.fetch(&request(key, crl_url(kds, product), CRL_BYTES_MAX)).await?.body)
+    Ok(http
+        .fetch(&request(key, crl_url(kds, product), CRL_BYTES_MAX))
+        .await?
+        .body)
 }
 
 /// The ASK or ASVK: the first certificate of the chain. The second is a root, and roots are compiled in.
@@ -129,6 +132,9 @@ mod tests {
                 "https://kdsintf.amd.com/vlek/v1/Genoa/cert_chain"
             ]
         );
-        assert_eq!(crl_url(&kds, Product::Genoa), "https://kdsintf.amd.com/vcek/v1/Genoa/crl");
+        assert_eq!(
+            crl_url(&kds, Product::Genoa),
+            "https://kdsintf.amd.com/vcek/v1/Genoa/crl"
+        );
     }
 }

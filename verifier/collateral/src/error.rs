@@ -93,6 +93,16 @@ pub enum CollateralError {
         /// Why it was refused.
         source: AttestationError,
     },
+    /// It came, and it is another item than the one that was asked for; it was not kept.
+    #[error("{what} from {origin}: {detail}")]
+    WrongItem {
+        /// Which item.
+        what: String,
+        /// A URL, or the cache.
+        origin: String,
+        /// What does not fit.
+        detail: &'static str,
+    },
     /// Offline, and not in the cache.
     #[error("{what}: not in the cache, and --offline says not to fetch it")]
     Offline {
@@ -100,12 +110,12 @@ pub enum CollateralError {
         what: String,
     },
     /// Offline, and what is in the cache cannot be used.
-    #[error("{what}: the copy in the cache cannot be used: {detail}; --offline says not to fetch another")]
+    #[error("{what}: the copy in the cache cannot be used: {unfit}; --offline says not to fetch another")]
     OfflineUnusable {
         /// Which item.
         what: String,
         /// Why.
-        detail: String,
+        unfit: Unfit,
     },
     /// No service gives it out.
     #[error("{what}: {detail}")]
@@ -152,7 +162,39 @@ pub enum CollateralError {
     Evidence(#[from] AttestationError),
 }
 
+/// Why an item is not used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Unfit {
+    /// It does not hold.
+    #[error(transparent)]
+    NotAuthentic(#[from] AttestationError),
+    /// It is not the one that was asked for.
+    #[error("{0}")]
+    WrongItem(&'static str),
+}
+
+impl Unfit {
+    pub(crate) fn of(self, what: String, origin: String) -> CollateralError {
+        match self {
+            Self::NotAuthentic(source) => CollateralError::Refused { what, origin, source },
+            Self::WrongItem(detail) => CollateralError::WrongItem { what, origin, detail },
+        }
+    }
+}
+
 impl CollateralError {
+    /// True if a certificate does not hold under the intermediate that was tried.
+    pub(crate) fn asks_for_another_intermediate(&self) -> bool {
+        match self {
+            Self::Refused { source, .. }
+            | Self::OfflineUnusable {
+                unfit: Unfit::NotAuthentic(source),
+                ..
+            } => source.code() == "snp.chain.vek",
+            _ => false,
+        }
+    }
+
     /// Stable dotted code. Of what was refused: the code of the check that refused it.
     pub fn code(&self) -> &'static str {
         match self {
@@ -166,6 +208,7 @@ impl CollateralError {
             Self::TooLarge { .. } => "collateral.too_large",
             Self::Answer { .. } => "collateral.answer",
             Self::Refused { source, .. } => source.code(),
+            Self::WrongItem { .. } => "collateral.wrong_item",
             Self::Offline { .. } => "collateral.offline",
             Self::OfflineUnusable { .. } => "collateral.offline_unusable",
             Self::NotFetchable { .. } => "collateral.not_fetchable",
@@ -182,7 +225,7 @@ impl CollateralError {
     pub fn class(&self) -> Option<Class> {
         match self {
             // Whatever is wrong with it: the vendor did not say this.
-            Self::Refused { .. } => Some(Class::NotAuthentic),
+            Self::Refused { .. } | Self::WrongItem { .. } => Some(Class::NotAuthentic),
             Self::Evidence(e) => Some(e.class()),
             Self::Input { .. } | Self::Document(_) => Some(Class::Malformed),
             _ => None,
@@ -203,7 +246,9 @@ impl CollateralError {
                 "the vendor has published none for this chip, firmware or version; was firmware updated just now?"
             }
             Self::RateLimited { .. } => "try later; what was fetched so far is in the cache",
-            Self::Refused { .. } => "what was served is not the vendor's, or not current; nothing of it was kept",
+            Self::Refused { .. } | Self::WrongItem { .. } => {
+                "what was served is not the vendor's, or not current; nothing of it was kept"
+            }
             Self::Offline { .. } | Self::OfflineUnusable { .. } => "run once without --offline, with the same --cache",
             Self::NotFetchable { .. } => "ask whoever runs the guest for it",
             Self::Cache { .. } => "another directory can be given with --cache",

@@ -7,7 +7,7 @@ use hanzo_attestation::snp::{self, Product, SigningKey, TcbVersion, roots};
 use hanzo_attestation::{Anchors, AttestationError, UnixTime, jcs};
 
 use crate::clock::{Clock, SystemClock};
-use crate::error::CollateralError;
+use crate::error::{CollateralError, Unfit};
 use crate::http::{Http, HttpConfig};
 use crate::key::{Key, PckCa, is_rim_id};
 use crate::sources::Sources;
@@ -98,7 +98,7 @@ pub struct Fetcher {
 }
 
 /// Ways to judge an item: the end of its life, or why it is not what it should be.
-type Judge<'a> = &'a (dyn Fn(&[u8]) -> Result<Option<UnixTime>, AttestationError> + Sync);
+type Judge<'a> = &'a (dyn Fn(&[u8]) -> Result<Option<UnixTime>, Unfit> + Sync);
 
 impl Fetcher {
     /// A fetcher with the machine's clock. Without `store` nothing is kept.
@@ -142,24 +142,36 @@ impl Fetcher {
             chip_id: named.to_vec(),
             tcb: tcb.to_bytes(product),
         };
-        let judge = |ask: &[u8], vek: &[u8]| {
-            snp::check_vcek(vek, ask, product, (chip_id, tcb), &self.config.anchors, now)?;
-            Ok(None)
+        let check = |ask: &[u8], vek: &[u8]| {
+            snp::check_vcek(vek, ask, product, (chip_id, tcb), &self.config.anchors, now)
+                .map_err(AttestationError::from)
         };
-        let mut ask = Item {
+        let mut asks = vec![Item {
             bytes: roots::intermediate(product, SigningKey::Vcek).to_vec(),
             origin: Origin::BuiltIn,
             next_update: None,
+        }];
+        // A new ASK of AMD's, or a simulator's.
+        asks.extend(self.cached_intermediate(product, now)?);
+        let any = |asks: &[Item], vek: &[u8]| {
+            let mut outcomes = asks.iter().map(|ask| check(&ask.bytes, vek));
+            let last = outcomes
+                .find(Result::is_ok)
+                .or_else(|| asks.last().map(|ask| check(&ask.bytes, vek)));
+            last.unwrap_or(Ok(())).map(|()| None).map_err(Unfit::from)
         };
-        let by_built_in = self.obtain(&key, &|vek| judge(&ask.bytes, vek)).await;
-        let vek = match by_built_in {
-            // A new ASK of AMD's, or a simulator's.
-            Err(CollateralError::Refused { source, .. }) if source.code() == "snp.chain.vek" => {
-                ask = self.intermediate(product, SigningKey::Vcek, now).await?;
-                self.obtain(&key, &|vek| judge(&ask.bytes, vek)).await?
+        let vek = match self.obtain(&key, &|vek| any(&asks, vek)).await {
+            Err(e) if e.asks_for_another_intermediate() => {
+                asks.push(self.intermediate(product, SigningKey::Vcek, now).await?);
+                self.obtain(&key, &|vek| any(&asks, vek)).await?
             }
             other => other?,
         };
+        let ask = asks.into_iter().find(|ask| check(&ask.bytes, &vek.bytes).is_ok());
+        let ask = ask.ok_or(CollateralError::NotFetchable {
+            what: "ASK certificate",
+            detail: "none holds for the VCEK certificate",
+        })?;
         Ok((vek, ask))
     }
 
@@ -173,11 +185,33 @@ impl Fetcher {
         key: SigningKey,
         now: UnixTime,
     ) -> Result<Item, CollateralError> {
-        let judge = |der: &[u8]| {
-            snp::check_intermediate(der, product, key, &self.config.anchors, now)?;
-            Ok(None)
-        };
+        let judge = |der: &[u8]| self.judge_intermediate(der, product, key, now);
         self.obtain(&Key::Intermediate { product, key }, &judge).await
+    }
+
+    fn judge_intermediate(
+        &self,
+        der: &[u8],
+        product: Product,
+        key: SigningKey,
+        now: UnixTime,
+    ) -> Result<Option<UnixTime>, Unfit> {
+        let checked = snp::check_intermediate(der, product, key, &self.config.anchors, now);
+        checked.map(|_| None).map_err(|e| AttestationError::from(e).into())
+    }
+
+    /// The ASK that was fetched for a product before, if it still holds.
+    fn cached_intermediate(&self, product: Product, now: UnixTime) -> Result<Option<Item>, CollateralError> {
+        let key = SigningKey::Vcek;
+        let Some(store) = &self.store else { return Ok(None) };
+        let kept = store.get(&Key::Intermediate { product, key })?;
+        Ok(kept
+            .filter(|der| self.judge_intermediate(der, product, key, now).is_ok())
+            .map(|bytes| Item {
+                bytes,
+                origin: Origin::Cache,
+                next_update: None,
+            }))
     }
 
     /// AMD's revocation list for a product, DER, alive at `now`.
@@ -185,11 +219,15 @@ impl Fetcher {
     /// # Errors
     /// [`CollateralError`].
     pub async fn crl(&self, product: Product, now: UnixTime) -> Result<Item, CollateralError> {
-        let judge = |der: &[u8]| {
-            let checked = snp::check_product_crl(der, product, &self.config.anchors, now)?;
-            Ok(Some(checked.next_update))
-        };
+        let judge = |der: &[u8]| self.judge_crl(der, product, now);
         self.obtain_ahead(&Key::Crl { product }, now, &judge).await
+    }
+
+    fn judge_crl(&self, der: &[u8], product: Product, now: UnixTime) -> Result<Option<UnixTime>, Unfit> {
+        let checked = snp::check_product_crl(der, product, &self.config.anchors, now);
+        checked
+            .map(|c| Some(c.next_update))
+            .map_err(|e| AttestationError::from(e).into())
     }
 
     /// Intel's collateral for one platform type, alive at `now`.
@@ -202,7 +240,7 @@ impl Fetcher {
         ca: PckCa,
         now: UnixTime,
     ) -> Result<(TdxCollateral, Item), CollateralError> {
-        let judge = |bytes: &[u8]| check::tdx(bytes, fmspc, &self.config.anchors, now).map(Some);
+        let judge = |bytes: &[u8]| check::tdx_document(bytes, fmspc, ca, &self.config.anchors, now).map(Some);
         let item = self.obtain_ahead(&Key::Tdx { fmspc, ca }, now, &judge).await?;
         let collateral = jcs::from_slice("TDX collateral", &item.bytes, check::TDX_BYTES_MAX)?;
         Ok((collateral, item))
@@ -233,7 +271,7 @@ impl Fetcher {
             what: "NVIDIA OCSP answer",
             detail: "the certificate or its issuer is no X.509 certificate",
         })?;
-        let judge = |der: &[u8]| check::ocsp(der, certificate, issuer, &self.config.anchors, now).map(Some);
+        let judge = |der: &[u8]| check::ocsp(der, certificate, issuer, now);
         self.obtain_ahead(&Key::Ocsp { cert_id }, now, &judge).await
     }
 
@@ -249,17 +287,17 @@ impl Fetcher {
         horizon_s: u64,
         now: UnixTime,
     ) -> Result<Vec<(Key, Result<Item, CollateralError>)>, CollateralError> {
-        let Some(store) = &self.store else { return Ok(Vec::new()) };
+        let Some(store) = &self.store else {
+            return Ok(Vec::new());
+        };
         let mut outcomes = Vec::new();
         for key in store.keys()? {
             let anchors = &self.config.anchors;
-            let judge = |bytes: &[u8]| -> Result<Option<UnixTime>, AttestationError> {
-                match &key {
-                    Key::Crl { product } => Ok(Some(snp::check_product_crl(bytes, *product, anchors, now)?.next_update)),
-                    Key::Tdx { fmspc, .. } => check::tdx(bytes, *fmspc, anchors, now).map(Some),
-                    Key::Rim { id } => check::rim(bytes, id, anchors, now).map(Some),
-                    Key::Vcek { .. } | Key::Intermediate { .. } | Key::Ocsp { .. } => Ok(None),
-                }
+            let judge = |bytes: &[u8]| match &key {
+                Key::Crl { product } => self.judge_crl(bytes, *product, now),
+                Key::Tdx { fmspc, ca } => check::tdx_document(bytes, *fmspc, *ca, anchors, now).map(Some),
+                Key::Rim { id } => check::rim(bytes, id, anchors, now).map(Some),
+                Key::Vcek { .. } | Key::Intermediate { .. } | Key::Ocsp { .. } => Ok(None),
             };
             if !matches!(key, Key::Crl { .. } | Key::Tdx { .. } | Key::Rim { .. }) {
                 continue;
@@ -283,7 +321,10 @@ impl Fetcher {
         match self.fetch(key, judge).await {
             Ok(newer) => Ok(newer),
             Err(e) => {
-                tracing::warn!("{}: near its end and not to be had anew ({e}): the copy in the cache is used", key.describe());
+                tracing::warn!(
+                    "{}: near its end and not to be had anew ({e}): the copy in the cache is used",
+                    key.describe()
+                );
                 Ok(item)
             }
         }
@@ -312,10 +353,7 @@ impl Fetcher {
             let what = key.describe();
             return Err(match unusable {
                 None => CollateralError::Offline { what },
-                Some(e) => CollateralError::OfflineUnusable {
-                    what,
-                    detail: e.to_string(),
-                },
+                Some(unfit) => CollateralError::OfflineUnusable { what, unfit },
             });
         }
         self.fetch(key, judge).await
@@ -333,11 +371,7 @@ impl Fetcher {
         let fetched = self.download(key).await;
         tell(Event::Done(&what));
         let bytes = fetched?;
-        let next_update = judge(&bytes).map_err(|source| CollateralError::Refused {
-            what,
-            origin: self.origin_of(key),
-            source,
-        })?;
+        let next_update = judge(&bytes).map_err(|unfit| unfit.of(what, self.origin_of(key)))?;
         if let Some(store) = &self.store {
             store.put(key, &bytes)?;
         }

@@ -258,15 +258,17 @@ impl Http {
                 .no_proxy()
                 .proxy(reqwest::Proxy::all(url).map_err(|_| CollateralError::Proxy)?),
         };
-        builder.build().map_err(|e| CollateralError::Roots {
-            detail: described(&e),
-        })
+        builder
+            .build()
+            .map_err(|e| CollateralError::Roots { detail: described(&e) })
     }
 }
 
 fn host_of(url: &str) -> String {
     let parsed = reqwest::Url::parse(url).ok();
-    let host = parsed.as_ref().and_then(|u| Some((u.host_str()?, u.port_or_known_default()?)));
+    let host = parsed
+        .as_ref()
+        .and_then(|u| Some((u.host_str()?, u.port_or_known_default()?)));
     host.map_or_else(String::new, |(host, port)| format!("{host}:{port}"))
 }
 

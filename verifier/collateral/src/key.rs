@@ -22,6 +22,15 @@ impl PckCa {
             Self::Platform => "platform",
         }
     }
+
+    /// By the CN of its certificate.
+    pub fn of_common_name(name: &str) -> Option<Self> {
+        match name {
+            "Intel SGX PCK Processor CA" => Some(Self::Processor),
+            "Intel SGX PCK Platform CA" => Some(Self::Platform),
+            _ => None,
+        }
+    }
 }
 
 /// One item.
@@ -93,9 +102,17 @@ impl Key {
                 let head: String = hex::encode(chip_id).chars().take(16).collect();
                 format!("VCEK certificate of {} chip {head}...", product.name())
             }
-            Self::Intermediate { product, key } => format!("{} certificate of {}", intermediate(*key).to_uppercase(), product.name()),
+            Self::Intermediate { product, key } => format!(
+                "{} certificate of {}",
+                intermediate(*key).to_uppercase(),
+                product.name()
+            ),
             Self::Crl { product } => format!("AMD revocation list for {}", product.name()),
-            Self::Tdx { fmspc, ca } => format!("Intel TDX collateral for FMSPC {} ({} CA)", hex::encode(fmspc), ca.name()),
+            Self::Tdx { fmspc, ca } => format!(
+                "Intel TDX collateral for FMSPC {} ({} CA)",
+                hex::encode(fmspc),
+                ca.name()
+            ),
             Self::Rim { id } => format!("NVIDIA RIM {id}"),
             Self::Ocsp { .. } => "NVIDIA OCSP answer".into(),
         }
@@ -113,7 +130,13 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Vcek { product, chip_id, tcb } => {
-                write!(f, "vcek/{}/{}/{}", product.name(), hex::encode(chip_id), hex::encode(tcb))
+                write!(
+                    f,
+                    "vcek/{}/{}/{}",
+                    product.name(),
+                    hex::encode(chip_id),
+                    hex::encode(tcb)
+                )
             }
             Self::Intermediate { product, key } => write!(f, "{}/{}", intermediate(*key), product.name()),
             Self::Crl { product } => write!(f, "crl/{}", product.name()),
@@ -147,7 +170,9 @@ impl FromStr for Key {
                 product: product(name)?,
                 key: SigningKey::Vlek,
             },
-            ["crl", name] => Self::Crl { product: product(name)? },
+            ["crl", name] => Self::Crl {
+                product: product(name)?,
+            },
             ["tdx", fmspc, ca] => Self::Tdx {
                 fmspc: fixed(fmspc)?,
                 ca: [PckCa::Processor, PckCa::Platform]
@@ -166,7 +191,11 @@ impl FromStr for Key {
             Self::Vcek { product, chip_id, .. } => chip_id.len() == product.hwid_bytes(),
             _ => true,
         };
-        if whole && key.to_string() == text { Ok(key) } else { Err(NotAKey) }
+        if whole && key.to_string() == text {
+            Ok(key)
+        } else {
+            Err(NotAKey)
+        }
     }
 }
 
@@ -198,7 +227,9 @@ mod tests {
         let keys = [
             turin,
             tdx,
-            Key::Crl { product: Product::Genoa },
+            Key::Crl {
+                product: Product::Genoa,
+            },
             Key::Intermediate {
                 product: Product::Milan,
                 key: SigningKey::Vlek,

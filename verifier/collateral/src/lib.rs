@@ -53,7 +53,7 @@ mod sources;
 mod staple;
 mod store;
 
-pub use error::CollateralError;
+pub use error::{CollateralError, Unfit};
 pub use fetcher::{Event, Fetcher, FetcherConfig, Item, Mode, Origin, Watcher};
 pub use http::{HttpConfig, ProxyChoice, Roots};
 pub use key::{Key, NotAKey, PckCa, RIM_ID_BYTES_MAX};

@@ -1,7 +1,7 @@
 //! What evidence says it needs. Nothing here is authentic: it only decides what is asked for.
 
-use hanzo_attestation::snp::{self, Product, REPORT_BYTES, SnpReport};
 use der::Decode as _;
+use hanzo_attestation::snp::{self, Product, REPORT_BYTES, SnpReport};
 
 use crate::error::CollateralError;
 use crate::key::PckCa;
@@ -54,13 +54,11 @@ pub(crate) fn tdx_platform(quote: &[u8]) -> Result<([u8; 6], PckCa), CollateralE
         .ok_or(wrong("a PCK certificate without FMSPC"))?;
     let certificate =
         x509_cert::Certificate::from_der(pck).map_err(|_| wrong("a PCK certificate that cannot be read"))?;
-    let issuer = certificate.tbs_certificate().issuer().to_string();
-    let ca = if issuer.contains("Intel SGX PCK Processor CA") {
-        PckCa::Processor
-    } else if issuer.contains("Intel SGX PCK Platform CA") {
-        PckCa::Platform
-    } else {
-        return Err(wrong("a PCK certificate of another issuer"));
-    };
+    let mut names = certificate.tbs_certificate().issuer().iter();
+    let name = names.find(|a| a.oid == der::oid::db::rfc4519::COMMON_NAME);
+    let ca = name
+        .and_then(|a| std::str::from_utf8(a.value.value()).ok())
+        .and_then(PckCa::of_common_name)
+        .ok_or(wrong("a PCK certificate of another issuer"))?;
     Ok((*fmspc, ca))
 }

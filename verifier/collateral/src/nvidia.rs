@@ -74,7 +74,10 @@ pub fn cert_id(certificate: &[u8], issuer: &[u8]) -> Option<Vec<u8>> {
     let octets = |bytes: &[u8]| tlv(0x04, digest(&SHA384, bytes).as_ref());
     let serial = certificate.tbs_certificate().serial_number().to_der().ok()?;
     let key_hash = octets(key.subject_public_key.as_bytes()?);
-    Some(tlv(0x30, &[SHA384_ALGORITHM, &octets(&name), &key_hash, &serial].concat()))
+    Some(tlv(
+        0x30,
+        &[SHA384_ALGORITHM, &octets(&name), &key_hash, &serial].concat(),
+    ))
 }
 
 /// OCSPRequest with one CertID and a nonce, DER.

@@ -134,7 +134,10 @@ mod tests {
     fn retry_after_is_read_as_seconds_or_date_and_nothing_else() {
         let clock = SystemClock::default();
         assert_eq!(retry_after("7", &clock), Some(7 * S));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT", &clock), Some(Duration::ZERO));
+        assert_eq!(
+            retry_after("Sun, 06 Nov 1994 08:49:37 GMT", &clock),
+            Some(Duration::ZERO)
+        );
         for bad in ["", "soon", "-1", "1.5", "99999999999"] {
             assert_eq!(retry_after(bad, &clock), None, "{bad}");
         }

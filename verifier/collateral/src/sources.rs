@@ -101,9 +101,20 @@ mod tests {
     #[test]
     fn addresses_are_plain_or_refused_and_passwords_are_not_repeated() {
         let at = |text| BaseUrl::new("PCCS", text);
-        assert_eq!(at("https://pccs.lan:8081/").unwrap().join("/x"), "https://pccs.lan:8081/x");
+        assert_eq!(
+            at("https://pccs.lan:8081/").unwrap().join("/x"),
+            "https://pccs.lan:8081/x"
+        );
         assert_eq!(at("http://10.0.0.1/kds").unwrap().join("/x"), "http://10.0.0.1/kds/x");
-        for bad in ["", "pccs.lan", "ftp://pccs.lan", "file:///etc", "https://a/?b", "https://a/#b", "https://"] {
+        for bad in [
+            "",
+            "pccs.lan",
+            "ftp://pccs.lan",
+            "file:///etc",
+            "https://a/?b",
+            "https://a/#b",
+            "https://",
+        ] {
             assert_eq!(at(bad).unwrap_err().code(), "collateral.url", "{bad}");
         }
         let refused = at("https://user:CANARY@pccs.lan").unwrap_err();

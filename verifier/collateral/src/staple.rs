@@ -150,7 +150,8 @@ fn read(input: &[u8]) -> Result<Document, CollateralError> {
         }
     }
     // A bundle has members that evidence alone has not, and the other way round.
-    let is_cpu = input.windows(7).take(4096).any(|w| w == b"\"kind\":") && !input.windows(9).any(|w| w == b"\"keyset\":");
+    let is_cpu =
+        input.windows(7).take(4096).any(|w| w == b"\"kind\":") && !input.windows(9).any(|w| w == b"\"keyset\":");
     if is_cpu {
         Ok(Document::Cpu(jcs::from_slice("evidence", input, BUNDLE_BYTES_MAX)?))
     } else {

@@ -70,7 +70,9 @@ impl Store {
                 return Err(CollateralError::CacheMode { path: dir, got });
             }
         }
-        Ok(Self { root: root.to_path_buf() })
+        Ok(Self {
+            root: root.to_path_buf(),
+        })
     }
 
     /// Where it is.
@@ -178,7 +180,10 @@ impl Store {
                 Ok(index)
             }
             _ => {
-                tracing::warn!("cache: {} is damaged or of another version: starting anew", path.display());
+                tracing::warn!(
+                    "cache: {} is damaged or of another version: starting anew",
+                    path.display()
+                );
                 Ok(Index::default())
             }
         }
@@ -232,9 +237,14 @@ fn failed(action: &'static str, path: &Path, source: io::Error) -> CollateralErr
 fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let limit = limit as u64;
     let mut bytes = Vec::new();
-    File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    File::open(path)?
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "larger than anything that is kept"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "larger than anything that is kept",
+        ));
     }
     Ok(bytes)
 }

@@ -1,7 +1,7 @@
 //! SEV-SNP: VCEK certificate, ASK certificate, revocation list.
 
 use hanzo_attestation::bundle::{AzSnpEvidence, Base64, CpuEvidence, SnpEvidence};
-use hanzo_attestation::snp::{Product, SigningKey, SnpReport, check_product_crl, roots};
+use hanzo_attestation::snp::{Product, SigningKey, SnpReport, check_product_crl, check_vcek, roots};
 use hanzo_attestation::{AttestationError, Collateral, RawEvidence, UnixTime};
 
 use super::{Report, kept};
@@ -130,8 +130,8 @@ async fn certificates(
             let vek = kept(slots.vek, None);
             Ok(Certificates { vek, ask, product })
         }
-        // Firmware was updated since the certificate was fetched, or it is old.
-        Err(e) if ["snp.tcb.mismatch", "snp.cert.expired"].contains(&e.code()) => {
+        // Firmware was updated since the certificate was fetched, or it is old: another key, so the signature fails first.
+        Err(_) if is_of_another_tcb(slots, products, fields, fetcher, now) => {
             fetched(products, fields, fetcher, now).await
         }
         // Another intermediate than the compiled-in one.
@@ -151,6 +151,23 @@ async fn certificates(
         }
         Err(e) => Err(e.into()),
     }
+}
+
+/// True if the document's VCEK certificate is genuine, and not the one for this report.
+fn is_of_another_tcb(
+    slots: &Slots<'_>,
+    products: &[Product],
+    fields: &SnpReport,
+    fetcher: &Fetcher,
+    now: UnixTime,
+) -> bool {
+    products.iter().any(|product| {
+        let built_in = roots::intermediate(*product, SigningKey::Vcek);
+        let ask = slots.ask.as_ref().map_or(built_in, |ask| &ask.0);
+        let chip = (&fields.chip_id, fields.reported_tcb);
+        let outcome = check_vcek(&slots.vek.0, ask, *product, chip, fetcher.anchors(), now);
+        outcome.is_err_and(|e| ["snp.tcb.mismatch", "snp.chip_id.mismatch", "snp.cert.expired"].contains(&e.code()))
+    })
 }
 
 /// The product, if the document's certificate and report hold together with `ask` or, without one, the compiled-in

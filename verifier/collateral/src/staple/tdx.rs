@@ -28,10 +28,9 @@ pub(super) async fn staple(
     let (fmspc, ca) = needs::tdx_platform(&evidence.quote.0)?;
     let what = Key::Tdx { fmspc, ca }.describe();
     if let Some(collateral) = &evidence.collateral {
-        let bytes = jcs::to_vec("TDX collateral", collateral)?;
-        if let Ok(end) = check::tdx(&bytes, fmspc, fetcher.anchors(), now) {
+        if let Ok(end) = check::tdx(collateral, fmspc, ca, fetcher.anchors(), now) {
             let item = Item {
-                bytes,
+                bytes: jcs::to_vec("TDX collateral", collateral)?,
                 origin: Origin::Kept,
                 next_update: Some(end),
             };

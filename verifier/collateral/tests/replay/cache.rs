@@ -68,7 +68,11 @@ async fn what_was_fetched_once_serves_offline() {
     let requests = rig.requests();
     let second = staple(rig.guest.report(), &rig.offline(), NOW).await.unwrap();
     assert_eq!(second.bytes, first.bytes);
-    assert!(second.carries.iter().all(|w| w.origin == Origin::Cache), "{:?}", second.carries);
+    assert!(
+        second.carries.iter().all(|w| w.origin == Origin::Cache),
+        "{:?}",
+        second.carries
+    );
     verify_offline(&second, &rig.guest.processor);
     staple(rig.guest.report(), &rig.fetcher(|_| {}), NOW).await.unwrap();
     assert_eq!(rig.requests(), requests, "and nothing is fetched twice");
@@ -99,7 +103,10 @@ async fn http_dates_decide_nothing() {
         .header("expires", "Thu, 01 Jan 1970 00:00:00 GMT");
     rig.server.on(&rig.guest.crl_path(), [reply]);
     rig.fetcher(|_| {}).crl(Product::Genoa, NOW).await.unwrap();
-    assert_eq!(rig.offline().crl(Product::Genoa, NOW).await.unwrap().origin, Origin::Cache);
+    assert_eq!(
+        rig.offline().crl(Product::Genoa, NOW).await.unwrap().origin,
+        Origin::Cache
+    );
 }
 
 #[tokio::test]
@@ -111,10 +118,17 @@ async fn near_its_end_an_item_is_fetched_ahead_and_used_if_that_fails() {
     rig.server.on(&rig.guest.crl_path(), [status(404)]);
     let item = rig.fetcher(ahead).crl(Product::Genoa, near).await.unwrap();
     assert_eq!((item.origin, rig.requests()), (Origin::Cache, 2));
-    rig.server.on(&rig.guest.crl_path(), [ok(rig.guest.processor.crl_der(near))]);
+    rig.server
+        .on(&rig.guest.crl_path(), [ok(rig.guest.processor.crl_der(near))]);
     let item = rig.fetcher(ahead).crl(Product::Genoa, near).await.unwrap();
-    assert_eq!((item.origin, item.next_update), (Origin::Fetched, Some(UnixTime(near.0 + 30 * DAY))));
-    assert_eq!(rig.fetcher(ahead).crl(Product::Genoa, near).await.unwrap().origin, Origin::Cache);
+    assert_eq!(
+        (item.origin, item.next_update),
+        (Origin::Fetched, Some(UnixTime(near.0 + 30 * DAY)))
+    );
+    assert_eq!(
+        rig.fetcher(ahead).crl(Product::Genoa, near).await.unwrap().origin,
+        Origin::Cache
+    );
 }
 
 #[tokio::test]
@@ -125,15 +139,22 @@ async fn prefetch_renews_what_ends_soon_and_leaves_the_rest() {
     assert!(rig.fetcher(|_| {}).prefetch(7 * DAY, NOW).await.unwrap().is_empty());
     assert_eq!(rig.requests(), requests);
     let later = UnixTime(NOW.0 + 25 * DAY);
-    rig.server.on(&rig.guest.crl_path(), [ok(rig.guest.processor.crl_der(later))]);
+    rig.server
+        .on(&rig.guest.crl_path(), [ok(rig.guest.processor.crl_der(later))]);
     let renewed = rig.fetcher(|_| {}).prefetch(7 * DAY, later).await.unwrap();
-    let [(key, outcome)] = renewed.as_slice() else { panic!("{renewed:?}") };
+    let [(key, outcome)] = renewed.as_slice() else {
+        panic!("{renewed:?}")
+    };
     assert_eq!((key, outcome.as_ref().unwrap().origin), (&CRL, Origin::Fetched));
 }
 
 /// The one object that is kept.
 fn object(dir: &Path) -> PathBuf {
-    let mut objects: Vec<_> = fs::read_dir(dir.join("objects")).unwrap().flatten().map(|e| e.path()).collect();
+    let mut objects: Vec<_> = fs::read_dir(dir.join("objects"))
+        .unwrap()
+        .flatten()
+        .map(|e| e.path())
+        .collect();
     assert_eq!(objects.len(), 1, "{objects:?}");
     objects.remove(0)
 }
@@ -148,9 +169,13 @@ async fn damage_is_noticed_and_mended() {
             bytes[40] ^= 1;
             fs::write(object(&rig.path()), bytes).unwrap();
         }),
-        ("half a file", &|| fs::write(object(&rig.path()), &whole[..100]).unwrap()),
+        ("half a file", &|| {
+            fs::write(object(&rig.path()), &whole[..100]).unwrap()
+        }),
         ("no file", &|| fs::remove_file(object(&rig.path())).unwrap()),
-        ("half an index", &|| fs::write(rig.path().join("index.json"), "{\"version\":1,").unwrap()),
+        ("half an index", &|| {
+            fs::write(rig.path().join("index.json"), "{\"version\":1,").unwrap()
+        }),
     ];
     for (what, damage) in damages {
         damage();
@@ -158,7 +183,11 @@ async fn damage_is_noticed_and_mended() {
         assert_eq!(refused.code(), "collateral.offline", "{what}");
         let mended = rig.fetcher(|_| {}).crl(Product::Genoa, NOW).await.unwrap();
         assert_eq!(mended.origin, Origin::Fetched, "{what}");
-        assert_eq!(rig.offline().crl(Product::Genoa, NOW).await.unwrap().bytes, whole, "{what}");
+        assert_eq!(
+            rig.offline().crl(Product::Genoa, NOW).await.unwrap().bytes,
+            whole,
+            "{what}"
+        );
     }
 }
 
@@ -172,7 +201,10 @@ async fn an_object_that_somebody_put_there_proves_itself_or_is_not_used() {
     rig.store().put(&CRL, &forged).unwrap();
     let refused = rig.offline().crl(Product::Genoa, NOW).await.unwrap_err();
     assert_eq!(refused.code(), "collateral.offline_unusable");
-    assert_eq!(rig.fetcher(|_| {}).crl(Product::Genoa, NOW).await.unwrap().origin, Origin::Fetched);
+    assert_eq!(
+        rig.fetcher(|_| {}).crl(Product::Genoa, NOW).await.unwrap().origin,
+        Origin::Fetched
+    );
 }
 
 #[test]
@@ -187,7 +219,11 @@ fn files_are_the_owners_alone_and_a_directory_that_is_not_is_refused() {
         assert_eq!(mode(&file), 0o600, "{}", file.display());
     }
     store.put(&CRL, b"newer list").unwrap();
-    assert_eq!(fs::read(object(&path)).unwrap(), b"newer list", "the old object is swept");
+    assert_eq!(
+        fs::read(object(&path)).unwrap(),
+        b"newer list",
+        "the old object is swept"
+    );
     store.remove(&CRL).unwrap();
     assert_eq!(store.get(&CRL).unwrap(), None);
 
@@ -272,10 +308,13 @@ fn a_process_that_is_killed_leaves_no_half_file_and_no_lock() {
 async fn two_fetchers_at_once_share_one_cache() {
     let rig = Rig::new().await;
     let (a, b) = (Arc::new(rig.fetcher(|_| {})), Arc::new(rig.fetcher(|_| {})));
-    let (one, two) = tokio::join!(
-        staple(rig.guest.report(), &a, NOW),
-        staple(rig.guest.report(), &b, NOW)
-    );
+    let (one, two) = tokio::join!(staple(rig.guest.report(), &a, NOW), staple(rig.guest.report(), &b, NOW));
     assert_eq!(one.unwrap().bytes, two.unwrap().bytes);
-    assert!(staple(rig.guest.report(), &rig.offline(), NOW).await.unwrap().missing.is_empty());
+    assert!(
+        staple(rig.guest.report(), &rig.offline(), NOW)
+            .await
+            .unwrap()
+            .missing
+            .is_empty()
+    );
 }

@@ -42,7 +42,17 @@ async fn a_failing_service_is_asked_again_with_growing_waits() {
 
     let (outcome, waits, requests) = ask([status(500)], |_| {}).await;
     let refused = outcome.unwrap_err();
-    assert!(matches!(refused, CollateralError::Status { status: 500, attempts: 5, .. }), "{refused}");
+    assert!(
+        matches!(
+            refused,
+            CollateralError::Status {
+                status: 500,
+                attempts: 5,
+                ..
+            }
+        ),
+        "{refused}"
+    );
     assert_eq!(refused.code(), "collateral.status");
     assert_eq!((waits.len(), requests), (4, 5));
 }
@@ -60,7 +70,10 @@ async fn a_service_that_names_a_wait_is_given_it() {
     let (outcome, waits, requests) = ask([status(429).header("retry-after", "3600")], |_| {}).await;
     let refused = outcome.unwrap_err();
     assert_eq!(refused.code(), "collateral.rate_limited");
-    assert!(refused.to_string().contains("3599 s") || refused.to_string().contains("3600 s"), "{refused}");
+    assert!(
+        refused.to_string().contains("3599 s") || refused.to_string().contains("3600 s"),
+        "{refused}"
+    );
     assert!(waits.iter().sum::<Duration>() < 120 * S);
     assert_eq!(requests, 1);
 }
@@ -205,10 +218,15 @@ async fn tls_server(body: Vec<u8>) -> (u16, String) {
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                continue;
+            };
             let mut request = [0; 4096];
             let _ = stream.read(&mut request).await;
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
             let _ = stream.write_all(head.as_bytes()).await;
             let _ = stream.write_all(&body).await;
             let _ = stream.shutdown().await;

@@ -88,7 +88,11 @@ impl Server {
 
     /// Answers `GET /path?query` (or `POST ...`) in this order; the last answer is repeated.
     pub fn on(&self, request: &str, replies: impl Into<Vec<Reply>>) {
-        self.table.lock().unwrap().replies.insert(request.into(), replies.into());
+        self.table
+            .lock()
+            .unwrap()
+            .replies
+            .insert(request.into(), replies.into());
     }
 
     /// Method, path and query of every request so far.

@@ -36,8 +36,15 @@ pub fn pem(certificates: &[&[u8]]) -> String {
     use base64::Engine as _;
     let text = |der: &[u8]| {
         let body = base64::engine::general_purpose::STANDARD.encode(der);
-        let lines: Vec<_> = body.as_bytes().chunks(64).map(|l| std::str::from_utf8(l).unwrap()).collect();
-        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+        let lines: Vec<_> = body
+            .as_bytes()
+            .chunks(64)
+            .map(|l| std::str::from_utf8(l).unwrap())
+            .collect();
+        format!(
+            "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+            lines.join("\n")
+        )
     };
     certificates.iter().map(|der| text(der)).collect()
 }
@@ -63,8 +70,10 @@ impl Guest {
         let product = spec.product;
         let chip = hex::encode(&spec.chip[..product.hwid_bytes()]);
         let fmc = if product == Product::Turin { "fmcSPL=00&" } else { "" };
-        let vcek_path =
-            format!("GET /kds/vcek/v1/{}/{chip}?{fmc}blSPL=10&teeSPL=00&snpSPL=23&ucodeSPL=84", product.name());
+        let vcek_path = format!(
+            "GET /kds/vcek/v1/{}/{chip}?{fmc}blSPL=10&teeSPL=00&snpSPL=23&ucodeSPL=84",
+            product.name()
+        );
         let evidence = processor.launch(spec).evidence(&[7; 64]);
         Self {
             processor,
@@ -179,7 +188,9 @@ async fn a_certificate_for_firmware_before_an_update_is_replaced() {
     let mut evidence = guest.evidence.clone();
     evidence.vek = guest.processor.launch(before).evidence(&[7; 64]).vek;
     let old = jcs::to_vec("evidence", &CpuEvidence::Snp(evidence)).unwrap();
-    let stapled = staple(&old, &fetcher(config(&server, &guest.processor), None), NOW).await.unwrap();
+    let stapled = staple(&old, &fetcher(config(&server, &guest.processor), None), NOW)
+        .await
+        .unwrap();
     assert_eq!(verify_offline(&stapled, &guest.processor).vek, guest.evidence.vek);
 }
 
@@ -197,7 +208,9 @@ async fn the_statement_of_a_bundle_is_passed_through_and_only_endorsements_chang
     let after = Bundle::parse(&stapled.bytes).unwrap();
     let digest = |b: &Bundle| device_list_digest(&b.devices).unwrap();
     assert_eq!(digest(&after), digest(&bundle));
-    let CpuEvidence::Snp(evidence) = &after.cpu else { panic!() };
+    let CpuEvidence::Snp(evidence) = &after.cpu else {
+        panic!()
+    };
     assert_eq!(evidence.report, guest.evidence.report);
     assert_eq!(evidence.vek, guest.evidence.vek);
     let unstapled = Bundle {
@@ -259,7 +272,10 @@ async fn wrong_content_is_refused_with_the_verifiers_own_code_and_never_kept() {
     })
     .await;
     assert_eq!(code, "snp.crl.stale");
-    assert!(text.contains("AMD revocation list for Genoa from http://127.0.0.1"), "{text}");
+    assert!(
+        text.contains("AMD revocation list for Genoa from http://127.0.0.1"),
+        "{text}"
+    );
 
     let (code, _) = refused(|s, g| s.on(&g.chain_path(), [ok(pem(&[g.processor.ark_der()]))])).await;
     assert_eq!(code, "collateral.answer");
@@ -284,8 +300,15 @@ async fn evidence_that_does_not_hold_gets_nothing() {
     assert_eq!(refused.code(), "snp.signature.invalid");
     let mut masked = guest.report().to_vec();
     masked[0x48] |= 2;
-    assert_eq!(staple(&masked, &fetcher, NOW).await.unwrap_err().code(), "snp.key.masked");
-    for (input, code) in [(&b""[..], "staple.input"), (b"MZ", "staple.input"), (b"{}", "document.malformed")] {
+    assert_eq!(
+        staple(&masked, &fetcher, NOW).await.unwrap_err().code(),
+        "snp.key.masked"
+    );
+    for (input, code) in [
+        (&b""[..], "staple.input"),
+        (b"MZ", "staple.input"),
+        (b"{}", "document.malformed"),
+    ] {
         assert_eq!(staple(input, &fetcher, NOW).await.unwrap_err().code(), code);
     }
 }
@@ -320,8 +343,15 @@ async fn a_certificate_that_amd_has_not_is_said_to_be_missing() {
     let fetcher = fetcher(config(&server, &guest.processor), None);
     let stapled = staple(guest.report(), &fetcher, NOW).await.unwrap();
     let missing = &stapled.missing[0];
-    assert_eq!((missing.part, missing.error.code()), ("cpu.vek", "collateral.not_found"));
-    assert!(missing.error.to_string().contains("/kds/vcek/v1/Turin/"), "{}", missing.error);
+    assert_eq!(
+        (missing.part, missing.error.code()),
+        ("cpu.vek", "collateral.not_found")
+    );
+    assert!(
+        missing.error.to_string().contains("/kds/vcek/v1/Turin/"),
+        "{}",
+        missing.error
+    );
     assert_eq!(stapled.carries.len(), 1, "the list");
 }
 
@@ -333,14 +363,19 @@ async fn a_vlek_that_came_along_gets_asvk_and_list() {
     };
     let (server, guest) = (Server::start().await, Guest::launched(spec));
     let asvk = guest.processor.intermediate_der(Product::Genoa, SigningKey::Vlek);
-    server.on("GET /kds/vlek/v1/Genoa/cert_chain", [ok(pem(&[asvk, guest.processor.ark_der()]))]);
+    server.on(
+        "GET /kds/vlek/v1/Genoa/cert_chain",
+        [ok(pem(&[asvk, guest.processor.ark_der()]))],
+    );
     server.on(&guest.crl_path(), [ok(guest.processor.crl_der(NOW))]);
     let evidence = SnpEvidence {
         ask: None,
         ..guest.evidence.clone()
     };
     let document = jcs::to_vec("evidence", &CpuEvidence::Snp(evidence)).unwrap();
-    let stapled = staple(&document, &fetcher(config(&server, &guest.processor), None), NOW).await.unwrap();
+    let stapled = staple(&document, &fetcher(config(&server, &guest.processor), None), NOW)
+        .await
+        .unwrap();
     assert_eq!(verify_offline(&stapled, &guest.processor).ask.unwrap().0, asvk);
 }
 
