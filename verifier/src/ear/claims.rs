@@ -113,7 +113,8 @@ impl EarClaims {
             simulated: result.simulated(),
             tier: result.tier().number(),
         };
-        submods.insert("cpu0".to_owned(), submod(guest_vector(result), policy_id, guest));
+        let vector = guest_vector(result.simulated(), result.tier(), result.keyset().is_some());
+        submods.insert("cpu0".to_owned(), submod(vector, policy_id, guest));
         let (mut gpus, mut switches) = (0, 0);
         for device in result.bound().devices() {
             let DeviceClaims::Nvidia(claims) = device.claims();
@@ -179,7 +180,7 @@ fn submod(vector: TrustVector, policy_id: Option<&str>, evidence: Annotated) -> 
     }
 }
 
-fn guest_vector(result: &AttestationResult) -> TrustVector {
+fn guest_vector(simulated: bool, tier: PrivacyTier, shows_configuration: bool) -> TrustVector {
     let nothing = TrustVector {
         configuration: 36,
         executables: 33,
@@ -187,10 +188,10 @@ fn guest_vector(result: &AttestationResult) -> TrustVector {
         runtime_opaque: 96,
         ..TrustVector::default()
     };
-    if result.simulated() {
+    if simulated {
         return nothing;
     }
-    match result.tier() {
+    match tier {
         PrivacyTier::Open => nothing,
         PrivacyTier::AtRest => TrustVector {
             executables: 3,
@@ -198,7 +199,7 @@ fn guest_vector(result: &AttestationResult) -> TrustVector {
             ..TrustVector::default()
         },
         PrivacyTier::CpuTee | PrivacyTier::GpuCc | PrivacyTier::GpuTeeIo => TrustVector {
-            configuration: if result.keyset().is_some() { 2 } else { 0 },
+            configuration: if shows_configuration { 2 } else { 0 },
             executables: 3,
             hardware: 2,
             runtime_opaque: 2,
@@ -233,4 +234,37 @@ fn device_submod(device: &Authentic<DeviceClaims>, claims: &NvidiaClaims, policy
         ueid: claims.ueid.clone(),
     };
     submod(vector, policy_id, evidence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiers_become_statuses_and_nothing_simulated_is_affirmed() {
+        use PrivacyTier::{AtRest, CpuTee, GpuCc, GpuTeeIo, Open};
+        for (tier, status) in [
+            (Open, TrustTier::Contraindicated),
+            (AtRest, TrustTier::Warning),
+            (CpuTee, TrustTier::Affirming),
+            (GpuCc, TrustTier::Affirming),
+            (GpuTeeIo, TrustTier::Affirming),
+        ] {
+            for shows_configuration in [false, true] {
+                assert_eq!(
+                    guest_vector(false, tier, shows_configuration).status(),
+                    status,
+                    "{tier}"
+                );
+                let simulated = guest_vector(true, tier, shows_configuration);
+                assert_eq!(simulated.status(), TrustTier::Contraindicated, "{tier}");
+                assert!(
+                    !simulated
+                        .values()
+                        .iter()
+                        .any(|v| TrustTier::of(*v) == TrustTier::Affirming)
+                );
+            }
+        }
+    }
 }
