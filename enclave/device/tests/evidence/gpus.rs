@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use hanzo_attestation::bundle::DeviceCollateral;
+use hanzo_attestation::bundle::{Base64, DeviceCollateral, DeviceEvidence};
+use hanzo_attestation::evidence::authenticate_devices;
 use hanzo_attestation::{Anchors, AuthenticDevices, Collateral, UnixTime};
 use hanzo_device::nvml::{CcState, GpuError, MultiGpu, NvmlGpus};
 use hanzo_device::{Endorsements, GpuSource, ReadyPass, Surroundings, detect};
+use hanzo_simulated_tee::{DeviceSpec, RimSpec, SimulatedNvidia, SimulatedRimIssuer};
 use tdx_attest_rs::Roots;
 
 use super::fake_kernel::{FakeKernel, tree};
@@ -183,27 +185,71 @@ fn older_drivers_state_less_and_drivers_without_reports_are_told_apart() {
     assert_eq!(outcome(1, &["-DWITHOUT_REPORT"], ""), Some("gpu.no_function"));
 }
 
+const NOW: UnixTime = UnixTime(1_780_000_000);
+
+/// Puts evidence of a simulated GPU, made for [`NONCE`], behind the library; returns what verifies it.
+fn put_simulated(machine: &Machine) -> (Anchors, DeviceCollateral) {
+    let vendor = SimulatedNvidia::for_tests();
+    let issuer = SimulatedRimIssuer::for_tests();
+    let spec = DeviceSpec::hopper(1);
+    let evidence = vendor.device(spec.clone()).evidence(&NONCE);
+    fs::write(machine.library.with_file_name("report-0"), &evidence.report.0).unwrap();
+    fs::write(machine.library.with_file_name("chain.pem"), &evidence.certificates.0).unwrap();
+    let driver = spec.driver_version.as_deref().unwrap();
+    let rims = [
+        RimSpec::of_measurements("GH100", driver, &spec.measurements, 21..=30),
+        RimSpec::of_measurements("GH100", &spec.vbios_text(), &spec.measurements, 1..=20),
+    ];
+    let rims = rims.iter().map(|rim| Base64(issuer.sign(rim))).collect();
+    let anchors = Anchors::vendor()
+        .with_simulator_nvidia_root(vendor.device_root_der().to_vec())
+        .with_simulator_rim_root(issuer.root_der().to_vec());
+    (anchors, DeviceCollateral { rims, ocsp: Vec::new() })
+}
+
 #[test]
 fn gpus_get_ready_only_with_a_pass_for_the_list_that_was_given_last() {
-    let nobody = AuthenticDevices::none();
-    let error = ReadyPass::of(&nobody, &NONCE).unwrap_err();
-    assert_eq!(error.code(), "gpu.not_passed");
+    let refused = |error: GpuError| error.code();
+    let nobody = ReadyPass::of(&AuthenticDevices::none(), &NONCE).unwrap_err();
+    assert_eq!(refused(nobody), "gpu.not_passed");
     let Some(machine) = Machine::new(1, &[], "") else {
         return;
     };
+    let (anchors, stapled) = put_simulated(&machine);
+    let verify = |devices: &[DeviceEvidence], stapled: &DeviceCollateral, anchors: &Anchors| {
+        authenticate_devices(devices, stapled, anchors, &Collateral::default(), NOW)
+    };
     let source = machine.gpus().unwrap();
     let devices = source.gpus(&NONCE).unwrap();
-    // What this library says is signed by nobody: the guest's own verification refuses it, so there is no pass.
-    let refused = hanzo_attestation::evidence::authenticate_devices(
-        &devices,
-        &DeviceCollateral::default(),
-        &Anchors::vendor(),
-        &Collateral::default(),
-        UnixTime(1_780_000_000),
-    );
-    assert!(refused.is_err());
+    // Authentic to nobody who does not count the simulator's root.
+    verify(&devices, &stapled, &Anchors::vendor()).unwrap_err();
+    let authentic = verify(&devices, &stapled, &anchors).unwrap();
+    let another_nonce = ReadyPass::of(&authentic, &[0; 32]).unwrap_err();
+    assert_eq!(refused(another_nonce), "gpu.not_passed");
+    let without_rims = verify(&devices, &DeviceCollateral::default(), &anchors).unwrap();
+    let error = ReadyPass::of(&without_rims, &NONCE).unwrap_err();
+    assert!(error.to_string().contains("RIM"), "{error}");
+    assert_eq!((refused(error), machine.calls()), ("gpu.not_passed", String::new()));
+
+    let pass = ReadyPass::of(&authentic, &NONCE).unwrap();
     assert!(!source.cc_state().unwrap().ready);
-    assert_eq!(machine.calls(), "");
+    source.set_ready(&pass).unwrap();
+    assert!(source.cc_state().unwrap().ready);
+    assert_eq!(machine.calls(), "ready\n");
+    // Once; and not for a list that was given since.
+    assert_eq!(refused(source.set_ready(&pass).unwrap_err()), "gpu.not_this_list");
+    source.gpus(&[1; 32]).unwrap();
+    assert_eq!(refused(source.set_ready(&pass).unwrap_err()), "gpu.not_this_list");
+    for (scenario, code) in [("set_ready=3", "gpu.nvml"), ("forgets=1", "gpu.not_ready")] {
+        let Some(machine) = Machine::new(1, &[], scenario) else {
+            return;
+        };
+        let (anchors, stapled) = put_simulated(&machine);
+        let source = machine.gpus().unwrap();
+        let devices = source.gpus(&NONCE).unwrap();
+        let pass = ReadyPass::of(&verify(&devices, &stapled, &anchors).unwrap(), &NONCE).unwrap();
+        assert_eq!(refused(source.set_ready(&pass).unwrap_err()), code, "{scenario}");
+    }
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
-use hanzo_attestation::Digest256;
 use hanzo_attestation::bundle::{CpuEvidence, TpmEvidence};
+use hanzo_attestation::tpm::AkOrigin;
+use hanzo_attestation::{Anchors, Collateral, Digest256, RawEvidence, UnixTime};
 use hanzo_device::tpm::{AkSource, AzureVtpm, HCL_INDEX, HclKind, PcrSelection, Tpm, Vtpm};
 use hanzo_device::{Attester, DeviceError, Endorsements, Surroundings, detect};
 use tdx_attest_rs::{HostKernel, Roots};
@@ -162,6 +163,9 @@ fn a_real_tpm_quotes_what_was_asked_with_a_key_of_its_own() {
     assert!(message.windows(32).any(|w| w == request().qualifying_data()));
     assert!(evidence.ak_certificates.is_empty() && evidence.event_log.is_none());
 
+    assert_eq!(judged(&evidence, true), AkOrigin::Pinned);
+    assert_eq!(judged(&evidence, false), AkOrigin::Unknown, "anybody's software TPM");
+
     // The same key on each call (verifiers may pin it), no key left loaded after many.
     for _ in 0..4 {
         assert_eq!(quote(attester.as_ref()).ak_public, evidence.ak_public);
@@ -170,6 +174,21 @@ fn a_real_tpm_quotes_what_was_asked_with_a_key_of_its_own() {
     fs::create_dir_all(&log).unwrap();
     fs::write(log.join("binary_bios_measurements"), b"log").unwrap();
     assert_eq!(quote(attester.as_ref()).event_log.unwrap().0, b"log");
+}
+
+/// What the verifier's own code says of the key, with and without pinning it.
+fn judged(evidence: &TpmEvidence, pin: bool) -> AkOrigin {
+    let anchors = match pin {
+        true => Anchors::vendor().with_tpm_ak(Digest256::of(&evidence.ak_public.0)),
+        false => Anchors::vendor(),
+    };
+    let parsed = RawEvidence::Tpm(evidence.clone()).parse().unwrap();
+    let authentic = parsed.authenticate(&anchors, &Collateral::default(), UnixTime(1_780_000_000));
+    let authentic = authentic.unwrap();
+    let claims = authentic.claims().tpm().unwrap();
+    assert_eq!(claims.qualifying_data, request().qualifying_data());
+    assert_eq!(claims.pcrs.len(), evidence.quote.pcrs.len());
+    claims.ak_origin.clone()
 }
 
 /// The uncompressed point at the end of a P-256 SubjectPublicKeyInfo.

@@ -4,6 +4,9 @@
 mod broker;
 mod client;
 mod engine;
+#[path = "../../../tdx-attest-rs/tests/machine/fake_kernel.rs"]
+mod fake_kernel;
+mod machine;
 mod real_broker;
 mod refused;
 mod served;

@@ -34,6 +34,8 @@ pub struct World {
     pub options: GuestOptions,
     /// Another launch than the healthy one.
     pub spec: Option<LaunchSpec>,
+    /// Another attester than the simulated processor itself.
+    pub attester: Option<Box<dyn Fn(SimulatedGuest) -> Box<dyn Attester>>>,
     root: Digest256,
 }
 
@@ -157,6 +159,7 @@ request_timeout_s = 20
             config: String::new(),
             options,
             spec: None,
+            attester: None,
             root,
         };
         world.configure(config);
@@ -188,7 +191,11 @@ request_timeout_s = 20
         oneshot::Sender<()>,
         JoinHandle<Result<(), GuestError>>,
     ) {
-        let attester = Simulated(SimulatedProcessor::for_tests().launch(self.spec()));
+        let guest = SimulatedProcessor::for_tests().launch(self.spec());
+        let attester: Box<dyn Attester> = match &self.attester {
+            Some(make) => make(guest),
+            None => Box::new(Simulated(guest)),
+        };
         let (ready, is_ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let options = self.options.clone();
@@ -196,7 +203,7 @@ request_timeout_s = 20
             let shutdown = async {
                 let _ = stopped.await;
             };
-            run(options, Box::new(attester), shutdown, |r| {
+            run(options, attester, shutdown, |r| {
                 let _ = ready.send(r.clone());
             })
             .await
