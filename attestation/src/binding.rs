@@ -22,6 +22,8 @@ pub enum Binding {
     Rcar {
         /// SHA-384 over additional evidence, nonce and key.
         runtime_digest: Digest384,
+        /// True if there was additional evidence, which is where the devices stand: then the digest covers them.
+        covers_devices: bool,
     },
     /// What another project's format says, and what the caller asked. It shows no keyset.
     Foreign {
@@ -482,7 +484,10 @@ pub fn bind_rcar(
     Ok(Bound {
         authentic,
         devices,
-        binding: Binding::Rcar { runtime_digest },
+        binding: Binding::Rcar {
+            runtime_digest,
+            covers_devices: !runtime.additional_evidence.is_empty(),
+        },
     })
 }
 

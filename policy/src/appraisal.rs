@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::facts::Facts;
 use crate::ladder;
 use crate::policy::AppraisalPolicy;
-use crate::rules::{self, FRESHNESS_CODE, RuleFailure};
+use crate::rules::{FRESHNESS_CODE, RuleFailure, reference};
 use crate::tier::PrivacyTier;
 
 /// What authentic, bound claims are worth under one policy. Only [`appraise`] makes one:
@@ -27,6 +27,34 @@ pub struct Appraisal {
     failures: Vec<RuleFailure>,
     ladder: Vec<Rung>,
     reference: Option<Name>,
+    paravisor: Option<Name>,
+    cpu_gpu_binding: CpuGpuBinding,
+}
+
+/// What binds the GPUs to the processor's evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CpuGpuBinding {
+    /// There is no GPU.
+    None,
+    /// They answered the same nonce; nothing says that the list is complete.
+    Nonce,
+    /// What the processor signed covers the whole device list, by its digest.
+    Hash,
+    /// The processor's own evidence names the bound devices: tier 4.
+    Tdisp,
+}
+
+impl CpuGpuBinding {
+    /// `none`, `nonce`, `hash` or `tdisp`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Nonce => "nonce",
+            Self::Hash => "hash",
+            Self::Tdisp => "tdisp",
+        }
+    }
 }
 
 /// One row of the ladder.
@@ -51,42 +79,27 @@ pub struct Rung {
 pub fn appraise(bound: &Bound<Claims>, keyset: Option<&Keyset>, policy: &AppraisalPolicy) -> Appraisal {
     // The flag follows the root of the evidence, and a guest that says itself that its grants are simulated is believed.
     let simulated = bound.is_simulated() || keyset.is_some_and(|k| k.simulated);
-    match Facts::of(bound, keyset) {
-        Some(facts) => of_facts(&facts, simulated, policy),
-        None => unverified(bound.claims().kind(), simulated, policy),
-    }
+    of_facts(&Facts::of(bound, keyset), simulated, policy)
 }
 
-/// Evidence of a kind that no rule judges reaches nothing.
-fn unverified(kind: &'static str, simulated: bool, policy: &AppraisalPolicy) -> Appraisal {
-    let failures = vec![RuleFailure {
-        tier: PrivacyTier::AtRest,
-        code: "tier.not_verified",
-        text: format!("evidence: this version appraises no {kind} evidence"),
-        help: "ask for tier 0",
-    }];
-    let ladder = ladder::rungs(&failures.iter().collect::<Vec<_>>());
-    Appraisal {
-        tier: PrivacyTier::Open,
-        tier_if_fresh: PrivacyTier::Open,
-        required: policy.minimum_tier,
-        simulated,
-        reference: None,
-        ladder,
-        failures,
-    }
-}
-
-pub(crate) fn of_facts(facts: &Facts, simulated: bool, policy: &AppraisalPolicy) -> Appraisal {
+pub(crate) fn of_facts(facts: &Facts<'_>, simulated: bool, policy: &AppraisalPolicy) -> Appraisal {
     let failures = ladder::failures(facts, policy);
     let ladder = ladder::rungs(&failures.iter().collect::<Vec<_>>());
     let apart_from_freshness: Vec<_> = failures.iter().filter(|f| f.code != FRESHNESS_CODE).collect();
+    let tier = ladder::highest(&ladder);
     Appraisal {
-        tier: ladder::highest(&ladder),
+        tier,
         tier_if_fresh: ladder::highest(&ladder::rungs(&apart_from_freshness)),
         required: policy.minimum_tier,
         simulated,
-        reference: rules::matching_reference(facts, policy).map(|r| r.name.clone()),
+        reference: reference::matching(facts, policy).map(|r| r.name.clone()),
+        paravisor: reference::paravisor(facts, policy).cloned(),
+        cpu_gpu_binding: match (facts.gpus.is_empty(), facts.list_is_signed) {
+            (true, _) => CpuGpuBinding::None,
+            (false, _) if tier == PrivacyTier::GpuTeeIo => CpuGpuBinding::Tdisp,
+            (false, true) => CpuGpuBinding::Hash,
+            (false, false) => CpuGpuBinding::Nonce,
+        },
         ladder,
         failures,
     }
@@ -128,7 +141,7 @@ impl Appraisal {
         self.failures.iter().filter(|f| f.tier > self.tier)
     }
 
-    /// The failures that keep the evidence below `tier`. Tier 1 has evidence of its own, so its rule is named only when
+    /// The failures that keep the evidence below `tier`. Tier 1 has evidence of its own, so its rules are named only when
     /// tier 1 is asked for.
     pub fn failures_for(&self, tier: PrivacyTier) -> impl Iterator<Item = &RuleFailure> {
         self.failures.iter().filter(move |f| match tier {
@@ -146,5 +159,15 @@ impl Appraisal {
     /// The reference value that the evidence equals.
     pub fn reference(&self) -> Option<&Name> {
         self.reference.as_ref()
+    }
+
+    /// The paravisor that the policy names and the evidence shows; `None` for a guest without one.
+    pub fn paravisor(&self) -> Option<&Name> {
+        self.paravisor.as_ref()
+    }
+
+    /// What binds the GPUs to the processor's evidence.
+    pub fn cpu_gpu_binding(&self) -> CpuGpuBinding {
+        self.cpu_gpu_binding
     }
 }

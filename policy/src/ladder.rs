@@ -1,43 +1,44 @@
 //! The ladder: the tier is the highest row whose every condition holds (DESIGN section 3).
 //!
-//! Rows are judged each by its own evidence: tier 1 asks for a TPM quote or a hardware token, which SNP evidence is not,
-//! so an SNP guest that fails a rule of tier 2 falls to tier 0 and never to tier 1. Tiers 3 and 4 include tier 2.
+//! Rows are judged each by its own evidence: tier 1 asks for a TPM quote, which SNP and TDX evidence is not, so a guest that
+//! fails a rule of tier 2 falls to tier 0 and never to tier 1; and a TPM alone never reaches tier 2. A paravisor's guest has
+//! both and is judged by tier 2: nobody but its processor vouches for its vTPM. Tiers 3 and 4 include tier 2.
 
 use crate::appraisal::Rung;
-use crate::facts::Facts;
+use crate::facts::{Facts, Kind};
 use crate::policy::AppraisalPolicy;
-use crate::rules::{CPU_TEE, RuleFailure};
+use crate::rules::{FIRST, LAST, RuleFailure, gpu, snp, tdx, tpm};
 use crate::tier::PrivacyTier;
 
 /// Runs every rule of every tier.
-pub(crate) fn failures(facts: &Facts, policy: &AppraisalPolicy) -> Vec<RuleFailure> {
-    let mut out = vec![RuleFailure {
-        tier: PrivacyTier::AtRest,
-        code: "tier.at_rest.no_evidence",
-        text: "tier 1: expected a TPM 2.0 quote or a hardware token, got SEV-SNP evidence".into(),
-        help: "nothing to do: SEV-SNP evidence is judged by tier 2",
-    }];
-    out.extend(CPU_TEE.iter().filter_map(|rule| rule(facts, policy)));
-    out.extend([PrivacyTier::GpuCc, PrivacyTier::GpuTeeIo].map(not_verified));
+pub(crate) fn failures(facts: &Facts<'_>, policy: &AppraisalPolicy) -> Vec<RuleFailure> {
+    let mut out = vec![no_evidence(facts.kind)];
+    out.extend(FIRST.iter().filter_map(|rule| rule(facts, policy)));
+    out.extend(snp::failures(facts, policy));
+    out.extend(tdx::failures(facts, policy));
+    out.extend(tpm::failures(facts, policy));
+    out.extend(LAST.iter().filter_map(|rule| rule(facts, policy)));
+    out.extend(gpu::failures(facts, policy));
     out
 }
 
-fn not_verified(tier: PrivacyTier) -> RuleFailure {
-    let (code, text) = match tier {
-        PrivacyTier::GpuTeeIo => (
-            "tier.gpu_tee_io.not_verified",
-            "tier 4: TDISP evidence is not verified by this version",
-        ),
-        _ => (
-            "tier.gpu_cc.not_verified",
-            "tier 3: GPU evidence is not verified by this version",
-        ),
-    };
-    RuleFailure {
-        tier,
-        code,
-        text: text.into(),
-        help: "ask for at most tier 2 of this version",
+/// The row between 0 and 3 that this kind of evidence says nothing about.
+fn no_evidence(kind: Kind) -> RuleFailure {
+    match kind {
+        Kind::Guest | Kind::Paravisor => RuleFailure {
+            tier: PrivacyTier::AtRest,
+            code: "tier.at_rest.no_evidence",
+            text: "tier 1: expected a TPM 2.0 quote or a hardware token, got a confidential guest's evidence".into(),
+            help: "nothing to do: SEV-SNP and TDX evidence is judged by tier 2",
+        },
+        Kind::Tpm => RuleFailure {
+            tier: PrivacyTier::CpuTee,
+            code: "tier.cpu_tee.no_evidence",
+            text: "tier 2: expected SEV-SNP or TDX evidence, got a TPM quote alone, which proves nothing against whoever runs \
+                   the machine"
+                .into(),
+            help: "ask for tier 1, or a guest on a SEV-SNP or TDX machine",
+        },
     }
 }
 

@@ -20,7 +20,7 @@
 //! ```
 //! use hanzo_policy::{AppraisalPolicy, PrivacyTier};
 //! let policy = AppraisalPolicy::closed(PrivacyTier::CpuTee);
-//! assert!(policy.references.is_empty() && policy.vmpl.is_empty());
+//! assert!(policy.snp.is_none() && policy.tdx.is_none() && policy.tpm.is_none() && policy.gpu.is_none());
 //! ```
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -37,12 +37,16 @@ pub mod policy;
 pub mod rules;
 pub mod tier;
 
-pub use appraisal::{Appraisal, Rung, appraise};
-pub use hardware::{ChipId, HardwareList};
+pub use appraisal::{Appraisal, CpuGpuBinding, Rung, appraise};
+pub use hardware::{ChipId, Ppid, Ueid};
 pub use lone::lone_devices;
+pub use policy::gpu::{Architecture, GpuPolicy, TeeIoReference};
+pub use policy::snp::{MilanPolicy, SnpParavisor, SnpPolicy, SnpReference};
+pub use policy::tdx::{AcceptedStatus, TdxParavisor, TdxPolicy, TdxReference};
+pub use policy::tpm::{PcrValues, TpmPolicy, TpmReference};
 pub use policy::{
-    AppraisalPolicy, EpycTcb, MilanPolicy, POLICY_BYTES_MAX, PolicyError, Reference, RevocationPolicy, TcbFloors,
-    TurinTcb,
+    Admission, AllowList, AppraisalPolicy, Count, EpycTcb, HardwareList, POLICY_BYTES_MAX, PolicyError, Presence,
+    RevocationPolicy, TcbFloors, TurinTcb,
 };
 pub use rules::RuleFailure;
 pub use tier::PrivacyTier;

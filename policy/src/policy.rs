@@ -1,105 +1,128 @@
 //! The appraisal policy: what a relying party asks of evidence. File format in `policy/SPEC.md`.
 //!
 //! # Layout
-//! TOML of at most 256 KiB for people, JCS (RFC 8785) for digests and for embedding. Every key is written out: a missing
-//! key is refused, because a default would be a check that nobody asked to skip. Unknown and repeated keys are refused.
+//! TOML of at most 256 KiB for people, JCS (RFC 8785) for digests and for embedding. One table for each kind of evidence;
+//! within a table every key is written out: a missing key is refused, because a default would be a check that nobody asked
+//! to skip. Unknown and repeated keys are refused.
 
+pub mod bits;
 mod check;
 mod error;
 mod floors;
+pub mod gpu;
+mod lists;
+pub mod number;
+pub mod snp;
+pub mod tdx;
+pub mod tpm;
 
 pub use error::PolicyError;
 pub use floors::{EpycTcb, TcbFloors, TurinTcb};
+pub use lists::{Admission, AllowList, Count, HardwareList, Presence};
 
-use hanzo_attestation::name::Name;
-use hanzo_attestation::{Digest256, Digest384, jcs};
+use gpu::GpuPolicy;
+use hanzo_attestation::{Digest384, jcs};
 use serde::{Deserialize, Serialize};
+use snp::SnpPolicy;
+use tdx::TdxPolicy;
+use tpm::TpmPolicy;
 
-use crate::hardware::HardwareList;
 use crate::tier::PrivacyTier;
 
 /// Longest policy in bytes, in either form.
 pub const POLICY_BYTES_MAX: usize = 256 * 1024;
+/// The version of the format that this crate reads and writes.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// What a relying party asks of evidence.
 ///
-/// The members are public so that programs can write policies. Every reader goes through [`AppraisalPolicy::check`]; and
-/// `appraise` runs it again, so that a policy put together by hand with a value out of range grants nothing.
+/// One table for each kind of evidence. A kind without table reaches nothing above tier 0: that a table is absent never
+/// skips a check. The members are public so that programs can write policies. Every reader goes through
+/// [`AppraisalPolicy::check`]; and `appraise` runs it again, so that a policy put together by hand with a value out of
+/// range grants nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, try_from = "Unchecked")]
 pub struct AppraisalPolicy {
-    /// Format version: 1.
+    /// Format version: 2.
     pub version: u32,
     /// Evidence that reaches less is refused.
     pub minimum_tier: PrivacyTier,
     /// How long a result counts, in seconds: 1 to 86,400. Then the guest is asked again.
     pub max_age_s: u64,
-    /// What to do without a revocation list.
+    /// What to do without a revocation list for the CPU's, or a TPM's, certificates.
     pub revocation: RevocationPolicy,
-    /// Which chips may answer.
-    pub hardware: HardwareList,
-    /// Whether EPYC Milan may reach tier 2 although its root seed can be extracted.
-    pub milan: MilanPolicy,
-    /// Privilege levels from which a report may come, 0 to 3; `[0]` without a paravisor.
-    pub vmpl: Vec<u32>,
-    /// Lowest firmware per product. A product without floor is refused.
-    pub tcb_floor: TcbFloors,
-    /// Which image with which configuration. Empty: none.
-    pub references: Vec<Reference>,
+    /// SEV-SNP, also under a paravisor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snp: Option<SnpPolicy>,
+    /// TDX, also under a paravisor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tdx: Option<TdxPolicy>,
+    /// TPM quotes, alone and of a paravisor's vTPM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tpm: Option<TpmPolicy>,
+    /// GPUs and switches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuPolicy>,
 }
 
 /// What to do when there is no revocation list for the certificates.
+///
+/// SNP: AMD's CRL. TDX: Intel's CRLs are part of the collateral without which no quote is authentic, so a TDX guest always
+/// has them. A TPM key that the caller pinned has no list but the caller's own pins; one that chains to a pinned root has
+/// certificates for which this version reads no list, so it counts as without. GPUs have a key of their own (`gpu.ocsp`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RevocationPolicy {
-    /// Tier 2 needs a fresh list.
+    /// Every tier above 0 needs a fresh list.
     Required,
     /// A missing list is accepted. A list that names the certificate is refused in any case.
     AcceptMissing,
 }
 
-/// What to think of EPYC Milan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MilanPolicy {
-    /// Below tier 2: its VCEK root seed can be extracted by software (arXiv 2605.12990).
-    Refuse,
-    /// The operator of this policy accepts forged Milan reports as a risk.
-    Accept,
-}
-
-/// A launch measurement with the configuration it was computed for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Reference {
-    /// For people: which image and configuration this is.
-    pub name: Name,
-    /// Launch digest, 48 bytes.
-    pub measurement: Digest384,
-    /// SHA-256 of the configuration text on the measured command line.
-    pub config_digest: Digest256,
-}
-
 impl AppraisalPolicy {
-    /// A policy that says nothing and therefore grants nothing above tier 0: open it member by member.
+    /// A policy that says nothing and therefore grants nothing above tier 0: add tables to it.
     pub fn closed(minimum_tier: PrivacyTier) -> Self {
         Self {
-            version: 1,
+            version: FORMAT_VERSION,
             minimum_tier,
             max_age_s: 3600,
             revocation: RevocationPolicy::Required,
-            hardware: HardwareList::Listed(Vec::new()),
-            milan: MilanPolicy::Refuse,
-            vmpl: Vec::new(),
-            tcb_floor: TcbFloors::default(),
-            references: Vec::new(),
+            snp: None,
+            tdx: None,
+            tpm: None,
+            gpu: None,
         }
+    }
+
+    /// With this table for SEV-SNP.
+    pub fn with_snp(mut self, table: SnpPolicy) -> Self {
+        self.snp = Some(table);
+        self
+    }
+
+    /// With this table for TDX.
+    pub fn with_tdx(mut self, table: TdxPolicy) -> Self {
+        self.tdx = Some(table);
+        self
+    }
+
+    /// With this table for TPM quotes.
+    pub fn with_tpm(mut self, table: TpmPolicy) -> Self {
+        self.tpm = Some(table);
+        self
+    }
+
+    /// With this table for GPUs and switches.
+    pub fn with_gpu(mut self, table: GpuPolicy) -> Self {
+        self.gpu = Some(table);
+        self
     }
 
     /// Reads a policy file.
     ///
     /// # Errors
-    /// [`PolicyError`]: over 256 KiB, not UTF-8 or TOML, an unknown, repeated or missing key, a value out of its range.
+    /// [`PolicyError`]: over 256 KiB, not UTF-8 or TOML, another version, an unknown, repeated or missing key, a value out of
+    /// its range.
     pub fn from_toml(bytes: &[u8]) -> Result<Self, PolicyError> {
         if bytes.len() > POLICY_BYTES_MAX {
             return Err(PolicyError::TooLarge { got: bytes.len() });
@@ -108,6 +131,12 @@ impl AppraisalPolicy {
             line: 1 + bytes.iter().take(e.valid_up_to()).filter(|b| **b == b'\n').count(),
             detail: "not UTF-8".into(),
         })?;
+        // Another version has other keys; say that, and not that the first of them is unknown.
+        if let Ok(AnyVersion { version: got }) = toml::from_str(text)
+            && got != FORMAT_VERSION
+        {
+            return Err(PolicyError::Version { got });
+        }
         let unchecked: Unchecked = toml::from_str(text).map_err(|e| PolicyError::from_toml(text, &e))?;
         Self::try_from(unchecked)
     }
@@ -156,29 +185,43 @@ struct Unchecked {
     minimum_tier: PrivacyTier,
     max_age_s: u64,
     revocation: RevocationPolicy,
-    hardware: HardwareList,
-    milan: MilanPolicy,
-    vmpl: Vec<u32>,
-    tcb_floor: TcbFloors,
-    references: Vec<Reference>,
+    snp: Option<SnpPolicy>,
+    tdx: Option<TdxPolicy>,
+    tpm: Option<TpmPolicy>,
+    gpu: Option<GpuPolicy>,
 }
 
 impl TryFrom<Unchecked> for AppraisalPolicy {
     type Error = PolicyError;
 
-    fn try_from(u: Unchecked) -> Result<Self, PolicyError> {
+    fn try_from(unchecked: Unchecked) -> Result<Self, PolicyError> {
+        let Unchecked {
+            version,
+            minimum_tier,
+            max_age_s,
+            revocation,
+            snp,
+            tdx,
+            tpm,
+            gpu,
+        } = unchecked;
         let policy = Self {
-            version: u.version,
-            minimum_tier: u.minimum_tier,
-            max_age_s: u.max_age_s,
-            revocation: u.revocation,
-            hardware: u.hardware,
-            milan: u.milan,
-            vmpl: u.vmpl,
-            tcb_floor: u.tcb_floor,
-            references: u.references,
+            version,
+            minimum_tier,
+            max_age_s,
+            revocation,
+            snp,
+            tdx,
+            tpm,
+            gpu,
         };
         policy.check()?;
         Ok(policy)
     }
+}
+
+/// The one key that every version has.
+#[derive(Deserialize)]
+struct AnyVersion {
+    version: u32,
 }

@@ -1,19 +1,20 @@
 //! The rules, one a file. Each is a pure function from facts and policy to a failure or none.
 //!
-//! A rule names the tier it blocks: a failed rule keeps evidence below that tier. Codes are stable.
+//! A rule names the tier it blocks: a failed rule keeps evidence below that tier. Codes are stable. Rules that concern every
+//! kind of primary evidence stand here; those of one kind in a folder of their own, and run only if the policy has a table
+//! for that kind. Without a table the kind is not admitted, which is a failure by itself.
 
+mod admitted;
 mod binding;
-mod debug;
+mod config;
 mod freshness;
-mod hardware;
-mod measurement;
-mod migration;
-mod milan;
+pub(crate) mod gpu;
 mod policy;
-mod reserved;
+pub(crate) mod reference;
 mod revocation;
-mod tcb;
-mod vmpl;
+pub(crate) mod snp;
+pub(crate) mod tdx;
+pub(crate) mod tpm;
 
 use serde::Serialize;
 
@@ -22,7 +23,6 @@ use crate::policy::AppraisalPolicy;
 use crate::tier::PrivacyTier;
 
 pub(crate) use freshness::CODE as FRESHNESS_CODE;
-pub(crate) use measurement::matching as matching_reference;
 
 /// One rule that evidence did not pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,24 +38,31 @@ pub struct RuleFailure {
     pub help: &'static str,
 }
 
-pub(crate) type Rule = fn(&Facts, &AppraisalPolicy) -> Option<RuleFailure>;
+pub(crate) type Rule = fn(&Facts<'_>, &AppraisalPolicy) -> Option<RuleFailure>;
 
-/// Every rule of tier 2, in the order in which failures are reported.
-pub(crate) const CPU_TEE: &[Rule] = &[
+/// Rules before those of the kinds, in the order in which failures are reported.
+pub(crate) const FIRST: &[Rule] = &[
     policy::check,
     binding::check,
     freshness::check,
     revocation::check,
-    milan::check,
-    hardware::check,
-    tcb::check,
-    reserved::check,
-    debug::check,
-    migration::check,
-    vmpl::check,
-    measurement::check,
-    measurement::check_config,
+    admitted::snp,
+    admitted::tdx,
+    admitted::tpm,
 ];
+
+/// Rules after those of the kinds.
+pub(crate) const LAST: &[Rule] = &[config::check];
+
+/// A failure of primary evidence: it blocks the row that this evidence is judged for.
+fn of_primary(facts: &Facts<'_>, code: &'static str, text: String, help: &'static str) -> RuleFailure {
+    RuleFailure {
+        tier: facts.own_row(),
+        code,
+        text,
+        help,
+    }
+}
 
 /// A failure that keeps evidence below tier 2.
 fn below_cpu_tee(code: &'static str, text: String, help: &'static str) -> RuleFailure {
@@ -65,16 +72,6 @@ fn below_cpu_tee(code: &'static str, text: String, help: &'static str) -> RuleFa
         text,
         help,
     }
-}
-
-/// Bits of POLICY, the guest policy of a report (AMD 56860, table "Guest Policy").
-mod guest_policy {
-    /// Reserved, must be one.
-    pub(super) const RESERVED_ONE: u64 = 1 << 17;
-    /// A migration agent may move the guest.
-    pub(super) const MIGRATE_MA: u64 = 1 << 18;
-    /// The host may decrypt guest memory through the debug interface.
-    pub(super) const DEBUG: u64 = 1 << 19;
 }
 
 #[cfg(test)]

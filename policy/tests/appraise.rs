@@ -6,7 +6,9 @@ use hanzo_attestation::name::Name;
 use hanzo_attestation::{
     Anchors, AuthenticDevices, Bound, Claims, Collateral, Digest256, Digest384, RawEvidence, UnixTime,
 };
-use hanzo_policy::{AppraisalPolicy, EpycTcb, HardwareList, PrivacyTier, Reference, RevocationPolicy, appraise};
+use hanzo_policy::{
+    AppraisalPolicy, EpycTcb, PrivacyTier, RevocationPolicy, SnpPolicy, SnpReference, TcbFloors, appraise,
+};
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor};
 
 fn session() -> (Bound<Claims>, AppraisalPolicy) {
@@ -24,21 +26,23 @@ fn session() -> (Bound<Claims>, AppraisalPolicy) {
         .unwrap()
         .authenticate(&anchors, &Collateral::default(), UnixTime(1_756_684_800))
         .unwrap();
-    let mut policy = AppraisalPolicy::closed(PrivacyTier::CpuTee);
-    policy.hardware = HardwareList::Any;
-    policy.revocation = RevocationPolicy::AcceptMissing;
-    policy.vmpl = vec![0];
-    policy.tcb_floor.genoa = Some(EpycTcb {
-        bootloader: 1,
-        tee: 0,
-        snp: 1,
-        microcode: 1,
-    });
-    policy.references = vec![Reference {
+    let floors = TcbFloors {
+        genoa: Some(EpycTcb {
+            bootloader: 1,
+            tee: 0,
+            snp: 1,
+            microcode: 1,
+        }),
+        ..TcbFloors::default()
+    };
+    let reference = SnpReference {
         name: Name::new("image").unwrap(),
         measurement: guest.measurement(),
         config_digest: Digest256([2; 32]),
-    }];
+    };
+    let mut policy =
+        AppraisalPolicy::closed(PrivacyTier::CpuTee).with_snp(SnpPolicy::any_chip(floors, vec![reference]));
+    policy.revocation = RevocationPolicy::AcceptMissing;
     (
         bind_rcar(authentic, AuthenticDevices::none(), &runtime).unwrap(),
         policy,

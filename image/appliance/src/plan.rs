@@ -3,9 +3,7 @@
 use hanzo_attestation::config::{Config, Limits, ModelConfig, PinnedKbs, PinnedSigner, StoreConfig};
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::{Digest256, Digest384};
-use hanzo_policy::{
-    AppraisalPolicy, EpycTcb, HardwareList, MilanPolicy, PrivacyTier, Reference, RevocationPolicy, TcbFloors,
-};
+use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, SnpPolicy, SnpReference, TcbFloors};
 use hanzo_simulated_tee::simulated_measurement;
 use hanzo_vault::KeyPolicy;
 
@@ -93,28 +91,21 @@ impl Plan {
 
 /// What client and broker ask of this run's guest.
 pub(crate) fn appraisal(image: &Digest384, config_digest: Digest256) -> Result<AppraisalPolicy, ApplianceError> {
-    let policy = AppraisalPolicy {
-        max_age_s: 3600,
-        revocation: RevocationPolicy::Required,
-        hardware: HardwareList::Any,
-        milan: MilanPolicy::Refuse,
-        vmpl: vec![0],
-        tcb_floor: TcbFloors {
-            genoa: Some(EpycTcb {
-                bootloader: 10,
-                tee: 0,
-                snp: 23,
-                microcode: 84,
-            }),
-            ..TcbFloors::default()
-        },
-        references: vec![Reference {
-            name: name("hanzo-up")?,
-            measurement: simulated_measurement(image, &config_digest),
-            config_digest,
-        }],
-        ..AppraisalPolicy::closed(PrivacyTier::CpuTee)
+    let floors = TcbFloors {
+        genoa: Some(EpycTcb {
+            bootloader: 10,
+            tee: 0,
+            snp: 23,
+            microcode: 84,
+        }),
+        ..TcbFloors::default()
     };
+    let reference = SnpReference {
+        name: name("hanzo-up")?,
+        measurement: simulated_measurement(image, &config_digest),
+        config_digest,
+    };
+    let policy = AppraisalPolicy::closed(PrivacyTier::CpuTee).with_snp(SnpPolicy::any_chip(floors, vec![reference]));
     policy.check().map_err(|e| ApplianceError::Coded {
         text: e.to_string(),
         code: e.code(),

@@ -194,7 +194,7 @@ fn uses_lifetime_revocation_and_tightened_policies_hold_at_the_moment_of_release
     // Attested under the old policy, asked under the new one.
     broker.put("hanzo/dek/tight", 1, &policy()).unwrap();
     let mut tight = policy();
-    tight.appraisal.references.clear();
+    tight.appraisal.snp.as_mut().unwrap().references.clear();
     broker.set_policy("hanzo/dek/tight", 1, &tight).unwrap();
     assert_eq!(
         second.ask(broker.address, "hanzo/dek/tight").error(),

@@ -217,7 +217,7 @@ fn a_single_older_page_never_takes_an_admins_decision_back() {
     broker.put(KEY, 1, &policy()).unwrap();
     let key = KeyId::new(KEY).unwrap();
     let mut tight = policy();
-    tight.appraisal.references.clear();
+    tight.appraisal.snp.as_mut().unwrap().references.clear();
     for revoke in [false, true] {
         broker.stop();
         let older = fs::read(&broker.config.store).unwrap();

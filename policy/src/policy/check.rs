@@ -1,74 +1,100 @@
 //! The ranges of a policy's values.
 
-use super::{AppraisalPolicy, PolicyError};
-use crate::hardware::HardwareList;
+use hanzo_attestation::name::Name;
 
-/// Most references in one policy.
+use super::lists::{AllowList, ENTRIES_MAX};
+use super::{AppraisalPolicy, FORMAT_VERSION, PolicyError};
+
+/// Most references of one kind in one policy.
 const REFERENCES_MAX: usize = 512;
-/// Most chip ids in one policy.
-const CHIP_IDS_MAX: usize = 1024;
 
 impl AppraisalPolicy {
     /// Checks every range. Reading a policy does this already.
     ///
     /// # Errors
-    /// [`PolicyError::Value`] with the key at fault.
+    /// [`PolicyError::Version`]; [`PolicyError::Value`] with the key at fault.
     pub fn check(&self) -> Result<(), PolicyError> {
-        let range = |ok: bool, field, expected, got: String| {
-            if ok {
-                Ok(())
-            } else {
-                Err(PolicyError::Value { field, expected, got })
-            }
-        };
-        range(self.version == 1, "version", "1", self.version.to_string())?;
-        range(
+        if self.version != FORMAT_VERSION {
+            return Err(PolicyError::Version { got: self.version });
+        }
+        holds(
             (1..=86_400).contains(&self.max_age_s),
             "max_age_s",
             "1 to 86400",
             self.max_age_s.to_string(),
         )?;
-        range(
-            self.vmpl.iter().all(|v| *v <= 3) && self.vmpl.is_sorted_by(|a, b| a < b),
-            "vmpl",
-            "levels 0 to 3, ascending, each once",
-            format!("{} levels", self.vmpl.len()),
-        )?;
-        if let HardwareList::Listed(ids) = &self.hardware {
-            range(
-                ids.len() <= CHIP_IDS_MAX && all_differ(ids.iter().collect()),
-                "hardware",
-                "\"any\" or at most 1024 chip ids, each once",
-                format!("{} ids, or one of them twice", ids.len()),
-            )?;
-        }
-        range(
-            self.references.len() <= REFERENCES_MAX,
-            "references",
-            "at most 512",
-            self.references.len().to_string(),
-        )?;
-        range(
-            all_differ(self.references.iter().map(|r| &r.name).collect()),
-            "references.name",
-            "each name once",
-            "a repeated name".into(),
-        )?;
-        range(
-            all_differ(
-                self.references
-                    .iter()
-                    .map(|r| (&r.measurement, &r.config_digest))
-                    .collect(),
-            ),
-            "references.measurement",
-            "each pair of measurement and config_digest once",
-            "a repeated pair".into(),
-        )
+        self.snp.as_ref().map_or(Ok(()), |t| t.check())?;
+        self.tdx.as_ref().map_or(Ok(()), |t| t.check())?;
+        self.tpm.as_ref().map_or(Ok(()), |t| t.check())?;
+        self.gpu.as_ref().map_or(Ok(()), |t| t.check())
     }
 }
 
-fn all_differ<T: Ord>(mut items: Vec<T>) -> bool {
+pub(super) fn holds(
+    ok: bool,
+    field: &'static str,
+    expected: &'static str,
+    got: impl Into<String>,
+) -> Result<(), PolicyError> {
+    if ok {
+        return Ok(());
+    }
+    Err(PolicyError::Value {
+        field,
+        expected,
+        got: got.into(),
+    })
+}
+
+pub(super) fn ascending<T: Ord>(
+    field: &'static str,
+    expected: &'static str,
+    values: &[T],
+    most: T,
+) -> Result<(), PolicyError> {
+    holds(
+        values.iter().all(|v| *v <= most) && values.is_sorted_by(|a, b| a < b),
+        field,
+        expected,
+        format!("{} values", values.len()),
+    )
+}
+
+/// Names are for people and must tell references apart; so must the values.
+pub(super) fn references<'a, T: Ord>(
+    field: &'static str,
+    references: impl Iterator<Item = (&'a Name, T)>,
+) -> Result<(), PolicyError> {
+    let (names, values): (Vec<_>, Vec<_>) = references.unzip();
+    holds(
+        names.len() <= REFERENCES_MAX,
+        field,
+        "at most 512 entries",
+        names.len().to_string(),
+    )?;
+    holds(all_differ(names), field, "each name once", "a repeated name")?;
+    holds(
+        all_differ(values),
+        field,
+        "each combination of values once",
+        "a repeated one",
+    )
+}
+
+/// A list is bounded and has no repeats.
+pub(super) fn unique<T: Ord>(field: &'static str, list: &AllowList<T>) -> Result<(), PolicyError> {
+    let AllowList::Listed(values) = list else {
+        return Ok(());
+    };
+    holds(
+        values.len() <= ENTRIES_MAX && all_differ(values.iter().collect()),
+        field,
+        "at most 1024 entries, each once",
+        format!("{} entries, or one of them twice", values.len()),
+    )
+}
+
+pub(super) fn all_differ<T: Ord>(mut items: Vec<T>) -> bool {
     items.sort();
     items.is_sorted_by(|a, b| a < b)
 }

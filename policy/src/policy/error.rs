@@ -24,6 +24,12 @@ pub enum PolicyError {
     /// The canonical JSON form was refused.
     #[error(transparent)]
     Json(#[from] JcsError),
+    /// Another version of the format.
+    #[error("policy: version: expected 2, got {got}")]
+    Version {
+        /// What came.
+        got: u32,
+    },
     /// A value out of its range.
     #[error("policy: {field}: expected {expected}, got {got}")]
     Value {
@@ -52,6 +58,7 @@ impl PolicyError {
         match self {
             Self::TooLarge { .. } => "policy.too_large",
             Self::Toml { .. } | Self::Json(_) => "policy.malformed",
+            Self::Version { .. } => "policy.version",
             Self::Value { .. } => "policy.value",
         }
     }
@@ -59,9 +66,12 @@ impl PolicyError {
     /// What to do about it.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::TooLarge { .. } => "drop references and chip ids that are no longer in use",
+            Self::TooLarge { .. } => "drop references and hardware ids that are no longer in use",
             Self::Toml { .. } | Self::Json(_) => {
                 "write out every key of policy/SPEC.md exactly once and no other; none has a default"
+            }
+            Self::Version { .. } => {
+                "write the policy in format 2 (policy/SPEC.md): version 1 had the keys of [snp] at the top"
             }
             Self::Value { .. } => "see the ranges in policy/SPEC.md",
         }

@@ -3,16 +3,17 @@
 
 use hanzo_attestation::Digest384;
 
-use super::{RuleFailure, below_cpu_tee};
+use super::{RuleFailure, of_primary};
 use crate::facts::{Facts, Link};
 use crate::policy::AppraisalPolicy;
 
-pub(super) fn check(facts: &Facts, _: &AppraisalPolicy) -> Option<RuleFailure> {
+pub(super) fn check(facts: &Facts<'_>, _: &AppraisalPolicy) -> Option<RuleFailure> {
     let Link::Mismatch { bound, shown } = &facts.link else {
         return None;
     };
     let say = |d: &Option<Digest384>| d.map_or_else(|| "no keyset".to_owned(), |d| d.to_string());
-    Some(below_cpu_tee(
+    Some(of_primary(
+        facts,
         "binding.keyset",
         format!(
             "keyset_digest: expected the keyset that the evidence signed, {}, got {}",

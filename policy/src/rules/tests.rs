@@ -1,16 +1,165 @@
 //! Each rule against an accepted base case and its nearest refused twin; then the properties of the whole ladder.
 
-use hanzo_attestation::snp::{Product, SigningKey, TcbVersion};
-use hanzo_attestation::{Digest256, Digest384, Revocation, UnixTime};
+use std::collections::BTreeMap;
+
+use hanzo_attestation::name::Name;
+use hanzo_attestation::nvidia::{Fwid, NvidiaArch, NvidiaClaims, OcspOutcome, RimOutcome};
+use hanzo_attestation::snp::{FirmwareVersion, Product, SigningKey, SnpClaims, SnpReport, TcbVersion};
+use hanzo_attestation::tdx::{PckPlatform, TcbStatus, Td15, Td15Extended, TdxClaims};
+use hanzo_attestation::tpm::{AkOrigin, AzSnpClaims, AzTdxClaims, HclClaims, TpmClaims, VmConfiguration};
+use hanzo_attestation::{Claims, Digest256, Digest384, Revocation, UnixTime};
 
 use crate::appraisal::{Appraisal, of_facts};
 use crate::facts::{Facts, Link};
-use crate::hardware::{ChipId, HardwareList};
-use crate::policy::{AppraisalPolicy, EpycTcb, MilanPolicy, Reference, RevocationPolicy, TurinTcb};
+use crate::hardware::{ChipId, Ppid, Ueid};
+use crate::policy::gpu::{GpuPolicy, TeeIoReference};
+use crate::policy::snp::{MilanPolicy, SnpParavisor, SnpPolicy, SnpReference};
+use crate::policy::tdx::{TdxParavisor, TdxPolicy, TdxReference};
+use crate::policy::tpm::{PcrValues, TpmPolicy, TpmReference};
+use crate::policy::{AllowList, AppraisalPolicy, EpycTcb, Presence, RevocationPolicy, TcbFloors, TurinTcb};
 use crate::tier::PrivacyTier;
 
+mod common;
+mod gpu;
 mod monotone;
+mod paravisor;
 mod real;
+mod snp;
+mod tdx;
+mod tpm;
+
+/// Everything one appraisal looks at, to be changed at will.
+#[derive(Debug, Clone)]
+struct Evidence {
+    claims: Claims,
+    devices: Vec<NvidiaClaims>,
+    revocation: Revocation,
+    link: Link,
+    td_log: bool,
+    tpm_log: bool,
+    list_is_signed: bool,
+}
+
+impl Evidence {
+    fn of(claims: Claims) -> Self {
+        Self {
+            claims,
+            devices: vec![],
+            revocation: Revocation::Checked {
+                next_update: UnixTime(10),
+            },
+            link: Link::Keyset {
+                config_digest: CONFIG,
+                challenged: true,
+            },
+            td_log: false,
+            tpm_log: false,
+            list_is_signed: true,
+        }
+    }
+
+    fn snp(&mut self) -> &mut SnpClaims {
+        match &mut self.claims {
+            Claims::Snp(c) => c,
+            Claims::AzSnp(c) => &mut c.snp,
+            _ => panic!("no SNP claims"),
+        }
+    }
+
+    fn report(&mut self) -> &mut SnpReport {
+        &mut self.snp().report
+    }
+
+    fn tdx(&mut self) -> &mut TdxClaims {
+        match &mut self.claims {
+            Claims::Tdx(c) => c,
+            Claims::AzTdx(c) => &mut c.tdx,
+            _ => panic!("no TDX claims"),
+        }
+    }
+
+    fn tpm(&mut self) -> &mut TpmClaims {
+        match &mut self.claims {
+            Claims::Tpm(c) => c,
+            Claims::AzSnp(c) => &mut c.tpm,
+            Claims::AzTdx(c) => &mut c.tpm,
+            _ => panic!("no TPM claims"),
+        }
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        let mut facts = Facts::of_claims(&self.claims, self.revocation, self.link.clone());
+        facts.td_log |= self.td_log;
+        facts.tpm_log |= self.tpm_log;
+        facts.list_is_signed = self.list_is_signed;
+        for device in &self.devices {
+            facts.add(device);
+        }
+        facts
+    }
+
+    fn appraise(&self, policy: &AppraisalPolicy) -> Appraisal {
+        of_facts(&self.facts(), false, policy)
+    }
+
+    /// Codes of the rules that keep the evidence below `tier`.
+    fn codes(&self, policy: &AppraisalPolicy, tier: PrivacyTier) -> Vec<&'static str> {
+        self.appraise(policy).failures_for(tier).map(|f| f.code).collect()
+    }
+}
+
+type Change = fn(&mut Evidence, &mut AppraisalPolicy);
+
+/// The base case reaches `tier`; each change is refused by its code alone and leaves the evidence at `falls_to`.
+fn each_refuses(
+    base: fn() -> (Evidence, AppraisalPolicy),
+    tier: PrivacyTier,
+    falls_to: PrivacyTier,
+    cases: &[(&str, Change)],
+) {
+    let (evidence, policy) = base();
+    assert_eq!(evidence.appraise(&policy).tier(), tier);
+    for (code, change) in cases {
+        let (mut evidence, mut policy) = base();
+        change(&mut evidence, &mut policy);
+        let above: Vec<_> = evidence
+            .appraise(&policy)
+            .failures()
+            .iter()
+            .filter(|f| f.tier == tier)
+            .map(|f| f.code)
+            .collect();
+        assert_eq!(above, [*code]);
+        let appraisal = evidence.appraise(&policy);
+        assert_eq!(appraisal.tier(), falls_to, "{code}");
+        assert!(!appraisal.is_accepted(), "{code}");
+        let failure = appraisal.failures().iter().find(|f| f.code == *code).unwrap();
+        assert!(
+            failure.text.contains("expected") || *code == "gpu.tee_io.sev_tio_not_verified",
+            "{}",
+            failure.text
+        );
+        assert!(!failure.help.is_empty());
+    }
+}
+
+/// Each change leaves the base case at `tier`.
+fn each_accepts(base: fn() -> (Evidence, AppraisalPolicy), tier: PrivacyTier, cases: &[(&str, Change)]) {
+    for (what, change) in cases {
+        let (mut evidence, mut policy) = base();
+        change(&mut evidence, &mut policy);
+        let appraisal = evidence.appraise(&policy);
+        assert_eq!(appraisal.tier(), tier, "{what}: {:?}", evidence.codes(&policy, tier));
+        assert!(appraisal.is_accepted());
+    }
+}
+
+const CONFIG: Digest256 = Digest256([8; 32]);
+const MEASURED: [u8; 48] = [7; 48];
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
 
 fn tcb(level: u8) -> TcbVersion {
     TcbVersion {
@@ -22,230 +171,318 @@ fn tcb(level: u8) -> TcbVersion {
     }
 }
 
-fn healthy() -> Facts {
-    Facts {
+fn epyc(level: u8) -> EpycTcb {
+    EpycTcb {
+        bootloader: level,
+        tee: level,
+        snp: level,
+        microcode: level,
+    }
+}
+
+fn snp_claims() -> SnpClaims {
+    let firmware = FirmwareVersion {
+        major: 1,
+        minor: 55,
+        build: 21,
+    };
+    SnpClaims {
         product: Product::Genoa,
         signing_key: SigningKey::Vcek,
-        guest_policy: 0x3_0000,
-        vmpl: 0,
-        measurement: Digest384([7; 48]),
-        chip: ChipId::new([9; 64]),
-        reported_tcb: tcb(5),
-        committed_tcb: tcb(5),
-        launch_tcb: tcb(5),
-        revocation: Revocation::Checked {
+        provider: None,
+        report: SnpReport {
+            version: 5,
+            guest_svn: 3,
+            policy: 0x3_0137,
+            family_id: [0; 16],
+            image_id: [0; 16],
+            vmpl: 0,
+            current_tcb: tcb(5),
+            platform_info: 0b10_0100,
+            author_key_enabled: false,
+            mask_chip_key: false,
+            signing_key: SigningKey::Vcek,
+            report_data: [0; 64],
+            measurement: MEASURED,
+            host_data: [6; 32],
+            id_key_digest: [4; 48],
+            author_key_digest: [0; 48],
+            report_id: [0; 32],
+            report_id_ma: [0xff; 32],
+            reported_tcb: tcb(5),
+            cpuid: None,
+            chip_id: [9; 64],
+            committed_tcb: tcb(5),
+            current_firmware: firmware,
+            committed_firmware: firmware,
+            launch_tcb: tcb(5),
+            launch_mitigations: Some(0b11),
+            current_mitigations: Some(0b11),
+        },
+    }
+}
+
+fn tdx_claims() -> TdxClaims {
+    TdxClaims {
+        quote_version: 4,
+        tee_tcb_svn: [5, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        mr_seam: [3; 48],
+        mr_signer_seam: [0; 48],
+        seam_attributes: 0,
+        td_attributes: 1 << 28,
+        xfam: 0x6_00e7,
+        mr_td: MEASURED,
+        mr_config_id: [0; 48],
+        mr_owner: [0; 48],
+        mr_owner_config: [0; 48],
+        rtmr: [[10; 48], [11; 48], [12; 48], [13; 48]],
+        report_data: [0; 64],
+        td15: None,
+        td15_extended: None,
+        fmspc: [0; 6],
+        ppid: [2; 16],
+        platform: PckPlatform {
+            cpu_svn: [0; 16],
+            pce_svn: 0,
+            pce_id: [0; 2],
+            sgx_type: 1,
+            platform_instance_id: None,
+            dynamic_platform: None,
+            cached_keys: None,
+            smt_enabled: None,
+        },
+        tcb_date: UnixTime(0),
+        tcb_status: TcbStatus::UpToDate,
+        advisories: vec![],
+        tcb_evaluation_data_number: 18,
+        collateral_expires: UnixTime(10),
+        event_log: None,
+    }
+}
+
+fn tpm_claims() -> TpmClaims {
+    TpmClaims {
+        qualifying_data: vec![],
+        pcrs: BTreeMap::from([(0, [20; 32]), (4, [24; 32]), (7, [27; 32])]),
+        firmware_version: 0,
+        resets: (0, 0),
+        clock_safe: true,
+        ak: Digest256([30; 32]),
+        ak_origin: AkOrigin::Chained {
+            root: Digest256([31; 32]),
+        },
+        event_log: None,
+    }
+}
+
+fn hcl() -> HclClaims {
+    HclClaims {
+        var_data: vec![],
+        user_data: None,
+        configuration: VmConfiguration::default(),
+    }
+}
+
+fn snp_table() -> SnpPolicy {
+    let floors = TcbFloors {
+        genoa: Some(epyc(5)),
+        ..TcbFloors::default()
+    };
+    let mut table = SnpPolicy::any_chip(
+        floors,
+        vec![SnpReference {
+            name: name("base"),
+            measurement: Digest384(MEASURED),
+            config_digest: CONFIG,
+        }],
+    );
+    table.hardware = AllowList::Listed(vec![ChipId::new([9; 64]).unwrap()]);
+    table
+}
+
+fn tdx_reference() -> TdxReference {
+    TdxReference {
+        name: name("base"),
+        mrtd: Digest384(MEASURED),
+        rtmr0: Digest384([10; 48]),
+        rtmr1: Digest384([11; 48]),
+        rtmr2: Digest384([12; 48]),
+        rtmr3: Digest384([13; 48]),
+        config_digest: CONFIG,
+    }
+}
+
+fn tdx_table() -> TdxPolicy {
+    let mut table = TdxPolicy::any_platform(vec![tdx_reference()]);
+    table.hardware = AllowList::Listed(vec![Ppid::new([2; 16]).unwrap()]);
+    table
+}
+
+fn tpm_table() -> TpmPolicy {
+    TpmPolicy::any_pinned(vec![TpmReference {
+        name: name("base"),
+        config_digest: CONFIG,
+        pcrs: PcrValues(BTreeMap::from([(4, Digest256([24; 32])), (7, Digest256([27; 32]))])),
+    }])
+}
+
+/// SNP guest and the policy that it reaches tier 2 under.
+fn snp_guest() -> (Evidence, AppraisalPolicy) {
+    let policy = AppraisalPolicy::closed(PrivacyTier::CpuTee).with_snp(snp_table());
+    (Evidence::of(Claims::Snp(snp_claims())), policy)
+}
+
+/// TDX guest and the policy that it reaches tier 2 under.
+fn td_guest() -> (Evidence, AppraisalPolicy) {
+    let policy = AppraisalPolicy::closed(PrivacyTier::CpuTee).with_tdx(tdx_table());
+    (Evidence::of(Claims::Tdx(Box::new(tdx_claims()))), policy)
+}
+
+/// A machine with a TPM and the policy that it reaches tier 1 under.
+fn tpm_machine() -> (Evidence, AppraisalPolicy) {
+    let policy = AppraisalPolicy::closed(PrivacyTier::AtRest).with_tpm(tpm_table());
+    (Evidence::of(Claims::Tpm(Box::new(tpm_claims()))), policy)
+}
+
+fn gpu(ueid: &str) -> NvidiaClaims {
+    NvidiaClaims {
+        arch: NvidiaArch::Hopper,
+        nonce: [0; 32],
+        ueid: ueid.into(),
+        device_id: format!("d0{ueid}"),
+        chip: "GH100".into(),
+        board: "1010_0200_882".into(),
+        nvdec0_enabled: Some(true),
+        driver_version: Some("570.86.15".into()),
+        vbios_version: "96.00.9F.00.01".into(),
+        fwid: Fwid::Matched,
+        protected_pcie: Some(false),
+        feature_flag: Some(0),
+        switch_pdis: vec![],
+        gpu_pdis: vec![],
+        own_pdi: None,
+        opaque: BTreeMap::new(),
+        measurements: BTreeMap::new(),
+        rim: RimOutcome::Matched {
+            ids: vec!["NV_GPU_DRIVER_GH100_570.86.15".into()],
+            expires: UnixTime(10),
+        },
+        ocsp: OcspOutcome::Good {
             next_update: UnixTime(10),
         },
-        link: Link::Keyset {
-            config_digest: Digest256([8; 32]),
-            challenged: true,
-        },
     }
 }
 
-fn asking() -> AppraisalPolicy {
-    let mut policy = AppraisalPolicy::closed(PrivacyTier::CpuTee);
-    policy.hardware = HardwareList::Listed(vec![ChipId::new([9; 64]).unwrap()]);
-    policy.vmpl = vec![0];
-    policy.tcb_floor.genoa = Some(EpycTcb {
-        bootloader: 5,
-        tee: 5,
-        snp: 5,
-        microcode: 5,
-    });
-    policy.references = vec![Reference {
-        name: hanzo_attestation::name::Name::new("base").unwrap(),
-        measurement: Digest384([7; 48]),
-        config_digest: Digest256([8; 32]),
-    }];
-    policy
+/// A TDX guest with one GPU and the policy that it reaches tier 3 under.
+fn gpu_guest() -> (Evidence, AppraisalPolicy) {
+    let (mut evidence, mut policy) = td_guest();
+    evidence.devices = vec![gpu("a1")];
+    policy.minimum_tier = PrivacyTier::GpuCc;
+    policy.gpu = Some(GpuPolicy::any_device(1, 0));
+    (evidence, policy)
 }
 
-fn run(facts: &Facts, policy: &AppraisalPolicy) -> Appraisal {
-    of_facts(facts, false, policy)
-}
-
-fn codes(facts: &Facts, policy: &AppraisalPolicy) -> Vec<&'static str> {
-    run(facts, policy)
-        .failures_for(PrivacyTier::CpuTee)
-        .map(|f| f.code)
-        .collect()
-}
-
-#[test]
-fn the_base_case_reaches_tier_2_and_says_why_not_more() {
-    let appraisal = run(&healthy(), &asking());
-    assert_eq!(appraisal.tier(), PrivacyTier::CpuTee);
-    assert!(appraisal.is_accepted());
-    assert_eq!(appraisal.reference().unwrap().as_str(), "base");
-    let above: Vec<_> = appraisal.failures_above().map(|f| f.code).collect();
-    assert_eq!(above, ["tier.gpu_cc.not_verified", "tier.gpu_tee_io.not_verified"]);
-    let holds: Vec<_> = appraisal.ladder().iter().map(|r| r.holds).collect();
-    assert_eq!(
-        holds,
-        [true, false, true, false, false],
-        "tier 1 has evidence of its own"
-    );
-}
-
-type Change = fn(&mut Facts, &mut AppraisalPolicy);
-
-#[test]
-fn every_rule_refuses_the_nearest_twin_of_the_base_case_and_no_other_rule_does() {
-    let cases: &[(&str, Change)] = &[
-        ("policy.value", |_, p| p.version = 2),
-        ("binding.keyset", |f, _| {
-            f.link = Link::Mismatch {
-                bound: Some(Digest384([1; 48])),
-                shown: Some(Digest384([2; 48])),
-            }
-        }),
-        ("freshness.none", |f, _| {
-            f.link = Link::Keyset {
-                config_digest: Digest256([8; 32]),
-                challenged: false,
-            }
-        }),
-        ("revocation.missing", |f, _| f.revocation = Revocation::NoList),
-        ("snp.product.milan", |f, p| {
-            f.product = Product::Milan;
-            p.tcb_floor.milan = p.tcb_floor.genoa;
-        }),
-        ("snp.hardware", |f, _| f.chip = ChipId::new([10; 64])),
-        ("snp.hardware", |f, _| f.chip = None),
-        ("snp.hardware", |f, _| f.signing_key = SigningKey::Vlek),
-        ("snp.hardware", |_, p| p.hardware = HardwareList::Listed(vec![])),
-        ("snp.tcb.no_floor", |_, p| p.tcb_floor.genoa = None),
-        ("snp.tcb.below_floor", |f, _| f.reported_tcb.snp = 4),
-        ("snp.tcb.below_floor", |f, _| f.reported_tcb.bootloader = 4),
-        ("snp.tcb.below_floor", |f, _| f.committed_tcb.tee = 4),
-        ("snp.tcb.below_floor", |f, _| f.launch_tcb.microcode = 4),
-        ("snp.policy.reserved", |f, _| f.guest_policy &= !(1 << 17)),
-        ("snp.debug", |f, _| f.guest_policy |= 1 << 19),
-        ("snp.migratable", |f, _| f.guest_policy |= 1 << 18),
-        ("snp.vmpl", |f, _| f.vmpl = 1),
-        ("snp.vmpl", |_, p| p.vmpl = vec![1, 2]),
-        ("config.not_reference", |f, _| {
-            f.link = Link::Keyset {
-                config_digest: Digest256([9; 32]),
-                challenged: true,
-            }
-        }),
-    ];
-    for (code, change) in cases {
-        let (mut facts, mut policy) = (healthy(), asking());
-        change(&mut facts, &mut policy);
-        assert_eq!(codes(&facts, &policy), [*code]);
-        let appraisal = run(&facts, &policy);
-        assert_eq!(
-            appraisal.tier(),
-            PrivacyTier::Open,
-            "{code}: SNP evidence never falls to tier 1"
-        );
-        assert!(!appraisal.is_accepted());
-    }
-}
-
-#[test]
-fn another_measurement_fails_the_configuration_too_and_both_are_reported() {
-    let mut facts = healthy();
-    facts.measurement.0[47] ^= 1;
-    assert_eq!(codes(&facts, &asking()), ["snp.measurement", "config.not_reference"]);
-    facts.guest_policy |= 1 << 19;
-    facts.vmpl = 3;
-    assert_eq!(
-        codes(&facts, &asking()),
-        ["snp.debug", "snp.vmpl", "snp.measurement", "config.not_reference"],
-        "all failed rules, not the first"
-    );
-}
-
-#[test]
-fn measurement_and_configuration_must_be_of_the_same_reference() {
-    let (mut facts, mut policy) = (healthy(), asking());
-    policy.references.push(Reference {
-        name: hanzo_attestation::name::Name::new("other").unwrap(),
-        measurement: Digest384([1; 48]),
-        config_digest: Digest256([2; 32]),
-    });
-    facts.link = Link::Keyset {
-        config_digest: Digest256([2; 32]),
-        challenged: true,
+/// Two GPUs behind two switches under protected PCIe, naming each other.
+fn fabric_guest() -> (Evidence, AppraisalPolicy) {
+    let (mut evidence, mut policy) = gpu_guest();
+    let (gpu_ids, switch_ids) = (vec![[1; 8], [2; 8]], vec![[0x51; 8], [0x52; 8]]);
+    let protected = |ueid: &str, own: [u8; 8]| NvidiaClaims {
+        own_pdi: Some(own),
+        protected_pcie: Some(true),
+        feature_flag: Some(2),
+        switch_pdis: switch_ids.clone(),
+        ..gpu(ueid)
     };
-    assert_eq!(codes(&facts, &policy), ["config.not_reference"]);
-    facts.measurement = Digest384([1; 48]);
-    assert_eq!(run(&facts, &policy).reference().unwrap().as_str(), "other");
+    let switch = |ueid: &str, own: [u8; 8]| NvidiaClaims {
+        arch: NvidiaArch::Ls10,
+        driver_version: None,
+        fwid: Fwid::Absent,
+        feature_flag: None,
+        gpu_pdis: gpu_ids.clone(),
+        own_pdi: Some(own),
+        ..gpu(ueid)
+    };
+    evidence.devices = vec![
+        protected("a1", [1; 8]),
+        protected("a2", [2; 8]),
+        switch("b1", [0x51; 8]),
+        switch("b2", [0x52; 8]),
+    ];
+    policy.gpu = Some(GpuPolicy::any_device(2, 2));
+    (evidence, policy)
 }
 
-#[test]
-fn a_broker_session_is_judged_by_the_measurement_alone() {
-    let mut facts = healthy();
-    facts.link = Link::Rcar;
-    assert_eq!(codes(&facts, &asking()), [""; 0]);
-    facts.measurement = Digest384([1; 48]);
-    assert_eq!(codes(&facts, &asking()), ["snp.measurement"]);
-}
+const DEV_INFO: [u8; 48] = [0xd1; 48];
 
-#[test]
-fn switches_open_what_they_name_and_nothing_else() {
-    let (mut facts, mut policy) = (healthy(), asking());
-    facts.product = Product::Milan;
-    policy.tcb_floor.milan = policy.tcb_floor.genoa;
-    policy.milan = MilanPolicy::Accept;
-    facts.revocation = Revocation::NoList;
-    policy.revocation = RevocationPolicy::AcceptMissing;
-    facts.signing_key = SigningKey::Vlek;
-    facts.chip = None;
-    policy.hardware = HardwareList::Any;
-    assert_eq!(run(&facts, &policy).tier(), PrivacyTier::CpuTee);
-}
-
-#[test]
-fn turin_is_held_to_its_first_mutable_code() {
-    let (mut facts, mut policy) = (healthy(), asking());
-    facts.product = Product::Turin;
-    for tcb in [&mut facts.reported_tcb, &mut facts.committed_tcb, &mut facts.launch_tcb] {
-        tcb.fmc = Some(1);
-    }
-    policy.tcb_floor.turin = Some(TurinTcb {
-        fmc: 1,
-        bootloader: 5,
-        tee: 5,
-        snp: 5,
-        microcode: 5,
+/// A TDX Connect guest whose quote names its one GPU.
+fn tee_io_guest() -> (Evidence, AppraisalPolicy) {
+    let (mut evidence, mut policy) = gpu_guest();
+    let claims = evidence.tdx();
+    claims.td15 = Some(Td15 {
+        tee_tcb_svn2: claims.tee_tcb_svn,
+        mr_service_td: [0; 48],
     });
-    assert_eq!(run(&facts, &policy).tier(), PrivacyTier::CpuTee);
-    for fmc in [None, Some(0)] {
-        facts.launch_tcb.fmc = fmc;
-        assert_eq!(codes(&facts, &policy), ["snp.tcb.below_floor"]);
-    }
+    claims.td15_extended = Some(Td15Extended {
+        vm_id: Default::default(),
+        td_id: Default::default(),
+        dev_info: DEV_INFO,
+        init_service_td_hash: [0; 48],
+        init_service_td_attributes: 0,
+        init_cpu_svn: [0; 16],
+        init_tee_tcb_svn: claims.tee_tcb_svn,
+        init_tee_fmspc: [0; 12],
+        cur_service_td_hash: [0; 48],
+        cur_service_td_attributes: 0,
+        raw: vec![],
+    });
+    policy.minimum_tier = PrivacyTier::GpuTeeIo;
+    policy.gpu.as_mut().unwrap().tee_io = vec![TeeIoReference {
+        dev_info: Digest384(DEV_INFO),
+        ueids: vec![Ueid::from_hex("a1").unwrap()],
+    }];
+    (evidence, policy)
 }
 
-#[test]
-fn texts_name_the_field_the_expected_and_the_got() {
-    let (mut facts, policy) = (healthy(), asking());
-    facts.reported_tcb.snp = 4;
-    facts.launch_tcb.microcode = 0;
-    let appraisal = run(&facts, &policy);
-    let failure = appraisal.failures_for(PrivacyTier::CpuTee).next().unwrap();
-    assert_eq!(
-        failure.text,
-        "REPORTED_TCB.snp: expected at least 5, got 4; LAUNCH_TCB.microcode: expected at least 5, got 0"
-    );
-    facts = healthy();
-    facts.vmpl = 2;
-    let appraisal = run(&facts, &policy);
-    assert_eq!(
-        appraisal.failures_for(PrivacyTier::CpuTee).next().unwrap().text,
-        "VMPL: expected one of [0], got 2"
-    );
-    facts = healthy();
-    facts.product = Product::Milan;
-    let appraisal = run(&facts, &policy);
-    let milan = appraisal
-        .failures()
-        .iter()
-        .find(|f| f.code == "snp.product.milan")
-        .unwrap();
-    assert!(milan.text.contains("arXiv 2605.12990") && milan.help.contains("milan = \"accept\""));
+/// An SNP guest under a paravisor.
+fn az_snp_guest() -> (Evidence, AppraisalPolicy) {
+    let mut tpm = tpm_claims();
+    tpm.ak_origin = AkOrigin::CpuEvidence;
+    let mut table = snp_table();
+    table.references.clear();
+    table.paravisors = vec![SnpParavisor {
+        name: name("hcl"),
+        measurement: Digest384(MEASURED),
+    }];
+    let policy = AppraisalPolicy::closed(PrivacyTier::CpuTee)
+        .with_snp(table)
+        .with_tpm(tpm_table());
+    let snp = snp_claims();
+    (
+        Evidence::of(Claims::AzSnp(Box::new(AzSnpClaims { snp, tpm, hcl: hcl() }))),
+        policy,
+    )
+}
+
+/// A TDX guest under a paravisor.
+fn az_td_guest() -> (Evidence, AppraisalPolicy) {
+    let mut tpm = tpm_claims();
+    tpm.ak_origin = AkOrigin::CpuEvidence;
+    let mut table = tdx_table();
+    table.references.clear();
+    table.paravisors = vec![TdxParavisor {
+        name: name("hcl"),
+        mrtd: Digest384(MEASURED),
+        rtmr0: Digest384([10; 48]),
+        rtmr1: Digest384([11; 48]),
+        rtmr2: Digest384([12; 48]),
+        rtmr3: Digest384([13; 48]),
+    }];
+    let policy = AppraisalPolicy::closed(PrivacyTier::CpuTee)
+        .with_tdx(table)
+        .with_tpm(tpm_table());
+    let tdx = tdx_claims();
+    (
+        Evidence::of(Claims::AzTdx(Box::new(AzTdxClaims { tdx, tpm, hcl: hcl() }))),
+        policy,
+    )
 }

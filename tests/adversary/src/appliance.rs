@@ -12,9 +12,7 @@ use hanzo_client::{AttestedClient, ClientConfig, Endpoint};
 use hanzo_device::{Attester, DeviceError, TimeSource};
 use hanzo_guest::{DeviceTrust, GuestError, GuestOptions, ListenAddress, OperatingLimits, PlaintextStorage, Ready};
 use hanzo_kbs::{InitOptions, Initialised, KbsConfig, StoreMode, admin};
-use hanzo_policy::{
-    AppraisalPolicy, EpycTcb, HardwareList, MilanPolicy, PrivacyTier, Reference, RevocationPolicy, TcbFloors,
-};
+use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, SnpPolicy, SnpReference, TcbFloors};
 use hanzo_pqc::Dek;
 use hanzo_simulated_tee::{LaunchSpec, SimulatedGuest, SimulatedProcessor, simulated_measurement};
 use hanzo_vault::KeyPolicy;
@@ -98,27 +96,21 @@ pub(crate) fn now() -> UnixTime {
 
 /// What a careful client or broker asks of a guest with this configuration.
 pub fn policy(config_digest: Digest256, minimum: PrivacyTier) -> AppraisalPolicy {
-    AppraisalPolicy {
-        revocation: RevocationPolicy::Required,
-        hardware: HardwareList::Any,
-        milan: MilanPolicy::Refuse,
-        vmpl: vec![0],
-        tcb_floor: TcbFloors {
-            genoa: Some(EpycTcb {
-                bootloader: 10,
-                tee: 0,
-                snp: 23,
-                microcode: 84,
-            }),
-            ..TcbFloors::default()
-        },
-        references: vec![Reference {
-            name: name("expected"),
-            measurement: simulated_measurement(&IMAGE, &config_digest),
-            config_digest,
-        }],
-        ..AppraisalPolicy::closed(minimum)
-    }
+    let floors = TcbFloors {
+        genoa: Some(EpycTcb {
+            bootloader: 10,
+            tee: 0,
+            snp: 23,
+            microcode: 84,
+        }),
+        ..TcbFloors::default()
+    };
+    let reference = SnpReference {
+        name: name("expected"),
+        measurement: simulated_measurement(&IMAGE, &config_digest),
+        config_digest,
+    };
+    AppraisalPolicy::closed(minimum).with_snp(SnpPolicy::any_chip(floors, vec![reference]))
 }
 
 impl Appliance {
@@ -147,7 +139,8 @@ impl Appliance {
         };
         let mut appraisal = policy(config_digest, minimum);
         // The broker's owner trusts whatever is launched here; it is the client who looks.
-        appraisal.references[0].measurement = simulated_measurement(&differs.image, &config_digest);
+        appraisal.snp.as_mut().unwrap().references[0].measurement =
+            simulated_measurement(&differs.image, &config_digest);
         for (key, dek, subject) in [
             (STORE_KEY, store_dek, "receipts".to_owned()),
             (MODEL_KEY, dek, root.to_string()),

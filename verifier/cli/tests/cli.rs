@@ -11,7 +11,7 @@ use hanzo_attestation::name::Name;
 use hanzo_attestation::statement::Statement;
 use hanzo_attestation::{Digest256, Digest384, Nonce, UnixTime, jcs};
 use hanzo_client::receipts::{BundleRecord, ReceiptRecord};
-use hanzo_policy::{AppraisalPolicy, EpycTcb, HardwareList, PrivacyTier, Reference};
+use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, SnpPolicy, SnpReference, TcbFloors};
 use hanzo_pqc::Domain;
 use hanzo_pqc::sign::{SignatureSuite, SigningKeys};
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor, simulated_measurement};
@@ -92,20 +92,22 @@ impl Files {
             policy: String::new(),
             version: 1,
         };
-        let mut policy = AppraisalPolicy::closed(PrivacyTier::CpuTee);
-        policy.hardware = HardwareList::Any;
-        policy.vmpl = vec![0];
-        policy.tcb_floor.genoa = Some(EpycTcb {
-            bootloader: tcb.bootloader,
-            tee: tcb.tee,
-            snp: tcb.snp,
-            microcode: tcb.microcode,
-        });
-        policy.references = vec![Reference {
+        let floors = TcbFloors {
+            genoa: Some(EpycTcb {
+                bootloader: tcb.bootloader,
+                tee: tcb.tee,
+                snp: tcb.snp,
+                microcode: tcb.microcode,
+            }),
+            ..TcbFloors::default()
+        };
+        let reference = SnpReference {
             name: name("healthy"),
             measurement: simulated_measurement(&IMAGE, &keyset.config_digest),
             config_digest: keyset.config_digest,
-        }];
+        };
+        let policy =
+            AppraisalPolicy::closed(PrivacyTier::CpuTee).with_snp(SnpPolicy::any_chip(floors, vec![reference]));
         let files = Self {
             dir: tempfile::tempdir().unwrap(),
             now,
@@ -281,8 +283,9 @@ fn a_bundle_with_its_challenge_is_accepted_and_each_twin_has_its_exit_code() {
         .run(&format!("verify cut.json {TRUST} --challenge {CHALLENGE}"))
         .is(10, &["bundle.malformed"]);
     let mut policy = files.policy.clone();
-    policy.tcb_floor.genoa.as_mut().unwrap().microcode += 1;
-    policy.vmpl = vec![3];
+    let snp = policy.snp.as_mut().unwrap();
+    snp.tcb_floor.genoa.as_mut().unwrap().microcode += 1;
+    snp.vmpl = vec![3];
     files.put("strict.toml", policy.to_toml().unwrap().as_bytes());
     files
         .run(&format!(
@@ -339,7 +342,7 @@ fn usage_and_files_are_exit_1() {
     files
         .run(&format!("verify https://127.0.0.1:1 {TRUST}"))
         .is(1, &["endpoint.unreachable"]);
-    files.put("bad.toml", b"version = 1\nsurprise = true\n");
+    files.put("bad.toml", b"version = 2\nsurprise = true\n");
     files
         .run("verify bundle.json --policy bad.toml")
         .is(1, &["policy.malformed", "bad.toml"]);
@@ -356,7 +359,7 @@ fn usage_and_files_are_exit_1() {
 fn explain_shows_every_field_and_trusts_none() {
     let files = Files::new();
     let digest = files.keyset.digest().unwrap().to_string();
-    let measurement = files.policy.references[0].measurement.to_string();
+    let measurement = files.policy.snp.as_ref().unwrap().references[0].measurement.to_string();
     files.run("explain bundle.json").is(
         0,
         &[
@@ -424,7 +427,7 @@ fn a_receipt_verifies_offline_by_id_and_by_file_and_its_twins_do_not() {
         .is(20, &["snp.chain.root"]);
 
     let mut policy = files.policy.clone();
-    policy.references.clear();
+    policy.snp.as_mut().unwrap().references.clear();
     files.put("none.toml", policy.to_toml().unwrap().as_bytes());
     files
         .run(&format!("receipt {ID} --policy none.toml"))

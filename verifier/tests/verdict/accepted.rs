@@ -20,7 +20,7 @@ fn a_healthy_guest_that_answers_the_challenge_reaches_tier_2() {
     assert_eq!(result.chip_id_hex(), Some(hex::encode(healthy().chip)));
     assert_eq!(result.verified_at(), NOW);
     let above: Vec<_> = result.failures_above().map(|f| f.code).collect();
-    assert_eq!(above, ["tier.gpu_cc.not_verified", "tier.gpu_tee_io.not_verified"]);
+    assert_eq!(above, ["tier.gpu_cc.no_evidence", "tier.gpu_tee_io.no_evidence"]);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_later_decision_by_a_tighter_policy_is_a_new_one_and_never_lasts_longer() {
     policy.max_age_s = 60;
     assert_eq!(refusal(result.reappraise(&policy, later)), ("freshness.stale", 30));
     let mut policy = context().policy;
-    policy.tcb_floor.genoa.as_mut().unwrap().microcode += 1;
+    policy.snp.as_mut().unwrap().tcb_floor.genoa.as_mut().unwrap().microcode += 1;
     assert_eq!(refusal(result.reappraise(&policy, later)), ("snp.tcb.below_floor", 40));
     let too_late = UnixTime(result.valid_until().0 + 1);
     assert_eq!(

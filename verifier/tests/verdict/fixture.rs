@@ -8,7 +8,7 @@ use hanzo_attestation::keyset::{KemKey, Keyset, ServedModel, SignerKeys, capabil
 use hanzo_attestation::name::Name;
 use hanzo_attestation::statement::Statement;
 use hanzo_attestation::{Anchors, Collateral, Digest256, Digest384, Nonce, UnixTime};
-use hanzo_policy::{AppraisalPolicy, EpycTcb, HardwareList, PrivacyTier, Reference, RevocationPolicy};
+use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, SnpPolicy, SnpReference, TcbFloors};
 use hanzo_simulated_tee::{LaunchSpec, SimulatedGuest, SimulatedProcessor, simulated_measurement};
 use hanzo_verifier::{AttestationResult, VerifierContext, VerifyError, verify_bundle};
 
@@ -42,21 +42,21 @@ pub fn launch(spec: LaunchSpec) -> SimulatedGuest {
 /// Accepts exactly the healthy guest.
 pub fn context() -> VerifierContext {
     let spec = healthy();
-    let mut policy = AppraisalPolicy::closed(PrivacyTier::CpuTee);
-    policy.hardware = HardwareList::Any;
-    policy.vmpl = vec![0];
-    policy.revocation = RevocationPolicy::Required;
-    policy.tcb_floor.genoa = Some(EpycTcb {
-        bootloader: spec.tcb.bootloader,
-        tee: spec.tcb.tee,
-        snp: spec.tcb.snp,
-        microcode: spec.tcb.microcode,
-    });
-    policy.references = vec![Reference {
+    let floors = TcbFloors {
+        genoa: Some(EpycTcb {
+            bootloader: spec.tcb.bootloader,
+            tee: spec.tcb.tee,
+            snp: spec.tcb.snp,
+            microcode: spec.tcb.microcode,
+        }),
+        ..TcbFloors::default()
+    };
+    let reference = SnpReference {
         name: name("healthy"),
         measurement: simulated_measurement(&IMAGE, &spec.config_digest),
         config_digest: spec.config_digest,
-    }];
+    };
+    let policy = AppraisalPolicy::closed(PrivacyTier::CpuTee).with_snp(SnpPolicy::any_chip(floors, vec![reference]));
     VerifierContext {
         anchors: Anchors::vendor().with_simulator_ark(PROCESSOR.ark_der().to_vec()),
         collateral: Collateral::default(),

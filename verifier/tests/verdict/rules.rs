@@ -2,7 +2,7 @@
 
 use hanzo_attestation::Digest256;
 use hanzo_attestation::snp::{Product, SigningKey};
-use hanzo_policy::{ChipId, HardwareList, MilanPolicy, PrivacyTier};
+use hanzo_policy::{Admission, AllowList, ChipId, MilanPolicy, PrivacyTier, SnpPolicy};
 use hanzo_simulated_tee::LaunchSpec;
 use hanzo_verifier::{VerifierContext, VerifyError};
 
@@ -11,6 +11,10 @@ use crate::fixture::*;
 type Sick = fn(&mut LaunchSpec);
 type Twist = fn(&mut Signed);
 type Ask = fn(&mut VerifierContext);
+
+fn snp(context: &mut VerifierContext) -> &mut SnpPolicy {
+    context.policy.snp.as_mut().unwrap()
+}
 
 #[test]
 fn each_rule_refuses_its_twin_and_names_itself_alone() {
@@ -22,30 +26,40 @@ fn each_rule_refuses_its_twin_and_names_itself_alone() {
         ("snp.policy.reserved", keep.0, |r| r[0x0a] &= !0x02, keep.2),
         ("snp.tcb.below_floor", |s| s.tcb.snp -= 1, keep.1, keep.2),
         ("snp.tcb.below_floor", |s| s.tcb.microcode -= 1, keep.1, keep.2),
-        ("snp.tcb.below_floor", keep.0, |r| r[0x1e0] -= 1, keep.2),
+        (
+            "snp.tcb.below_floor",
+            keep.0,
+            |r| r[0x1e0] -= 1,
+            |c| {
+                snp(c).provisional_firmware = Admission::Accept;
+            },
+        ),
+        ("snp.firmware.provisional", keep.0, |r| r[0x1e8] += 1, keep.2),
         ("snp.tcb.below_floor", keep.0, |r| r[0x1f0] -= 1, keep.2),
-        ("snp.tcb.no_floor", keep.0, keep.1, |c| c.policy.tcb_floor.genoa = None),
+        ("snp.tcb.no_floor", keep.0, keep.1, |c| {
+            snp(c).tcb_floor.genoa = None;
+        }),
         (
             "snp.product.milan",
             |s| s.product = Product::Milan,
             keep.1,
-            |c| c.policy.tcb_floor.milan = c.policy.tcb_floor.genoa,
+            |c| snp(c).tcb_floor.milan = snp(c).tcb_floor.genoa,
         ),
         ("snp.hardware", keep.0, keep.1, |c| {
             let mut other = healthy().chip;
             other[0] ^= 1;
-            c.policy.hardware = HardwareList::Listed(vec![ChipId::new(other).unwrap()]);
+            snp(c).hardware = AllowList::Listed(vec![ChipId::new(other).unwrap()]);
         }),
         (
-            "snp.hardware",
+            "snp.vlek.provider",
             |s| s.signing_key = SigningKey::Vlek,
             keep.1,
             |c| {
-                c.policy.hardware = HardwareList::Listed(vec![ChipId::new(healthy().chip).unwrap()]);
+                snp(c).hardware = AllowList::Listed(vec![ChipId::new(healthy().chip).unwrap()]);
             },
         ),
         ("config.not_reference", keep.0, keep.1, |c| {
-            c.policy.references[0].config_digest = Digest256([0; 32])
+            snp(c).references[0].config_digest = Digest256([0; 32])
         }),
     ];
     for (code, sick, twist, ask) in cases {
@@ -70,9 +84,9 @@ fn the_switches_open_the_milan_and_the_hardware_rule() {
     let mut spec = healthy();
     spec.product = Product::Milan;
     let mut context = context();
-    context.policy.tcb_floor.milan = context.policy.tcb_floor.genoa;
-    context.policy.milan = MilanPolicy::Accept;
-    context.policy.hardware = HardwareList::Listed(vec![ChipId::new(spec.chip).unwrap()]);
+    snp(&mut context).tcb_floor.milan = snp(&mut context).tcb_floor.genoa;
+    snp(&mut context).milan = MilanPolicy::Accept;
+    snp(&mut context).hardware = AllowList::Listed(vec![ChipId::new(spec.chip).unwrap()]);
     verify(&answer(&launch(spec)), &context).unwrap();
 }
 
@@ -112,21 +126,21 @@ fn another_image_and_every_other_failed_rule_are_reported_together() {
 }
 
 #[test]
-fn tiers_3_and_4_are_never_reached_and_say_so() {
+fn tiers_3_and_4_are_never_reached_without_a_gpu_and_say_so() {
     let bundle = healthy_bundle();
     let mut context = context();
     for (minimum, expected) in [
-        (PrivacyTier::GpuCc, &["tier.gpu_cc.not_verified"][..]),
+        (PrivacyTier::GpuCc, &["tier.gpu_cc.no_evidence"][..]),
         (
             PrivacyTier::GpuTeeIo,
-            &["tier.gpu_cc.not_verified", "tier.gpu_tee_io.not_verified"],
+            &["tier.gpu_cc.no_evidence", "tier.gpu_tee_io.no_evidence"],
         ),
     ] {
         context.policy.minimum_tier = minimum;
         let e = verify(&bundle, &context).unwrap_err();
         let codes: Vec<_> = e.failures().iter().map(|f| f.code).collect();
         assert_eq!(codes, expected);
-        assert!(e.to_string().contains("not verified by this version"));
+        assert!(e.to_string().contains("expected at least one attested GPU, got none"));
     }
     context.policy.minimum_tier = PrivacyTier::AtRest;
     assert_eq!(verify(&bundle, &context).unwrap().tier(), PrivacyTier::CpuTee);

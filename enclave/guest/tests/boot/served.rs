@@ -5,7 +5,7 @@ use hanzo_attestation::channel::{ATTESTATION_PATH, PROOF_PATH};
 use hanzo_attestation::keyset::KemKey;
 use hanzo_attestation::name::Name;
 use hanzo_attestation::{Anchors, Collateral, Digest256, Nonce, UnixTime};
-use hanzo_policy::{AppraisalPolicy, EpycTcb, HardwareList, PrivacyTier, Reference, RevocationPolicy, TcbFloors};
+use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, RevocationPolicy, SnpPolicy, SnpReference, TcbFloors};
 use hanzo_verifier::{VerifierContext, verify_bundle};
 use hyper::StatusCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,11 +14,7 @@ use crate::client::{connect, raw};
 use crate::world::{IMAGE, World, simulator_root};
 
 pub fn context(world: &World) -> VerifierContext {
-    let mut policy = AppraisalPolicy::closed(PrivacyTier::CpuTee);
-    policy.revocation = RevocationPolicy::AcceptMissing;
-    policy.hardware = HardwareList::Any;
-    policy.vmpl = vec![0];
-    policy.tcb_floor = TcbFloors {
+    let floors = TcbFloors {
         genoa: Some(EpycTcb {
             bootloader: 1,
             tee: 0,
@@ -27,11 +23,14 @@ pub fn context(world: &World) -> VerifierContext {
         }),
         ..TcbFloors::default()
     };
-    policy.references = vec![Reference {
+    let reference = SnpReference {
         name: name("test"),
         measurement: hanzo_simulated_tee::simulated_measurement(&IMAGE, &world.measured),
         config_digest: world.measured,
-    }];
+    };
+    let mut policy =
+        AppraisalPolicy::closed(PrivacyTier::CpuTee).with_snp(SnpPolicy::any_chip(floors, vec![reference]));
+    policy.revocation = RevocationPolicy::AcceptMissing;
     VerifierContext {
         anchors: Anchors::vendor().with_simulator_ark(simulator_root().to_vec()),
         collateral: Collateral::default(),

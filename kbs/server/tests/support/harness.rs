@@ -15,7 +15,7 @@ use hanzo_attestation::{Digest256, Digest384, UnixTime};
 use hanzo_kbs::admin::{self, AdminError};
 use hanzo_kbs::{InitOptions, Initialised, KbsConfig, KbsError, StoreMode, check, init, load_admin_key, serve};
 use hanzo_kbs_protocol::{ATTEST_PATH, AUTH_PATH, Expected, GrantError, GuestSession, OpenedGrant, resource_path};
-use hanzo_policy::{AppraisalPolicy, EpycTcb, HardwareList, PrivacyTier, Reference, RevocationPolicy};
+use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, RevocationPolicy, SnpPolicy, SnpReference, TcbFloors};
 use hanzo_pqc::Dek;
 use hanzo_pqc::hpke::{KemSuite, PrivateKey};
 use hanzo_pqc::sign::SigningKeys;
@@ -152,21 +152,23 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// The policy that the healthy guest reaches.
 pub fn policy() -> KeyPolicy {
-    let mut appraisal = AppraisalPolicy::closed(PrivacyTier::CpuTee);
-    appraisal.revocation = RevocationPolicy::AcceptMissing;
-    appraisal.hardware = HardwareList::Any;
-    appraisal.vmpl = vec![0];
-    appraisal.tcb_floor.genoa = Some(EpycTcb {
-        bootloader: 1,
-        tee: 0,
-        snp: 1,
-        microcode: 1,
-    });
-    appraisal.references = vec![Reference {
+    let floors = TcbFloors {
+        genoa: Some(EpycTcb {
+            bootloader: 1,
+            tee: 0,
+            snp: 1,
+            microcode: 1,
+        }),
+        ..TcbFloors::default()
+    };
+    let reference = SnpReference {
         name: Name::new("test-image").unwrap(),
         measurement: simulated_measurement(&IMAGE, &CONFIG),
         config_digest: CONFIG,
-    }];
+    };
+    let mut appraisal =
+        AppraisalPolicy::closed(PrivacyTier::CpuTee).with_snp(SnpPolicy::any_chip(floors, vec![reference]));
+    appraisal.revocation = RevocationPolicy::AcceptMissing;
     KeyPolicy {
         allow_simulated: true,
         appraisal,

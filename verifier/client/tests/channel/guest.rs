@@ -17,7 +17,7 @@ use hanzo_attestation::statement::Statement;
 use hanzo_attestation::{Anchors, Collateral, Digest256, Digest384, Nonce, UnixTime, jcs};
 use hanzo_channel::{ChannelKey, Exporter, TlsIdentity, server_config};
 use hanzo_client::{AttestedClient, ClientConfig};
-use hanzo_policy::{AppraisalPolicy, EpycTcb, HardwareList, PrivacyTier, Reference};
+use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, SnpPolicy, SnpReference, TcbFloors};
 use hanzo_pqc::Domain;
 use hanzo_pqc::sign::{SignatureSuite, SigningKeys};
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor, simulated_measurement};
@@ -406,20 +406,21 @@ impl Drop for Network {
 /// Accepts exactly the healthy guest.
 pub fn context() -> VerifierContext {
     let spec = LaunchSpec::new(IMAGE, Digest256::of(CONFIG.as_bytes()));
-    let mut policy = AppraisalPolicy::closed(PrivacyTier::CpuTee);
-    policy.hardware = HardwareList::Any;
-    policy.vmpl = vec![0];
-    policy.tcb_floor.genoa = Some(EpycTcb {
-        bootloader: spec.tcb.bootloader,
-        tee: spec.tcb.tee,
-        snp: spec.tcb.snp,
-        microcode: spec.tcb.microcode,
-    });
-    policy.references = vec![Reference {
+    let floors = TcbFloors {
+        genoa: Some(EpycTcb {
+            bootloader: spec.tcb.bootloader,
+            tee: spec.tcb.tee,
+            snp: spec.tcb.snp,
+            microcode: spec.tcb.microcode,
+        }),
+        ..TcbFloors::default()
+    };
+    let reference = SnpReference {
         name: Name::new("healthy").unwrap(),
         measurement: simulated_measurement(&IMAGE, &spec.config_digest),
         config_digest: spec.config_digest,
-    }];
+    };
+    let policy = AppraisalPolicy::closed(PrivacyTier::CpuTee).with_snp(SnpPolicy::any_chip(floors, vec![reference]));
     VerifierContext {
         anchors: Anchors::vendor().with_simulator_ark(PROCESSOR.ark_der().to_vec()),
         collateral: Collateral::default(),

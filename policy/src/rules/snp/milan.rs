@@ -2,12 +2,11 @@
 
 use hanzo_attestation::snp::Product;
 
-use super::{RuleFailure, below_cpu_tee};
-use crate::facts::Facts;
-use crate::policy::{AppraisalPolicy, MilanPolicy};
+use super::{Case, RuleFailure, below_cpu_tee};
+use crate::policy::snp::MilanPolicy;
 
-pub(super) fn check(facts: &Facts, policy: &AppraisalPolicy) -> Option<RuleFailure> {
-    (facts.product == Product::Milan && policy.milan == MilanPolicy::Refuse).then(|| {
+pub(super) fn check(case: &Case<'_>) -> Option<RuleFailure> {
+    (case.claims.product == Product::Milan && case.table.milan == MilanPolicy::Refuse).then(|| {
         below_cpu_tee(
             "snp.product.milan",
             "product: expected Genoa or Turin, got Milan, whose VCEK root seed can be extracted by software at any TCB \

@@ -5,23 +5,22 @@
 
 use hanzo_attestation::snp::TcbVersion;
 
-use super::{RuleFailure, below_cpu_tee};
-use crate::facts::Facts;
-use crate::policy::AppraisalPolicy;
+use super::{Case, RuleFailure, below_cpu_tee};
 
-pub(super) fn check(facts: &Facts, policy: &AppraisalPolicy) -> Option<RuleFailure> {
-    let product = facts.product;
-    let Some(floor) = policy.tcb_floor.of(product) else {
+pub(super) fn check(case: &Case<'_>) -> Option<RuleFailure> {
+    let product = case.claims.product;
+    let Some(floor) = case.table.tcb_floor.of(product) else {
         return Some(below_cpu_tee(
             "snp.tcb.no_floor",
             format!("tcb_floor: expected a floor for {product:?}, got none: the policy does not know this product"),
-            "add the product's lowest acceptable firmware to `tcb_floor`, from AMD's current bulletins",
+            "add the product's lowest acceptable firmware to `snp.tcb_floor`, from AMD's current bulletins",
         ));
     };
+    let report = case.report();
     let below: Vec<_> = [
-        ("REPORTED_TCB", &facts.reported_tcb),
-        ("COMMITTED_TCB", &facts.committed_tcb),
-        ("LAUNCH_TCB", &facts.launch_tcb),
+        ("REPORTED_TCB", &report.reported_tcb),
+        ("COMMITTED_TCB", &report.committed_tcb),
+        ("LAUNCH_TCB", &report.launch_tcb),
     ]
     .into_iter()
     .flat_map(|(field, got)| lower_components(field, got, &floor))
@@ -31,6 +30,19 @@ pub(super) fn check(facts: &Facts, policy: &AppraisalPolicy) -> Option<RuleFailu
             "snp.tcb.below_floor",
             below.join("; "),
             "the operator must update the platform's firmware, commit it, and launch the guest again",
+        )
+    })
+}
+
+/// What was committed was running: no component of COMMITTED_TCB is above CURRENT_TCB.
+pub(super) fn check_order(case: &Case<'_>) -> Option<RuleFailure> {
+    let report = case.report();
+    let above = lower_components("CURRENT_TCB", &report.current_tcb, &report.committed_tcb);
+    (!above.is_empty()).then(|| {
+        below_cpu_tee(
+            "snp.tcb.order",
+            format!("CURRENT_TCB against COMMITTED_TCB: {}", above.join("; ")),
+            "firmware does not report less than it committed: the platform is in a state that AMD 56860 does not describe",
         )
     })
 }

@@ -1,11 +1,11 @@
 //! A guest that its host may debug is a guest that its host may read.
 
-use super::{RuleFailure, below_cpu_tee, guest_policy};
-use crate::facts::Facts;
-use crate::policy::AppraisalPolicy;
+use hanzo_attestation::snp::GuestPolicy;
 
-pub(super) fn check(facts: &Facts, _: &AppraisalPolicy) -> Option<RuleFailure> {
-    (facts.guest_policy & guest_policy::DEBUG != 0).then(|| {
+use super::{Case, RuleFailure, below_cpu_tee};
+
+pub(super) fn check(case: &Case<'_>) -> Option<RuleFailure> {
+    GuestPolicy(case.report().policy).debug().then(|| {
         below_cpu_tee(
             "snp.debug",
             "POLICY bit 19 (DEBUG): expected 0, got 1: the host can decrypt this guest's memory".into(),

@@ -1,0 +1,40 @@
+//! Rules of TPM quotes: tier 1 for a TPM alone; the image's part of tier 2 for a paravisor's vTPM.
+
+mod ak;
+mod event_log;
+mod hardware;
+mod pcrs;
+
+use hanzo_attestation::tpm::TpmClaims;
+
+use super::{RuleFailure, of_primary};
+use crate::facts::Facts;
+use crate::policy::AppraisalPolicy;
+use crate::policy::tpm::TpmPolicy;
+
+/// What a rule looks at.
+pub(crate) struct Case<'a> {
+    pub(crate) facts: &'a Facts<'a>,
+    pub(crate) claims: &'a TpmClaims,
+    pub(crate) table: &'a TpmPolicy,
+    pub(crate) policy: &'a AppraisalPolicy,
+}
+
+type Rule = fn(&Case<'_>) -> Option<RuleFailure>;
+
+/// Every rule, in the order in which failures are reported.
+const RULES: &[Rule] = &[ak::check, hardware::check, event_log::check, pcrs::check];
+
+/// Failures of the quote, if there is one and a table to judge it by.
+pub(crate) fn failures(facts: &Facts<'_>, policy: &AppraisalPolicy) -> Vec<RuleFailure> {
+    let (Some(claims), Some(table)) = (facts.tpm, &policy.tpm) else {
+        return Vec::new();
+    };
+    let case = Case {
+        facts,
+        claims,
+        table,
+        policy,
+    };
+    RULES.iter().filter_map(|rule| rule(&case)).collect()
+}
