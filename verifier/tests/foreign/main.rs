@@ -2,6 +2,7 @@
 //! simulated guests with devices.
 
 mod devices;
+mod keysets;
 mod published;
 
 use std::io::Write as _;
