@@ -83,14 +83,6 @@ pub struct HclClaims {
     pub configuration: VmConfiguration,
 }
 
-impl HclClaims {
-    /// True if user-data is `expected` and zeros, as a whole field.
-    pub fn user_data_is(&self, expected: &[u8]) -> bool {
-        let stripped = self.user_data.as_deref().and_then(|field| field.strip_prefix(expected));
-        stripped.is_some_and(|rest| rest.iter().all(|b| *b == 0))
-    }
-}
-
 /// An Azure SNP guest under a paravisor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AzSnpClaims {

@@ -37,6 +37,7 @@ mod ocsp;
 mod processor;
 mod rim;
 mod tdx;
+mod tpm;
 
 pub use eventlog::LogBuilder;
 pub use guest::{LaunchSpec, SimulatedGuest, simulated_measurement};
@@ -48,6 +49,7 @@ pub use tdx::{
     CollateralSpec, DocumentSigner, IsvLevelSpec, ModuleSpec, PckSpec, QeSpec, QuoteFormat, RevokedCertificate,
     SimulatedTdx, TcbLevelSpec, TdSpec,
 };
+pub use tpm::{AkKind, SimulatedTpm, TpmSpec, hcl_report, td_report, var_data};
 
 /// Domain of every derivation here, and the mark by which a binary with a simulator in it is told.
 pub const DOMAIN: &str = "hanzo/simulated-tee/v1";

@@ -1,6 +1,6 @@
 //! Guests under Azure's paravisor: the CPU vouches for the variable data, they for the AK, the AK for the guest's registers.
 
-use super::hcl::{HclError, HclKind, HclReport, TdReport, VarData};
+use super::hcl::{HclError, HclKind, HclReport, TdReportStruct, VarData};
 use super::quote::ParsedQuote;
 use super::{AkOrigin, AzSnpClaims, AzTdxClaims, HclClaims, TpmClaims, TpmError, Verified};
 use crate::bundle::{AzSnpEvidence, AzTdxEvidence, Base64, SnpEvidence, TpmQuote};
@@ -28,7 +28,7 @@ impl Paravised {
         })
     }
 
-    /// `report_data` is authentic. The whole field is compared: 32 bytes of hash and 32 zeros.
+    /// `report_data` is the CPU's. The whole field is compared: 32 bytes of hash and 32 zeros.
     fn authenticate(self, report_data: &[u8; 64]) -> Result<(TpmClaims, HclClaims), AttestationError> {
         let expected = [Digest256::of(&self.var_data).0, [0; 32]].concat();
         if expected != report_data {
@@ -105,7 +105,7 @@ impl ParsedAzSnp {
 #[derive(Debug)]
 pub struct ParsedAzTdx {
     tdx: ParsedTdx,
-    td_report: TdReport,
+    td_report: TdReportStruct,
     guest: Paravised,
 }
 
@@ -117,20 +117,22 @@ impl ParsedAzTdx {
         let hcl = hcl_report(&raw.hcl_report.0, HclKind::Tdx)?;
         Ok(Self {
             tdx: ParsedTdx::parse(raw.td)?,
-            td_report: TdReport::parse(&hcl.hardware_report).map_err(TpmError::from)?,
+            td_report: TdReportStruct::parse(&hcl.hardware_report).map_err(TpmError::from)?,
             guest: Paravised::parse(hcl.var_data, raw.quote, raw.event_log)?,
         })
     }
 
+    /// First what holds inside the evidence, which needs no collateral, then the quote that all of it hangs on.
     pub(crate) fn authenticate(
         self,
         anchors: &Anchors,
         collateral: &Collateral,
         now: UnixTime,
     ) -> Result<Verified<AzTdxClaims>, AttestationError> {
+        let report = self.tdx.read_unauthenticated();
+        self.td_report.check_is_of(report).map_err(TpmError::from)?;
+        let (tpm, hcl) = self.guest.authenticate(&report.report_data)?;
         let cpu = self.tdx.authenticate(anchors, collateral, now)?;
-        self.td_report.check_is_of(&cpu.claims).map_err(TpmError::from)?;
-        let (tpm, hcl) = self.guest.authenticate(&cpu.claims.report_data)?;
         Ok(Verified {
             claims: AzTdxClaims {
                 tdx: cpu.claims,

@@ -13,7 +13,7 @@ mod var_data;
 use crate::snp::REPORT_BYTES;
 
 pub use error::HclError;
-pub(super) use td_report::TdReport;
+pub(super) use td_report::TdReportStruct;
 pub(super) use var_data::VarData;
 pub use var_data::VmConfiguration;
 

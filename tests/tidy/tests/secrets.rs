@@ -10,6 +10,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
     (
         "attestation/simulator",
         &[
+            "AkKey",
             "Authority",
             "ReportKey",
             "SimulatedDevice",
@@ -17,6 +18,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
             "SimulatedNvidia",
             "SimulatedProcessor",
             "SimulatedRimIssuer",
+            "SimulatedTpm",
             "VendorKey",
         ],
     ),

@@ -5,17 +5,17 @@
 use aws_lc_rs::digest::{SHA384, digest};
 
 use super::HclError;
-use crate::tdx::TdxClaims;
+use crate::tdx::TdReport;
 
 const TD_REPORT_BYTES: usize = 1024;
 const TEE_TCB_INFO: (usize, usize) = (256, 239);
 const TDINFO: (usize, usize) = (512, 512);
 
-/// A TDREPORT.
+/// A TDREPORT_STRUCT.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::tpm) struct TdReport(Vec<u8>);
+pub(in crate::tpm) struct TdReportStruct(Vec<u8>);
 
-impl TdReport {
+impl TdReportStruct {
     /// Type, the two hashes inside and the zeros behind must be right.
     pub(in crate::tpm) fn parse(hardware_report: &[u8]) -> Result<Self, HclError> {
         let wrong = |field, detail| HclError::Report { field, detail };
@@ -45,7 +45,7 @@ impl TdReport {
     }
 
     /// Every field that the quote's body has too must be equal.
-    pub(in crate::tpm) fn check_is_of(&self, quote: &TdxClaims) -> Result<(), HclError> {
+    pub(in crate::tpm) fn check_is_of(&self, quote: &TdReport) -> Result<(), HclError> {
         let (tcb, td) = (TEE_TCB_INFO.0, TDINFO.0);
         let fields: [(&'static str, usize, &[u8]); 11] = [
             ("REPORTDATA", 128, &quote.report_data),
