@@ -1,23 +1,25 @@
 //! Guests under a paravisor, each with one thing wrong.
 
-use hanzo_attestation::bundle::{AzSnpEvidence, Base64};
+use hanzo_attestation::bundle::{AzSnpEvidence, AzTdxEvidence, Base64};
 use hanzo_attestation::evidence::Class;
 use hanzo_attestation::foreign::{ForeignExpectation, ForeignFormat, Rule};
 use hanzo_attestation::tpm::{AkOrigin, HclKind, HclReport};
-use hanzo_attestation::{AuthenticDevices, Claims, binding};
-use hanzo_simulated_tee::{LogBuilder, SimulatedTpm, hcl_report, td_report, var_data};
+use hanzo_attestation::{Anchors, AttestationError, Authentic, AuthenticDevices, Claims, binding};
+use hanzo_simulated_tee::{
+    CollateralSpec, LogBuilder, QuoteFormat, SimulatedTdx, SimulatedTpm, TdSpec, hcl_report, td_report, var_data,
+};
 
 use crate::{OTHER_VTPM, VTPM, judge, snp_guest, tpm, verdict};
 
 const DATA: &[u8] = &[7; 48];
 
-fn evidence() -> (AzSnpEvidence, hanzo_attestation::Anchors) {
+fn evidence() -> (AzSnpEvidence, Anchors) {
     let (guest, anchors) = snp_guest();
     (VTPM.az_snp(&guest, DATA), anchors)
 }
 
 /// The SNP evidence of a guest whose paravisor put `report_data` into the report, around `var_data`.
-fn with_report_data(report_data: [u8; 64], var_data: &[u8]) -> (AzSnpEvidence, hanzo_attestation::Anchors) {
+fn with_report_data(report_data: [u8; 64], var_data: &[u8]) -> (AzSnpEvidence, Anchors) {
     let (guest, anchors) = snp_guest();
     let mut evidence = VTPM.az_snp(&guest, DATA);
     let snp = guest.evidence(&report_data);
@@ -61,10 +63,7 @@ fn the_privilege_level_of_the_report_stays_in_the_claims() {
 #[test]
 fn without_the_simulators_root_it_is_nobodys() {
     let (evidence, _) = evidence();
-    assert_eq!(
-        verdict(evidence, &hanzo_attestation::Anchors::vendor()),
-        "snp.chain.root"
-    );
+    assert_eq!(verdict(evidence, &Anchors::vendor()), "snp.chain.root");
 }
 
 #[test]
@@ -229,6 +228,100 @@ fn user_data_shorter_than_what_they_must_repeat_are_refused_without_a_panic() {
             &ForeignExpectation::default(),
         );
         assert_eq!(verdict.map_or_else(|e| e.code(), |_| "accepted"), code, "{member}");
+    }
+}
+
+/// The paravisor of a simulated TD, and what becomes of it when `edit` changes it.
+fn az_tdx(edit: impl FnOnce(&mut AzTdxEvidence)) -> Result<Authentic<Claims>, AttestationError> {
+    let platform = SimulatedTdx::for_tests();
+    let quote = |report_data: &[u8; 64]| {
+        platform.evidence(
+            &TdSpec::new(QuoteFormat::V4),
+            report_data,
+            &CollateralSpec::new(crate::NOW),
+        )
+    };
+    let mut evidence = VTPM.az_tdx(quote, DATA);
+    edit(&mut evidence);
+    judge(
+        evidence,
+        &Anchors::vendor().with_simulator_tdx_root(platform.root_der().to_vec()),
+    )
+}
+
+#[test]
+fn a_trust_domain_under_a_paravisor_is_vouched_for_by_its_quote() {
+    let authentic = az_tdx(|_| {}).unwrap();
+    assert!(authentic.is_simulated());
+    let Claims::AzTdx(claims) = authentic.claims() else {
+        panic!()
+    };
+    assert_eq!(claims.tpm.ak_origin, AkOrigin::CpuEvidence);
+    assert_eq!(claims.tpm.qualifying_data, DATA);
+    assert_eq!(claims.tdx.report_data, bound(&claims.hcl.var_data));
+
+    let code = |edit: &dyn Fn(&mut AzTdxEvidence)| az_tdx(edit).map_or_else(|e| e.code(), |_| "accepted");
+    assert_eq!(
+        code(&|e| e.quote = OTHER_VTPM.quote(&[0], DATA)),
+        "tpm.signature.invalid"
+    );
+    assert_eq!(code(&|e| e.quote.pcrs[0].value.0[0] ^= 1), "tpm.quote.pcr_digest");
+    assert_eq!(code(&|e| e.td.event_log = Some(Base64(Vec::new()))), "hcl.event_log");
+    assert_eq!(code(&|e| e.td.collateral = None), "tdx.collateral.missing");
+    let mut other = VTPM.az_tdx(
+        |report_data| {
+            let mut td = TdSpec::new(QuoteFormat::V4);
+            td.mr_td = [1; 48];
+            SimulatedTdx::for_tests().evidence(&td, report_data, &CollateralSpec::new(crate::NOW))
+        },
+        DATA,
+    );
+    // Another domain's report beside this one's quote, and its quote beside this one's report.
+    assert_eq!(
+        code(&|e| e.hcl_report = other.hcl_report.clone()),
+        "hcl.td_report.mismatch"
+    );
+    assert_eq!(code(&|e| e.td.quote = other.td.quote.clone()), "hcl.td_report.mismatch");
+    other.hcl_report.0.truncate(100);
+    assert_eq!(
+        code(&|e| e.hcl_report = other.hcl_report.clone()),
+        "hcl.report.malformed"
+    );
+}
+
+/// Each field that report and quote share is compared: one changed under a right hash is another domain.
+#[test]
+fn every_field_of_the_td_report_is_the_quotes() {
+    use aws_lc_rs::digest::{SHA384, digest};
+    let report = 32;
+    for (field, offset) in [
+        ("REPORTDATA", 128),
+        ("TEE_TCB_SVN", 256 + 8),
+        ("MRSEAM", 256 + 24),
+        ("MRSIGNERSEAM", 256 + 72),
+        ("SEAMATTRIBUTES", 256 + 120),
+        ("ATTRIBUTES", 512),
+        ("XFAM", 512 + 8),
+        ("MRTD", 512 + 16),
+        ("MRCONFIGID", 512 + 64),
+        ("MROWNER", 512 + 112),
+        ("MROWNERCONFIG", 512 + 160),
+        ("RTMR0", 512 + 208),
+        ("RTMR1", 512 + 256),
+        ("RTMR2", 512 + 304),
+        ("RTMR3", 512 + 352 + 47),
+    ] {
+        let refused = az_tdx(|evidence| {
+            let bytes = &mut evidence.hcl_report.0[report..report + 1024];
+            bytes[offset] ^= 1;
+            for (at, from) in [(32, 256..256 + 239), (80, 512..1024)] {
+                let hash = digest(&SHA384, &bytes[from]);
+                bytes[at..at + 48].copy_from_slice(hash.as_ref());
+            }
+        });
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.code(), "hcl.td_report.mismatch", "{field}");
+        assert!(refused.to_string().contains(field), "{refused}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod anything;
 mod azure;
+mod binding;
 mod chain;
 mod keys;
 #[path = "../eventlog/manifest.rs"]
