@@ -116,3 +116,40 @@
 //! Reports of EPYC Milan can be forged at any TCB (arXiv 2605.12990: the seed of VCEKs was extracted). Such a report is
 //! authentic by every rule of this crate; `hanzo-policy` refuses the product for tiers 2 and up unless told otherwise.
 //! Interposers on the memory bus and side channels leave no trace in evidence at all.
+//!
+//! # The enclave that anybody could be
+//! *dcap-qvl before 0.3.9, CVE-2026-22696 (GHSA-796p-j2gh-9m2q).* The QE identity was fetched and never verified, so any
+//! enclave of a genuine platform could make the attestation key and sign quotes for TDs that never ran. Its signature, chain,
+//! dates and kind are checked, and MRSIGNER, ISVPRODID, MISCSELECT, ATTRIBUTES and ISVSVN are compared. Tests: `tdx/past.rs`
+//! `cve_2026_22696_the_qe_identity_is_verified_and_applied`; `tdx/documents.rs`
+//! `the_quoting_enclave_is_the_one_of_the_identity`.
+//!
+//! # The TDX module that was not looked at
+//! *dcap-qvl issue 124.* MRSIGNERSEAM and SEAMATTRIBUTES were compared with nothing, and the module's own TCB levels were not
+//! asked. Tests: `tdx/past.rs` `a_tdx_module_that_is_not_intels_is_refused`; `tdx/tcb.rs`
+//! `the_module_is_the_one_of_its_identity`.
+//!
+//! # The verdict that was true for everything but revoked
+//! *dcap-qvl issue 125.* One boolean stood for nine statuses. Here the status is a claim, the convergence of platform,
+//! enclave and module is Intel's, and a policy names the statuses it takes; Revoked is not even authentic. Tests:
+//! `tdx/past.rs` `an_out_of_date_platform_is_never_told_as_up_to_date`; `tdx/tcb.rs`
+//! `the_worst_of_platform_enclave_and_module_counts`.
+//!
+//! # The quote of four gigabytes
+//! *Lenient parsers.* A signature data length of 0xffffffff was cut down to what was there, and the signature held. Every
+//! length must be there in full, and after the quote there may be zeros alone, which nothing measures. Tests: `tdx/past.rs`
+//! `signature_data_of_four_gigabytes_is_refused_by_its_length`; `tdx/layout.rs` `every_length_is_held_against_what_is_there`
+//! and `zeros_may_follow_a_quote_and_nothing_else`.
+//!
+//! # The collateral that a platform signed for itself
+//! *dcap-qvl, JavaScript (206, 207), and verifiers that took any chain to the root.* A platform's own chain ends at the
+//! root too. TCB info and QE identity count from a signer right below the root that is no authority; each list counts from its
+//! own authority, by name, key and signature. Tests: `tdx/past.rs` `collateral_signed_below_the_pck_ca_is_refused` and
+//! `an_unsigned_revocation_list_revokes_nothing_and_clears_nothing`; `tdx/documents.rs`
+//! `the_signer_stands_right_below_the_root`.
+//!
+//! # The collateral that outlived its welcome in a cache
+//! Collateral that was verified once is not verified for ever: signatures are, dates and roots are held against each
+//! use's own clock and anchors. Tests: `tdx/prepared.rs` `prepared_collateral_ends_when_it_ends`,
+//! `prepared_collateral_of_a_simulator_is_worth_nothing_to_those_who_do_not_trust_it` and
+//! `a_host_cannot_hide_newer_collateral_behind_older_of_its_own`; every other test of `tdx` judges with and without.
