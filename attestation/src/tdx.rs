@@ -37,6 +37,7 @@ use crate::evidence::{Anchors, Collateral, Revocation, UnixTime};
 use pck::PckChain;
 use qe::QeReport;
 use quote::Quote;
+use roots::Root;
 
 pub use certificate::{CERTIFICATE_BYTES_MAX, Role};
 pub use collateral::{DOCUMENT_BYTES_MAX, PreparedTdx};
@@ -267,23 +268,27 @@ impl ParsedTdx {
     /// # Errors
     /// [`TdxError`], codes under `tdx.chain.`, `tdx.cert.`, `tdx.qe_report.` and `tdx.signature.`.
     pub fn check_signatures(&self, anchors: &Anchors, now: UnixTime) -> Result<SignedQuote, TdxError> {
-        self.check_signatures_below(anchors, now, &[])
+        self.check_signatures_below(anchors, now, &[]).map(|(signed, _)| signed)
     }
 
-    /// `prepared` may know the PCK CA already.
+    /// `prepared` may know the root and the PCK CA already.
     fn check_signatures_below(
         &self,
         anchors: &Anchors,
         now: UnixTime,
         prepared: &[Arc<PreparedTdx>],
-    ) -> Result<SignedQuote, TdxError> {
+    ) -> Result<(SignedQuote, Arc<Root>), TdxError> {
         let PckChain { pck, ca, root_der, .. } = &self.chain;
-        let root = roots::find(root_der, anchors)?;
-        if !prepared.iter().any(|p| p.knows(ca) && p.root_der() == root_der) {
+        let mut same_root = prepared.iter().filter(|p| p.root_der() == root_der);
+        let root = match same_root.clone().next() {
+            Some(p) if p.root.counts(anchors) => Arc::clone(&p.root),
+            _ => roots::find(root_der, anchors)?,
+        };
+        if !same_root.any(|p| p.knows(ca)) {
             ca.verify_signed_by(&root.certificate)?;
         }
         pck.verify_signed_by(ca)?;
-        for certificate in [&root.certificate, ca, pck] {
+        for certificate in [&root.certificate, &**ca, pck] {
             certificate.check_validity(now)?;
         }
         let verify = |point: &[u8], message: &[u8], signature: &[u8]| {
@@ -294,13 +299,14 @@ impl ParsedTdx {
         self.qe.check_binds(quote)?;
         let point = [&[4], &quote.attestation_key[..]].concat();
         verify(&point, &quote.signed, &quote.signature).map_err(|_| TdxError::Signature)?;
-        Ok(SignedQuote {
+        let signed = SignedQuote {
             report: quote.report.clone(),
             fmspc: self.chain.fmspc,
             ppid: self.chain.ppid,
             platform: self.chain.platform.clone(),
             simulated: root.simulated,
-        })
+        };
+        Ok((signed, root))
     }
 
     /// Signatures, then revocation, then what the collateral says of enclave, module and platform, then the event log.
@@ -310,8 +316,8 @@ impl ParsedTdx {
         collateral: &Collateral,
         now: UnixTime,
     ) -> Result<VerifiedTdx, TdxError> {
-        let signed = self.check_signatures_below(anchors, now, &collateral.prepared_tdx)?;
-        let candidates = self.candidates(anchors, collateral)?;
+        let (signed, root) = self.check_signatures_below(anchors, now, &collateral.prepared_tdx)?;
+        let candidates = self.candidates(&root, anchors, collateral)?;
         let PckChain { pck, ca, root_der, .. } = &self.chain;
         let mut best: Option<&Arc<PreparedTdx>> = None;
         let mut refused = None;
@@ -379,7 +385,13 @@ impl ParsedTdx {
 
     /// All collateral for this platform, verified: what is stapled, and what the caller has, which a host cannot hide
     /// behind older collateral of its own.
-    fn candidates(&self, anchors: &Anchors, collateral: &Collateral) -> Result<Vec<Arc<PreparedTdx>>, TdxError> {
+    fn candidates(
+        &self,
+        root: &Arc<Root>,
+        anchors: &Anchors,
+        collateral: &Collateral,
+    ) -> Result<Vec<Arc<PreparedTdx>>, TdxError> {
+        let prepare = |raw| PreparedTdx::prepare_below(raw, anchors, Some((root, &self.chain.ca))).map(Arc::new);
         let fits = |p: &Arc<PreparedTdx>| {
             p.fmspc() == self.chain.fmspc && p.is_for_ca(&self.chain.ca) && p.root_der() == self.chain.root_der
         };
@@ -387,14 +399,14 @@ impl ParsedTdx {
         if let Some(stapled) = &self.collateral
             && !found.iter().any(|p| p.source() == stapled)
         {
-            found.push(self.prepare(stapled, anchors)?);
+            found.push(prepare(stapled)?);
         }
         for supplied in &collateral.tdx {
             let ours = collateral::claimed_fmspc(supplied) == Some(self.chain.fmspc);
             if !ours || found.iter().any(|p| p.source() == supplied) {
                 continue;
             }
-            let prepared = self.prepare(supplied, anchors)?;
+            let prepared = prepare(supplied)?;
             if fits(&prepared) {
                 found.push(prepared);
             }
@@ -403,11 +415,6 @@ impl ParsedTdx {
             return Err(self.missing());
         }
         Ok(found)
-    }
-
-    fn prepare(&self, collateral: &TdxCollateral, anchors: &Anchors) -> Result<Arc<PreparedTdx>, TdxError> {
-        let known = Some((&self.chain.root_der[..], &self.chain.ca));
-        PreparedTdx::prepare_below(collateral, anchors, known).map(Arc::new)
     }
 
     fn missing(&self) -> TdxError {

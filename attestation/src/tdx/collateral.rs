@@ -3,9 +3,11 @@
 //! Nothing here depends on the clock except [`PreparedTdx::check`], so that a quote judged with collateral prepared
 //! earlier gets the verdict that it gets with collateral verified for it alone.
 
-use dcap_qvl::{QeIdentity, TcbInfo};
+use std::sync::Arc;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+
+use dcap_qvl::{QeIdentity, TcbInfo};
 
 use super::certificate::{Certificate, Role};
 use super::crl::{Crl, CrlOf};
@@ -28,8 +30,8 @@ pub const DOCUMENT_BYTES_MAX: usize = 512 << 10;
 #[derive(Debug)]
 pub struct PreparedTdx {
     source: TdxCollateral,
-    root: Root,
-    pck_ca: Certificate,
+    pub(super) root: Arc<Root>,
+    pck_ca: Arc<Certificate>,
     /// Of the TCB info, and of the QE identity if another signed it.
     signers: Vec<Certificate>,
     root_crl: Crl,
@@ -65,18 +67,27 @@ impl PreparedTdx {
         Self::prepare_below(collateral, anchors, None)
     }
 
-    /// As [`PreparedTdx::prepare`]; a PCK CA that was just found signed by a root (DER) is not checked again under it.
+    /// As [`PreparedTdx::prepare`]; a root that was just found, and a PCK CA that was just found signed by it, are not
+    /// read and checked again.
     pub(super) fn prepare_below(
         collateral: &TdxCollateral,
         anchors: &Anchors,
-        known: Option<(&[u8], &Certificate)>,
+        known: Option<(&Arc<Root>, &Arc<Certificate>)>,
     ) -> Result<Self, TdxError> {
         let [pck_ca, root_der] = pem::chain("pck_crl_issuer_chain", collateral.pck_crl_issuer_chain.as_bytes())?;
-        let root = roots::find(&root_der, anchors)?;
-        let pck_ca = Certificate::parse(Role::PckCa, &pck_ca)?;
-        if known.is_none_or(|(root, ca)| root != root_der || ca.der() != pck_ca.der()) {
-            pck_ca.verify_signed_by(&root.certificate)?;
-        }
+        let known = known.filter(|(root, _)| root.certificate.der() == root_der);
+        let root = match known {
+            Some((root, _)) => Arc::clone(root),
+            None => roots::find(&root_der, anchors)?,
+        };
+        let pck_ca = match known {
+            Some((_, ca)) if ca.der() == pck_ca => Arc::clone(ca),
+            _ => {
+                let pck_ca = Certificate::parse(Role::PckCa, &pck_ca)?;
+                pck_ca.verify_signed_by(&root.certificate)?;
+                Arc::new(pck_ca)
+            }
+        };
         let root_crl = Crl::verify(CrlOf::Root, &collateral.root_ca_crl.0, &root.certificate)?;
         root_crl.check_does_not_name(&root.certificate)?;
         root_crl.check_does_not_name(&pck_ca)?;
@@ -175,7 +186,7 @@ impl PreparedTdx {
 
     /// Earliest end of any part: signed nextUpdate of documents and lists, notAfter of certificates.
     pub fn expires(&self) -> UnixTime {
-        let certificates = self.signers.iter().chain([&self.root.certificate, &self.pck_ca]);
+        let certificates = self.signers.iter().chain([&self.root.certificate, &*self.pck_ca]);
         let ends = certificates
             .map(|c| c.validity().1)
             .chain([self.tcb_info_window.next_update, self.qe_identity_window.next_update]);
@@ -189,7 +200,7 @@ impl PreparedTdx {
     /// `tdx.tcb_info.stale`, `tdx.qe_identity.stale`.
     pub fn check(&self, anchors: &Anchors, now: UnixTime) -> Result<(), TdxError> {
         self.root.check(anchors, now)?;
-        for certificate in self.signers.iter().chain([&self.pck_ca]) {
+        for certificate in self.signers.iter().chain([&*self.pck_ca]) {
             certificate.check_validity(now)?;
         }
         self.root_crl.check_fresh(now)?;

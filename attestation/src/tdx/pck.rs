@@ -1,6 +1,8 @@
 //! The PCK certificate chain of a quote, and what the PCK certificate says of its platform (SGX PCK Certificate and CRL
 //! Profile Specification, revision 1.5, section 1.3.5).
 
+use std::sync::Arc;
+
 use dcap_qvl::intel::parse_pck_extension_with;
 
 use super::certificate::{Certificate, Role};
@@ -33,7 +35,7 @@ pub struct PckPlatform {
 #[derive(Debug)]
 pub(super) struct PckChain {
     pub(super) pck: Certificate,
-    pub(super) ca: Certificate,
+    pub(super) ca: Arc<Certificate>,
     pub(super) root_der: Vec<u8>,
     pub(super) fmspc: [u8; 6],
     pub(super) ppid: [u8; 16],
@@ -44,7 +46,7 @@ impl PckChain {
     pub(super) fn parse(pem: &[u8]) -> Result<Self, TdxError> {
         let [pck, ca, root_der] = pem::chain("PCK certificate chain of the quote", pem)?;
         let pck = Certificate::parse(Role::Pck, &pck)?;
-        let ca = Certificate::parse(Role::PckCa, &ca)?;
+        let ca = Arc::new(Certificate::parse(Role::PckCa, &ca)?);
         let wrong = |detail| TdxError::Certificate {
             role: Role::Pck,
             detail,

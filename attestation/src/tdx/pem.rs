@@ -37,7 +37,7 @@ pub(super) fn chain<const N: usize>(what: &'static str, pem: &[u8]) -> Result<[V
             if line == END {
                 break;
             }
-            if letters.len() % LINE != 0 || line.is_empty() || line.len() > LINE {
+            if !letters.len().is_multiple_of(LINE) || line.is_empty() || line.len() > LINE {
                 return Err(wrong("expected lines of 64 letters, the last one shorter"));
             }
             letters.push_str(line);

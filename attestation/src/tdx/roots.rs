@@ -1,6 +1,8 @@
 //! Intel's root. Source: <https://certificates.trustedservices.intel.com/Intel_SGX_Provisioning_Certification_RootCA.cer>.
 //! SHA-256 is over the DER bytes; a test recomputes it.
 
+use std::sync::{Arc, LazyLock};
+
 use super::certificate::{Certificate, Role};
 use super::error::TdxError;
 use crate::evidence::{Anchors, UnixTime};
@@ -28,13 +30,25 @@ pub(super) struct Root {
     pub(super) simulated: bool,
 }
 
+/// Intel's root, read once: it is a constant.
+static INTEL: LazyLock<Result<Arc<Root>, TdxError>> = LazyLock::new(|| {
+    let certificate = Certificate::parse(Role::Root, &INTEL_SGX_ROOT_CA)?;
+    Ok(Arc::new(Root {
+        certificate,
+        simulated: false,
+    }))
+});
+
+fn intel() -> Result<Arc<Root>, TdxError> {
+    INTEL.as_ref().map(Arc::clone).map_err(|_| TdxError::Anchor {
+        detail: "the compiled-in root is no certificate",
+    })
+}
+
 /// The root whose bytes are `der`: Intel's, or one that the caller supplied for simulators. Names decide nothing.
-pub(super) fn find(der: &[u8], anchors: &Anchors) -> Result<Root, TdxError> {
+pub(super) fn find(der: &[u8], anchors: &Anchors) -> Result<Arc<Root>, TdxError> {
     if der == INTEL_SGX_ROOT_CA {
-        return Ok(Root {
-            certificate: Certificate::parse(Role::Root, der)?,
-            simulated: false,
-        });
+        return intel();
     }
     if !anchors.simulator_tdx_roots().iter().any(|root| root == der) {
         let name = Certificate::parse(Role::Root, der).map_or_else(|_| "no certificate".into(), |c| c.common_name());
@@ -46,20 +60,25 @@ pub(super) fn find(der: &[u8], anchors: &Anchors) -> Result<Root, TdxError> {
     certificate
         .verify_signed_by(&certificate)
         .map_err(|_| wrong("not self-signed"))?;
-    if certificate.point() == Certificate::parse(Role::Root, &INTEL_SGX_ROOT_CA)?.point() {
+    if certificate.point() == intel()?.certificate.point() {
         return Err(wrong("it has the key of Intel's root"));
     }
-    Ok(Root {
+    Ok(Arc::new(Root {
         certificate,
         simulated: true,
-    })
+    }))
 }
 
 impl Root {
-    /// Still counts among `anchors`, and is alive.
-    pub(super) fn check(&self, anchors: &Anchors, now: UnixTime) -> Result<(), TdxError> {
+    /// True if it counts among `anchors` too: collateral may have been prepared with others.
+    pub(super) fn counts(&self, anchors: &Anchors) -> bool {
         let der = self.certificate.der();
-        if self.simulated && !anchors.simulator_tdx_roots().iter().any(|root| root == der) {
+        !self.simulated || anchors.simulator_tdx_roots().iter().any(|root| root == der)
+    }
+
+    /// Counts among `anchors`, and is alive.
+    pub(super) fn check(&self, anchors: &Anchors, now: UnixTime) -> Result<(), TdxError> {
+        if !self.counts(anchors) {
             return Err(TdxError::Root {
                 got: self.certificate.common_name(),
             });
