@@ -16,7 +16,7 @@ use crate::result::Proven;
 use crate::verify::VerifierContext;
 use crate::view::VerdictView;
 
-pub use view::{ForeignDeviceView, ForeignView};
+pub use view::ForeignView;
 
 /// A foreign document was read: genuine evidence, belonging together as its format says.
 ///
@@ -110,8 +110,8 @@ impl ForeignReading {
     fn verdict(&self) -> VerdictView {
         match &self.subject {
             Subject::Guest(guest) => VerdictView::of_foreign(&guest.0, &guest.1, self.read_at),
-            Subject::Devices(_) => {
-                VerdictView::of_devices(self.required, self.simulated(), self.challenged, self.read_at)
+            Subject::Devices(list) => {
+                VerdictView::of_devices(self.required, list.devices(), self.challenged, self.read_at)
             }
         }
     }

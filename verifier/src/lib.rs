@@ -36,4 +36,4 @@ pub use error::{Refusal, VerifyError};
 pub use reading::Reading;
 pub use result::AttestationResult;
 pub use verify::{VerifierContext, read_bundle, verify_bundle, verify_rcar};
-pub use view::VerdictView;
+pub use view::{DeviceView, TdxView, TpmView, VerdictView};

@@ -1,11 +1,15 @@
 //! The verdict as a document: what `hanzo-verify --json` prints and people read.
 
-use hanzo_attestation::{Binding, Revocation, UnixTime};
+mod evidence;
+
+use hanzo_attestation::{Authentic, Binding, DeviceClaims, Revocation, UnixTime};
 use hanzo_policy::{Appraisal, PrivacyTier, RuleFailure, Rung};
 use serde::Serialize;
 
 use crate::reading::Reading;
 use crate::result::{AttestationResult, Proven};
+
+pub use evidence::{DeviceView, TdxView, TpmView};
 
 /// Everything worth showing about a verdict. For showing alone: no function takes one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,16 +25,26 @@ pub struct VerdictView {
     pub minimum_tier: PrivacyTier,
     /// True if no vendor's root stands behind it.
     pub simulated: bool,
-    /// `milan`, `genoa` or `turin`.
+    /// Kind of the primary evidence: `snp`, `tdx`, `tpm`, `az-snp-vtpm`, `az-tdx-vtpm`; `none` for devices alone.
+    pub kind: &'static str,
+    /// `milan`, `genoa` or `turin`; the kind where no processor of AMD's stands behind it.
     pub product: &'static str,
-    /// Launch digest, lower-case hex.
+    /// What was started, as one digest (see `Claims::measurement`), lower-case hex.
     pub measurement: String,
     /// The policy's name for image and configuration.
     pub reference: Option<String>,
+    /// The policy's name for the paravisor; `null` without one.
+    pub paravisor: Option<String>,
     /// The chip; `null` if masked or signed by a provider's VLEK.
     pub chip_id: Option<String>,
     /// The provider whose VLEK signed; `null` for a VCEK.
     pub provider: Option<String>,
+    /// The TDX quote, if there is one: registers, platform identity and TCB.
+    pub tdx: Option<TdxView>,
+    /// The TPM quote, if there is one: registers and what stands behind its key.
+    pub tpm: Option<TpmView>,
+    /// GPUs and switches, in the order of the evidence.
+    pub devices: Vec<DeviceView>,
     /// `checked` or `no-list`.
     pub revocation: &'static str,
     /// Until when the revocation list counts, Unix seconds.
@@ -45,7 +59,7 @@ pub struct VerdictView {
     pub valid_until: Option<u64>,
     /// The keyset, if there is one.
     pub keyset: Option<KeysetView>,
-    /// What binds GPU to CPU: this version verifies no GPU.
+    /// What binds the GPUs to the processor's evidence: `none` (there is no GPU), `nonce`, `hash` or `tdisp`.
     pub cpu_gpu_binding: &'static str,
     /// Witnesses of the log: with 0 nothing is claimed about split views.
     pub witnesses: u32,
@@ -125,18 +139,28 @@ impl VerdictView {
     }
 
     /// Of devices alone: tier 0, and of a guest nothing.
-    pub(crate) fn of_devices(required: PrivacyTier, simulated: bool, challenged: bool, read_at: UnixTime) -> Self {
+    pub(crate) fn of_devices(
+        required: PrivacyTier,
+        devices: &[Authentic<DeviceClaims>],
+        challenged: bool,
+        read_at: UnixTime,
+    ) -> Self {
         Self {
             accepted: required == PrivacyTier::Open,
             tier: PrivacyTier::Open,
             tier_name: PrivacyTier::Open.name(),
             minimum_tier: required,
-            simulated,
+            simulated: devices.iter().any(Authentic::is_simulated),
+            kind: "none",
             product: "none",
             measurement: String::new(),
             reference: None,
+            paravisor: None,
             chip_id: None,
             provider: None,
+            tdx: None,
+            tpm: None,
+            devices: DeviceView::all(devices),
             revocation: "no-list",
             revocation_next_update: None,
             freshness: if challenged { "challenge" } else { "none" },
@@ -175,11 +199,16 @@ impl VerdictView {
             tier_name: appraisal.tier().name(),
             minimum_tier: appraisal.required(),
             simulated: appraisal.is_simulated(),
+            kind: proven.bound.claims().kind(),
             product: product_name(proven),
             measurement: proven.measurement().to_string(),
             reference: appraisal.reference().map(ToString::to_string),
+            paravisor: appraisal.paravisor().map(ToString::to_string),
             chip_id: proven.chip_id().map(|id| id.to_string()),
             provider: proven.provider().map(ToOwned::to_owned),
+            tdx: proven.bound.claims().tdx().map(TdxView::of),
+            tpm: proven.bound.claims().tpm().map(TpmView::of),
+            devices: DeviceView::all(proven.bound.devices()),
             revocation,
             revocation_next_update,
             freshness,
@@ -207,7 +236,7 @@ impl VerdictView {
                     not_after: k.not_after,
                     tls_spki_sha256: k.tls_spki_sha256.to_string(),
                 }),
-            cpu_gpu_binding: "none",
+            cpu_gpu_binding: appraisal.cpu_gpu_binding().as_str(),
             witnesses: 0,
             acpi: "unmeasured",
             transport: "tls1.3+x25519mlkem768",
