@@ -29,15 +29,18 @@
 )]
 
 pub mod appraisal;
+mod diff;
 mod facts;
 pub mod hardware;
 mod ladder;
 mod lone;
 pub mod policy;
 pub mod rules;
+mod template;
 pub mod tier;
 
 pub use appraisal::{Appraisal, CpuGpuBinding, Rung, appraise};
+pub use diff::{Difference, Direction, diff};
 pub use hardware::{ChipId, Ppid, Ueid};
 pub use lone::lone_devices;
 pub use policy::gpu::{Architecture, GpuPolicy, TeeIoReference};
@@ -49,4 +52,5 @@ pub use policy::{
     RevocationPolicy, TcbFloors, TurinTcb,
 };
 pub use rules::RuleFailure;
+pub use template::{Template, template};
 pub use tier::PrivacyTier;

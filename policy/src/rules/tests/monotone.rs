@@ -132,8 +132,8 @@ const WORSEN: &[fn(&mut Evidence)] = &[
         });
     },
     |e| on_tpm(e, |c| c.ak_origin = AkOrigin::Unknown),
-    |e| on_tpm(e, |c| drop(c.pcrs.remove(&4))),
-    |e| on_tpm(e, |c| drop(c.pcrs.insert(7, [0; 32]))),
+    |e| on_tpm(e, |c| _ = c.pcrs.remove(&4)),
+    |e| on_tpm(e, |c| _ = c.pcrs.insert(7, [0; 32])),
     |e| {
         on_last_gpu(e, |d| {
             d.rim = RimOutcome::Missing {
@@ -156,7 +156,7 @@ const WORSEN: &[fn(&mut Evidence)] = &[
     |e| on_last_gpu(e, |d| d.feature_flag = None),
     |e| on_last_gpu(e, |d| d.ueid = "ffff".into()),
     |e| on_last_gpu(e, |d| d.protected_pcie = None),
-    |e| on_last_gpu(e, |d| drop(d.switch_pdis.pop())),
+    |e| on_last_gpu(e, |d| _ = d.switch_pdis.pop()),
 ];
 
 fn on<T>(table: &mut Option<T>, change: impl FnOnce(&mut T)) {
@@ -177,7 +177,7 @@ const TIGHTEN: &[fn(&mut AppraisalPolicy)] = &[
     |p| on(&mut p.snp, |t| t.hardware = AllowList::none()),
     |p| on(&mut p.snp, |t| t.vlek_providers = AllowList::none()),
     |p| on(&mut p.snp, |t| t.milan = MilanPolicy::Refuse),
-    |p| on(&mut p.snp, |t| drop(t.vmpl.pop())),
+    |p| on(&mut p.snp, |t| _ = t.vmpl.pop()),
     |p| on(&mut p.snp, |t| t.provisional_firmware = Admission::Refuse),
     |p| on(&mut p.snp, |t| t.mitigations = vec![0, 5]),
     |p| on(&mut p.snp, |t| t.id_keys = AllowList::none()),
@@ -196,11 +196,11 @@ const TIGHTEN: &[fn(&mut AppraisalPolicy)] = &[
     |p| on(&mut p.snp, |t| t.guest_policy.unknown = Admission::Refuse),
     |p| on(&mut p.snp, |t| t.platform_info.forbidden = vec![PlatformBit::Ecc]),
     |p| on(&mut p.snp, |t| t.platform_info.unknown = Admission::Refuse),
-    |p| on(&mut p.snp, |t| drop(t.references.pop())),
-    |p| on(&mut p.snp, |t| drop(t.paravisors.pop())),
+    |p| on(&mut p.snp, |t| _ = t.references.pop()),
+    |p| on(&mut p.snp, |t| _ = t.paravisors.pop()),
     |p| on(&mut p.tdx, |t| t.hardware = AllowList::none()),
-    |p| on(&mut p.tdx, |t| drop(t.tcb_statuses.pop())),
-    |p| on(&mut p.tdx, |t| drop(t.advisories.pop())),
+    |p| on(&mut p.tdx, |t| _ = t.tcb_statuses.pop()),
+    |p| on(&mut p.tdx, |t| _ = t.advisories.pop()),
     |p| on(&mut p.tdx, |t| t.minimum_tcb_evaluation_data_number = 99),
     |p| on(&mut p.tdx, |t| t.tee_tcb_svn_floor = Svn([9; 16])),
     |p| on(&mut p.tdx, |t| t.xfam_allowed = Hex64(3)),
@@ -208,17 +208,17 @@ const TIGHTEN: &[fn(&mut AppraisalPolicy)] = &[
     |p| on(&mut p.tdx, |t| t.mr_config_id = AllowList::none()),
     |p| on(&mut p.tdx, |t| t.mr_owner = AllowList::none()),
     |p| on(&mut p.tdx, |t| t.mr_owner_config = AllowList::none()),
-    |p| on(&mut p.tdx, |t| drop(t.service_tds.pop())),
+    |p| on(&mut p.tdx, |t| _ = t.service_tds.pop()),
     |p| on(&mut p.tdx, |t| t.event_log = Presence::Required),
     |p| on(&mut p.tdx, |t| t.attributes.required.push(TdAttribute::Perfmon)),
     |p| on(&mut p.tdx, |t| t.attributes.unknown = Admission::Refuse),
-    |p| on(&mut p.tdx, |t| drop(t.references.pop())),
-    |p| on(&mut p.tdx, |t| drop(t.paravisors.pop())),
+    |p| on(&mut p.tdx, |t| _ = t.references.pop()),
+    |p| on(&mut p.tdx, |t| _ = t.paravisors.pop()),
     |p| on(&mut p.tpm, |t| t.hardware = AllowList::none()),
     |p| on(&mut p.tpm, |t| t.event_log = Presence::Required),
-    |p| on(&mut p.tpm, |t| drop(t.references.pop())),
+    |p| on(&mut p.tpm, |t| _ = t.references.pop()),
     |p| on(&mut p.gpu, |t| t.hardware = AllowList::none()),
-    |p| on(&mut p.gpu, |t| drop(t.architectures.pop())),
+    |p| on(&mut p.gpu, |t| _ = t.architectures.pop()),
     |p| on(&mut p.gpu, |t| t.architectures.clear()),
     |p| on(&mut p.gpu, |t| t.gpus = Count::Exactly(31)),
     |p| on(&mut p.gpu, |t| t.switches = Count::Exactly(31)),
@@ -227,7 +227,7 @@ const TIGHTEN: &[fn(&mut AppraisalPolicy)] = &[
     |p| on(&mut p.gpu, |t| t.on_hold = Admission::Refuse),
     |p| on(&mut p.gpu, |t| t.fwid = Presence::Required),
     |p| on(&mut p.gpu, |t| t.feature_flags = AllowList::none()),
-    |p| on(&mut p.gpu, |t| drop(t.tee_io.pop())),
+    |p| on(&mut p.gpu, |t| _ = t.tee_io.pop()),
 ];
 
 /// Each accepts more: so that a later step has something to lose.
@@ -311,6 +311,17 @@ proptest! {
         prop_assert!(before.is_accepted() || !after.is_accepted());
     }
 
+    /// The directions that `diff` tells are true: without a wider or changed key nothing gets a higher tier.
+    #[test]
+    fn a_policy_that_is_only_narrower_never_grants_more((evidence, policy) in cases(), (_, other) in cases()) {
+        for (from, to) in [(&policy, &other), (&other, &policy)] {
+            let differences = crate::diff::diff(from, to);
+            if differences.iter().all(|d| d.direction == crate::diff::Direction::Narrower) {
+                prop_assert!(evidence.appraise(to).tier() <= evidence.appraise(from).tier());
+            }
+        }
+    }
+
     /// A device that is missing from as many as the policy names never helps, and without the last GPU nothing is above 2.
     #[test]
     fn taking_a_device_away_never_raises_the_tier((evidence, mut policy) in cases(), which in 0usize..4) {
@@ -367,6 +378,32 @@ proptest! {
 
 fn count(n: usize) -> Count {
     Count::Exactly(n.try_into().unwrap())
+}
+
+#[test]
+fn each_step_of_these_tests_is_what_diff_says_it_is() {
+    use crate::diff::{Direction, diff};
+    let (mut narrower, mut wider) = (0, 0);
+    for base in BASES {
+        let (_, policy) = base();
+        for tighten in TIGHTEN {
+            let mut stricter = policy.clone();
+            tighten(&mut stricter);
+            for d in diff(&policy, &stricter) {
+                assert!(d.direction != Direction::Wider, "{d:?}");
+                narrower += 1;
+            }
+        }
+        for loosen in LOOSEN {
+            let mut looser = policy.clone();
+            loosen(&mut looser);
+            for d in diff(&policy, &looser) {
+                assert_eq!(d.direction, Direction::Wider, "{d:?}");
+                wider += 1;
+            }
+        }
+    }
+    assert!(narrower > 100 && wider > 50, "{narrower} {wider}");
 }
 
 #[test]
