@@ -6,6 +6,7 @@ mod fake_kernel;
 mod gpus;
 mod processors;
 mod scripted_tpm;
+mod verified;
 mod vtpm;
 
 use hanzo_attestation::statement::{EvidenceRequest, Statement};

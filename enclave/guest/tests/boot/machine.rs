@@ -10,7 +10,10 @@ use hanzo_attestation::{Anchors, Digest384, Nonce, UnixTime};
 use hanzo_device::nvml::{CcState, GpuError};
 use hanzo_device::{Attester, Endorsements, GpuSource, ReadyPass, Surroundings, WithGpus, detect};
 use hanzo_guest::DeviceTrust;
-use hanzo_simulated_tee::{DeviceSpec, RimSpec, SimulatedDevice, SimulatedGuest, SimulatedNvidia, SimulatedRimIssuer};
+use hanzo_simulated_tee::{
+    DeviceSpec, QuoteFormat, RimSpec, SimulatedDevice, SimulatedGuest, SimulatedNvidia, SimulatedRimIssuer,
+    SimulatedTdx, TdSpec,
+};
 use hanzo_verifier::verify_bundle;
 use hyper::StatusCode;
 
@@ -195,6 +198,36 @@ async fn gpus_are_verified_before_they_get_ready_and_answer_before_the_cpu() {
     assert_eq!(refused.code(), "binding.report_data");
     drop(connection);
     guest.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_that_brokers_do_not_take_yet_stops_the_boot_by_name() {
+    let mut world = World::new().await;
+    world.attester = Some(Box::new(|guest| {
+        let (dir, roots) = tree();
+        let config = guest.spec().config_digest;
+        std::fs::write(roots.proc.join("cmdline"), format!("hanzo.config={config}")).unwrap();
+        let kernel = FakeKernel::new(
+            "tdx_guest",
+            Arc::new(move |asked| {
+                let _the_tree_lives_as_long_as_the_kernel = &dir;
+                Ok((
+                    SimulatedTdx::for_tests().quote(&TdSpec::new(QuoteFormat::V4), asked),
+                    Vec::new(),
+                ))
+            }),
+        );
+        detect(Surroundings {
+            roots,
+            kernel: Box::new(kernel),
+            nvml: "/nonexistent".into(),
+            endorsements: Endorsements::default(),
+        })
+        .unwrap()
+    }));
+    let error = world.refused().await;
+    assert_eq!(error.code(), "kbs.evidence_kind", "{error}");
+    assert!(error.to_string().contains("got tdx"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
