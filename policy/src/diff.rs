@@ -1,7 +1,7 @@
 //! What changed between two policies, and in which direction.
 //!
 //! Every key is compared. Of most, one direction admits less: a higher floor, a shorter allow-list, a table that is gone. A
-//! policy that differs from another in nothing but such keys never grants a higher tier to any evidence.
+//! policy that differs from another, valid one in nothing but such keys never grants a higher tier to any evidence.
 
 mod tables;
 

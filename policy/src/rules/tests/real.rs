@@ -1,23 +1,37 @@
 //! Real reports of real processors: authentic, and then judged. Their REPORT_DATA is not of our formats, so they cannot be
 //! bound; the link is set by hand, everything else is what the processor signed.
 
+use std::io::Write as _;
+
 use hanzo_attestation::bundle::{Base64, SnpEvidence};
 use hanzo_attestation::{Anchors, Collateral, RawEvidence};
-use std::io::Write as _;
 
 use super::*;
 use crate::policy::Admission;
 
-const VECTORS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/vectors/snp");
+mod gpu;
+mod tdx;
+
+/// A public vector; `None`, said loudly, without them.
+fn vectors(name: &str) -> Option<Vec<u8>> {
+    let found = ["/../../shared/vectors", "/../../../shared/vectors"]
+        .iter()
+        .find_map(|to| std::fs::read(format!("{}{to}/{name}", env!("CARGO_MANIFEST_DIR"))).ok());
+    if found.is_none() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "VECTORS MISSING (shared/vectors beside the repository): {name} was NOT judged"
+        );
+    }
+    found
+}
+
 /// 2025-11-01, inside the validity of every certificate used here.
 const NOW: UnixTime = UnixTime(1_761_955_200);
 
 fn real(report: &str, vek: &str) -> Option<Evidence> {
-    let read = |name: &str| std::fs::read(format!("{VECTORS}/{name}")).ok().map(Base64);
-    let (Some(report), Some(vek)) = (read(report), read(vek)) else {
-        let _ = writeln!(std::io::stderr(), "VECTORS MISSING {VECTORS}: not run");
-        return None;
-    };
+    let read = |name: &str| vectors(&format!("snp/{name}")).map(Base64);
+    let (report, vek) = (read(report)?, read(vek)?);
     let raw = SnpEvidence {
         ask: None,
         crl: None,
