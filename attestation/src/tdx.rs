@@ -262,6 +262,11 @@ impl ParsedTdx {
         self.chain.fmspc
     }
 
+    /// CN of the PCK certificate's issuer, unauthenticated: to find collateral.
+    pub fn claimed_pck_ca(&self) -> String {
+        self.chain.ca.common_name()
+    }
+
     /// Checks the PCK chain, the QE report's signature, the binding of the attestation key and the quote's signature,
     /// in this order, without collateral. See [`SignedQuote`] for what that leaves open.
     ///

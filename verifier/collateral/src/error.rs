@@ -55,8 +55,8 @@ pub enum CollateralError {
         /// Where.
         url: String,
     },
-    /// The service wants to be left alone longer than the caller may wait.
-    #[error("{host}: asks to wait {wait_s} s (HTTP 429 or 503), and at most {limit_s} s may be waited")]
+    /// The service wants to be left alone (HTTP 429 or 503), or this client leaves it alone, longer than may be waited.
+    #[error("{host}: may not be asked for another {wait_s} s, and at most {limit_s} s may be waited for it")]
     RateLimited {
         /// Whose.
         host: String,

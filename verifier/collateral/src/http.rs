@@ -117,34 +117,41 @@ impl Http {
         let pace = &self.config.pace;
         let deadline = self.clock.elapsed().saturating_add(pace.total);
         let mut attempt = 1;
+        let mut last = None;
         loop {
-            self.take_turn(&host, deadline).await?;
+            self.take_turn(&host, deadline)
+                .await
+                .map_err(|e| last.take().unwrap_or(e))?;
             let (status, detail, wait) = match self.attempt(client, request, attempt).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failed::Final(e)) => return Err(e),
                 Err(Failed::Transient { status, detail, wait }) => (status, detail, wait),
             };
             tracing::info!(url = request.url, attempt, detail, "no usable answer");
+            let failure = match status {
+                Some(status) => CollateralError::Status {
+                    url: request.url.clone(),
+                    status: status.as_u16(),
+                    attempts: attempt,
+                },
+                None => CollateralError::Unreachable {
+                    url: request.url.clone(),
+                    attempts: attempt,
+                    detail,
+                },
+            };
+            if attempt >= pace.attempts {
+                return Err(failure);
+            }
+            // A service that names a wait is the reason if that is too long; else its failures are.
+            last = wait.is_none().then_some(failure);
             if let Some(wait) = wait {
                 self.hosts.close(&host, self.clock.elapsed().saturating_add(wait));
             }
-            if attempt >= pace.attempts {
-                return Err(match status {
-                    Some(status) => CollateralError::Status {
-                        url: request.url.clone(),
-                        status: status.as_u16(),
-                        attempts: attempt,
-                    },
-                    None => CollateralError::Unreachable {
-                        url: request.url.clone(),
-                        attempts: attempt,
-                        detail,
-                    },
-                });
-            }
             attempt = attempt.saturating_add(1);
-            self.pause(&host, pace.backoff_before(attempt, self.clock.jitter()), deadline)
-                .await?;
+            let backoff = pace.backoff_before(attempt, self.clock.jitter());
+            let paused = self.pause(&host, backoff, deadline).await;
+            paused.map_err(|e| last.take().unwrap_or(e))?;
         }
     }
 

@@ -23,11 +23,12 @@ impl PckCa {
         }
     }
 
-    /// By the CN of its certificate.
+    /// By the CN of its certificate: `Intel SGX PCK Platform CA`, and with another first word a simulator's. The name
+    /// decides which list is asked for, and nothing else.
     pub fn of_common_name(name: &str) -> Option<Self> {
-        match name {
-            "Intel SGX PCK Processor CA" => Some(Self::Processor),
-            "Intel SGX PCK Platform CA" => Some(Self::Platform),
+        match name.split_once(' ')?.1 {
+            "SGX PCK Processor CA" => Some(Self::Processor),
+            "SGX PCK Platform CA" => Some(Self::Platform),
             _ => None,
         }
     }

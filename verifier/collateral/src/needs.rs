@@ -1,13 +1,12 @@
-//! What evidence says it needs. Nothing here is authentic: it only decides what is asked for.
+//! What evidence says it needs: whatever decides what is asked for, and of whom.
 
-use der::Decode as _;
+use hanzo_attestation::bundle::TdxEvidence;
 use hanzo_attestation::snp::{self, Product, REPORT_BYTES, SnpReport};
+use hanzo_attestation::tdx::ParsedTdx;
+use hanzo_attestation::{Anchors, AttestationError, UnixTime};
 
 use crate::error::CollateralError;
 use crate::key::PckCa;
-
-/// FMSPC (1.2.840.113741.1.13.1.4) as it stands in a PCK certificate: the OID, then an OCTET STRING of 6 bytes.
-const FMSPC: &[u8] = b"\x06\x0a\x2a\x86\x48\x86\xf8\x4d\x01\x0d\x01\x04\x04\x06";
 
 /// An SNP report inside Azure's HCL report: after its header of 32 bytes.
 const HCL_HEADER_BYTES: usize = 32;
@@ -41,24 +40,18 @@ pub(crate) fn hcl_snp_report(hcl: &[u8]) -> Result<&[u8], CollateralError> {
         })
 }
 
-/// FMSPC and issuer of the PCK certificate in a TDX quote.
-pub(crate) fn tdx_platform(quote: &[u8]) -> Result<([u8; 6], PckCa), CollateralError> {
-    let wrong = |got| CollateralError::Input { got };
-    let parsed = dcap_qvl::quote::Quote::parse(quote).map_err(|_| wrong("a TDX quote that cannot be read"))?;
-    let chain = dcap_qvl::intel::extract_cert_chain(&parsed)
-        .map_err(|_| wrong("a TDX quote without PCK certificates (certification data type 5)"))?;
-    let pck = chain.first().ok_or(wrong("a TDX quote without a PCK certificate"))?;
-    let at = pck.windows(FMSPC.len()).position(|w| w == FMSPC);
-    let fmspc = at
-        .and_then(|at| pck.get(at..)?.get(FMSPC.len()..)?.first_chunk::<6>())
-        .ok_or(wrong("a PCK certificate without FMSPC"))?;
-    let certificate =
-        x509_cert::Certificate::from_der(pck).map_err(|_| wrong("a PCK certificate that cannot be read"))?;
-    let mut names = certificate.tbs_certificate().issuer().iter();
-    let name = names.find(|a| a.oid == der::oid::db::rfc4519::COMMON_NAME);
-    let ca = name
-        .and_then(|a| std::str::from_utf8(a.value.value()).ok())
-        .and_then(PckCa::of_common_name)
-        .ok_or(wrong("a PCK certificate of another issuer"))?;
-    Ok((*fmspc, ca))
+/// FMSPC and issuer of the PCK certificate in a TDX quote whose signatures hold.
+pub(crate) fn tdx_platform(
+    evidence: &TdxEvidence,
+    anchors: &Anchors,
+    now: UnixTime,
+) -> Result<([u8; 6], PckCa), CollateralError> {
+    let wrong = |e| CollateralError::Evidence(AttestationError::Tdx(e));
+    let quote = ParsedTdx::parse(evidence.clone()).map_err(wrong)?;
+    quote.check_signatures(anchors, now).map_err(wrong)?;
+    let ca = PckCa::of_common_name(&quote.claimed_pck_ca()).ok_or(CollateralError::NotFetchable {
+        what: "Intel TDX collateral",
+        detail: "the PCK certificate's issuer is neither Intel's processor CA nor its platform CA",
+    })?;
+    Ok((quote.claimed_fmspc(), ca))
 }

@@ -149,9 +149,8 @@ fn read(input: &[u8]) -> Result<Document, CollateralError> {
             });
         }
     }
-    // A bundle has members that evidence alone has not, and the other way round.
-    let is_cpu =
-        input.windows(7).take(4096).any(|w| w == b"\"kind\":") && !input.windows(9).any(|w| w == b"\"keyset\":");
+    // Members come in alphabetical order, and a bundle's first one is no member of evidence alone.
+    let is_cpu = !input.starts_with(b"{\"capabilities\":") && input.windows(7).any(|w| w == b"\"kind\":");
     if is_cpu {
         Ok(Document::Cpu(jcs::from_slice("evidence", input, BUNDLE_BYTES_MAX)?))
     } else {

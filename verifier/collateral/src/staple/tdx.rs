@@ -25,7 +25,7 @@ pub(super) async fn staple(
     now: UnixTime,
     report: &mut Report,
 ) -> Result<(), CollateralError> {
-    let (fmspc, ca) = needs::tdx_platform(&evidence.quote.0)?;
+    let (fmspc, ca) = needs::tdx_platform(evidence, fetcher.anchors(), now)?;
     let what = Key::Tdx { fmspc, ca }.describe();
     if let Some(collateral) = &evidence.collateral {
         if let Ok(end) = check::tdx(collateral, fmspc, ca, fetcher.anchors(), now) {

@@ -3,6 +3,8 @@
 mod cache;
 mod clock;
 mod http;
+mod nvidia;
 mod server;
 mod snp;
+mod tdx;
 mod vectors;

@@ -43,8 +43,12 @@ impl Reply {
     }
 }
 
+/// Answers a POST by what it says.
+type Responder = Arc<dyn Fn(&[u8]) -> Reply + Send + Sync>;
+
 #[derive(Default)]
 struct Table {
+    responders: HashMap<String, Responder>,
     /// Answers by method, path and query; the last of several is repeated.
     replies: HashMap<String, Vec<Reply>>,
     seen: Vec<(String, HeaderMap, Bytes)>,
@@ -95,6 +99,12 @@ impl Server {
             .insert(request.into(), replies.into());
     }
 
+    /// Answers `POST path` by what is posted.
+    pub fn on_post(&self, path: &str, responder: impl Fn(&[u8]) -> Reply + Send + Sync + 'static) {
+        let mut table = self.table.lock().unwrap();
+        table.responders.insert(format!("POST {path}"), Arc::new(responder));
+    }
+
     /// Method, path and query of every request so far.
     pub fn seen(&self) -> Vec<String> {
         self.table.lock().unwrap().seen.iter().map(|s| s.0.clone()).collect()
@@ -113,9 +123,10 @@ async fn answer(State(server): State<Server>, request: Request) -> Response<Body
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let reply = {
         let mut table = server.table.lock().unwrap();
-        table.seen.push((name.clone(), parts.headers, body));
+        table.seen.push((name.clone(), parts.headers, body.clone()));
+        let responder = table.responders.get(&name).cloned();
         match table.replies.get_mut(&name) {
-            None => status(404),
+            None => responder.map_or_else(|| status(404), |r| r(&body)),
             Some(left) if left.len() > 1 => left.remove(0),
             Some(left) => left[0].clone(),
         }

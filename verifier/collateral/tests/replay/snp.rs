@@ -1,14 +1,12 @@
 //! SEV-SNP evidence of the simulator, and a key distribution service that serves its certificates.
 
 use hanzo_attestation::bundle::{Base64, Bundle, CpuEvidence, SnpEvidence, device_list_digest};
-use hanzo_attestation::snp::{Product, SigningKey};
+use hanzo_attestation::snp::{Product, SigningKey, read_unauthenticated, roots};
 use hanzo_attestation::{Anchors, Collateral, Digest256, Digest384, RawEvidence, Revocation, UnixTime, jcs};
+use hanzo_collateral::amd::vcek_url;
 use hanzo_collateral::clock::Clock;
-use hanzo_collateral::{
-    CollateralError, Fetcher, FetcherConfig, HttpConfig, Mode, Origin, Pace, ProxyChoice, Stapled, Store, staple,
-};
+use hanzo_collateral::{Fetcher, FetcherConfig, HttpConfig, Origin, Pace, ProxyChoice, Stapled, Store, staple};
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor};
-use std::sync::Arc;
 
 use crate::clock::VirtualClock;
 use crate::server::{Server, ok, status};
@@ -16,15 +14,22 @@ use crate::server::{Server, ok, status};
 /// 2025-09-01T00:00:00Z.
 pub const NOW: UnixTime = UnixTime(1_756_684_800);
 
-pub fn config(server: &Server, processor: &SimulatedProcessor) -> FetcherConfig {
+/// All services at this server, and no proxy.
+pub fn direct(server: &Server) -> FetcherConfig {
     FetcherConfig {
         sources: server.sources(),
         http: HttpConfig {
             proxy: ProxyChoice::Direct,
             ..HttpConfig::default()
         },
-        anchors: Anchors::vendor().with_simulator_ark(processor.ark_der().to_vec()),
         ..FetcherConfig::default()
+    }
+}
+
+pub fn config(server: &Server, processor: &SimulatedProcessor) -> FetcherConfig {
+    FetcherConfig {
+        anchors: Anchors::vendor().with_simulator_ark(processor.ark_der().to_vec()),
+        ..direct(server)
     }
 }
 
@@ -399,5 +404,81 @@ async fn requests_to_one_host_keep_the_pace() {
         "{requests} requests in {:?}",
         clock.elapsed()
     );
-    let _: (Arc<VirtualClock>, Mode, Option<CollateralError>) = (clock, Mode::Online, None);
+}
+
+/// Recorded: AMD's own certificates and lists.
+#[tokio::test]
+async fn real_reports_get_amds_recorded_certificates_and_lists() {
+    let Some(vectors) = crate::vectors::folder() else {
+        return;
+    };
+    let read = |name: &str| std::fs::read(vectors.join("snp").join(name)).unwrap();
+    for (report, vek, product, list) in [
+        (
+            "milan_v2_virtee.bin",
+            "milan_v2_virtee.vcek.der",
+            Product::Milan,
+            Some("crl/milan.crl.der"),
+        ),
+        ("turin_v5_oak_oc.bin", "turin_oc_oak.vcek.der", Product::Turin, None),
+    ] {
+        let server = Server::start().await;
+        let (report, vek) = (read(report), read(vek));
+        let name = product.name();
+        let (_, fields) = read_unauthenticated(&report, Some(product)).unwrap();
+        let kds = server.sources().kds;
+        let chip = &fields.chip_id[..product.hwid_bytes()];
+        let url = vcek_url(&kds, product, chip, fields.reported_tcb);
+        server.on(
+            &format!("GET {}", url.strip_prefix(server.address()).unwrap()),
+            [ok(vek.clone())],
+        );
+        if let Some(list) = list {
+            server.on(&format!("GET /kds/vcek/v1/{name}/crl"), [ok(read(list))]);
+        }
+        let stapled = staple(&report, &fetcher(direct(&server), None), NOW).await.unwrap();
+        let cpu: CpuEvidence = jcs::from_slice("evidence", &stapled.bytes, 1 << 21).unwrap();
+        let CpuEvidence::Snp(evidence) = cpu.clone() else {
+            panic!()
+        };
+        assert_eq!(evidence.vek.0, vek, "{name}");
+        // The ASK is the one compiled in, so AMD was not asked for it.
+        assert_eq!(evidence.ask.unwrap().0, roots::intermediate(product, SigningKey::Vcek));
+        assert!(!server.seen().iter().any(|r| r.contains("cert_chain")));
+        let codes: Vec<_> = stapled.missing.iter().map(|m| (m.part, m.error.code())).collect();
+        match list {
+            Some(list) => {
+                assert_eq!(codes, []);
+                assert_eq!(evidence.crl.unwrap().0, read(list));
+                let authentic = RawEvidence::from(cpu).parse().unwrap();
+                authentic
+                    .authenticate(&Anchors::vendor(), &Collateral::default(), NOW)
+                    .unwrap();
+            }
+            None => assert_eq!(codes, [("cpu.crl", "collateral.not_found")]),
+        }
+    }
+}
+
+/// Recorded: the list of one product in another's place, and after its end.
+#[tokio::test]
+async fn amds_list_for_another_product_or_time_is_refused() {
+    let Some(vectors) = crate::vectors::folder() else {
+        return;
+    };
+    let server = Server::start().await;
+    let list = |name: &str| ok(std::fs::read(vectors.join("snp/crl").join(name)).unwrap());
+    server.on("GET /kds/vcek/v1/Milan/crl", [list("genoa.crl.der")]);
+    server.on("GET /kds/vcek/v1/Genoa/crl", [list("genoa.crl.der")]);
+    let fetcher = fetcher(direct(&server), None);
+    assert_eq!(
+        fetcher.crl(Product::Milan, NOW).await.unwrap_err().code(),
+        "snp.crl.issuer"
+    );
+    assert!(fetcher.crl(Product::Genoa, NOW).await.is_ok());
+    let today = UnixTime(1_795_341_600);
+    assert_eq!(
+        fetcher.crl(Product::Genoa, today).await.unwrap_err().code(),
+        "snp.crl.stale"
+    );
 }

@@ -1,8 +1,8 @@
 //! Recorded answers, and a bundle around evidence.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use hanzo_attestation::bundle::{Bundle, CpuEvidence, SnpEvidence};
+use hanzo_attestation::bundle::{Base64, Bundle, CpuEvidence, SnpEvidence, TdxCollateral};
 use hanzo_attestation::keyset::{KemKey, Keyset, ServedModel, SignerKeys, capability_digest};
 use hanzo_attestation::name::Name;
 use hanzo_attestation::{Digest256, Digest384, Nonce};
@@ -65,5 +65,24 @@ pub fn bundle(evidence: SnpEvidence) -> Bundle {
         nonce: Nonce([5; 32]),
         policy: String::new(),
         version: 1,
+    }
+}
+
+/// Intel's collateral of June 2025 for FMSPC b0c06f000000.
+pub fn tdx_collateral(vectors: &Path) -> TdxCollateral {
+    let text = std::fs::read(vectors.join("tdx/collateral/tdx_quote_collateral.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let text = |name: &str| json[name].as_str().unwrap().to_owned();
+    let bytes = |name: &str| Base64(hex::decode(text(name)).unwrap());
+    TdxCollateral {
+        pck_crl: bytes("pck_crl"),
+        pck_crl_issuer_chain: text("pck_crl_issuer_chain"),
+        qe_identity: text("qe_identity"),
+        qe_identity_issuer_chain: text("qe_identity_issuer_chain"),
+        qe_identity_signature: bytes("qe_identity_signature"),
+        root_ca_crl: bytes("root_ca_crl"),
+        tcb_info: text("tcb_info"),
+        tcb_info_issuer_chain: text("tcb_info_issuer_chain"),
+        tcb_info_signature: bytes("tcb_info_signature"),
     }
 }
