@@ -19,10 +19,10 @@ use crate::policy::tpm::{PcrValues, TpmPolicy, TpmReference};
 use crate::policy::{AllowList, AppraisalPolicy, EpycTcb, Presence, RevocationPolicy, TcbFloors, TurinTcb};
 use crate::tier::PrivacyTier;
 
-mod common;
 mod gpu;
 mod monotone;
 mod paravisor;
+mod primary;
 mod real;
 mod snp;
 mod tdx;
