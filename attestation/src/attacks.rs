@@ -112,10 +112,51 @@
 //! `devices_that_answered_for_another_guest_do_not_bind`,
 //! `a_device_list_changed_after_the_statement_is_not_the_one_that_was_signed` and `purposes_are_not_interchangeable`.
 //!
-//! # What is not answered here
-//! Reports of EPYC Milan can be forged at any TCB (arXiv 2605.12990: the seed of VCEKs was extracted). Such a report is
-//! authentic by every rule of this crate; `hanzo-policy` refuses the product for tiers 2 and up unless told otherwise.
-//! Interposers on the memory bus and side channels leave no trace in evidence at all.
+//! # The separator that came twice
+//! *Log attack published with go-tdx-guest.* Software that runs after the firmware extends a register as it likes, and writes a
+//! second separator into the log before its own events: whoever takes the last separator for the end of the firmware's
+//! words believes them. Two separators of one register are refused, whatever the registers say. Old OVMF builds wrote
+//! such logs themselves; they are refused too. Tests: `eventlog/mutants.rs`
+//! `a_second_separator_of_one_register_is_refused`; `eventlog/real.rs`
+//! `every_log_of_the_tdx_vectors_gets_the_verdict_of_the_manifest`.
+//!
+//! # The words beside the digest
+//! *Verifiers that replay digests and then read event data.* A true digest stays true beside other words. Where TCG says
+//! that the digest is of the data, other data are refused; elsewhere each event says whether the register vouches for
+//! its data, and events that no signed register covers are not handed out. Tests: `eventlog/mutants.rs`
+//! `changed_event_data_under_a_true_digest_never_counts`, `a_boot_variable_is_vouched_for_only_with_its_name`,
+//! `events_that_nothing_vouches_for_are_left_out` and `a_dstack_name_cannot_borrow_bytes_from_its_payload`;
+//! `eventlog/anything.rs` `no_changed_byte_changes_what_is_vouched_for`.
+//!
+//! # No log at all
+//! *Trustee warns `No Eventlog` and goes on.* A missing log is `None` in the claims, an empty one does not replay, and a log that
+//! leaves a register out does not count as one that explains it. Tests: `eventlog/mutants.rs`
+//! `an_empty_log_explains_nothing` and `a_register_that_the_log_does_not_explain_is_not_among_the_explained`;
+//! `tpm/quotes.rs` `the_log_that_comes_along_explains_the_quoted_registers_or_is_refused`.
+//!
+//! # The quote that was not looked into
+//! *Trustee's Azure verifiers.* Neither magic and type of the attestation nor the selection were read: whatever the key signed
+//! passed for a quote, and registers outside the selection passed for quoted ones. Here the structure is read to its last
+//! byte, and the registers given are exactly those selected. Tests: `tpm/quotes.rs`
+//! `only_what_a_tpm_made_itself_and_only_a_quote_counts`, `exactly_one_selection_of_the_sha256_bank_is_read` and
+//! `the_registers_given_are_exactly_those_selected`; `tpm/keys.rs`
+//! `an_attestation_key_is_restricted_to_what_the_tpm_made_and_never_leaves_it`.
+//!
+//! # The slice that was longer than its field
+//! *Trustee, az-snp-vtpm version 2.* `user_data[0..len]` panics when user data are shorter than what they must repeat, and a
+//! prefix that matches says nothing of the rest. User data, REPORT_DATA around the hash and qualifying data are compared
+//! as whole fields. Tests: `tpm/azure.rs`
+//! `user_data_shorter_than_what_they_must_repeat_are_refused_without_a_panic` and
+//! `a_hash_with_anything_behind_it_or_another_hash_does_not_bind`; `tpm/binding.rs`
+//! `qualifying_data_of_a_session_are_its_digest_and_nothing_else`.
+//!
+//! # The vTPM of another machine
+//! A quote is only as good as what stands behind its key: anybody runs a software TPM, and every machine has a genuine one.
+//! The key is the one in the data whose hash the CPU signed, or one that the caller pinned, or of unknown origin, which claims
+//! say; a chain that does not hold is an error, not an unknown key. Tests: `tpm/azure.rs`
+//! `a_quote_of_another_machines_vtpm_is_refused` and `every_field_of_the_td_report_is_the_quotes`; `tpm/quotes.rs`
+//! `an_unpinned_key_without_certificates_is_of_unknown_origin`; `tpm/chain.rs`
+//! `a_chain_to_a_root_that_is_not_pinned_is_an_error_and_not_an_unknown_key`.
 //!
 //! # The enclave that anybody could be
 //! *dcap-qvl before 0.3.9, CVE-2026-22696 (GHSA-796p-j2gh-9m2q).* The QE identity was fetched and never verified, so any
@@ -153,3 +194,9 @@
 //! use's own clock and anchors. Tests: `tdx/prepared.rs` `prepared_collateral_ends_when_it_ends`,
 //! `prepared_collateral_of_a_simulator_is_worth_nothing_to_those_who_do_not_trust_it` and
 //! `a_host_cannot_hide_newer_collateral_behind_older_of_its_own`; every other test of `tdx` judges with and without.
+//!
+//! # What is not answered here
+//! Reports of EPYC Milan can be forged at any TCB (arXiv 2605.12990: the seed of VCEKs was extracted). Such a report is
+//! authentic by every rule of this crate; `hanzo-policy` refuses the product for tiers 2 and up unless told otherwise.
+//! Interposers on the memory bus and side channels leave no trace in evidence at all.
+//! Revocation of TPM certificates is not looked at: pinning a root takes its issuers' word for every key.

@@ -125,7 +125,7 @@ impl LogBuilder {
         match self.bank {
             Bank::Tcg => {
                 let log = self
-                    .event(0, 8, b"1\0.\00\0\0\0")
+                    .event(0, 8, b"1\0.\0\x30\0\0\0")
                     .event(7, 0x8000_0001, &secure_boot)
                     .event_over(1, 0x8000_0002, &order, &[0, 0])
                     .event(4, 0x8000_0007, b"Calling EFI Application from Boot Option");

@@ -89,9 +89,9 @@ fn keys_have_one_encoding_and_enough_bits() {
 
 #[test]
 fn a_jwk_is_read_strictly() {
-    let long = format!("{}", "_".repeat(342));
+    let long = "_".repeat(341);
     let n = |text: &str| spki_of_jwk(text, "AQAB").map_or_else(|e| e.code(), |_| "accepted");
-    assert_eq!(n(&long[..341].replacen("", "", 0)), "tpm.key.malformed");
+    assert_eq!(n(&long), "tpm.key.malformed");
     assert_eq!(n("AQAB"), "tpm.key.malformed", "17 bits");
     assert_eq!(n("A+B/"), "tpm.key.malformed", "base64, not base64url");
     let modulus = format!("{}w", "_".repeat(341));
