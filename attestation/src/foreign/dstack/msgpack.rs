@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
             0x90..=0x9f => self.list(short(0x0f), inner),
             0xa0..=0xbf => self.text(short(0x1f)),
             0xc0 | 0xc2 | 0xc3 => Some(Node::Other),
-            0xc4 | 0xc5 | 0xc6 => {
+            0xc4..=0xc6 => {
                 let length = self.length(1 << (tag - 0xc4))?;
                 Some(Node::Bytes(self.take(length)?.to_vec()))
             }
@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
                 self.take(1 << (tag - 0xd0))?;
                 Some(Node::Other)
             }
-            0xd9 | 0xda | 0xdb => {
+            0xd9..=0xdb => {
                 let length = self.length(1 << (tag - 0xd9))?;
                 self.text(length)
             }
