@@ -9,7 +9,7 @@ use hanzo_attestation::binding::{self, BindingError};
 use hanzo_attestation::evidence::authenticate_devices;
 use hanzo_attestation::foreign::{Document, ForeignEvidence, ForeignExpectation, ForeignFormat, Rule};
 use hanzo_attestation::{AuthenticDevices, Binding, Claims, UnixTime};
-use hanzo_policy::{Appraisal, PrivacyTier, appraise};
+use hanzo_policy::{Appraisal, PrivacyTier, RuleFailure, appraise, lone_devices};
 
 use crate::error::{Refusal, VerifyError};
 use crate::result::Proven;
@@ -43,7 +43,7 @@ enum Subject {
     /// A CPU or TPM, perhaps with devices.
     Guest(Box<(Proven, Appraisal)>),
     /// Devices without any processor: tier 0, whatever they show.
-    Devices(AuthenticDevices),
+    Devices(AuthenticDevices, Vec<RuleFailure>),
 }
 
 impl ForeignReading {
@@ -56,7 +56,7 @@ impl ForeignReading {
     pub fn tier_if_fresh(&self) -> PrivacyTier {
         match &self.subject {
             Subject::Guest(guest) => guest.1.tier_if_fresh(),
-            Subject::Devices(_) => PrivacyTier::Open,
+            Subject::Devices(..) => PrivacyTier::Open,
         }
     }
 
@@ -69,7 +69,7 @@ impl ForeignReading {
     pub fn simulated(&self) -> bool {
         match &self.subject {
             Subject::Guest(guest) => guest.1.is_simulated(),
-            Subject::Devices(list) => list.devices().iter().any(hanzo_attestation::Authentic::is_simulated),
+            Subject::Devices(list, _) => list.devices().iter().any(hanzo_attestation::Authentic::is_simulated),
         }
     }
 
@@ -77,7 +77,7 @@ impl ForeignReading {
     pub fn claims(&self) -> Option<&Claims> {
         match &self.subject {
             Subject::Guest(guest) => Some(guest.0.bound.claims()),
-            Subject::Devices(_) => None,
+            Subject::Devices(..) => None,
         }
     }
 
@@ -85,7 +85,7 @@ impl ForeignReading {
     pub fn appraisal(&self) -> Option<&Appraisal> {
         match &self.subject {
             Subject::Guest(guest) => Some(&guest.1),
-            Subject::Devices(_) => None,
+            Subject::Devices(..) => None,
         }
     }
 
@@ -93,7 +93,7 @@ impl ForeignReading {
     pub fn devices(&self) -> &[hanzo_attestation::Authentic<hanzo_attestation::DeviceClaims>] {
         match &self.subject {
             Subject::Guest(guest) => guest.0.bound.devices(),
-            Subject::Devices(list) => list.devices(),
+            Subject::Devices(list, _) => list.devices(),
         }
     }
 
@@ -110,9 +110,13 @@ impl ForeignReading {
     fn verdict(&self) -> VerdictView {
         match &self.subject {
             Subject::Guest(guest) => VerdictView::of_foreign(&guest.0, &guest.1, self.read_at),
-            Subject::Devices(list) => {
-                VerdictView::of_devices(self.required, list.devices(), self.challenged, self.read_at)
-            }
+            Subject::Devices(list, failures) => VerdictView::of_devices(
+                failures.clone(),
+                self.required,
+                list.devices(),
+                self.challenged,
+                self.read_at,
+            ),
         }
     }
 }
@@ -161,7 +165,8 @@ pub fn verify_foreign(
         }
         None => {
             check_devices_alone(&devices, rule, expected)?;
-            (Subject::Devices(devices), expected.nonce.is_some())
+            let failures = lone_devices(devices.devices(), &context.policy);
+            (Subject::Devices(devices, failures), expected.nonce.is_some())
         }
     };
     if let Some(not_after) = evidence.not_after()

@@ -140,6 +140,7 @@ impl VerdictView {
 
     /// Of devices alone: tier 0, and of a guest nothing.
     pub(crate) fn of_devices(
+        failures: Vec<RuleFailure>,
         required: PrivacyTier,
         devices: &[Authentic<DeviceClaims>],
         challenged: bool,
@@ -174,7 +175,7 @@ impl VerdictView {
             transport: "none",
             evidence_signatures: "classical",
             ladder: Vec::new(),
-            failures: hanzo_policy::lone_devices(),
+            failures,
         }
     }
 

@@ -32,7 +32,12 @@ fn a_lone_hopper_is_genuine_and_tier_0_whatever_it_shows() {
         (view.devices[0].arch, view.devices[0].rim, view.devices[0].ocsp),
         ("hopper", "missing", "no-answer")
     );
-    assert!(view.verdict.failures.iter().any(|f| f.code == "tier.devices_alone"));
+    let codes: Vec<_> = view.verdict.failures.iter().map(|f| f.code).collect();
+    assert!(codes.starts_with(&["tier.devices_alone"; 2]), "{codes:?}");
+    assert!(
+        codes.contains(&"gpu.not_admitted"),
+        "the rules of GPUs are reported: {codes:?}"
+    );
 
     let evidence = ForeignEvidence::read(format, &report, &supplied).unwrap();
     let refused = verify_foreign(&evidence, &nonce(&drawn), &context(PrivacyTier::GpuCc), JULY_2026).unwrap_err();
