@@ -17,6 +17,7 @@
 
 mod certificate;
 mod chain;
+mod display;
 mod cursor;
 mod error;
 mod fwid;
@@ -38,6 +39,7 @@ use fwid::LeafFwid;
 use opaque::Typed;
 use report::Report;
 
+pub use display::{Unauthenticated, read_unauthenticated};
 pub use certificate::CERTIFICATE_BYTES_MAX;
 pub use chain::{CERTIFICATES_BYTES_MAX, Level};
 pub use error::NvidiaError;

@@ -24,6 +24,7 @@
 pub mod corim;
 pub mod ear;
 mod error;
+pub mod explanation;
 pub mod foreign;
 mod help;
 pub mod reading;

@@ -125,7 +125,7 @@ pub fn read_bundle(bytes: &[u8], context: &VerifierContext, now: UnixTime) -> Re
     Ok(reading)
 }
 
-fn bind(
+pub(crate) fn bind(
     bundle: &Bundle,
     challenge: Option<&Nonce>,
     context: &VerifierContext,

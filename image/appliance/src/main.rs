@@ -54,8 +54,12 @@ enum Command {
     Bench(BenchArgs),
     /// Verify a running guest, or a bundle with the challenge that it answers
     Verify(hanzo_verify::VerifyArgs),
-    /// Print every field of a bundle, trusting none of it
+    /// Show everything that a verification looks at
     Explain(hanzo_verify::ExplainArgs),
+    /// Print every field of any evidence, trusting none of it
+    Inspect(hanzo_verify::InspectArgs),
+    /// Write, check and compare appraisal policies
+    Policy(hanzo_verify::PolicyArgs),
     /// Serve a local OpenAI endpoint whose prompts go to an attested guest only
     Connect(hanzo_verify::ConnectArgs),
     /// Check a receipt offline
@@ -77,6 +81,8 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(args, json),
         Command::Verify(args) => verify(json, hanzo_verify::Command::Verify(args)),
         Command::Explain(args) => verify(json, hanzo_verify::Command::Explain(args)),
+        Command::Inspect(args) => verify(json, hanzo_verify::Command::Inspect(args)),
+        Command::Policy(args) => verify(json, hanzo_verify::Command::Policy(args)),
         Command::Connect(args) => verify(json, hanzo_verify::Command::Connect(args)),
         Command::Receipt(args) => verify(json, hanzo_verify::Command::Receipt(args)),
         Command::Completions { shell } => {

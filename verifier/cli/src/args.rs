@@ -30,10 +30,14 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Verify a running guest, or a bundle with the challenge that it answers.
+    /// Verify a running guest, a bundle, or evidence in any other format that is known.
     Verify(VerifyArgs),
-    /// Print every field of a bundle, trusting none of it.
+    /// Show everything that a verification looks at: as a tree, or as a page for people who file it.
     Explain(ExplainArgs),
+    /// Print every field of any evidence, trusting none of it.
+    Inspect(InspectArgs),
+    /// Write, check and compare appraisal policies.
+    Policy(PolicyArgs),
     /// Serve a local OpenAI endpoint whose prompts go to an attested guest only.
     Connect(ConnectArgs),
     /// Check a receipt offline.
@@ -45,40 +49,124 @@ pub enum Command {
         /// For which shell.
         shell: Shell,
     },
+    /// Print the manual, or write one page a command into a folder.
+    Man {
+        /// Folder to write `hanzo-verify.1`, `hanzo-verify-verify.1` and so on into.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
 }
 
 /// Roots, lists and policy.
 #[derive(Debug, Clone, Args)]
 pub struct TrustArgs {
-    /// Appraisal policy (TOML): minimum tier, TCB floors, reference values.
+    /// Appraisal policy (TOML): minimum tier, floors, reference values. `hanzo-verify policy init` writes one.
     #[arg(long, value_name = "FILE")]
     pub policy: PathBuf,
-    /// Root certificate (DER) of a simulator; whatever chains to it is marked SIMULATED. May be repeated.
-    #[arg(long = "simulator-root", value_name = "DER")]
+    #[command(flatten)]
+    /// Roots besides the vendors'.
+    pub roots: RootArgs,
+    #[command(flatten)]
+    /// What did not travel with the evidence.
+    pub collateral: CollateralArgs,
+}
+
+/// Roots besides the vendors', which are compiled in.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RootArgs {
+    /// ARK certificate (DER) of a simulator; whatever chains to it is marked SIMULATED. May be repeated.
+    #[arg(long = "simulator-root", value_name = "DER", help_heading = "Roots")]
     pub simulator_roots: Vec<PathBuf>,
-    /// AMD revocation list (DER), for guests that staple none. May be repeated.
-    #[arg(long = "crl", value_name = "DER")]
+    /// A simulator's counterpart (DER) of Intel's root. May be repeated.
+    #[arg(long = "simulator-tdx-root", value_name = "DER", help_heading = "Roots")]
+    pub simulator_tdx_roots: Vec<PathBuf>,
+    /// A simulator's counterpart (DER) of NVIDIA's device root. May be repeated.
+    #[arg(long = "simulator-gpu-root", value_name = "DER", help_heading = "Roots")]
+    pub simulator_gpu_roots: Vec<PathBuf>,
+    /// A simulator's counterpart (DER) of NVIDIA's RIM root. May be repeated.
+    #[arg(long = "simulator-rim-root", value_name = "DER", help_heading = "Roots")]
+    pub simulator_rim_roots: Vec<PathBuf>,
+    /// Root certificate (DER or PEM) for attestation keys of TPMs: tier 1 rests on it. May be repeated.
+    #[arg(long = "tpm-root", value_name = "FILE", help_heading = "Roots")]
+    pub tpm_roots: Vec<PathBuf>,
+    /// A TPM's attestation key itself: SHA-256 of its SubjectPublicKeyInfo, 64 hex digits. May be repeated.
+    #[arg(long = "tpm-ak", value_name = "HEX", help_heading = "Roots")]
+    pub tpm_aks: Vec<String>,
+}
+
+/// Collateral that did not travel with the evidence. It is verified like what did.
+#[derive(Debug, Clone, Default, Args)]
+pub struct CollateralArgs {
+    /// AMD revocation list (DER), for evidence that staples none. May be repeated.
+    #[arg(long = "crl", value_name = "DER", help_heading = "Collateral")]
     pub crls: Vec<PathBuf>,
+    /// Intel's collateral for TDX: JSON as this project's bundles or as `dcap-qvl` write it. May be repeated.
+    #[arg(long = "tdx-collateral", value_name = "JSON", help_heading = "Collateral")]
+    pub tdx_collateral: Vec<PathBuf>,
+    /// NVIDIA reference measurements (RIM, XML). May be repeated.
+    #[arg(long = "rim", value_name = "XML", help_heading = "Collateral")]
+    pub rims: Vec<PathBuf>,
+    /// OCSP answer (DER) for a device's certificates. May be repeated.
+    #[arg(long = "ocsp", value_name = "DER", help_heading = "Collateral")]
+    pub ocsp: Vec<PathBuf>,
+}
+
+/// What bare evidence does not carry itself, and what the caller drew.
+#[derive(Debug, Clone, Default, Args)]
+pub struct EvidenceArgs {
+    /// The format of FILE. Default: told from the file; see `hanzo-verify verify --help`.
+    #[arg(long, value_name = "FORMAT", help_heading = "Evidence")]
+    pub format: Option<String>,
+    /// VCEK or VLEK certificate (DER or PEM) of a bare SNP report.
+    #[arg(long, value_name = "FILE", help_heading = "Evidence")]
+    pub vek: Option<PathBuf>,
+    /// ASK or ASVK certificate (DER or PEM). Default: AMD's for the product.
+    #[arg(long, value_name = "FILE", help_heading = "Evidence")]
+    pub ask: Option<PathBuf>,
+    /// Certificate chain (PEM, leaf first) of a bare NVIDIA report.
+    #[arg(long, value_name = "PEM", help_heading = "Evidence")]
+    pub chain: Option<PathBuf>,
+    /// CCEL or TCG event log of bare evidence.
+    #[arg(long, value_name = "FILE", help_heading = "Evidence")]
+    pub event_log: Option<PathBuf>,
+    /// Certificates (PEM, leaf first) of a TPM's attestation key.
+    #[arg(long, value_name = "PEM", help_heading = "Evidence")]
+    pub ak_chain: Option<PathBuf>,
+    /// What the evidence must have signed, whole: 128 hex digits of REPORT_DATA, or a TPM quote's qualifying data.
+    #[arg(long, value_name = "HEX", help_heading = "Evidence")]
+    pub report_data: Option<String>,
+    /// The nonce that was drawn, in hex, for formats that state where it stands.
+    #[arg(long, value_name = "HEX", help_heading = "Evidence")]
+    pub nonce: Option<String>,
 }
 
 /// `verify`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  \
 hanzo-verify verify https://guest.example:8443 --policy policy.toml\n  \
-hanzo-verify verify bundle.json --policy policy.toml --challenge $CHALLENGE --at 2026-11-22T10:00:00Z\n\n\
-A guest is sent a fresh challenge over a connection that must prove itself. A file counts only with the challenge that \
-it answers; without one, use `explain`.")]
+hanzo-verify verify bundle.json --policy policy.toml --challenge $CHALLENGE --at 2026-11-22T10:00:00Z\n  \
+hanzo-verify verify report.bin --vek vcek.der --policy policy.toml --report-data $HEX\n  \
+hanzo-verify verify quote.dat --tdx-collateral collateral.json --policy policy.toml\n  \
+hanzo-verify verify gpu.bin --chain gpu.pem --policy policy.toml --nonce $HEX\n\n\
+A guest is sent a fresh challenge over a connection that must prove itself. A bundle counts only with the challenge that \
+it answers; without one, use `explain`. Other formats are read as their own rules say; without --report-data or --nonce \
+the verdict says that nothing dates the evidence.\n\n\
+Formats: bundle, snp-report, snp-extended-report, tdx-quote, nvidia-report, nvidia-sdk, coco-snp, coco-tdx, coco-az-snp-vtpm, \
+coco-az-tdx-vtpm, coco-tpm, coco-nvidia, rcar, tinfoil-v3, aci, dstack-quote, dstack-attestation, dstack-ra-tls.")]
 pub struct VerifyArgs {
-    /// https://host:port of a guest, or a bundle file.
+    /// https://host:port of a guest, or a file: a bundle, a report, a quote or another project's evidence.
     #[arg(value_name = "FILE|URL")]
     pub source: String,
     #[command(flatten)]
     /// Roots, lists and policy.
     pub trust: TrustArgs,
+    #[command(flatten)]
+    /// Of evidence that is not a bundle.
+    pub evidence: EvidenceArgs,
     /// The challenge that a bundle file answers: 64 lower-case hex digits.
     #[arg(long, value_name = "HEX")]
     pub challenge: Option<String>,
-    /// Verify a bundle file as of this time: RFC 3339 (2026-11-22T10:00:00Z) or Unix seconds. Default: now.
+    /// Verify a file as of this time: RFC 3339 (2026-11-22T10:00:00Z) or Unix seconds. Default: now.
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
     /// Where to keep a guest's bundle, for later.
@@ -88,12 +176,81 @@ pub struct VerifyArgs {
 
 /// `explain`.
 #[derive(Debug, Clone, Args)]
-#[command(
-    after_help = "Example:\n  hanzo-verify explain bundle.json\n\nNothing is verified: forged bundles are explained as readily as real ones."
-)]
+#[command(after_help = "Examples:\n  \
+hanzo-verify explain bundle.json --policy policy.toml\n  \
+hanzo-verify explain bundle.json --policy policy.toml --challenge $CHALLENGE --html verdict.html\n  \
+hanzo-verify explain quote.dat --tdx-collateral collateral.json --policy policy.toml --at 2025-07-01T00:00:00Z\n\n\
+Everything that a verification looks at, with values: chains of trust, every rule of the policy, passed or failed. The exit \
+code is the verdict's. Without --challenge a bundle is read as somebody else's: apart from freshness. To see fields without \
+judging them: `inspect`.")]
 pub struct ExplainArgs {
-    /// A bundle file.
+    /// A bundle, a report, a quote or another project's evidence.
     pub file: PathBuf,
+    #[command(flatten)]
+    /// Roots, lists and policy.
+    pub trust: TrustArgs,
+    #[command(flatten)]
+    /// Of evidence that is not a bundle.
+    pub evidence: EvidenceArgs,
+    /// The challenge that a bundle answers: 64 lower-case hex digits.
+    #[arg(long, value_name = "HEX")]
+    pub challenge: Option<String>,
+    /// Judge as of this time: RFC 3339 (2026-11-22T10:00:00Z) or Unix seconds. Default: now.
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// Write one self-contained page into this file.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// `inspect`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Examples:\n  hanzo-verify inspect bundle.json\n  hanzo-verify inspect quote.dat --json\n\nNothing is verified: forged evidence is shown as readily as real one."
+)]
+pub struct InspectArgs {
+    /// A bundle, a report, a quote or another project's evidence.
+    pub file: PathBuf,
+    #[command(flatten)]
+    /// Of evidence that is not a bundle.
+    pub evidence: EvidenceArgs,
+}
+
+/// `policy`.
+#[derive(Debug, Clone, Args)]
+pub struct PolicyArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: PolicyCommand,
+}
+
+/// `policy …`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum PolicyCommand {
+    /// Write a policy to start from: everything closed, every key explained.
+    #[command(after_help = "Example:\n  hanzo-verify policy init --for snp --out policy.toml")]
+    Init {
+        /// Which evidence it is for: snp, tdx, tpm, gpu (SNP with GPUs), or open (tier 0: authentic, nothing more).
+        #[arg(long = "for", value_name = "KIND", default_value = "snp")]
+        kind: String,
+        /// Where to write it; an existing file is never overwritten. Default: standard output.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Check a policy: exit 0 if it is well-formed, and say what it grants.
+    #[command(after_help = "Example:\n  hanzo-verify policy check policy.toml")]
+    Check {
+        /// The policy (TOML).
+        file: PathBuf,
+    },
+    /// Compare two policies: exit 0 if the second grants nothing that the first does not, else 40.
+    #[command(after_help = "Example:\n  hanzo-verify policy diff old.toml new.toml")]
+    Diff {
+        /// The policy before.
+        old: PathBuf,
+        /// The policy after.
+        new: PathBuf,
+    },
 }
 
 /// `connect`.

@@ -25,6 +25,14 @@ pub enum CliError {
         /// What came.
         got: String,
     },
+    /// Evidence that has the marks of no format.
+    #[error("{path}: expected evidence in a known format, got {bytes} bytes with the marks of none", path = path.display())]
+    Unrecognised {
+        /// Which file.
+        path: PathBuf,
+        /// Its length.
+        bytes: usize,
+    },
     /// The file system said no.
     #[error("cannot {action} {path}: {source}", path = path.display())]
     Io {
@@ -85,6 +93,7 @@ impl CliError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Usage { .. } => "cli.usage",
+            Self::Unrecognised { .. } => "evidence.unrecognised",
             Self::Io { .. } => "cli.io",
             Self::TooLarge { .. } => "cli.too_large",
             Self::NoState => "cli.no_state",
@@ -103,7 +112,7 @@ impl CliError {
     /// Exit code of DESIGN section 8.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Document(_) => 10,
+            Self::Document(_) | Self::Unrecognised { .. } => 10,
             Self::Verify(e) => e.exit_code(),
             Self::Client(e) => e.exit_code(),
             Self::Receipt(e) => match e.code() {
@@ -135,6 +144,7 @@ impl CliError {
             Self::Policy { source, .. } => Some(source.help()),
             Self::Collateral(e) => Some(e.help()),
             Self::Incomplete(missing) => missing.first().map(|m| m.error.help()),
+            Self::Unrecognised { .. } => Some("check that the file is whole; --format says which format it is to be"),
             other => other.evidence().map(VerifyError::help),
         }
     }

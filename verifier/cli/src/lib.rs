@@ -11,20 +11,29 @@
 pub mod args;
 mod connect;
 mod error;
+mod evidence;
 mod explain;
+mod html;
+mod inspect;
 mod output;
+mod policy;
 mod receipt;
 mod render;
 mod staple;
 pub mod time;
+mod tree;
 mod trust;
 mod verify;
+mod write;
 
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 
-pub use args::{Cli, Command, ConnectArgs, ExplainArgs, ReceiptArgs, StapleArgs, TrustArgs, VerifyArgs};
+pub use args::{
+    Cli, CollateralArgs, Command, ConnectArgs, EvidenceArgs, ExplainArgs, InspectArgs, PolicyArgs, ReceiptArgs, RootArgs,
+    StapleArgs, TrustArgs, VerifyArgs,
+};
 pub use error::CliError;
 pub use output::{Output, shown};
 pub use render::verdict as render_verdict;
@@ -35,6 +44,8 @@ pub fn run(cli: &Cli) -> ExitCode {
     let outcome = match &cli.command {
         Command::Verify(args) => verify::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Policy(args) => policy::run(args),
         Command::Connect(args) => connect::run(args, cli.json),
         Command::Receipt(args) => receipt::run(args),
         Command::Staple(args) => staple::run(args, cli.json),
@@ -43,8 +54,28 @@ pub fn run(cli: &Cli) -> ExitCode {
             clap_complete::generate(*shell, &mut Cli::command(), "hanzo-verify", &mut script);
             Ok(Output::text(String::from_utf8_lossy(&script).into_owned()))
         }
+        Command::Man { out } => manual(out.as_deref()),
     };
     output::print(outcome, cli.json)
+}
+
+/// The manual: one page to standard output, or one a command into a folder.
+fn manual(out: Option<&std::path::Path>) -> Result<Output, CliError> {
+    let io = |path: &std::path::Path, source| CliError::Io {
+        action: "write",
+        path: path.to_path_buf(),
+        source,
+    };
+    let Some(folder) = out else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(Cli::command())
+            .render(&mut page)
+            .map_err(|e| io("the manual".as_ref(), e))?;
+        return Ok(Output::text(String::from_utf8_lossy(&page).into_owned()));
+    };
+    std::fs::create_dir_all(folder).map_err(|e| io(folder, e))?;
+    clap_mangen::generate_to(Cli::command(), folder).map_err(|e| io(folder, e))?;
+    Ok(Output::text(format!("manual pages written to {}\n", folder.display())))
 }
 
 /// Logs to stderr; `HANZO_LOG` (for example `info`) says how much.

@@ -15,6 +15,8 @@ pub struct Output {
     pub text: String,
     /// For programs.
     pub json: Value,
+    /// What the program exits with: 0 unless what was shown is a refusal.
+    pub exit_code: u8,
 }
 
 impl Output {
@@ -22,6 +24,7 @@ impl Output {
         Self {
             json: json!({ "text": text }),
             text,
+            exit_code: 0,
         }
     }
 }
@@ -43,7 +46,7 @@ pub(crate) fn print(outcome: Result<Output, CliError>, as_json: bool) -> ExitCod
         Ok(output) => {
             let text = if as_json { pretty(&output.json) } else { output.text };
             to_stdout(&text);
-            ExitCode::SUCCESS
+            ExitCode::from(output.exit_code)
         }
         Err(e) => {
             if as_json {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use hanzo_verifier::foreign::ForeignView;
 use hanzo_verifier::{VerdictView, VerifyError};
 
 use crate::error::CliError;
@@ -28,7 +29,7 @@ pub fn verdict(view: &VerdictView, channel: &str) -> String {
     let reference = view.reference.as_deref().unwrap_or("none of the policy's");
     row("measurement", &view.measurement);
     row("reference", reference);
-    row("product", &format!("AMD EPYC {}", view.product));
+    row("product", &product(view.product));
     row("chip", view.chip_id.as_deref().unwrap_or("not named"));
     if let Some(keyset) = &view.keyset {
         row("image", &keyset.image);
@@ -51,7 +52,7 @@ pub fn verdict(view: &VerdictView, channel: &str) -> String {
     let freshness = match view.freshness {
         "challenge" => "answers this verifier's own challenge",
         "session" => "answers this broker session",
-        _ => "none: nobody's challenge",
+        _ => "none: nothing that the caller drew is under the signature",
     };
     row(
         "freshness",
@@ -81,6 +82,35 @@ pub fn verdict(view: &VerdictView, channel: &str) -> String {
         let _ = writeln!(out, "  {:<12} {}", "not reached", codes.join(", "));
     }
     out
+}
+
+/// Evidence of another project as text.
+pub(crate) fn foreign(view: &ForeignView) -> String {
+    let mut out = verdict(&view.verdict, "none: a file proves no connection");
+    let _ = writeln!(out, "  {:<12} {}", "format", view.format);
+    for device in &view.devices {
+        let driver = device.driver.as_deref().map(|d| format!(", driver {d}")).unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "  {:<12} {} {}{driver}, VBIOS {}, reference values {}, OCSP {}",
+            "device", device.arch, device.ueid, device.vbios, device.rim, device.ocsp
+        );
+    }
+    if !view.documents.is_empty() {
+        let _ = writeln!(out, "  {:<12} {} (read, not judged)", "also inside", view.documents.join(", "));
+    }
+    out
+}
+
+fn product(name: &str) -> String {
+    match name {
+        "milan" | "genoa" | "turin" => format!("AMD EPYC {name}"),
+        "tdx" => "Intel TDX".into(),
+        "az-snp-vtpm" => "AMD SEV-SNP under Azure's paravisor".into(),
+        "az-tdx-vtpm" => "Intel TDX under Azure's paravisor".into(),
+        "tpm" => "TPM 2.0".into(),
+        other => other.into(),
+    }
 }
 
 /// An error as text: the verdict with all failed rules if policy refused, else one line and what to do.

@@ -3,12 +3,14 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use hanzo_attestation::{Anchors, Collateral, UnixTime};
+use hanzo_attestation::bundle::{Base64, TdxCollateral};
+use hanzo_attestation::{Anchors, Collateral, Digest256, UnixTime};
 use hanzo_client::{ClientConfig, Endpoint};
 use hanzo_policy::AppraisalPolicy;
 use hanzo_verifier::VerifierContext;
+use rustls_pki_types::pem::PemObject as _;
 
-use crate::args::TrustArgs;
+use crate::args::{CollateralArgs, RootArgs, TrustArgs};
 use crate::error::CliError;
 
 /// Longest file that is read: a request may be 64 MiB.
@@ -43,24 +45,152 @@ impl TrustArgs {
     /// Reads all files.
     ///
     /// # Errors
-    /// [`CliError::Io`], [`CliError::Policy`].
+    /// [`CliError::Io`], [`CliError::Policy`], [`CliError::Usage`].
     pub fn context(&self) -> Result<VerifierContext, CliError> {
-        context(&self.policy, &self.simulator_roots, &self.crls)
+        Ok(VerifierContext {
+            anchors: self.roots.anchors()?,
+            collateral: self.collateral.read()?,
+            policy: policy(&self.policy)?,
+        })
+    }
+}
+
+impl RootArgs {
+    fn anchors(&self) -> Result<Anchors, CliError> {
+        let mut anchors = Anchors::vendor();
+        for path in &self.simulator_roots {
+            anchors = anchors.with_simulator_ark(read(path)?);
+        }
+        for path in &self.simulator_tdx_roots {
+            anchors = anchors.with_simulator_tdx_root(read(path)?);
+        }
+        for path in &self.simulator_gpu_roots {
+            anchors = anchors.with_simulator_nvidia_root(read(path)?);
+        }
+        for path in &self.simulator_rim_roots {
+            anchors = anchors.with_simulator_rim_root(read(path)?);
+        }
+        for path in &self.tpm_roots {
+            for der in certificates("--tpm-root", path)? {
+                anchors = anchors.with_tpm_root(der);
+            }
+        }
+        for text in &self.tpm_aks {
+            anchors = anchors.with_tpm_ak(Digest256::from_hex(text).ok_or_else(|| CliError::Usage {
+                option: "--tpm-ak",
+                expected: "64 lower-case hex digits",
+                got: text.clone(),
+            })?);
+        }
+        Ok(anchors)
+    }
+}
+
+impl CollateralArgs {
+    pub(crate) fn read(&self) -> Result<Collateral, CliError> {
+        let all = |paths: &[PathBuf]| paths.iter().map(|p| read(p)).collect::<Result<Vec<_>, _>>();
+        Ok(Collateral {
+            crls: all(&self.crls)?,
+            tdx: self
+                .tdx_collateral
+                .iter()
+                .map(|p| tdx_collateral(p))
+                .collect::<Result<_, _>>()?,
+            rims: all(&self.rims)?,
+            ocsp: all(&self.ocsp)?,
+            ..Collateral::default()
+        })
+    }
+}
+
+/// Collateral as `dcap-qvl` writes it: signatures and lists in hex.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QvlCollateral {
+    pck_crl_issuer_chain: String,
+    root_ca_crl: String,
+    pck_crl: String,
+    tcb_info_issuer_chain: String,
+    tcb_info: String,
+    tcb_info_signature: String,
+    qe_identity_issuer_chain: String,
+    qe_identity: String,
+    qe_identity_signature: String,
+    #[serde(default)]
+    #[allow(dead_code)]
+    pck_certificate_chain: Option<String>,
+}
+
+/// Intel's collateral in either spelling.
+fn tdx_collateral(path: &Path) -> Result<TdxCollateral, CliError> {
+    let bytes = read(path)?;
+    let wrong = |got: String| CliError::Usage {
+        option: "--tdx-collateral",
+        expected: "JSON with pck_crl, root_ca_crl, tcb_info, qe_identity, their signatures and issuer chains",
+        got: format!("{}: {got}", path.display()),
+    };
+    if let Ok(ours) = serde_json::from_slice::<TdxCollateral>(&bytes) {
+        return Ok(ours);
+    }
+    let theirs: QvlCollateral = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
+    let hex = |name: &str, text: &str| hex::decode(text).map(Base64).map_err(|_| wrong(format!("{name} is not hex")));
+    Ok(TdxCollateral {
+        pck_crl: hex("pck_crl", &theirs.pck_crl)?,
+        root_ca_crl: hex("root_ca_crl", &theirs.root_ca_crl)?,
+        tcb_info_signature: hex("tcb_info_signature", &theirs.tcb_info_signature)?,
+        qe_identity_signature: hex("qe_identity_signature", &theirs.qe_identity_signature)?,
+        pck_crl_issuer_chain: theirs.pck_crl_issuer_chain,
+        qe_identity: theirs.qe_identity,
+        qe_identity_issuer_chain: theirs.qe_identity_issuer_chain,
+        tcb_info: theirs.tcb_info,
+        tcb_info_issuer_chain: theirs.tcb_info_issuer_chain,
+    })
+}
+
+/// Certificates of a file, DER or PEM.
+pub(crate) fn certificates(option: &'static str, path: &Path) -> Result<Vec<Vec<u8>>, CliError> {
+    let bytes = read(path)?;
+    if !bytes.trim_ascii_start().starts_with(b"-----BEGIN") {
+        return Ok(vec![bytes]);
+    }
+    let ders = rustls_pki_types::CertificateDer::pem_slice_iter(&bytes)
+        .map(|der| der.map(|der| der.to_vec()))
+        .collect::<Result<Vec<_>, _>>();
+    match ders {
+        Ok(ders) if !ders.is_empty() => Ok(ders),
+        _ => Err(CliError::Usage {
+            option,
+            expected: "certificates in DER or PEM",
+            got: path.display().to_string(),
+        }),
+    }
+}
+
+/// The one certificate of a file, DER or PEM.
+pub(crate) fn certificate(option: &'static str, path: &Path) -> Result<Vec<u8>, CliError> {
+    let mut all = certificates(option, path)?;
+    match (all.pop(), all.is_empty()) {
+        (Some(one), true) => Ok(one),
+        _ => Err(CliError::Usage {
+            option,
+            expected: "one certificate",
+            got: path.display().to_string(),
+        }),
     }
 }
 
 pub(crate) fn context(policy_path: &Path, roots: &[PathBuf], crls: &[PathBuf]) -> Result<VerifierContext, CliError> {
-    let mut anchors = Anchors::vendor();
-    for path in roots {
-        anchors = anchors.with_simulator_ark(read(path)?);
-    }
-    let crls = crls.iter().map(|p| read(p)).collect::<Result<_, _>>()?;
+    let roots = RootArgs {
+        simulator_roots: roots.to_vec(),
+        ..RootArgs::default()
+    };
+    let collateral = CollateralArgs {
+        crls: crls.to_vec(),
+        ..CollateralArgs::default()
+    };
     Ok(VerifierContext {
-        anchors,
-        collateral: Collateral {
-            crls,
-            ..Collateral::default()
-        },
+        anchors: roots.anchors()?,
+        collateral: collateral.read()?,
         policy: policy(policy_path)?,
     })
 }

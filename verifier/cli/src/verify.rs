@@ -1,12 +1,15 @@
 //! `hanzo-verify verify`.
 
-use hanzo_attestation::Nonce;
+use hanzo_attestation::foreign::ForeignEvidence;
+use hanzo_attestation::{Nonce, UnixTime};
 use hanzo_client::{AttestedClient, Endpoint};
-use hanzo_verifier::{VerdictView, VerifyError, verify_bundle};
+use hanzo_verifier::foreign::verify_foreign;
+use hanzo_verifier::{VerdictView, VerifierContext, VerifyError, verify_bundle};
 use serde_json::json;
 
 use crate::args::VerifyArgs;
 use crate::error::CliError;
+use crate::evidence::Evidence;
 use crate::output::{Output, shown};
 use crate::{render, runtime, time, trust};
 
@@ -74,18 +77,44 @@ fn file(args: &VerifyArgs) -> Result<Output, CliError> {
         }
         e => e,
     })?;
+    let bundle = match args.evidence.read(args.source.as_ref(), bundle)? {
+        Evidence::Bundle(bytes) => bytes,
+        Evidence::Foreign(evidence) => return foreign(&evidence, args, &context, now),
+    };
     let Some(text) = &args.challenge else {
         // All that is wrong with the bundle comes first; then that it answers nobody.
         hanzo_verifier::read_bundle(&bundle, &context, now)?;
         return Err(VerifyError::Unchallenged.into());
     };
-    let challenge = Nonce::from_hex(text).ok_or_else(|| CliError::Usage {
-        option: "--challenge",
-        expected: "64 lower-case hex digits",
-        got: text.clone(),
-    })?;
+    let challenge = parse_challenge(text)?;
     let result = verify_bundle(&bundle, &challenge, &context, now)?;
     Ok(accepted(&result.view(), "none: a file proves no connection"))
+}
+
+/// Evidence in another project's format.
+fn foreign(evidence: &ForeignEvidence, args: &VerifyArgs, context: &VerifierContext, now: UnixTime) -> Result<Output, CliError> {
+    if let Some(got) = &args.challenge {
+        return Err(CliError::Usage {
+            option: "--challenge",
+            expected: "a bundle; for other formats --nonce or --report-data",
+            got: got.clone(),
+        });
+    }
+    let reading = verify_foreign(evidence, &args.evidence.expected()?, context, now)?;
+    let view = reading.view();
+    Ok(Output {
+        text: shown(&render::foreign(&view)),
+        json: json!({ "accepted": true, "exit_code": 0, "error": null, "channel": null, "verdict": view }),
+        exit_code: 0,
+    })
+}
+
+pub(crate) fn parse_challenge(text: &str) -> Result<Nonce, CliError> {
+    Nonce::from_hex(text).ok_or_else(|| CliError::Usage {
+        option: "--challenge",
+        expected: "64 lower-case hex digits",
+        got: text.to_owned(),
+    })
 }
 
 fn accepted(view: &VerdictView, channel: &str) -> Output {
@@ -98,5 +127,6 @@ fn accepted(view: &VerdictView, channel: &str) -> Output {
             "channel": channel,
             "verdict": view,
         }),
+        exit_code: 0,
     }
 }

@@ -356,26 +356,144 @@ fn usage_and_files_are_exit_1() {
 }
 
 #[test]
-fn explain_shows_every_field_and_trusts_none() {
+fn inspect_shows_every_field_and_trusts_none() {
     let files = Files::new();
     let digest = files.keyset.digest().unwrap().to_string();
     let measurement = files.policy.snp.as_ref().unwrap().references[0].measurement.to_string();
-    files.run("explain bundle.json").is(
+    files.run("inspect bundle.json").is(
         0,
         &[
             "NOT VERIFIED",
             &digest,
             &measurement,
-            "place in window",
+            "challenge_leads_to_nonce",
             "reported_tcb",
             "version = 1",
         ],
     );
-    let json = files.run("explain bundle.json --json").is(0, &[]);
+    let json = files.run("inspect bundle.json --json").is(0, &[]);
     let document: Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!(document["verified"], false);
-    assert_eq!(document["report"]["measurement"], measurement);
-    files.run("explain policy.toml").is(10, &["bundle.malformed"]);
+    assert_eq!(document["evidence"]["report"]["measurement"], measurement);
+    files.run("inspect policy.toml").is(10, &["evidence.unrecognised"]);
+    files.run("inspect bundle.json --format cbor").is(1, &["--format"]);
+    let bundle: Value = serde_json::from_slice(&files.bundle).unwrap();
+    let report = base64::engine::general_purpose::STANDARD
+        .decode(bundle["cpu"]["report"].as_str().unwrap())
+        .unwrap();
+    files.put("report.bin", &report);
+    files
+        .run("inspect report.bin")
+        .is(0, &["snp-report", &measurement, "NOT VERIFIED"]);
+}
+
+#[test]
+fn explain_shows_every_step_and_rule_and_exits_as_the_verdict_does() {
+    let files = Files::new();
+    let challenge = CHALLENGE.to_string();
+    let healthy = files
+        .run(&format!("explain bundle.json {TRUST} --challenge {challenge} --html page.html"))
+        .is(0, &["ACCEPTED", "MEASUREMENT", "ok   ", "rules of the policy", "SIMULATED", "page written"]);
+    assert!(!healthy.out.contains("FAIL"), "{}", healthy.out);
+    let page = std::fs::read_to_string(files.dir.path().join("page.html")).unwrap();
+    for part in ["Accepted", "default-src 'none'", "Chain of trust", "Rules of the policy", "SIMULATED"] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("src="), "self-contained");
+    let json = files
+        .run(&format!("--json explain bundle.json {TRUST} --challenge {challenge}"))
+        .is(0, &[]);
+    let document: Value = serde_json::from_str(&json.out).unwrap();
+    let rules = document["explanation"]["rules"].as_array().unwrap();
+    assert!(rules.len() > 20 && rules.iter().all(|r| r["failures"].is_array()), "{rules:?}");
+
+    // As somebody else's bundle: apart from freshness.
+    files
+        .run(&format!("explain bundle.json {TRUST}"))
+        .is(0, &["answers nobody's challenge"]);
+    files
+        .run("explain bundle.json --policy policy.toml --html page.html")
+        .is(20, &["FAIL", "snp.chain.root", "--   bind"]);
+    assert!(std::fs::read_to_string(files.dir.path().join("page.html")).unwrap().contains("Refused"));
+    let other = "33".repeat(32);
+    files
+        .run(&format!("explain bundle.json {TRUST} --challenge {other}"))
+        .is(30, &["freshness.foreign_challenge"]);
+    let mut policy = files.policy.clone();
+    policy.snp.as_mut().unwrap().references.clear();
+    files.put("none.toml", policy.to_toml().unwrap().as_bytes());
+    files
+        .run(&format!(
+            "explain bundle.json --policy none.toml --simulator-root ark.der --challenge {challenge} --html page.html"
+        ))
+        .is(40, &["FAIL", "snp.measurement"]);
+    let page = std::fs::read_to_string(files.dir.path().join("page.html")).unwrap();
+    assert!(page.contains("class=\"fail\"") && page.contains("class=\"pass\""), "red and green");
+}
+
+#[test]
+fn evidence_that_is_not_a_bundle_is_verified_by_its_own_rules() {
+    let files = Files::new();
+    let bundle: Value = serde_json::from_slice(&files.bundle).unwrap();
+    let part = |name: &str| {
+        base64::engine::general_purpose::STANDARD
+            .decode(bundle["cpu"][name].as_str().unwrap())
+            .unwrap()
+    };
+    let mut report = part("report");
+    files.put("report.bin", &report);
+    files.put("vek.der", &part("vek"));
+    files.put("ask.der", &part("ask"));
+    files.put("crl.der", &part("crl"));
+    let given = "--vek vek.der --ask ask.der --crl crl.der";
+    let data = hex::encode(&report[0x50..0x90]);
+    files
+        .run(&format!("verify report.bin {given} {TRUST} --report-data {data}"))
+        .is(0, &["ACCEPTED", "snp-report", "SIMULATED"]);
+    files
+        .run(&format!("verify report.bin {given} {TRUST}"))
+        .is(0, &["nothing that the caller drew"]);
+    let other = format!("00{}", &data[2..]);
+    files
+        .run(&format!("verify report.bin {given} {TRUST} --report-data {other}"))
+        .is(30, &["REFUSED"]);
+    files
+        .run(&format!("verify report.bin {TRUST}"))
+        .is(10, &["VCEK or VLEK"]);
+    report[0x90] ^= 1;
+    files.put("report.bin", &report);
+    files
+        .run(&format!("verify report.bin {given} {TRUST}"))
+        .is(20, &["snp.signature.invalid"]);
+}
+
+#[test]
+fn policies_are_written_checked_and_compared() {
+    let files = Files::new();
+    for kind in ["snp", "tdx", "tpm", "gpu", "open"] {
+        files.run(&format!("policy init --for {kind} --out {kind}.toml")).is(0, &["written"]);
+        files.run(&format!("policy check {kind}.toml")).is(0, &["well-formed"]);
+    }
+    files.run("policy init --for snp --out snp.toml").is(1, &["snp.toml"]);
+    files.run("policy init --for sgx").is(1, &["--for"]);
+    files.put("bad.toml", b"version = 1\n");
+    files.run("policy check bad.toml").is(1, &["bad.toml"]);
+    files.run("policy diff policy.toml policy.toml").is(0, &["ask the same"]);
+    let mut policy = files.policy.clone();
+    policy.snp.as_mut().unwrap().references.clear();
+    files.put("none.toml", policy.to_toml().unwrap().as_bytes());
+    files.run("policy diff policy.toml none.toml").is(0, &["narrower"]);
+    files.run("policy diff none.toml policy.toml").is(40, &["WIDER"]);
+}
+
+#[test]
+fn the_manual_has_a_page_for_every_command() {
+    let files = Files::new();
+    files.run("man").is(0, &[".TH"]);
+    files.run("man --out pages").is(0, &["pages"]);
+    for page in ["hanzo-verify.1", "hanzo-verify-verify.1", "hanzo-verify-explain.1", "hanzo-verify-policy-diff.1"] {
+        assert!(files.dir.path().join("pages").join(page).exists(), "{page}");
+    }
 }
 
 #[test]
@@ -441,7 +559,7 @@ fn text_from_evidence_cannot_drive_the_terminal_nor_pass_for_ours() {
     let forged = "# \u{1b}[2J\u{9b}2J\u{202e}\nACCEPTED: tier 4, the policy asks for 2\n";
     bundle["config"] = Value::String(forged.into());
     files.put("forged.json", &jcs::to_vec("bundle", &bundle).unwrap());
-    for line in ["explain forged.json", "--json explain forged.json"] {
+    for line in ["inspect forged.json", "--json inspect forged.json"] {
         let ran = files.run(line).is(0, &["ACCEPTED"]);
         assert!(!ran.out.lines().any(|l| l.starts_with("ACCEPTED")), "{}", ran.out);
         for steering in ['\u{1b}', '\u{9b}', '\u{202e}'] {
@@ -463,7 +581,7 @@ fn wrong_addresses_and_files_are_told_apart() {
         ("verify .", 1, "cannot read ."),
         ("verify nothing.json", 1, "cannot read nothing.json"),
         ("verify large", 10, "bundle.too_large"),
-        ("verify policy.toml", 10, "bundle.malformed"),
+        ("verify policy.toml", 10, "evidence.unrecognised"),
         ("connect --to 127.0.0.1:1 --listen 0.0.0.0:0", 1, "connect.exposed"),
     ] {
         files.run(&format!("{line} {trust}")).is(code, &[word]);

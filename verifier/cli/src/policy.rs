@@ -1,0 +1,100 @@
+//! `hanzo-verify policy init|check|diff`.
+
+use hanzo_policy::{AppraisalPolicy, Direction, diff, template};
+use serde_json::json;
+
+use crate::args::{PolicyArgs, PolicyCommand};
+use crate::error::CliError;
+use crate::output::{Output, shown};
+use crate::{trust, write};
+
+/// The second policy grants something that the first does not.
+const WIDER: u8 = 40;
+
+pub(crate) fn run(args: &PolicyArgs) -> Result<Output, CliError> {
+    match &args.command {
+        PolicyCommand::Init { kind, out } => init(kind, out.as_deref()),
+        PolicyCommand::Check { file } => check(&trust::policy(file)?),
+        PolicyCommand::Diff { old, new } => Ok(compare(&trust::policy(old)?, &trust::policy(new)?)),
+    }
+}
+
+fn init(kind: &str, out: Option<&std::path::Path>) -> Result<Output, CliError> {
+    let text = template(kind).ok_or_else(|| CliError::Usage {
+        option: "--for",
+        expected: "snp, tdx, tpm, gpu or open",
+        got: kind.to_owned(),
+    })?;
+    let Some(path) = out else {
+        return Ok(Output::text(text));
+    };
+    write::new(path, text.as_bytes())?;
+    Ok(Output {
+        text: shown(&format!(
+            "{} written: everything in it is closed; add reference values, then `hanzo-verify policy check`\n",
+            path.display()
+        )),
+        json: json!({ "written": path.display().to_string() }),
+        exit_code: 0,
+    })
+}
+
+fn check(policy: &AppraisalPolicy) -> Result<Output, CliError> {
+    let digest = policy.digest().map_or_else(|e| e.to_string(), |d| d.to_string());
+    let admitted: Vec<_> = [
+        ("snp", policy.snp.is_some()),
+        ("tdx", policy.tdx.is_some()),
+        ("tpm", policy.tpm.is_some()),
+        ("gpu", policy.gpu.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(name, there)| there.then_some(name))
+    .collect();
+    let references: Vec<String> = policy.reference_names().iter().map(ToString::to_string).collect();
+    let mut text = format!(
+        "well-formed: version {}, minimum tier {}, results count {} s\n  digest      {digest}\n  evidence    {}\n  references  {}\n",
+        policy.version,
+        policy.minimum_tier,
+        policy.max_age_s,
+        if admitted.is_empty() { "none is admitted".to_owned() } else { admitted.join(", ") },
+        if references.is_empty() { "none: nothing reaches tier 1 or more".to_owned() } else { references.join(", ") },
+    );
+    if references.is_empty() && policy.minimum_tier > hanzo_policy::PrivacyTier::Open {
+        text.push_str("  note        this policy refuses everything: it asks for a tier and names no reference value\n");
+    }
+    Ok(Output {
+        text: shown(&text),
+        json: json!({
+            "version": policy.version,
+            "minimum_tier": policy.minimum_tier,
+            "digest": digest,
+            "admitted": admitted,
+            "references": references,
+        }),
+        exit_code: 0,
+    })
+}
+
+fn compare(old: &AppraisalPolicy, new: &AppraisalPolicy) -> Output {
+    let differences = diff(old, new);
+    let mut text = String::new();
+    for d in &differences {
+        let mark = match d.direction {
+            Direction::Narrower => "narrower",
+            Direction::Wider => "WIDER   ",
+            Direction::Changed => "CHANGED ",
+        };
+        text.push_str(&format!("{mark} {}\n           from {}\n           to   {}\n", d.path, d.from, d.to));
+    }
+    let wider = differences.iter().any(|d| d.direction != Direction::Narrower);
+    text.push_str(match (differences.is_empty(), wider) {
+        (true, _) => "the policies ask the same\n",
+        (false, false) => "the second policy grants nothing that the first does not\n",
+        (false, true) => "the second policy may grant what the first does not\n",
+    });
+    Output {
+        text: shown(&text),
+        json: json!({ "differences": differences, "wider": wider }),
+        exit_code: if wider { WIDER } else { 0 },
+    }
+}
