@@ -54,6 +54,7 @@ pub(crate) fn run(args: &StapleArgs, as_json: bool) -> Result<Output, CliError> 
     Ok(Output {
         text: shown(&text(&stapled, &out)),
         json: document(&stapled, &out),
+        exit_code: 0,
     })
 }
 
