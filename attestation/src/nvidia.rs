@@ -17,8 +17,8 @@
 
 mod certificate;
 mod chain;
-mod display;
 mod cursor;
+mod display;
 mod error;
 mod fwid;
 pub mod ocsp;
@@ -39,9 +39,9 @@ use fwid::LeafFwid;
 use opaque::Typed;
 use report::Report;
 
-pub use display::{Unauthenticated, read_unauthenticated};
 pub use certificate::CERTIFICATE_BYTES_MAX;
 pub use chain::{CERTIFICATES_BYTES_MAX, Level};
+pub use display::{Unauthenticated, read_unauthenticated};
 pub use error::NvidiaError;
 pub use reference::RimIds;
 pub use report::{MEASUREMENTS_MAX, REPORT_BYTES_MAX};

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::facts::Facts;
 use crate::ladder;
 use crate::policy::AppraisalPolicy;
-use crate::rules::{FRESHNESS_CODE, RuleFailure, reference};
+use crate::rules::{Check, FRESHNESS_CODE, RuleFailure, reference};
 use crate::tier::PrivacyTier;
 
 /// What authentic, bound claims are worth under one policy. Only [`appraise`] makes one:
@@ -24,6 +24,7 @@ pub struct Appraisal {
     tier_if_fresh: PrivacyTier,
     required: PrivacyTier,
     simulated: bool,
+    checks: Vec<Check>,
     failures: Vec<RuleFailure>,
     ladder: Vec<Rung>,
     reference: Option<Name>,
@@ -83,7 +84,8 @@ pub fn appraise(bound: &Bound<Claims>, keyset: Option<&Keyset>, policy: &Apprais
 }
 
 pub(crate) fn of_facts(facts: &Facts<'_>, simulated: bool, policy: &AppraisalPolicy) -> Appraisal {
-    let failures = ladder::failures(facts, policy);
+    let checks = ladder::checks(facts, policy);
+    let failures: Vec<_> = checks.iter().flat_map(|c| c.failures.iter().cloned()).collect();
     let ladder = ladder::rungs(&failures.iter().collect::<Vec<_>>());
     let apart_from_freshness: Vec<_> = failures.iter().filter(|f| f.code != FRESHNESS_CODE).collect();
     let tier = ladder::highest(&ladder);
@@ -101,6 +103,7 @@ pub(crate) fn of_facts(facts: &Facts<'_>, simulated: bool, policy: &AppraisalPol
             (false, false) => CpuGpuBinding::Nonce,
         },
         ladder,
+        checks,
         failures,
     }
 }
@@ -129,6 +132,11 @@ impl Appraisal {
     /// True if the evidence's root is not a vendor's, or the keyset says so of itself.
     pub fn is_simulated(&self) -> bool {
         self.simulated
+    }
+
+    /// Every rule that was run, passed or failed, in the order in which failures are reported.
+    pub fn checks(&self) -> &[Check] {
+        &self.checks
     }
 
     /// Every rule that failed, with the tier it blocks.

@@ -7,18 +7,28 @@
 use crate::appraisal::Rung;
 use crate::facts::{Facts, Kind};
 use crate::policy::AppraisalPolicy;
-use crate::rules::{FIRST, LAST, RuleFailure, gpu, snp, tdx, tpm};
+use crate::rules::{ADMITTED, Check, FIRST, LAST, Rule, RuleFailure, gpu, snp, tdx, tpm};
 use crate::tier::PrivacyTier;
 
 /// Runs every rule of every tier.
-pub(crate) fn failures(facts: &Facts<'_>, policy: &AppraisalPolicy) -> Vec<RuleFailure> {
-    let mut out = vec![no_evidence(facts.kind)];
-    out.extend(FIRST.iter().filter_map(|rule| rule(facts, policy)));
-    out.extend(snp::failures(facts, policy));
-    out.extend(tdx::failures(facts, policy));
-    out.extend(tpm::failures(facts, policy));
-    out.extend(LAST.iter().filter_map(|rule| rule(facts, policy)));
-    out.extend(gpu::failures(facts, policy));
+pub(crate) fn checks(facts: &Facts<'_>, policy: &AppraisalPolicy) -> Vec<Check> {
+    let common = |rules: &[(&'static str, Rule)]| -> Vec<Check> {
+        let row = facts.own_row();
+        rules
+            .iter()
+            .map(|(title, rule)| Check::of(title, row, rule(facts, policy)))
+            .collect()
+    };
+    let row = no_evidence(facts.kind);
+    let mut out = vec![Check::of("there is evidence for this row", row.tier, Some(row))];
+    out.extend(common(FIRST));
+    // Kinds that are not there are admitted or not: it says nothing.
+    out.extend(common(ADMITTED).into_iter().filter(|check| !check.failures.is_empty()));
+    out.extend(snp::checks(facts, policy));
+    out.extend(tdx::checks(facts, policy));
+    out.extend(tpm::checks(facts, policy));
+    out.extend(common(LAST));
+    out.extend(gpu::checks(facts, policy));
     out
 }
 

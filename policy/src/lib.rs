@@ -51,6 +51,6 @@ pub use policy::{
     Admission, AllowList, AppraisalPolicy, Count, EpycTcb, HardwareList, POLICY_BYTES_MAX, PolicyError, Presence,
     RevocationPolicy, TcbFloors, TurinTcb,
 };
-pub use rules::RuleFailure;
+pub use rules::{Check, RuleFailure};
 pub use template::{Template, template};
 pub use tier::PrivacyTier;

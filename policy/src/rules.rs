@@ -38,21 +38,48 @@ pub struct RuleFailure {
     pub help: &'static str,
 }
 
+/// One rule that was run, whether evidence passed it or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Check {
+    /// What the rule asks, as a statement that holds if it passed.
+    pub title: &'static str,
+    /// The tier that a failure blocks, and all above it.
+    pub tier: PrivacyTier,
+    /// Empty if the rule passed.
+    pub failures: Vec<RuleFailure>,
+}
+
+impl Check {
+    /// `tier` counts for a rule that passed; a failure names its own.
+    pub(crate) fn of(title: &'static str, tier: PrivacyTier, failure: Option<RuleFailure>) -> Self {
+        Self {
+            title,
+            tier: failure.as_ref().map_or(tier, |f| f.tier),
+            failures: failure.into_iter().collect(),
+        }
+    }
+}
+
 pub(crate) type Rule = fn(&Facts<'_>, &AppraisalPolicy) -> Option<RuleFailure>;
 
 /// Rules before those of the kinds, in the order in which failures are reported.
-pub(crate) const FIRST: &[Rule] = &[
-    policy::check,
-    binding::check,
-    freshness::check,
-    revocation::check,
-    admitted::snp,
-    admitted::tdx,
-    admitted::tpm,
+pub(crate) const FIRST: &[(&str, Rule)] = &[
+    ("the policy itself is well-formed", policy::check),
+    ("the keyset is the one that the evidence signed", binding::check),
+    ("the evidence answers the caller's challenge", freshness::check),
+    ("a fresh revocation list names no certificate", revocation::check),
+];
+
+/// Whether the policy has a table for each kind that is there.
+pub(crate) const ADMITTED: &[(&str, Rule)] = &[
+    ("SEV-SNP evidence is admitted", admitted::snp),
+    ("TDX evidence is admitted", admitted::tdx),
+    ("TPM quotes are admitted", admitted::tpm),
 ];
 
 /// Rules after those of the kinds.
-pub(crate) const LAST: &[Rule] = &[config::check];
+pub(crate) const LAST: &[(&str, Rule)] = &[("the configuration is the reference value's", config::check)];
 
 /// A failure of primary evidence: it blocks the row that this evidence is judged for.
 fn of_primary(facts: &Facts<'_>, code: &'static str, text: String, help: &'static str) -> RuleFailure {

@@ -94,6 +94,29 @@ pub struct Hop {
     pub vouches: &'static str,
 }
 
+/// How a rule of the policy ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuleOutcome {
+    /// It holds.
+    Passed,
+    /// It does not hold, and the policy's minimum tier needs it.
+    Failed,
+    /// It does not hold, and only tiers that the policy does not ask for need it.
+    NotAskedFor,
+}
+
+/// One rule of the policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RuleView {
+    /// How it ended.
+    pub outcome: RuleOutcome,
+    /// The rule and what was found.
+    #[serde(flatten)]
+    pub check: Check,
+}
+
 /// Everything that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -111,7 +134,7 @@ pub struct Explanation {
     /// Chains of trust, each from a pinned root down to what it finally vouches for.
     pub chains: Vec<Vec<Hop>>,
     /// Every rule of the policy that was run, passed or failed.
-    pub rules: Vec<Check>,
+    pub rules: Vec<RuleView>,
     /// The verdict; `None` if the evidence is not authentic or not bound.
     pub verdict: Option<VerdictView>,
 }

@@ -18,7 +18,7 @@ mod topology;
 
 use hanzo_attestation::nvidia::NvidiaClaims;
 
-use super::RuleFailure;
+use super::{Check, RuleFailure};
 use crate::facts::Facts;
 use crate::policy::AppraisalPolicy;
 use crate::policy::gpu::GpuPolicy;
@@ -33,46 +33,68 @@ pub(crate) struct Case<'a> {
 type Rule = fn(&Case<'_>) -> Option<RuleFailure>;
 
 /// Every rule of tier 3, in the order in which failures are reported.
-const RULES: &[Rule] = &[
-    binding::check,
-    count::check_gpus,
-    count::check_switches,
-    architecture::check,
-    hardware::check,
-    rim::check_missing,
-    rim::check_mismatch,
-    ocsp::check_missing,
-    ocsp::check_on_hold,
-    fwid::check,
-    feature_flag::check,
-    driver::check,
-    multi::check,
-    topology::check,
+const RULES: &[(&str, Rule)] = &[
+    ("the processor signed the device list", binding::check),
+    ("every GPU of the machine is there", count::check_gpus),
+    ("every switch of the machine is there", count::check_switches),
+    ("each device is of an admitted family", architecture::check),
+    ("each device may answer", hardware::check),
+    ("each device has signed reference measurements", rim::check_missing),
+    ("each device's measurements equal them", rim::check_mismatch),
+    ("each device's certificates have an OCSP answer", ocsp::check_missing),
+    ("no certificate is on hold", ocsp::check_on_hold),
+    ("each report states the certificate's firmware id", fwid::check),
+    ("each feature flag is an admitted one", feature_flag::check),
+    ("each driver is recent enough", driver::check),
+    ("several GPUs talk over protected links", multi::check),
+    (
+        "GPUs and switches are connected to each other and to nothing else",
+        topology::check,
+    ),
 ];
 
-/// Failures of tiers 3 and 4.
-pub(crate) fn failures(facts: &Facts<'_>, policy: &AppraisalPolicy) -> Vec<RuleFailure> {
-    let mut out = Vec::new();
-    if facts.gpus.is_empty() {
-        out.push(below_gpu_cc(
+/// Every rule of tiers 3 and 4 that applies.
+pub(crate) fn checks(facts: &Facts<'_>, policy: &AppraisalPolicy) -> Vec<Check> {
+    let no_gpu = facts.gpus.is_empty().then(|| {
+        below_gpu_cc(
             "tier.gpu_cc.no_evidence",
             "tier 3: expected at least one attested GPU, got none".into(),
             "ask a guest with GPUs in confidential mode, or ask for tier 2",
-        ));
-    }
+        )
+    });
+    let mut out = vec![Check::of(
+        "there is at least one attested GPU",
+        PrivacyTier::GpuCc,
+        no_gpu,
+    )];
     match &policy.gpu {
-        None if facts.devices().next().is_some() => out.push(below_gpu_cc(
-            "gpu.not_admitted",
-            "policy: expected a table [gpu] for device evidence, got none".into(),
-            "write the table [gpu] if guests with devices may answer (policy/SPEC.md)",
-        )),
+        None if facts.devices().next().is_some() => {
+            let failure = below_gpu_cc(
+                "gpu.not_admitted",
+                "policy: expected a table [gpu] for device evidence, got none".into(),
+                "write the table [gpu] if guests with devices may answer (policy/SPEC.md)",
+            );
+            out.push(Check::of(
+                "device evidence is admitted",
+                PrivacyTier::GpuCc,
+                Some(failure),
+            ));
+        }
         Some(table) if facts.devices().next().is_some() => {
             let case = Case { facts, table };
-            out.extend(RULES.iter().filter_map(|rule| rule(&case)));
+            let run = RULES
+                .iter()
+                .map(|(title, rule)| Check::of(title, PrivacyTier::GpuCc, rule(&case)));
+            out.extend(run);
         }
         _ => {}
     }
-    out.extend(tee_io::check(facts, policy.gpu.as_ref()));
+    let tee_io = tee_io::check(facts, policy.gpu.as_ref());
+    out.push(Check::of(
+        "the processor's own evidence names every GPU that is bound to it",
+        PrivacyTier::GpuTeeIo,
+        tee_io,
+    ));
     out
 }
 

@@ -7,7 +7,7 @@ mod pcrs;
 
 use hanzo_attestation::tpm::TpmClaims;
 
-use super::{RuleFailure, of_primary};
+use super::{Check, RuleFailure, of_primary};
 use crate::facts::Facts;
 use crate::policy::AppraisalPolicy;
 use crate::policy::tpm::TpmPolicy;
@@ -23,10 +23,15 @@ pub(crate) struct Case<'a> {
 type Rule = fn(&Case<'_>) -> Option<RuleFailure>;
 
 /// Every rule, in the order in which failures are reported.
-const RULES: &[Rule] = &[ak::check, hardware::check, event_log::check, pcrs::check];
+const RULES: &[(&str, Rule)] = &[
+    ("somebody who counts vouches for the attestation key", ak::check),
+    ("the attestation key may answer", hardware::check),
+    ("an event log came along and replays", event_log::check),
+    ("the PCRs are a reference value", pcrs::check),
+];
 
-/// Failures of the quote, if there is one and a table to judge it by.
-pub(crate) fn failures(facts: &Facts<'_>, policy: &AppraisalPolicy) -> Vec<RuleFailure> {
+/// Every rule that applies to the quote, if there is one and a table to judge it by.
+pub(crate) fn checks(facts: &Facts<'_>, policy: &AppraisalPolicy) -> Vec<Check> {
     let (Some(claims), Some(table)) = (facts.tpm, &policy.tpm) else {
         return Vec::new();
     };
@@ -36,5 +41,8 @@ pub(crate) fn failures(facts: &Facts<'_>, policy: &AppraisalPolicy) -> Vec<RuleF
         table,
         policy,
     };
-    RULES.iter().filter_map(|rule| rule(&case)).collect()
+    RULES
+        .iter()
+        .map(|(title, rule)| Check::of(title, case.facts.own_row(), rule(&case)))
+        .collect()
 }

@@ -230,7 +230,8 @@ pub enum PolicyCommand {
     /// Write a policy to start from: everything closed, every key explained.
     #[command(after_help = "Example:\n  hanzo-verify policy init --for snp --out policy.toml")]
     Init {
-        /// Which evidence it is for: snp, tdx, tpm, gpu (SNP with GPUs), or open (tier 0: authentic, nothing more).
+        /// Which evidence it is for: snp, tdx, tpm, az-snp-vtpm, az-tdx-vtpm, snp-gpu, tdx-gpu, all, or open (tier 0:
+        /// authentic, nothing more).
         #[arg(long = "for", value_name = "KIND", default_value = "snp")]
         kind: String,
         /// Where to write it; an existing file is never overwritten. Default: standard output.

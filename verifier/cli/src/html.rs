@@ -5,8 +5,7 @@
 
 use std::fmt::Write as _;
 
-use hanzo_policy::Check;
-use hanzo_verifier::explanation::{Explanation, Hop, Node, Status};
+use hanzo_verifier::explanation::{Explanation, Hop, Node, RuleOutcome, RuleView, Status};
 
 use crate::output::shown;
 use crate::time;
@@ -103,7 +102,10 @@ protected from whoever runs the machine.</p>\n",
     let mut row = |name: &str, value: &str| {
         let _ = write!(out, "<dt>{}</dt><dd>{}</dd>", text(name), text(value));
     };
-    row("Reference value", view.reference.as_deref().unwrap_or("none of the policy's"));
+    row(
+        "Reference value",
+        view.reference.as_deref().unwrap_or("none of the policy's"),
+    );
     row(
         "Freshness",
         match view.freshness {
@@ -113,7 +115,10 @@ protected from whoever runs the machine.</p>\n",
         },
     );
     if view.undated {
-        row("Date", "undated: nothing but the guest's own word says when it was alive");
+        row(
+            "Date",
+            "undated: nothing but the guest's own word says when it was alive",
+        );
     }
     row("GPU bound to CPU by", view.cpu_gpu_binding);
     row("Log witnesses", &view.witnesses.to_string());
@@ -152,7 +157,7 @@ fn chains(out: &mut String, chains: &[Vec<Hop>]) {
     out.push_str("</section>\n");
 }
 
-fn rules(out: &mut String, rules: &[Check]) {
+fn rules(out: &mut String, rules: &[RuleView]) {
     if rules.is_empty() {
         return;
     }
@@ -161,13 +166,13 @@ fn rules(out: &mut String, rules: &[Check]) {
 </tr></thead><tbody>\n",
     );
     for rule in rules {
-        let (class, mark, word) = if rule.failures.is_empty() {
-            ("pass", "&#10003;", "passed")
-        } else {
-            ("fail", "&#10007;", "failed")
+        let (class, mark, word) = match rule.outcome {
+            RuleOutcome::Passed => ("pass", "&#10003;", "passed"),
+            RuleOutcome::Failed => ("fail", "&#10007;", "failed"),
+            RuleOutcome::NotAskedFor => ("skip", "&ndash;", "not asked for by this policy"),
         };
         let mut found = String::new();
-        for failure in &rule.failures {
+        for failure in &rule.check.failures {
             let _ = write!(
                 found,
                 "<p><span class=\"code\">{}</span> {}</p><p class=\"help\">{}</p>",
@@ -179,8 +184,8 @@ fn rules(out: &mut String, rules: &[Check]) {
         let _ = writeln!(
             out,
             "<tr class=\"{class}\"><td class=\"mark\" title=\"{word}\">{mark}</td><td>{}</td><td>{}</td><td>{found}</td></tr>",
-            text(rule.title),
-            rule.tier.number(),
+            text(rule.check.title),
+            rule.check.tier.number(),
         );
     }
     out.push_str("</tbody></table></section>\n");

@@ -97,9 +97,7 @@ fn report(bytes: &[u8]) -> Value {
     let Some((product, r)) = read else {
         return json!({ "unreadable": bytes.len() });
     };
-    let tcb = |t: snp::TcbVersion| {
-        json!({ "fmc": t.fmc, "bootloader": t.bootloader, "tee": t.tee, "snp": t.snp, "microcode": t.microcode })
-    };
+    let tcb = |t: snp::TcbVersion| json!({ "fmc": t.fmc, "bootloader": t.bootloader, "tee": t.tee, "snp": t.snp, "microcode": t.microcode });
     let (policy, platform) = (r.guest_policy(), r.platform());
     json!({
         "version": r.version, "product": format!("{product:?}").to_lowercase(), "guest_svn": r.guest_svn,
@@ -153,10 +151,16 @@ fn td_report(r: &TdReport) -> Value {
 
 fn tpm_quote(quote: &TpmQuote) -> Value {
     let attest = match Attest::read_unauthenticated(&quote.message.0) {
-        Ok(attest) => json!({ "extra_data": hex::encode(&attest.qualifying_data), "firmware_version": attest.firmware_version }),
+        Ok(attest) => {
+            json!({ "extra_data": hex::encode(&attest.qualifying_data), "firmware_version": attest.firmware_version })
+        }
         Err(e) => json!({ "unreadable": e.to_string() }),
     };
-    let pcrs: Map<String, Value> = quote.pcrs.iter().map(|p| (p.index.to_string(), json!(p.value))).collect();
+    let pcrs: Map<String, Value> = quote
+        .pcrs
+        .iter()
+        .map(|p| (p.index.to_string(), json!(p.value)))
+        .collect();
     json!({ "attest": attest, "pcrs": pcrs, "signature_bytes": quote.signature.0.len() })
 }
 
@@ -201,7 +205,10 @@ fn rows(out: &mut String, depth: usize, value: &Value) {
     };
     match value {
         Value::Object(map) => map.iter().for_each(|(name, value)| row(name, value)),
-        Value::Array(list) => list.iter().enumerate().for_each(|(i, value)| row(&format!("[{i}]"), value)),
+        Value::Array(list) => list
+            .iter()
+            .enumerate()
+            .for_each(|(i, value)| row(&format!("[{i}]"), value)),
         other => row("", other),
     }
 }

@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 
 pub use args::{
-    Cli, CollateralArgs, Command, ConnectArgs, EvidenceArgs, ExplainArgs, InspectArgs, PolicyArgs, ReceiptArgs, RootArgs,
+    Cli, CollateralArgs, Command, ConnectArgs, EvidenceArgs, ExplainArgs, InspectArgs, PolicyArgs, PolicyCommand, ReceiptArgs, RootArgs,
     StapleArgs, TrustArgs, VerifyArgs,
 };
 pub use error::CliError;

@@ -1,6 +1,6 @@
 //! `hanzo-verify policy init|check|diff`.
 
-use hanzo_policy::{AppraisalPolicy, Direction, diff, template};
+use hanzo_policy::{PolicyError, AppraisalPolicy, Direction, PrivacyTier, Template, diff, template};
 use serde_json::json;
 
 use crate::args::{PolicyArgs, PolicyCommand};
@@ -20,11 +20,20 @@ pub(crate) fn run(args: &PolicyArgs) -> Result<Output, CliError> {
 }
 
 fn init(kind: &str, out: Option<&std::path::Path>) -> Result<Output, CliError> {
-    let text = template(kind).ok_or_else(|| CliError::Usage {
-        option: "--for",
-        expected: "snp, tdx, tpm, gpu or open",
-        got: kind.to_owned(),
-    })?;
+    let text = match (kind, Template::from_name(kind)) {
+        (_, Some(kind)) => template(kind),
+        ("open", _) => open().map_err(|source| CliError::Policy {
+            path: "the template".into(),
+            source,
+        })?,
+        _ => {
+            return Err(CliError::Usage {
+                option: "--for",
+                expected: "snp, tdx, tpm, az-snp-vtpm, az-tdx-vtpm, snp-gpu, tdx-gpu, all or open",
+                got: kind.to_owned(),
+            });
+        }
+    };
     let Some(path) = out else {
         return Ok(Output::text(text));
     };
@@ -39,6 +48,21 @@ fn init(kind: &str, out: Option<&std::path::Path>) -> Result<Output, CliError> {
     })
 }
 
+/// Tier 0: evidence must be authentic and belong together, and nothing more is asked of it.
+fn open() -> Result<String, PolicyError> {
+    let policy = AppraisalPolicy::closed(PrivacyTier::Open).to_toml()?;
+    Ok(format!(
+        "# Tier 0: evidence must be authentic and belong together. What it says of the guest is shown and not judged.\n{policy}"
+    ))
+}
+
+fn names(policy: &AppraisalPolicy) -> Vec<String> {
+    let snp = policy.snp.iter().flat_map(|t| t.references.iter().map(|r| &r.name));
+    let tdx = policy.tdx.iter().flat_map(|t| t.references.iter().map(|r| &r.name));
+    let tpm = policy.tpm.iter().flat_map(|t| t.references.iter().map(|r| &r.name));
+    snp.chain(tdx).chain(tpm).map(ToString::to_string).collect()
+}
+
 fn check(policy: &AppraisalPolicy) -> Result<Output, CliError> {
     let digest = policy.digest().map_or_else(|e| e.to_string(), |d| d.to_string());
     let admitted: Vec<_> = [
@@ -50,17 +74,27 @@ fn check(policy: &AppraisalPolicy) -> Result<Output, CliError> {
     .into_iter()
     .filter_map(|(name, there)| there.then_some(name))
     .collect();
-    let references: Vec<String> = policy.reference_names().iter().map(ToString::to_string).collect();
+    let references = names(policy);
     let mut text = format!(
         "well-formed: version {}, minimum tier {}, results count {} s\n  digest      {digest}\n  evidence    {}\n  references  {}\n",
         policy.version,
         policy.minimum_tier,
         policy.max_age_s,
-        if admitted.is_empty() { "none is admitted".to_owned() } else { admitted.join(", ") },
-        if references.is_empty() { "none: nothing reaches tier 1 or more".to_owned() } else { references.join(", ") },
+        if admitted.is_empty() {
+            "none is admitted".to_owned()
+        } else {
+            admitted.join(", ")
+        },
+        if references.is_empty() {
+            "none: nothing reaches tier 1 or more".to_owned()
+        } else {
+            references.join(", ")
+        },
     );
-    if references.is_empty() && policy.minimum_tier > hanzo_policy::PrivacyTier::Open {
-        text.push_str("  note        this policy refuses everything: it asks for a tier and names no reference value\n");
+    if references.is_empty() && policy.minimum_tier > PrivacyTier::Open {
+        text.push_str(
+            "  note        this policy refuses everything: it asks for a tier and names no reference value\n",
+        );
     }
     Ok(Output {
         text: shown(&text),
@@ -84,7 +118,10 @@ fn compare(old: &AppraisalPolicy, new: &AppraisalPolicy) -> Output {
             Direction::Wider => "WIDER   ",
             Direction::Changed => "CHANGED ",
         };
-        text.push_str(&format!("{mark} {}\n           from {}\n           to   {}\n", d.path, d.from, d.to));
+        text.push_str(&format!(
+            "{mark} {}\n           from {}\n           to   {}\n",
+            d.path, d.from, d.to
+        ));
     }
     let wider = differences.iter().any(|d| d.direction != Direction::Narrower);
     text.push_str(match (differences.is_empty(), wider) {

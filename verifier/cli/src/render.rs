@@ -89,7 +89,11 @@ pub(crate) fn foreign(view: &ForeignView) -> String {
     let mut out = verdict(&view.verdict, "none: a file proves no connection");
     let _ = writeln!(out, "  {:<12} {}", "format", view.format);
     for device in &view.devices {
-        let driver = device.driver.as_deref().map(|d| format!(", driver {d}")).unwrap_or_default();
+        let driver = device
+            .driver
+            .as_deref()
+            .map(|d| format!(", driver {d}"))
+            .unwrap_or_default();
         let _ = writeln!(
             out,
             "  {:<12} {} {}{driver}, VBIOS {}, reference values {}, OCSP {}",
@@ -97,7 +101,12 @@ pub(crate) fn foreign(view: &ForeignView) -> String {
         );
     }
     if !view.documents.is_empty() {
-        let _ = writeln!(out, "  {:<12} {} (read, not judged)", "also inside", view.documents.join(", "));
+        let _ = writeln!(
+            out,
+            "  {:<12} {} (read, not judged)",
+            "also inside",
+            view.documents.join(", ")
+        );
     }
     out
 }

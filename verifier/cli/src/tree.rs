@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use hanzo_verifier::explanation::{Explanation, Node, Status};
+use hanzo_verifier::explanation::{Explanation, Node, RuleOutcome, Status};
 
 pub(crate) fn tree(explanation: &Explanation) -> String {
     let word = if explanation.accepted { "ACCEPTED" } else { "REFUSED" };
@@ -24,10 +24,19 @@ pub(crate) fn tree(explanation: &Explanation) -> String {
         out.push_str("rules of the policy\n");
     }
     for rule in &explanation.rules {
-        let mark = if rule.failures.is_empty() { "ok  " } else { "FAIL" };
-        let _ = writeln!(out, "  {mark} {} (tier {})", rule.title, rule.tier.number());
-        for failure in &rule.failures {
-            let _ = writeln!(out, "         {}: {}\n         -> {}", failure.code, failure.text, failure.help);
+        let (mark, check) = (rule.outcome, &rule.check);
+        let mark = match mark {
+            RuleOutcome::Passed => "ok  ",
+            RuleOutcome::Failed => "FAIL",
+            RuleOutcome::NotAskedFor => "--  ",
+        };
+        let _ = writeln!(out, "  {mark} {} (tier {})", check.title, check.tier.number());
+        for failure in check.failures.iter().filter(|_| rule.outcome == RuleOutcome::Failed) {
+            let _ = writeln!(
+                out,
+                "         {}: {}\n         -> {}",
+                failure.code, failure.text, failure.help
+            );
         }
     }
     out

@@ -133,7 +133,11 @@ fn tdx_collateral(path: &Path) -> Result<TdxCollateral, CliError> {
         return Ok(ours);
     }
     let theirs: QvlCollateral = serde_json::from_slice(&bytes).map_err(|e| wrong(e.to_string()))?;
-    let hex = |name: &str, text: &str| hex::decode(text).map(Base64).map_err(|_| wrong(format!("{name} is not hex")));
+    let hex = |name: &str, text: &str| {
+        hex::decode(text)
+            .map(Base64)
+            .map_err(|_| wrong(format!("{name} is not hex")))
+    };
     Ok(TdxCollateral {
         pck_crl: hex("pck_crl", &theirs.pck_crl)?,
         root_ca_crl: hex("root_ca_crl", &theirs.root_ca_crl)?,

@@ -92,7 +92,12 @@ fn file(args: &VerifyArgs) -> Result<Output, CliError> {
 }
 
 /// Evidence in another project's format.
-fn foreign(evidence: &ForeignEvidence, args: &VerifyArgs, context: &VerifierContext, now: UnixTime) -> Result<Output, CliError> {
+fn foreign(
+    evidence: &ForeignEvidence,
+    args: &VerifyArgs,
+    context: &VerifierContext,
+    now: UnixTime,
+) -> Result<Output, CliError> {
     if let Some(got) = &args.challenge {
         return Err(CliError::Usage {
             option: "--challenge",

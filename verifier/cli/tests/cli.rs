@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
 use hanzo_attestation::bundle::{Bundle, CpuEvidence};
 use hanzo_attestation::freshness::{window_nonce, window_path};
 use hanzo_attestation::keyset::{KemKey, Keyset, ServedModel, SignaturePair, SignerKeys, capability_digest};
@@ -392,20 +393,44 @@ fn explain_shows_every_step_and_rule_and_exits_as_the_verdict_does() {
     let files = Files::new();
     let challenge = CHALLENGE.to_string();
     let healthy = files
-        .run(&format!("explain bundle.json {TRUST} --challenge {challenge} --html page.html"))
-        .is(0, &["ACCEPTED", "MEASUREMENT", "ok   ", "rules of the policy", "SIMULATED", "page written"]);
+        .run(&format!(
+            "explain bundle.json {TRUST} --challenge {challenge} --html page.html"
+        ))
+        .is(
+            0,
+            &[
+                "ACCEPTED",
+                "MEASUREMENT",
+                "ok   ",
+                "rules of the policy",
+                "SIMULATED",
+                "page written",
+            ],
+        );
     assert!(!healthy.out.contains("FAIL"), "{}", healthy.out);
     let page = std::fs::read_to_string(files.dir.path().join("page.html")).unwrap();
-    for part in ["Accepted", "default-src 'none'", "Chain of trust", "Rules of the policy", "SIMULATED"] {
+    for part in [
+        "Accepted",
+        "default-src 'none'",
+        "Chain of trust",
+        "Rules of the policy",
+        "SIMULATED",
+    ] {
         assert!(page.contains(part), "{part}");
     }
-    assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("src="), "self-contained");
+    assert!(
+        !page.contains("<script") && !page.contains("http://") && !page.contains("src="),
+        "self-contained"
+    );
     let json = files
         .run(&format!("--json explain bundle.json {TRUST} --challenge {challenge}"))
         .is(0, &[]);
     let document: Value = serde_json::from_str(&json.out).unwrap();
     let rules = document["explanation"]["rules"].as_array().unwrap();
-    assert!(rules.len() > 20 && rules.iter().all(|r| r["failures"].is_array()), "{rules:?}");
+    assert!(
+        rules.len() > 20 && rules.iter().all(|r| r["failures"].is_array()),
+        "{rules:?}"
+    );
 
     // As somebody else's bundle: apart from freshness.
     files
@@ -414,7 +439,11 @@ fn explain_shows_every_step_and_rule_and_exits_as_the_verdict_does() {
     files
         .run("explain bundle.json --policy policy.toml --html page.html")
         .is(20, &["FAIL", "snp.chain.root", "--   bind"]);
-    assert!(std::fs::read_to_string(files.dir.path().join("page.html")).unwrap().contains("Refused"));
+    assert!(
+        std::fs::read_to_string(files.dir.path().join("page.html"))
+            .unwrap()
+            .contains("Refused")
+    );
     let other = "33".repeat(32);
     files
         .run(&format!("explain bundle.json {TRUST} --challenge {other}"))
@@ -428,7 +457,10 @@ fn explain_shows_every_step_and_rule_and_exits_as_the_verdict_does() {
         ))
         .is(40, &["FAIL", "snp.measurement"]);
     let page = std::fs::read_to_string(files.dir.path().join("page.html")).unwrap();
-    assert!(page.contains("class=\"fail\"") && page.contains("class=\"pass\""), "red and green");
+    assert!(
+        page.contains("class=\"fail\"") && page.contains("class=\"pass\""),
+        "red and green"
+    );
 }
 
 #[test]
@@ -470,15 +502,19 @@ fn evidence_that_is_not_a_bundle_is_verified_by_its_own_rules() {
 #[test]
 fn policies_are_written_checked_and_compared() {
     let files = Files::new();
-    for kind in ["snp", "tdx", "tpm", "gpu", "open"] {
-        files.run(&format!("policy init --for {kind} --out {kind}.toml")).is(0, &["written"]);
+    for kind in ["snp", "tdx", "tpm", "snp-gpu", "all", "open"] {
+        files
+            .run(&format!("policy init --for {kind} --out {kind}.toml"))
+            .is(0, &["written"]);
         files.run(&format!("policy check {kind}.toml")).is(0, &["well-formed"]);
     }
     files.run("policy init --for snp --out snp.toml").is(1, &["snp.toml"]);
     files.run("policy init --for sgx").is(1, &["--for"]);
     files.put("bad.toml", b"version = 1\n");
     files.run("policy check bad.toml").is(1, &["bad.toml"]);
-    files.run("policy diff policy.toml policy.toml").is(0, &["ask the same"]);
+    files
+        .run("policy diff policy.toml policy.toml")
+        .is(0, &["ask the same"]);
     let mut policy = files.policy.clone();
     policy.snp.as_mut().unwrap().references.clear();
     files.put("none.toml", policy.to_toml().unwrap().as_bytes());
@@ -491,7 +527,12 @@ fn the_manual_has_a_page_for_every_command() {
     let files = Files::new();
     files.run("man").is(0, &[".TH"]);
     files.run("man --out pages").is(0, &["pages"]);
-    for page in ["hanzo-verify.1", "hanzo-verify-verify.1", "hanzo-verify-explain.1", "hanzo-verify-policy-diff.1"] {
+    for page in [
+        "hanzo-verify.1",
+        "hanzo-verify-verify.1",
+        "hanzo-verify-explain.1",
+        "hanzo-verify-policy-diff.1",
+    ] {
         assert!(files.dir.path().join("pages").join(page).exists(), "{page}");
     }
 }

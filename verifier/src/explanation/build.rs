@@ -9,7 +9,7 @@ use hanzo_attestation::{
 };
 use hanzo_policy::{Appraisal, appraise};
 
-use super::{Explanation, Hop, Node, Status, amd, documents, failed_step, intel, nvidia, tpm};
+use super::{Explanation, Hop, Node, RuleOutcome, RuleView, Status, amd, documents, failed_step, intel, nvidia, tpm};
 use crate::error::VerifyError;
 use crate::foreign::verify_foreign;
 use crate::verify::{VerifierContext, bind, read_bundle, verify_bundle};
@@ -190,7 +190,10 @@ impl Parts {
                 if *challenged {
                     Node::passed("the caller's own nonce or report data is under the signature")
                 } else {
-                    Node::step("freshness: nothing that the caller drew is under the signature", Status::Failed)
+                    Node::step(
+                        "freshness: nothing that the caller drew is under the signature",
+                        Status::Failed,
+                    )
                 },
             ],
             Binding::Rcar { .. } => vec![Node::passed(
@@ -208,7 +211,7 @@ impl Parts {
             "bind: to this challenge and these keys".to_owned(),
             "appraise: by the policy's rules".to_owned(),
         ];
-        let rules: Vec<_> = self.appraisal.iter().flat_map(|a| a.checks()).collect();
+        let rules = self.appraisal.iter().flat_map(rules).collect();
         let parts = [self.parsed, self.authentic, self.bound, Vec::new()];
         let steps = titles
             .iter()
@@ -262,6 +265,21 @@ impl Parts {
             verdict,
         }
     }
+}
+
+fn rules(appraisal: &Appraisal) -> impl Iterator<Item = RuleView> {
+    let needed: Vec<_> = appraisal.failures_for(appraisal.required()).collect();
+    appraisal.checks().iter().map(move |check| {
+        let outcome = match &check.failures[..] {
+            [] => RuleOutcome::Passed,
+            failures if failures.iter().any(|f| needed.contains(&f)) => RuleOutcome::Failed,
+            _ => RuleOutcome::NotAskedFor,
+        };
+        RuleView {
+            outcome,
+            check: check.clone(),
+        }
+    })
 }
 
 fn headline(view: &VerdictView) -> String {

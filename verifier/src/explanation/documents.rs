@@ -7,9 +7,10 @@ use super::Node;
 pub(super) fn bundle(bundle: &Bundle) -> Vec<Node> {
     let k = &bundle.keyset;
     let keyset_digest = k.digest().map_or_else(|e| e.to_string(), |d| d.to_string());
-    let models = k.models.iter().map(|m| {
-        Node::stated(m.name.as_str(), format!("weights root {}", m.weights_root))
-    });
+    let models = k
+        .models
+        .iter()
+        .map(|m| Node::stated(m.name.as_str(), format!("weights root {}", m.weights_root)));
     vec![
         Node::stated("keyset_digest", keyset_digest),
         Node::stated("image", k.image.to_string()),

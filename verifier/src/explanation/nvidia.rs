@@ -10,8 +10,10 @@ pub(super) fn node(index: usize, claims: &NvidiaClaims) -> Node {
             .saying(format!("{}, until {}", ids.join(", "), expires.0)),
         RimOutcome::Missing { ids } => Node::step("measurements: no signed reference values", Status::Failed)
             .saying(format!("missing {}", ids.join(", "))),
-        RimOutcome::Mismatch { indexes, ids } => Node::step("measurements differ from the signed reference values", Status::Failed)
-            .saying(format!("indexes {indexes:?} against {}", ids.join(", "))),
+        RimOutcome::Mismatch { indexes, ids } => {
+            Node::step("measurements differ from the signed reference values", Status::Failed)
+                .saying(format!("indexes {indexes:?} against {}", ids.join(", ")))
+        }
     };
     let ocsp = match &claims.ocsp {
         OcspOutcome::Good { next_update } => {
@@ -24,7 +26,10 @@ pub(super) fn node(index: usize, claims: &NvidiaClaims) -> Node {
     Node::passed(&format!("device {index}: {:?}", claims.arch)).with([
         Node::stated("device id (leaf serial)", claims.ueid.clone()),
         Node::stated("nonce", hex::encode(claims.nonce)),
-        Node::stated("driver", claims.driver_version.clone().unwrap_or_else(|| "not stated".into())),
+        Node::stated(
+            "driver",
+            claims.driver_version.clone().unwrap_or_else(|| "not stated".into()),
+        ),
         Node::stated("VBIOS", claims.vbios_version.clone()),
         Node::stated(
             "firmware id",

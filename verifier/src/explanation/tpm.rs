@@ -15,7 +15,10 @@ pub(super) fn nodes(claims: &TpmClaims) -> Vec<Node> {
         Node::stated("extraData", hex::encode(&claims.qualifying_data)),
         Node::stated("SHA-256 bank", format!("{} registers", claims.pcrs.len())).with(pcrs),
         Node::stated("firmwareVersion", format!("{:#018x}", claims.firmware_version)),
-        Node::stated("resetCount, restartCount", format!("{}, {}", claims.resets.0, claims.resets.1)),
+        Node::stated(
+            "resetCount, restartCount",
+            format!("{}, {}", claims.resets.0, claims.resets.1),
+        ),
     ];
     if let Some(log) = &claims.event_log {
         out.push(Node::passed("TCG event log replays to the PCRs").saying(format!("{} events", log.events().len())));
