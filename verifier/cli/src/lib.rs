@@ -31,8 +31,8 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 
 pub use args::{
-    Cli, CollateralArgs, Command, ConnectArgs, EvidenceArgs, ExplainArgs, InspectArgs, PolicyArgs, PolicyCommand, ReceiptArgs, RootArgs,
-    StapleArgs, TrustArgs, VerifyArgs,
+    Cli, CollateralArgs, Command, ConnectArgs, EvidenceArgs, ExplainArgs, InspectArgs, PolicyArgs, PolicyCommand,
+    ReceiptArgs, RootArgs, StapleArgs, TrustArgs, VerifyArgs,
 };
 pub use error::CliError;
 pub use output::{Output, shown};

@@ -1,6 +1,6 @@
 //! `hanzo-verify policy init|check|diff`.
 
-use hanzo_policy::{PolicyError, AppraisalPolicy, Direction, PrivacyTier, Template, diff, template};
+use hanzo_policy::{AppraisalPolicy, Direction, PolicyError, PrivacyTier, Template, diff, template};
 use serde_json::json;
 
 use crate::args::{PolicyArgs, PolicyCommand};
