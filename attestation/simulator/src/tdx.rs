@@ -25,7 +25,7 @@ use hanzo_attestation::bundle::{Base64, TdxCollateral, TdxEvidence};
 use zeroize::Zeroizing;
 
 use crate::certificate::{NOT_AFTER, NOT_BEFORE};
-use authority::{Issuer, Key, Subject};
+use authority::{TdxIssuer, TdxKey, TdxSubject};
 
 pub use collateral::{CollateralSpec, DocumentSigner, IsvLevelSpec, ModuleSpec, RevokedCertificate, TcbLevelSpec};
 pub use quote::{QeSpec, QuoteFormat, TdSpec};
@@ -76,11 +76,11 @@ impl Default for PckSpec {
 /// A simulated platform with its vendor. Its keys protect nothing from whoever runs it.
 pub struct SimulatedTdx {
     seed: Zeroizing<[u8; 32]>,
-    root: Key,
-    pck_ca: Key,
-    tcb_signing: Key,
-    pck: Key,
-    attestation: Key,
+    root: TdxKey,
+    pck_ca: TdxKey,
+    tcb_signing: TdxKey,
+    pck: TdxKey,
+    attestation: TdxKey,
     root_der: Vec<u8>,
     pck_ca_der: Vec<u8>,
     tcb_signing_der: Vec<u8>,
@@ -96,17 +96,17 @@ impl SimulatedTdx {
     /// Derives all keys from `seed`. Keys are the same for the same seed; signatures are not, so certificates differ in
     /// their bytes.
     pub fn from_seed(seed: &[u8; 32], pck: &PckSpec) -> Self {
-        let key = |what: &str| Key::derive(seed, &[what.as_bytes()]);
+        let key = |what: &str| TdxKey::derive(seed, &[what.as_bytes()]);
         let (root, pck_ca, tcb_signing) = (key("root"), key("pck-ca"), key("tcb-signing"));
         let always = (NOT_BEFORE, NOT_AFTER);
         let by_root = |name, key, serial: &[u8], validity, extensions| {
-            let issuer = Issuer {
+            let issuer = TdxIssuer {
                 name: ROOT_NAME,
                 key: &root,
             };
             authority::issue(
                 &issuer,
-                &Subject {
+                &TdxSubject {
                     name,
                     key,
                     serial,
@@ -164,7 +164,7 @@ impl SimulatedTdx {
         extensions.push(authority::sgx_extension(pck));
         authority::issue(
             &self.pck_ca_issuer(),
-            &Subject {
+            &TdxSubject {
                 name: PCK_NAME,
                 key: &self.pck,
                 serial: &PCK_SERIAL,
@@ -174,8 +174,8 @@ impl SimulatedTdx {
         )
     }
 
-    fn pck_ca_issuer(&self) -> Issuer<'_> {
-        Issuer {
+    fn pck_ca_issuer(&self) -> TdxIssuer<'_> {
+        TdxIssuer {
             name: PCK_CA_NAME,
             key: &self.pck_ca,
         }
@@ -225,7 +225,7 @@ impl SimulatedTdx {
                 RevokedCertificate::TcbSigning => by_root.push(TCB_SIGNING_SERIAL.to_vec()),
             }
         }
-        let root = Issuer {
+        let root = TdxIssuer {
             name: ROOT_NAME,
             key: &self.root,
         };
@@ -235,7 +235,7 @@ impl SimulatedTdx {
             DocumentSigner::BelowPckCa => {
                 let signer = authority::issue(
                     &self.pck_ca_issuer(),
-                    &Subject {
+                    &TdxSubject {
                         name: TCB_SIGNING_NAME,
                         key: &self.tcb_signing,
                         serial: &TCB_SIGNING_SERIAL,

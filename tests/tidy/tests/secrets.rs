@@ -12,7 +12,6 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
         &[
             "AkKey",
             "Authority",
-            "Key",
             "ReportKey",
             "SimulatedDevice",
             "SimulatedGuest",
@@ -21,6 +20,9 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
             "SimulatedRimIssuer",
             "SimulatedTdx",
             "SimulatedTpm",
+            "TdxIssuer",
+            "TdxKey",
+            "TdxSubject",
             "VendorKey",
         ],
     ),

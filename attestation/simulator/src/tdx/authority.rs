@@ -16,9 +16,9 @@ const ENUMERATED: u8 = 0x0a;
 const SGX: [u32; 7] = [1, 2, 840, 113_741, 1, 13, 1];
 
 /// A key from the seed.
-pub(crate) struct Key(EcdsaKeyPair);
+pub(crate) struct TdxKey(EcdsaKeyPair);
 
-impl Key {
+impl TdxKey {
     pub(crate) fn derive(seed: &[u8; 32], what: &[&[u8]]) -> Self {
         // A candidate is no scalar of P-256 about once in 2^32.
         let pair = (0..=u8::MAX).find_map(|attempt| {
@@ -72,21 +72,21 @@ fn algorithm() -> Vec<u8> {
 }
 
 /// Who signs: a name and its key.
-pub(crate) struct Issuer<'a> {
+pub(crate) struct TdxIssuer<'a> {
     pub(crate) name: &'a str,
-    pub(crate) key: &'a Key,
+    pub(crate) key: &'a TdxKey,
 }
 
 /// Who is certified.
-pub(crate) struct Subject<'a> {
+pub(crate) struct TdxSubject<'a> {
     pub(crate) name: &'a str,
-    pub(crate) key: &'a Key,
+    pub(crate) key: &'a TdxKey,
     pub(crate) serial: &'a [u8],
     pub(crate) validity: (u64, u64),
     pub(crate) extensions: Vec<Vec<u8>>,
 }
 
-pub(crate) fn issue(issuer: &Issuer<'_>, subject: &Subject<'_>) -> Vec<u8> {
+pub(crate) fn issue(issuer: &TdxIssuer<'_>, subject: &TdxSubject<'_>) -> Vec<u8> {
     let (not_before, not_after) = subject.validity;
     issuer.key.sign_x509(nest(
         SEQUENCE,
@@ -104,7 +104,7 @@ pub(crate) fn issue(issuer: &Issuer<'_>, subject: &Subject<'_>) -> Vec<u8> {
 }
 
 /// A list that names `serials`.
-pub(crate) fn revoke(issuer: &Issuer<'_>, (this_update, next_update): (u64, u64), serials: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn revoke(issuer: &TdxIssuer<'_>, (this_update, next_update): (u64, u64), serials: &[Vec<u8>]) -> Vec<u8> {
     let entries: Vec<u8> = serials
         .iter()
         .flat_map(|serial| nest(SEQUENCE, &[&integer(serial), &time(this_update)]))

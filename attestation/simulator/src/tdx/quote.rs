@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use super::authority::Key;
+use super::authority::TdxKey;
 
 /// Header, body type and size as the quoting enclave writes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,7 +193,7 @@ impl QeSpec {
 }
 
 /// Puts a quote together: `signed` by the attestation key, the QE's report by the PCK.
-pub(crate) fn assemble(signed: &[u8], qe: &QeSpec, attestation: &Key, pck: &Key, chain: &str) -> Vec<u8> {
+pub(crate) fn assemble(signed: &[u8], qe: &QeSpec, attestation: &TdxKey, pck: &TdxKey, chain: &str) -> Vec<u8> {
     let report = qe.report(&attestation.point());
     let mut inner = report.clone();
     inner.extend(pck.sign(&report));
