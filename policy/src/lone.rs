@@ -36,5 +36,6 @@ pub fn lone_devices(devices: &[Authentic<DeviceClaims>], policy: &AppraisalPolic
         text: format!("tier {tier}: expected evidence of the guest, got evidence of its devices alone"),
         help: "ask the guest for its own evidence together with its devices'",
     });
-    alone.into_iter().chain(gpu::failures(&facts, policy)).collect()
+    let of_devices = gpu::checks(&facts, policy).into_iter().flat_map(|check| check.failures);
+    alone.into_iter().chain(of_devices).collect()
 }
