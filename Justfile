@@ -31,10 +31,19 @@ deny:
 # Every benchmark; each prints both sides of a comparison from one run
 bench:
     cargo bench --profile dev -p hanzo-pqc --bench pqc
-    cargo bench --profile dev -p hanzo-attestation --bench snp
+    cargo bench -p hanzo-attestation --bench snp
+    cargo bench -p hanzo-attestation --bench tdx
     cargo bench --profile dev -p hanzo-pack --bench open
     cargo run --bin hanzo -- bench
 
 # The production binaries, optimised and stripped
 release:
     cargo build --release -p hanzo-guest -p hanzo-kbs -p hanzo-proxy -p hanzo-verify
+
+# `hanzo-verify` without any shared library, for any Linux on x86-64-v3
+static:
+    RUSTFLAGS="-C target-cpu=x86-64-v3 -C target-feature=+crt-static" cargo build --release --target x86_64-unknown-linux-gnu -p hanzo-verify
+
+# Fuzzes every target: RUNS each, or of the TARGETS that are named (default: 20,000 of all)
+fuzz *ARGS:
+    tests/fuzz/run {{ARGS}}

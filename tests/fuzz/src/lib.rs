@@ -2,6 +2,7 @@
 //!
 //! Targets take exactly the bytes that an attacker would send; none decodes a structure of its own first, so a crash file
 //! is an input for the function that is named.
+#![forbid(unsafe_code)]
 
 use std::sync::LazyLock;
 

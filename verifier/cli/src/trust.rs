@@ -117,7 +117,7 @@ struct QvlCollateral {
     qe_identity: String,
     qe_identity_signature: String,
     #[serde(default)]
-    #[allow(dead_code)]
+    #[allow(dead_code, reason = "dcap-qvl writes it; the quote carries the chain that counts")]
     pck_certificate_chain: Option<String>,
 }
 

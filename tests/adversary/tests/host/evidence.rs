@@ -95,10 +95,10 @@ async fn bundles_with_duplicate_keys_or_over_the_bound_are_refused() {
         .await
         .unwrap();
     refused(&appliance, &impostor, "bundle.malformed").await;
-    let impostor = Impostor::start(appliance.guest_at, Serves::Bundle(vec![b' '; (1 << 20) + 1]))
+    let impostor = Impostor::start(appliance.guest_at, Serves::Bundle(vec![b' '; (2 << 20) + 1]))
         .await
         .unwrap();
-    let error = ask(&appliance.client(impostor.at)).await.expect_err("over 1 MiB");
+    let error = ask(&appliance.client(impostor.at)).await.expect_err("over 2 MiB");
     assert!(!impostor.saw(CANARY), "{error}");
 }
 
