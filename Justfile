@@ -44,6 +44,10 @@ release:
 static:
     RUSTFLAGS="-C target-cpu=x86-64-v3 -C target-feature=+crt-static" cargo build --release --target x86_64-unknown-linux-gnu -p hanzo-verify
 
+# Turns every single bit of accepted evidence around (an hour on two cores; `cargo test` does a part of it)
+bitflip:
+    HANZO_BITFLIP=all cargo test -p hanzo-attestation --test bitflip -- --test-threads 2
+
 # Fuzzes every target: RUNS each, or of the TARGETS that are named (default: 20,000 of all)
 fuzz *ARGS:
     tests/fuzz/run {{ARGS}}
