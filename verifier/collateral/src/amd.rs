@@ -1,5 +1,6 @@
 //! AMD's key distribution service (57230, section 4).
 
+use hanzo_attestation::AttestationError;
 use hanzo_attestation::snp::{CERTIFICATE_BYTES_MAX, CRL_BYTES_MAX, Product, SigningKey, TcbVersion};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -62,8 +63,7 @@ pub(crate) async fn vcek(
     chip_id: &[u8],
     tcb: [u8; 8],
 ) -> Result<Vec<u8>, CollateralError> {
-    let tcb =
-        TcbVersion::from_bytes(product, "REPORTED_TCB", 0x180, tcb).map_err(|e| CollateralError::Evidence(e.into()))?;
+    let tcb = TcbVersion::from_bytes(product, "REPORTED_TCB", 0x180, tcb).map_err(AttestationError::from)?;
     let url = vcek_url(kds, product, chip_id, tcb);
     Ok(http.fetch(&request(key, url, CERTIFICATE_BYTES_MAX)).await?.body)
 }

@@ -91,7 +91,7 @@ pub enum CollateralError {
         /// A URL, or the cache.
         origin: String,
         /// Why it was refused.
-        source: AttestationError,
+        source: Box<AttestationError>,
     },
     /// It came, and it is another item than the one that was asked for; it was not kept.
     #[error("{what} from {origin}: {detail}")]
@@ -159,7 +159,7 @@ pub enum CollateralError {
     Document(#[from] JcsError),
     /// The evidence itself is malformed or not authentic.
     #[error(transparent)]
-    Evidence(#[from] AttestationError),
+    Evidence(Box<AttestationError>),
 }
 
 /// Why an item is not used.
@@ -167,10 +167,22 @@ pub enum CollateralError {
 pub enum Unfit {
     /// It does not hold.
     #[error(transparent)]
-    NotAuthentic(#[from] AttestationError),
+    NotAuthentic(Box<AttestationError>),
     /// It is not the one that was asked for.
     #[error("{0}")]
     WrongItem(&'static str),
+}
+
+impl From<AttestationError> for CollateralError {
+    fn from(e: AttestationError) -> Self {
+        Self::Evidence(Box::new(e))
+    }
+}
+
+impl From<AttestationError> for Unfit {
+    fn from(e: AttestationError) -> Self {
+        Self::NotAuthentic(Box::new(e))
+    }
 }
 
 impl Unfit {

@@ -9,6 +9,12 @@
 //! by whoever verifies the stapled evidence. Freshness is what the vendor signed (nextUpdate); HTTP dates decide nothing.
 //! TLS hides which chips are asked about and authenticates no content.
 //!
+//! # TLS
+//! TLS 1.2 or 1.3 by rustls over aws-lc, given to the HTTP client explicitly. The roots are this machine's CA bundle, read as a
+//! file (`SSL_CERT_FILE`, `SSL_CERT_DIR`, or where distributions keep it), or a PEM file of the caller's: a list compiled in
+//! would age with the binary and would leave out the private authorities of corporate proxies and caching services. Nothing
+//! is loaded at run time, so a static binary can do it; without any roots, what the cache holds still serves.
+//!
 //! # Services
 //! | Item | Address | Answer |
 //! |---|---|---|

@@ -13,7 +13,7 @@ const HCL_HEADER_BYTES: usize = 32;
 
 /// A report and the product lines that it may be of: one, unless it is of version 2, which has no CPUID.
 pub(crate) fn snp_report(bytes: &[u8]) -> Result<(Vec<Product>, SnpReport), CollateralError> {
-    let evidence = |e: snp::SnpError| CollateralError::Evidence(e.into());
+    let evidence = |e: snp::SnpError| CollateralError::from(AttestationError::from(e));
     let mut candidates: Vec<(Product, SnpReport)> = Vec::new();
     match snp::read_unauthenticated(bytes, None) {
         Ok(read) => candidates.push(read),
@@ -46,7 +46,7 @@ pub(crate) fn tdx_platform(
     anchors: &Anchors,
     now: UnixTime,
 ) -> Result<([u8; 6], PckCa), CollateralError> {
-    let wrong = |e| CollateralError::Evidence(AttestationError::Tdx(e));
+    let wrong = |e| CollateralError::from(AttestationError::Tdx(e));
     let quote = ParsedTdx::parse(evidence.clone()).map_err(wrong)?;
     quote.check_signatures(anchors, now).map_err(wrong)?;
     let ca = PckCa::of_common_name(&quote.claimed_pck_ca()).ok_or(CollateralError::NotFetchable {

@@ -90,7 +90,7 @@ impl Report {
 /// What was given.
 enum Document {
     Bundle(Box<Bundle>),
-    Cpu(CpuEvidence),
+    Cpu(Box<CpuEvidence>),
 }
 
 /// Adds what is missing to a bundle, to the `cpu` member of one, to an SNP report (1184 bytes) or to a TDX quote.
@@ -118,7 +118,7 @@ pub async fn staple(input: &[u8], fetcher: &Fetcher, now: UnixTime) -> Result<St
         }
     }
     let bytes = match &document {
-        Document::Cpu(cpu) => jcs::to_vec("evidence", cpu)?,
+        Document::Cpu(cpu) => jcs::to_vec("evidence", cpu.as_ref())?,
         Document::Bundle(bundle) => bundle.canonical()?,
     };
     if bytes.len() > BUNDLE_BYTES_MAX {
@@ -140,8 +140,8 @@ fn read(input: &[u8]) -> Result<Document, CollateralError> {
     let is_quote = |version: u8| input.starts_with(&[version, 0]) && input.get(4..8) == Some(&[0x81, 0, 0, 0]);
     match input.first() {
         Some(b'{') => {}
-        _ if is_quote(4) || is_quote(5) => return Ok(Document::Cpu(tdx::bare(input))),
-        _ if input.len() == REPORT_BYTES => return Ok(Document::Cpu(snp::bare(input))),
+        _ if is_quote(4) || is_quote(5) => return Ok(Document::Cpu(Box::new(tdx::bare(input)))),
+        _ if input.len() == REPORT_BYTES => return Ok(Document::Cpu(Box::new(snp::bare(input)))),
         None => return Err(CollateralError::Input { got: "nothing" }),
         Some(_) => {
             return Err(CollateralError::Input {
@@ -152,7 +152,8 @@ fn read(input: &[u8]) -> Result<Document, CollateralError> {
     // Members come in alphabetical order, and a bundle's first one is no member of evidence alone.
     let is_cpu = !input.starts_with(b"{\"capabilities\":") && input.windows(7).any(|w| w == b"\"kind\":");
     if is_cpu {
-        Ok(Document::Cpu(jcs::from_slice("evidence", input, BUNDLE_BYTES_MAX)?))
+        let cpu = jcs::from_slice("evidence", input, BUNDLE_BYTES_MAX)?;
+        Ok(Document::Cpu(Box::new(cpu)))
     } else {
         Ok(Document::Bundle(Box::new(Bundle::parse(input)?)))
     }

@@ -98,10 +98,10 @@ pub(super) async fn staple(
         *slots.vek = Base64(vek.bytes);
         *slots.ask = Some(Base64(ask.bytes));
     }
-    if let Some((product, outcome)) = list {
-        if let Some(item) = report.note("cpu.crl", Key::Crl { product }.describe(), outcome) {
-            *slots.crl = Some(Base64(item.bytes));
-        }
+    if let Some((product, outcome)) = list
+        && let Some(item) = report.note("cpu.crl", Key::Crl { product }.describe(), outcome)
+    {
+        *slots.crl = Some(Base64(item.bytes));
     }
     Ok(())
 }
@@ -230,10 +230,10 @@ async fn list(
     fetcher: &Fetcher,
     now: UnixTime,
 ) -> Result<Item, CollateralError> {
-    if let Some(crl) = current {
-        if let Ok(checked) = check_product_crl(&crl.0, product, fetcher.anchors(), now) {
-            return Ok(kept(crl, Some(checked.next_update)));
-        }
+    if let Some(crl) = current
+        && let Ok(checked) = check_product_crl(&crl.0, product, fetcher.anchors(), now)
+    {
+        return Ok(kept(crl, Some(checked.next_update)));
     }
     fetcher.crl(product, now).await
 }

@@ -27,16 +27,16 @@ pub(super) async fn staple(
 ) -> Result<(), CollateralError> {
     let (fmspc, ca) = needs::tdx_platform(evidence, fetcher.anchors(), now)?;
     let what = Key::Tdx { fmspc, ca }.describe();
-    if let Some(collateral) = &evidence.collateral {
-        if let Ok(end) = check::tdx(collateral, fmspc, ca, fetcher.anchors(), now) {
-            let item = Item {
-                bytes: jcs::to_vec("TDX collateral", collateral)?,
-                origin: Origin::Kept,
-                next_update: Some(end),
-            };
-            report.note("cpu.collateral", what, Ok(item));
-            return Ok(());
-        }
+    if let Some(collateral) = &evidence.collateral
+        && let Ok(end) = check::tdx(collateral, fmspc, ca, fetcher.anchors(), now)
+    {
+        let item = Item {
+            bytes: jcs::to_vec("TDX collateral", collateral)?,
+            origin: Origin::Kept,
+            next_update: Some(end),
+        };
+        report.note("cpu.collateral", what, Ok(item));
+        return Ok(());
     }
     let (collateral, outcome) = match fetcher.tdx(fmspc, ca, now).await {
         Ok((collateral, item)) => (Some(collateral), Ok(item)),

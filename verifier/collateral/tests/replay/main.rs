@@ -1,5 +1,6 @@
 //! Against a local server that replays what vendors' services answer. Waits are those of a virtual clock.
 
+mod azure;
 mod cache;
 mod clock;
 mod http;

@@ -63,6 +63,11 @@ fn serve(server: &Server, c: &TdxCollateral, fmspc: [u8; 6], ca: PckCa, pccs: bo
     );
 }
 
+/// Serves collateral of the platform CA as Intel's own service does.
+pub fn serve_as_intel(server: &Server, collateral: &TdxCollateral, fmspc: [u8; 6]) {
+    serve(server, collateral, fmspc, PckCa::Platform, false, &as_served);
+}
+
 fn as_served(_: &str, reply: Reply) -> Reply {
     reply
 }
