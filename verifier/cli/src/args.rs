@@ -324,6 +324,7 @@ hanzo-verify staple bundle.json --offline --cache /mnt/usb/collateral\n\n\
 Reports, quotes, devices, keyset and nonce pass through unchanged; certificates, revocation lists, Intel's collateral, \
 NVIDIA's RIMs and OCSP answers are added. Each item is verified before it is kept, and again when it is used. \
 HTTPS_PROXY and NO_PROXY are respected.\n\n\
+Of a bare report or quote the output is the `cpu` member of a bundle; `hanzo-verify verify` reads it.\n\n\
 Exit codes: 0 complete (or --partial); 1 usage, network or nothing at the vendor; 10 malformed; 20 not authentic.")]
 pub struct StapleArgs {
     /// A bundle, the cpu member of one, an SNP report (1184 bytes) or a TDX quote.
@@ -359,7 +360,7 @@ pub struct StapleArgs {
     /// CA certificates (PEM) that vouch for the services' hosts, in place of this machine's.
     #[arg(long, value_name = "PEM")]
     pub ca: Option<PathBuf>,
-    /// AMD root certificate (DER) of a simulator. May be repeated.
-    #[arg(long = "simulator-root", value_name = "DER")]
-    pub simulator_roots: Vec<PathBuf>,
+    #[command(flatten)]
+    /// Roots beside the vendors'.
+    pub roots: RootArgs,
 }

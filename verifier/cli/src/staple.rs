@@ -1,11 +1,10 @@
 //! `hanzo-verify staple`: add to evidence what verifying it would otherwise fetch.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hanzo_attestation::Anchors;
 use hanzo_collateral::{
     BaseUrl, Event, Fetcher, FetcherConfig, HttpConfig, IntelSource, Mode, Roots, Sources, Stapled, Store,
 };
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 use crate::args::StapleArgs;
 use crate::error::CliError;
 use crate::output::{Output, shown};
-use crate::{runtime, time, trust};
+use crate::{runtime, time, trust, write};
 
 /// Nobody needs a progress display for less.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -50,7 +49,7 @@ pub(crate) fn run(args: &StapleArgs, as_json: bool) -> Result<Output, CliError> 
         .out
         .clone()
         .unwrap_or_else(|| args.file.with_extension("stapled.json"));
-    write(&out, &stapled.bytes)?;
+    write::atomic(&out, &stapled.bytes)?;
     Ok(Output {
         text: shown(&text(&stapled, &out)),
         json: document(&stapled, &out),
@@ -73,10 +72,6 @@ fn config(args: &StapleArgs, progress: &ProgressBar) -> Result<FetcherConfig, Cl
     if let Some(ocsp) = given("--ocsp", &args.ocsp)? {
         sources.ocsp = ocsp;
     }
-    let mut anchors = Anchors::vendor();
-    for path in &args.simulator_roots {
-        anchors = anchors.with_simulator_ark(trust::read(path)?);
-    }
     let bar = progress.clone();
     Ok(FetcherConfig {
         sources,
@@ -85,7 +80,7 @@ fn config(args: &StapleArgs, progress: &ProgressBar) -> Result<FetcherConfig, Cl
             ..HttpConfig::default()
         },
         mode: if args.offline { Mode::Offline } else { Mode::Online },
-        anchors,
+        anchors: args.roots.anchors()?,
         refresh_ahead_s: REFRESH_AHEAD_S,
         watcher: Some(Arc::new(move |event| {
             if let Event::Asking(what) = event {
@@ -105,22 +100,6 @@ fn cache(args: &StapleArgs) -> Result<Option<Store>, CliError> {
         });
     }
     Ok(path.map(|p| Store::open(&p)).transpose()?)
-}
-
-/// Whole or not at all.
-fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = PathBuf::from(temporary);
-    let written = std::fs::write(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, path));
-    written.map_err(|source| {
-        let _ = std::fs::remove_file(&temporary);
-        CliError::Io {
-            action: "write",
-            path: path.to_path_buf(),
-            source,
-        }
-    })
 }
 
 fn text(stapled: &Stapled, out: &Path) -> String {

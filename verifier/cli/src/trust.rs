@@ -56,7 +56,7 @@ impl TrustArgs {
 }
 
 impl RootArgs {
-    fn anchors(&self) -> Result<Anchors, CliError> {
+    pub(crate) fn anchors(&self) -> Result<Anchors, CliError> {
         let mut anchors = Anchors::vendor();
         for path in &self.simulator_roots {
             anchors = anchors.with_simulator_ark(read(path)?);

@@ -178,6 +178,39 @@ fn a_report_is_stapled_once_online_and_then_from_the_cache() {
 }
 
 #[test]
+fn what_was_stapled_is_verified_without_a_network_and_one_changed_byte_is_not() {
+    let rig = Rig::new(|_| {});
+    assert_eq!(rig.run(&["--kds", &rig.address]).status.code(), Some(0));
+    let policy = rig.path("open.toml");
+    let made = Command::new(env!("CARGO_BIN_EXE_hanzo-verify"))
+        .args(["policy", "init", "--for", "open", "--out", policy.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    let verify = |file: &Path| {
+        Command::new(env!("CARGO_BIN_EXE_hanzo-verify"))
+            .args(["verify", file.to_str().unwrap(), "--policy", policy.to_str().unwrap()])
+            .args(["--report-data", &"07".repeat(64)])
+            .arg("--simulator-root")
+            .arg(rig.path("ark.der"))
+            .output()
+            .unwrap()
+    };
+    let stapled = rig.path("report.stapled.json");
+    let out = verify(&stapled);
+    assert_eq!(out.status.code(), Some(0), "{}{}", stdout(&out), stderr(&out));
+    let mut changed: CpuEvidence = jcs::from_slice("evidence", &std::fs::read(&stapled).unwrap(), 1 << 21).unwrap();
+    let CpuEvidence::Snp(evidence) = &mut changed else {
+        panic!()
+    };
+    evidence.report.0[0x90] ^= 1;
+    let path = rig.path("changed.json");
+    std::fs::write(&path, jcs::to_vec("evidence", &changed).unwrap()).unwrap();
+    let out = verify(&path);
+    assert_eq!(out.status.code(), Some(20), "{}{}", stdout(&out), stderr(&out));
+}
+
+#[test]
 fn what_is_missing_is_an_error_unless_a_part_is_enough() {
     let rig = Rig::new(|answers| drop(answers.remove("/vcek/v1/Genoa/crl")));
     let out = rig.run(&["--kds", &rig.address]);

@@ -1,17 +1,29 @@
 //! Guests under Azure's paravisor: the endorsements are those of the hardware evidence inside.
 
+use std::sync::LazyLock;
+
 use hanzo_attestation::bundle::{AzSnpEvidence, Base64, CpuEvidence, TdxEvidence};
 use hanzo_attestation::snp::Product;
 use hanzo_attestation::{Anchors, Collateral, RawEvidence, jcs};
 use hanzo_attestation::{Digest256, Digest384};
 use hanzo_collateral::{Origin, staple};
 use hanzo_simulated_tee::{
-    CollateralSpec, LaunchSpec, PckSpec, QuoteFormat, SimulatedProcessor, SimulatedTdx, SimulatedTpm, TdSpec,
+    AkKind, CollateralSpec, LaunchSpec, PckSpec, QuoteFormat, SimulatedProcessor, SimulatedTdx, SimulatedTpm, TdSpec,
+    TpmSpec,
 };
 
 use crate::server::Server;
 use crate::snp::{Guest, NOW, config, direct, fetcher};
 use crate::tdx;
+
+/// A TPM as Azure's: with an RSA key, whose primes take a while to find.
+static VTPM: LazyLock<SimulatedTpm> = LazyLock::new(|| {
+    let spec = TpmSpec {
+        ak: AkKind::Rsa2048,
+        ..TpmSpec::new("vtpm")
+    };
+    SimulatedTpm::from_seed(b"tests of the tpm module, seed 01", &spec).unwrap()
+});
 
 fn verify_offline(bytes: &[u8], anchors: &Anchors) -> CpuEvidence {
     let cpu: CpuEvidence = jcs::from_slice("evidence", bytes, 1 << 21).unwrap();
@@ -24,9 +36,8 @@ fn verify_offline(bytes: &[u8], anchors: &Anchors) -> CpuEvidence {
 async fn an_snp_guest_gets_certificates_and_list_and_its_vtpm_is_left_alone() {
     let (server, guest) = (Server::start().await, Guest::new(Product::Genoa));
     guest.serve(&server);
-    let tpm = SimulatedTpm::for_tests();
     let spec = LaunchSpec::new(Digest384([1; 48]), Digest256([2; 32]));
-    let whole = tpm.az_snp(&SimulatedProcessor::for_tests().launch(spec), &[5; 32]);
+    let whole = VTPM.az_snp(&SimulatedProcessor::for_tests().launch(spec), &[5; 32]);
     let bare = AzSnpEvidence {
         ask: None,
         crl: None,
@@ -66,7 +77,7 @@ async fn a_tdx_guest_gets_its_collateral() {
         event_log: None,
         quote: Base64(platform.quote(&TdSpec::new(QuoteFormat::V4), report_data)),
     };
-    let bare = SimulatedTpm::for_tests().az_tdx(quote, &[5; 32]);
+    let bare = VTPM.az_tdx(quote, &[5; 32]);
     let mut config = direct(&server);
     config.anchors = Anchors::vendor().with_simulator_tdx_root(platform.root_der().to_vec());
     let anchors = config.anchors.clone();
