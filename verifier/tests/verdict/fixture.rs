@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use hanzo_attestation::bundle::{Base64, Bundle, CpuEvidence, SnpEvidence};
+use hanzo_attestation::bundle::{Base64, Bundle, CpuEvidence, DeviceEvidence, SnpEvidence, device_list_digest};
 use hanzo_attestation::freshness::{window_nonce, window_path};
 use hanzo_attestation::keyset::{KemKey, Keyset, ServedModel, SignerKeys, capability_digest};
 use hanzo_attestation::name::Name;
@@ -101,23 +101,42 @@ pub fn capabilities() -> Vec<Name> {
     vec![name("chat.completions"), name("receipts")]
 }
 
-/// What `guest` answers to [`CHALLENGE`], with the keyset and the report changed before they are signed.
-pub fn answer_edited(guest: &SimulatedGuest, keyset: Keyset, edit: impl FnOnce(&mut Signed)) -> Bundle {
-    let nonce = window_nonce(&[CHALLENGE]);
-    let statement = Statement::for_cpu(keyset.digest().unwrap(), nonce, Statement::no_devices());
-    let evidence = guest.evidence_edited(&statement.report_data().unwrap(), edit);
+/// All of a bundle that answers [`CHALLENGE`] but devices.
+pub fn envelope(keyset: Keyset, cpu: CpuEvidence) -> Bundle {
     Bundle {
         collateral: Default::default(),
         capabilities: capabilities(),
         config: CONFIG.into(),
-        cpu: CpuEvidence::Snp(evidence),
+        cpu,
         devices: vec![],
         freshness: window_path(&[CHALLENGE], 0),
         keyset,
-        nonce,
+        nonce: nonce(),
         policy: String::new(),
         version: 1,
     }
+}
+
+/// The nonce of a window that holds [`CHALLENGE`] alone.
+pub fn nonce() -> Nonce {
+    window_nonce(&[CHALLENGE])
+}
+
+/// What a processor signs for `keyset` and exactly these devices.
+pub fn cpu_statement(keyset: &Keyset, devices: &[DeviceEvidence]) -> Statement {
+    Statement::for_cpu(keyset.digest().unwrap(), nonce(), device_list_digest(devices).unwrap())
+}
+
+/// A guest without devices, whose evidence `cpu` makes.
+pub fn answer_by(cpu: impl FnOnce(&Statement) -> CpuEvidence) -> Bundle {
+    envelope(keyset(), cpu(&cpu_statement(&keyset(), &[])))
+}
+
+/// What `guest` answers to [`CHALLENGE`], with the keyset and the report changed before they are signed.
+pub fn answer_edited(guest: &SimulatedGuest, keyset: Keyset, edit: impl FnOnce(&mut Signed)) -> Bundle {
+    let report_data = cpu_statement(&keyset, &[]).report_data().unwrap();
+    let evidence = guest.evidence_edited(&report_data, edit);
+    envelope(keyset, CpuEvidence::Snp(evidence))
 }
 
 pub fn answer(guest: &SimulatedGuest) -> Bundle {
@@ -149,4 +168,15 @@ pub fn refusal(result: Result<AttestationResult, VerifyError>) -> (&'static str,
     let e = result.expect_err("accepted");
     assert!(!e.help().is_empty());
     (e.code(), e.exit_code())
+}
+
+/// Codes of all rules that failed, and the exit code.
+pub fn failed(result: Result<AttestationResult, VerifyError>) -> (Vec<&'static str>, u8) {
+    let e = result.expect_err("accepted");
+    (e.failures().iter().map(|f| f.code).collect(), e.exit_code())
+}
+
+/// Codes of the rules that keep an accepted guest below the tiers above.
+pub fn above(result: &AttestationResult) -> Vec<&'static str> {
+    result.failures_above().map(|f| f.code).collect()
 }

@@ -2,8 +2,14 @@
 
 mod accepted;
 mod bundles;
+mod composite;
 mod fixture;
 mod flips;
+mod gpus;
+mod machine;
 mod readings;
 mod rules;
 mod sessions;
+mod tdisp;
+mod tdx;
+mod tpm;

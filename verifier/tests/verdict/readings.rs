@@ -51,3 +51,24 @@ fn a_reading_is_held_to_every_rule_but_freshness() {
         "keyset.lifetime"
     );
 }
+
+#[test]
+fn at_a_past_clock_the_bundle_of_a_key_that_was_revoked_since_is_undated_or_refused() {
+    let mut spec = healthy();
+    spec.vek_serial = 7;
+    let bytes = answer(&launch(spec)).canonical().unwrap();
+    let months = UnixTime(NOW.0 + 90 * 86_400);
+    let mut context = context();
+    // Nothing revoked it: the reading of today is undated, because the guest's own word is all that says when it was.
+    context.collateral.crls = vec![processor().crl_der(months)];
+    let reading = read_bundle(&bytes, &context, months).unwrap();
+    assert!(reading.undated() && reading.view().undated);
+    assert_eq!(reading.view().valid_until, None);
+    // Today's list names it: the stapled list of that day, which does not, is of no use.
+    context.collateral.crls = vec![processor().crl_naming(months, &[&[7]])];
+    let e = read_bundle(&bytes, &context, months).unwrap_err();
+    assert_eq!((e.code(), e.exit_code()), ("snp.crl.revoked", 20));
+    // Nor does turning the verifier's clock back help whoever has today's list.
+    let e = read_bundle(&bytes, &context, NOW).unwrap_err();
+    assert_eq!(e.exit_code(), 20, "{e}");
+}
