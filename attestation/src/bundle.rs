@@ -257,9 +257,9 @@ impl Bundle {
     /// Reads a bundle.
     ///
     /// # Errors
-    /// [`JcsError`]: over 2 MiB, not canonical, unknown or repeated members.
+    /// [`JcsError`]: over 2 MiB or [`jcs::VALUES_MAX`] values, not canonical, unknown or repeated members.
     pub fn parse(bytes: &[u8]) -> Result<Self, JcsError> {
-        jcs::from_slice("bundle", bytes, BUNDLE_BYTES_MAX)
+        jcs::from_slice_bounded("bundle", bytes, BUNDLE_BYTES_MAX)
     }
 
     /// Writes a bundle.

@@ -5,6 +5,10 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
+/// Most values of one document of evidence. Each may take some hundred times its own length in memory, and a document of
+/// the largest size could otherwise hold a million.
+pub const VALUES_MAX: usize = 32_768;
+
 /// Why a document was refused. `what` names the format.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum JcsError {
@@ -79,6 +83,43 @@ pub fn from_slice<T: DeserializeOwned + Serialize>(
     Ok(value)
 }
 
+/// As [`from_slice`], for documents from anybody: of at most [`VALUES_MAX`] values, which are counted before any is kept.
+///
+/// # Errors
+/// [`JcsError`].
+pub fn from_slice_bounded<T: DeserializeOwned + Serialize>(
+    what: &'static str,
+    bytes: &[u8],
+    limit: usize,
+) -> Result<T, JcsError> {
+    if bytes.len() <= limit {
+        check_values(what, bytes)?;
+    }
+    from_slice(what, bytes, limit)
+}
+
+/// Counts what begins or follows a value, outside strings.
+fn check_values(what: &'static str, bytes: &[u8]) -> Result<(), JcsError> {
+    if bytes.len() <= VALUES_MAX {
+        return Ok(());
+    }
+    let (mut values, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => values = values.saturating_add(1),
+            _ => {}
+        }
+    }
+    if values > VALUES_MAX {
+        let detail = format!("{values} values, at most {VALUES_MAX} are accepted");
+        return Err(JcsError::Shape { what, detail });
+    }
+    Ok(())
+}
+
 /// serde_json's message names the member and the place. It quotes input in `invalid value` texts, which are cut, and in
 /// the names of unknown members and variants, which stay only while they are short and plain.
 pub(crate) fn describe(e: &serde_json::Error) -> String {
@@ -114,6 +155,17 @@ mod tests {
     struct Pair {
         a: u64,
         b: String,
+    }
+
+    #[test]
+    fn a_document_of_too_many_values_is_refused_before_any_is_kept() {
+        let list = |n: usize| format!("[{}0]", "0,".repeat(n - 2)).into_bytes();
+        from_slice_bounded::<Vec<u8>>("list", &list(VALUES_MAX + 1), 1 << 20).unwrap();
+        let refused = from_slice_bounded::<Vec<u8>>("list", &list(VALUES_MAX + 2), 1 << 20).unwrap_err();
+        assert!(refused.to_string().contains("values, at most 32768"), "{refused}");
+        // What stands inside a string is no value, whatever is escaped there.
+        let text = format!("[{:?}]", "\\\",[{".repeat(VALUES_MAX)).into_bytes();
+        from_slice_bounded::<Vec<String>>("list", &text, 1 << 20).unwrap();
     }
 
     #[test]

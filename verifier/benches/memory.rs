@@ -3,6 +3,7 @@
 //! `cargo bench -p hanzo-verifier --bench memory`. The allocator counts bytes asked for; what it rounds up to, and the
 //! stack, are not in it. The goal is 16 MiB for every kind, for the longest bundle too, and for input that is refused.
 
+#[allow(dead_code, reason = "the other bench uses the rest")]
 #[path = "corpus/evidence.rs"]
 mod evidence;
 #[allow(dead_code, unused_imports, reason = "the verdict tests use the rest")]
@@ -19,6 +20,7 @@ mod tdx;
 mod tpm;
 
 use hanzo_attestation::bundle::BUNDLE_BYTES_MAX;
+use hanzo_attestation::foreign::{ForeignEvidence, ForeignFormat, Supplied};
 use hanzo_verifier::verify_bundle;
 use peak_alloc::PeakAlloc;
 
@@ -52,6 +54,12 @@ fn main() {
         };
         worst = worst.max(row(name, bytes.len(), &refused));
     }
+    let list = format!("[{}{{}}]", "{\"\":0},".repeat(BUNDLE_BYTES_MAX / 7 - 1)).into_bytes();
+    let refused = || {
+        let outcome = ForeignEvidence::read(ForeignFormat::NvidiaSdk, &list, &Supplied::default());
+        assert!(outcome.is_err());
+    };
+    worst = worst.max(row("hostile: a foreign list of small objects", list.len(), &refused));
     assert!(worst <= GOAL, "over the goal: {worst} bytes");
 }
 

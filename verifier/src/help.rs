@@ -44,6 +44,27 @@ pub(crate) fn of(code: &str, class: Class) -> &'static str {
         "snp.crl.issuer" | "snp.crl.signature" | "snp.crl.malformed" => "fetch AMD's CRL for this product again",
         "snp.crl.stale" => "fetch AMD's current CRL for the product and give it to the verifier",
         "snp.crl.revoked" => "AMD revoked this certificate: do not use this machine",
+        "tdx.chain.root" => {
+            "only Intel's root counts; a simulator's root must be given explicitly and marks every result"
+        }
+        "tdx.collateral.missing" => {
+            "give the verifier Intel's collateral for this platform (--tdx-collateral), or have `staple` add it"
+        }
+        "tdx.tcb_info.stale" | "tdx.qe_identity.stale" | "tdx.crl.stale" => {
+            "fetch Intel's current collateral for this platform; `staple` does"
+        }
+        "tdx.crl.revoked" | "tdx.tcb.revoked" => "Intel revoked this platform: do not use this machine",
+        "tpm.chain.root" => "pin the root of this TPM's certificates, or its key, after checking it in person",
+        "nvidia.chain.root" | "nvidia.rim.root" => {
+            "only NVIDIA's roots count; a simulator's root must be given explicitly and marks every result"
+        }
+        "nvidia.ocsp.revoked" => "NVIDIA revoked this device: do not use it",
+        "nvidia.ocsp.stale" | "nvidia.ocsp.incomplete" => "fetch NVIDIA's current OCSP answers; `staple` does",
+        "nvidia.rim.expired" => "fetch the RIM again: NVIDIA signs the same values anew",
+        "device.duplicate" => "do not use this guest: it shows one device as two",
+        _ if class == Class::NotAuthentic && code.starts_with("nvidia.") => {
+            "do not use this device: what it showed was not signed by a genuine one"
+        }
         _ => match class {
             Class::Malformed => "fetch the bundle again; if it stays so, the guest or the way to it is broken",
             Class::NotAuthentic => "do not use this guest: what it showed was not signed by a genuine processor",

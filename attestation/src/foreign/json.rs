@@ -3,6 +3,7 @@
 //! serde_json keeps the last of two members, other readers the first: a document that means two things to two readers is
 //! refused.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -13,16 +14,23 @@ use super::{ForeignError, ForeignFormat};
 /// Deepest nesting accepted.
 pub const JSON_DEPTH_MAX: usize = 64;
 
-/// Reads JSON in which no object names a member twice, nested at most [`JSON_DEPTH_MAX`] deep. The text of the error
+/// Most values accepted: each takes many times its own length in memory.
+pub const JSON_VALUES_MAX: usize = crate::jcs::VALUES_MAX;
+
+/// Reads JSON in which no object names a member twice, nested at most [`JSON_DEPTH_MAX`] deep, of at most
+/// [`JSON_VALUES_MAX`] values. The text of the error
 /// names line and column, never input bytes.
 ///
 /// # Errors
 /// What is wrong, and where.
 pub fn json_without_duplicates(bytes: &[u8]) -> Result<Value, String> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Unique(JSON_DEPTH_MAX)
-        .deserialize(&mut reader)
-        .map_err(|e| crate::jcs::describe(&e))?;
+    let left = Cell::new(JSON_VALUES_MAX);
+    let unique = Unique {
+        depth: JSON_DEPTH_MAX,
+        left: &left,
+    };
+    let value = unique.deserialize(&mut reader).map_err(|e| crate::jcs::describe(&e))?;
     reader.end().map_err(|e| crate::jcs::describe(&e))?;
     Ok(value)
 }
@@ -39,17 +47,32 @@ pub(super) fn shape<T: DeserializeOwned>(format: ForeignFormat, value: Value) ->
     })
 }
 
-struct Unique(usize);
+#[derive(Clone, Copy)]
+struct Unique<'a> {
+    depth: usize,
+    /// Values that may still come.
+    left: &'a Cell<usize>,
+}
 
-impl<'de> DeserializeSeed<'de> for Unique {
+impl Unique<'_> {
+    fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
+        let depth = self.depth.checked_sub(1);
+        let depth = depth.ok_or_else(|| E::custom("nested too deeply"))?;
+        Ok(Self { depth, ..self })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Unique<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Value, D::Error> {
+        let left = self.left.get().checked_sub(1);
+        self.left.set(left.ok_or_else(|| D::Error::custom("too many values"))?);
         d.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Unique {
+impl<'de> Visitor<'de> for Unique<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,28 +106,22 @@ impl<'de> Visitor<'de> for Unique {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let inner = self
-            .0
-            .checked_sub(1)
-            .ok_or_else(|| A::Error::custom("nested too deeply"))?;
+        let inner = self.inner()?;
         let mut out = Vec::new();
-        while let Some(item) = seq.next_element_seed(Unique(inner))? {
+        while let Some(item) = seq.next_element_seed(inner)? {
             out.push(item);
         }
         Ok(Value::Array(out))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let inner = self
-            .0
-            .checked_sub(1)
-            .ok_or_else(|| A::Error::custom("nested too deeply"))?;
+        let inner = self.inner()?;
         let mut out = Map::new();
         while let Some(key) = map.next_key::<String>()? {
             if out.contains_key(&key) {
                 return Err(A::Error::custom("an object names a member twice"));
             }
-            out.insert(key, map.next_value_seed(Unique(inner))?);
+            out.insert(key, map.next_value_seed(inner)?);
         }
         Ok(Value::Object(out))
     }
@@ -129,5 +146,9 @@ mod tests {
         let deep = |n: usize| "[".repeat(n) + &"]".repeat(n);
         json_without_duplicates(deep(JSON_DEPTH_MAX).as_bytes()).unwrap();
         json_without_duplicates(deep(JSON_DEPTH_MAX + 1).as_bytes()).unwrap_err();
+        let wide = |n: usize| format!("[{}0]", "0,".repeat(n - 2));
+        json_without_duplicates(wide(JSON_VALUES_MAX).as_bytes()).unwrap();
+        let refused = json_without_duplicates(wide(JSON_VALUES_MAX + 1).as_bytes()).unwrap_err();
+        assert!(refused.contains("too many values"), "{refused}");
     }
 }
