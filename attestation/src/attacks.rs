@@ -1,6 +1,8 @@
 //! Past attacks on verifiers, our answer to each, and the test that would fail if the answer were gone.
 //!
-//! Tests are named by file and function under `attestation/tests`, or by module and function for tests inside `src`.
+//! Tests are named by file and function under `attestation/tests`, by module and function for tests inside `src`, and with
+//! their crate where they stand elsewhere. The same by number, and the classes of negative tests that other verifiers keep,
+//! with the code of each refusal: `tests/NEGATIVES.md`.
 //!
 //! # The root that was not pinned
 //! *go-sev-guest issue 185, fixed by pull request 190 (2026).* When the product was unknown, no pinned root was found and
@@ -194,6 +196,49 @@
 //! use's own clock and anchors. Tests: `tdx/prepared.rs` `prepared_collateral_ends_when_it_ends`,
 //! `prepared_collateral_of_a_simulator_is_worth_nothing_to_those_who_do_not_trust_it` and
 //! `a_host_cannot_hide_newer_collateral_behind_older_of_its_own`; every other test of `tdx` judges with and without.
+//!
+//! # The genuine guest behind the wrong connection
+//! *Relays and diversions of attested TLS (IETF SEAT drafts on attestation inside the handshake and after it).* Evidence that
+//! is shown during a handshake can come from a genuine guest while the connection ends elsewhere. Here a guest signs the
+//! exporter of the finished connection with a key that its evidence names, and a broker's secrets leave wrapped to the
+//! attested key alone. Tests: crate `hanzo-client` `a_relayed_proof_fails_even_with_the_guest_s_tls_key`; crate
+//! `hanzo-channel` `a_proof_holds_for_its_own_connection_keyset_and_key_alone`; `tests/adversary`
+//! `a_connection_diverted_to_another_genuine_guest_sends_nothing`.
+//!
+//! # The evidence factory
+//! *Confidential Containers, FOSDEM 2023.* Whoever gets a foothold in a guest that signs any report data asks it for
+//! evidence over the data of another protocol. What is signed here is a hash over a statement that names its purpose, or
+//! over a session's nonce and key; neither passes for the other, and every domain string is used once. Tests:
+//! `composite.rs` `purposes_are_not_interchangeable` and
+//! `rcar_evidence_is_no_statement_and_a_statement_is_no_rcar_evidence`; `tests/tidy` `domain_strings_are_unique_and_listed`.
+//!
+//! # The session that attested twice
+//! *Key brokers that check a nonce at one time and use it at another.* A session attests once, one of several attempts at
+//! the same time wins, and evidence for another session's nonce or key is not this session's. A session's cookie is no
+//! secret worth stealing: keys leave wrapped to the attested key. Tests: crate `hanzo-kbs`
+//! `a_session_attests_once_and_ends_with_its_time`, `of_concurrent_attestations_one_wins_and_none_panics` and
+//! `evidence_for_another_nonce_key_or_session_is_refused`.
+//!
+//! # The token that brought its own key
+//! *Verifiers of attestation results that read `jwk` from the header.* Keys are configured, the header's are not read.
+//! Test: crate `hanzo-verifier` `a_key_in_the_header_is_never_trusted`.
+//!
+//! # The words beside the evidence
+//! *guest-components pull request 1538.* A document repeats in plain JSON what was asked, and a verifier compares that. What
+//! a foreign document says of itself is recomputed from what hardware signed. Tests: `foreign/nvidia.rs`
+//! `the_nonce_beside_the_evidence_counts_for_nothing`; `foreign/rcar.rs`
+//! `nonce_key_and_additional_evidence_are_all_under_the_signature`; `foreign/tinfoil.rs`
+//! `a_recorded_document_with_the_caller_s_nonce_written_in_is_refused`.
+//!
+//! # The list for another part
+//! *webpki, RUSTSEC-2026-0049.* A list that was issued for one distribution point was taken for certificates of another, and
+//! a revoked one passed. Lists are not read by webpki here; one that says it is about a part of the certificates, or that
+//! has any extension but its number and its authority's key, is no list. Tests: `snp/lists.rs`
+//! `forged_foreign_and_broken_lists_are_refused`; `tdx/chain.rs` `lists_are_signed_fresh_and_obeyed`.
+//!
+//! # The bit that nobody signed
+//! Each bit of each part of every accepted vector is flipped: refused, or in a region that is listed with its reason and
+//! claims nothing more. Tests: `bitflip/snp.rs` `every_flipped_bit_of_real_snp_evidence_is_refused` and all its neighbours.
 //!
 //! # What is not answered here
 //! Reports of EPYC Milan can be forged at any TCB (arXiv 2605.12990: the seed of VCEKs was extracted). Such a report is

@@ -66,7 +66,8 @@ impl ReplayedLog {
 pub struct Event {
     /// PCR index, or for CCEL the CC measurement register index (1 is RTMR0).
     pub register: u32,
-    /// EV_* number; see [`kind`].
+    /// EV_* number; see [`kind`]. Registers vouch for digests, never for this: it is the word of whoever holds the log.
+    /// [`Event::data_vouched`] does not depend on it.
     pub kind: u32,
     /// Digest in the bank that was replayed (32 or 48 bytes).
     pub digest: Vec<u8>,

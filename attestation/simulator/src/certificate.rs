@@ -44,8 +44,13 @@ pub(crate) fn issue(issuer_name: &str, issuer: &VendorKey, subject: &Subject<'_>
     nest(SEQUENCE, &[&tbs, &rsa_pss(), &bit_string(&issuer.sign(&tbs))])
 }
 
-/// Issues a list that names `serials`.
-pub(crate) fn revoke(ark: &VendorKey, this_update: u64, next_update: u64, serials: &[&[u8]]) -> Vec<u8> {
+/// Issues a list that names `serials`; `more` stands behind the list's number among its extensions.
+pub(crate) fn revoke(
+    ark: &VendorKey,
+    (this_update, next_update): (u64, u64),
+    serials: &[&[u8]],
+    more: &[u8],
+) -> Vec<u8> {
     let entries: Vec<u8> = serials
         .iter()
         .flat_map(|serial| nest(SEQUENCE, &[&integer(serial), &time(this_update)]))
@@ -65,10 +70,15 @@ pub(crate) fn revoke(ark: &VendorKey, this_update: u64, next_update: u64, serial
             &time(this_update),
             &time(next_update),
             &revoked,
-            &tlv(0xa0, &tlv(SEQUENCE, &number)),
+            &tlv(0xa0, &nest(SEQUENCE, &[&number, more])),
         ],
     );
     nest(SEQUENCE, &[&tbs, &rsa_pss(), &bit_string(&ark.sign(&tbs))])
+}
+
+/// issuingDistributionPoint, critical: the list is about certificates of users alone, and says nothing of authorities.
+pub(crate) fn issuing_distribution_point() -> Vec<u8> {
+    extension(&[2, 5, 29, 28], true, &tlv(SEQUENCE, &[0x81, 0x01, 0xff]))
 }
 
 /// SubjectPublicKeyInfo of an RSA key.

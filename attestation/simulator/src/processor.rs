@@ -6,7 +6,8 @@ use zeroize::Zeroizing;
 
 use crate::DOMAIN;
 use crate::certificate::{
-    ARK_COMMON_NAME, NOT_AFTER, NOT_BEFORE, Subject, authority_extensions, issue, revoke, rsa_spki,
+    ARK_COMMON_NAME, NOT_AFTER, NOT_BEFORE, Subject, authority_extensions, issue, issuing_distribution_point, revoke,
+    rsa_spki,
 };
 use crate::guest::{LaunchSpec, SimulatedGuest};
 use crate::keys::{ReportKey, VendorKey};
@@ -195,8 +196,12 @@ impl SimulatedProcessor {
 
     /// A list that names certificates by the big-endian bytes of their serial numbers.
     pub fn crl_naming(&self, now: UnixTime, serials: &[&[u8]]) -> Vec<u8> {
-        let this_update = now.0.saturating_sub(CRL_BACKDATED_S);
-        revoke(&self.ark, this_update, now.0.saturating_add(CRL_LIFETIME_S), serials)
+        revoke(&self.ark, life(now), serials, &[])
+    }
+
+    /// A list that says that it is about a part of the certificates alone (issuingDistributionPoint).
+    pub fn crl_of_one_part(&self, now: UnixTime) -> Vec<u8> {
+        revoke(&self.ark, life(now), &[], &issuing_distribution_point())
     }
 
     /// Launches a guest: what a hypervisor and a real processor do together.
@@ -214,6 +219,14 @@ impl SimulatedProcessor {
     pub(crate) fn report_key(&self, parts: &[&[u8]]) -> ReportKey {
         ReportKey::derive(&self.seed, parts)
     }
+}
+
+/// First and last second of a list.
+fn life(now: UnixTime) -> (u64, u64) {
+    (
+        now.0.saturating_sub(CRL_BACKDATED_S),
+        now.0.saturating_add(CRL_LIFETIME_S),
+    )
 }
 
 #[cfg(test)]

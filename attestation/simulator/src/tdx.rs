@@ -24,7 +24,7 @@ mod quote;
 use hanzo_attestation::bundle::{Base64, TdxCollateral, TdxEvidence};
 use zeroize::Zeroizing;
 
-use crate::certificate::{NOT_AFTER, NOT_BEFORE};
+use crate::certificate::{NOT_AFTER, NOT_BEFORE, issuing_distribution_point};
 use authority::{TdxIssuer, TdxKey, TdxSubject};
 
 pub use collateral::{CollateralSpec, DocumentSigner, IsvLevelSpec, ModuleSpec, RevokedCertificate, TcbLevelSpec};
@@ -246,13 +246,20 @@ impl SimulatedTdx {
                 authority::pem(&[&signer, &self.pck_ca_der])
             }
         };
+        let part = if spec.lists_are_partial {
+            issuing_distribution_point()
+        } else {
+            Vec::new()
+        };
+        let by_ca = authority::revoke(&self.pck_ca_issuer(), spec.pck_crl_window, &by_ca, &part);
+        let by_root = authority::revoke(&root, spec.root_crl_window, &by_root, &part);
         let mut collateral = TdxCollateral {
-            pck_crl: Base64(authority::revoke(&self.pck_ca_issuer(), spec.pck_crl_window, &by_ca)),
+            pck_crl: Base64(by_ca),
             pck_crl_issuer_chain: authority::pem(&[&self.pck_ca_der, &self.root_der]),
             qe_identity: spec.qe_identity(),
             qe_identity_issuer_chain: chain.clone(),
             qe_identity_signature: Base64(Vec::new()),
-            root_ca_crl: Base64(authority::revoke(&root, spec.root_crl_window, &by_root)),
+            root_ca_crl: Base64(by_root),
             tcb_info: spec.tcb_info(),
             tcb_info_issuer_chain: chain,
             tcb_info_signature: Base64(Vec::new()),

@@ -449,6 +449,18 @@ fn a_stated_firmware_id_is_the_certificates() {
         let mut one_off = spec.firmware;
         one_off[47] ^= 1;
         assert_eq!(code(Some(one_off)), "nvidia.fwid.mismatch");
+        // A certificate that names none vouches for none.
+        let uncertified = |stated_fwid| {
+            let spec = DeviceSpec {
+                fwid_is_certified: false,
+                stated_fwid,
+                ..spec.clone()
+            };
+            verdict(&vendor.device(spec).evidence(&NONCE), &anchors, NOW)
+        };
+        assert_eq!(uncertified(None), "accepted");
+        assert_eq!(uncertified(Some(spec.firmware)), "nvidia.fwid.mismatch");
+        assert_eq!(uncertified(Some([0; 48])), "nvidia.fwid.mismatch");
     }
     let device = vendor.device(DeviceSpec {
         stated_fwid: None,

@@ -111,6 +111,13 @@ fn forged_foreign_and_broken_lists_are_refused() {
     ] {
         assert_eq!(outcome(stapled(broken), &anchors, vec![], NOW), "snp.crl.malformed");
     }
+    // It says nothing of intermediates, whatever it is taken for.
+    let part = processor.crl_of_one_part(NOW);
+    assert_eq!(
+        outcome(stapled(part.clone()), &anchors, vec![], NOW),
+        "snp.crl.malformed"
+    );
+    assert_eq!(outcome(bare.clone(), &anchors, vec![part], NOW), "snp.crl.malformed");
     let huge = vec![0; hanzo_attestation::snp::CRL_BYTES_MAX + 1];
     assert_eq!(outcome(stapled(huge), &anchors, vec![], NOW), "snp.crl.malformed");
     assert_eq!(

@@ -292,6 +292,7 @@ fn certificates_are_read_strictly() {
     assert_eq!(with_vek(&|der| der.push(0)), "snp.cert.malformed");
     assert_eq!(with_vek(&|der| der.truncate(der.len() - 1)), "snp.cert.malformed");
     assert_eq!(with_vek(&|der| der.resize(5000, 0)), "snp.cert.malformed");
+    assert_eq!(with_vek(&|der| der[0] ^= 1), "snp.cert.malformed");
     assert_eq!(with_vek(&|der| *der = vec![0x30; 300]), "snp.cert.malformed");
     // The last byte of the signature; a byte of the subject's key.
     assert_eq!(with_vek(&|der| *der.last_mut().unwrap() ^= 1), "snp.chain.vek");
@@ -316,6 +317,56 @@ fn certificates_are_read_strictly() {
         with_vek(&|der| der[name..name + 8].copy_from_slice(b"SEV_VCEK")),
         "snp.key.kind"
     );
+}
+
+/// The bytes of AMD's object identifier 1.3.6.1.4.1.3704.1 and these arcs.
+fn amd_oid(arcs: &[u8]) -> Vec<u8> {
+    let oid = [&[0x2b, 6, 1, 4, 1, 0x9c, 0x78, 1], arcs].concat();
+    [&[0x06, oid.len() as u8], &oid[..]].concat()
+}
+
+#[test]
+fn a_certificate_without_one_of_amds_extensions_endorses_nothing() {
+    let (processor, anchors) = simulator();
+    let renamed = |spec: LaunchSpec, from: &[u8], to: &[u8]| {
+        let mut evidence = processor.launch(spec).evidence(&[0; 64]);
+        let oid = amd_oid(from);
+        let at = evidence.vek.0.windows(oid.len()).position(|w| w == oid).unwrap();
+        evidence.vek.0[at..at + oid.len()].copy_from_slice(&amd_oid(to));
+        verdict(evidence, &anchors)
+    };
+    // Found before the signature is looked at: hwID, productName and the SPLs of loader, TEE, SNP and microcode.
+    for (what, arcs, elsewhere) in [
+        ("hwID", &[4][..], &[0x44][..]),
+        ("productName", &[2], &[0x42]),
+        ("blSPL", &[3, 1], &[3, 0x41]),
+        ("teeSPL", &[3, 2], &[3, 0x42]),
+        ("snpSPL", &[3, 3], &[3, 0x43]),
+        ("ucodeSPL", &[3, 8], &[3, 0x48]),
+        ("two of blSPL, none of teeSPL", &[3, 2], &[3, 1]),
+    ] {
+        assert_eq!(renamed(healthy(), arcs, elsewhere), "snp.cert.malformed", "{what}");
+    }
+    let vlek = LaunchSpec {
+        signing_key: SigningKey::Vlek,
+        ..healthy()
+    };
+    assert_eq!(renamed(vlek.clone(), &[5], &[0x45]), "snp.cert.malformed", "cspID");
+    assert_eq!(renamed(vlek, &[5], &[4]), "snp.cert.malformed", "hwID in a VLEK");
+    // Any other byte of the certificate is its issuer's word.
+    assert_eq!(renamed(healthy(), &[1], &[0x41]), "snp.chain.vek", "structVersion");
+}
+
+#[test]
+fn a_certificate_of_no_known_product_has_no_root() {
+    let (processor, anchors) = simulator();
+    for version in [2, 5] {
+        let spec = LaunchSpec { version, ..healthy() };
+        let mut evidence = processor.launch(spec).evidence(&[0; 64]);
+        let at = evidence.vek.0.windows(8).position(|w| w == b"Genoa-B1").unwrap();
+        evidence.vek.0[at..at + 5].copy_from_slice(b"Naple");
+        assert_eq!(verdict(evidence, &anchors), "snp.product.unknown", "version {version}");
+    }
 }
 
 #[test]

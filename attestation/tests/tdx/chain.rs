@@ -6,7 +6,7 @@ use hanzo_attestation::{Anchors, Collateral, UnixTime};
 use hanzo_simulated_tee::{PckSpec, RevokedCertificate, SimulatedTdx};
 
 use crate::oracle::Theirs;
-use crate::{DAY, NOW, PLATFORM, anchors, check, check_at, evidence, healthy, judge, quote, td, with};
+use crate::{DAY, NOW, PLATFORM, anchors, check, check_at, evidence, healthy, judge, ours, quote, td, with};
 
 /// A healthy quote with another chain: no signature covers it.
 pub fn with_chain(chain: &[u8]) -> TdxEvidence {
@@ -302,6 +302,9 @@ fn lists_are_signed_fresh_and_obeyed() {
     ] {
         check(name, &evidence, code, Theirs::Same);
     }
+    // A list about users' certificates alone does not clear an authority; dcap-qvl leaves that to webpki.
+    let partial = ours(&spec(&|s| s.lists_are_partial = true), &anchors(), NOW);
+    assert_eq!(partial.unwrap_err().code(), "tdx.crl.malformed");
     // dcap-qvl does not look at thisUpdate.
     for (name, evidence) in [
         (

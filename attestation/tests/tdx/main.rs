@@ -4,6 +4,7 @@
 //! crate `dcap-qvl`, an implementation nobody here wrote.
 
 mod anything;
+mod binding;
 mod bits;
 mod chain;
 mod documents;

@@ -18,40 +18,67 @@ fn code_spans(markdown: &str) -> Vec<String> {
     spans
 }
 
+/// Documents whose rows name tests as `test:NAME`, with the fewest that they name.
+const TABLES: [(&str, usize); 2] = [("tests/CLAIMS.md", 50), ("tests/NEGATIVES.md", 100)];
+
+/// What stands behind a prefix in the code spans of a document.
+fn named(markdown: &str, prefix: &str) -> Vec<String> {
+    let spans = code_spans(markdown).into_iter();
+    spans
+        .filter_map(|s| s.strip_prefix(prefix).map(str::to_owned))
+        .collect()
+}
+
 #[test]
 fn every_test_that_the_claims_name_exists() {
     let sources: Vec<_> = files(&root(), "rs").iter().map(|f| text(f)).collect();
-    let claims = text(&root().join("tests/CLAIMS.md"));
-    let named: Vec<_> = code_spans(&claims)
-        .into_iter()
-        .filter_map(|s| s.strip_prefix("test:").map(str::to_owned))
-        .collect();
-    let missing: Vec<_> = named
-        .iter()
-        .filter(|test| !sources.iter().any(|s| s.contains(&format!("fn {test}("))))
-        .collect();
-    assert!(
-        missing.is_empty(),
-        "tests/CLAIMS.md names tests that are nowhere: {missing:?}"
-    );
-    assert!(
-        named.len() > 50,
-        "tests/CLAIMS.md names {} tests as `test:NAME`",
-        named.len()
-    );
+    for (document, fewest) in TABLES {
+        let named = named(&text(&root().join(document)), "test:");
+        let missing: Vec<_> = named
+            .iter()
+            .filter(|test| !sources.iter().any(|s| s.contains(&format!("fn {test}("))))
+            .collect();
+        assert!(
+            missing.is_empty(),
+            "{document} names tests that are nowhere: {missing:?}"
+        );
+        assert!(
+            named.len() > fewest,
+            "{document} names {} tests as `test:NAME`",
+            named.len()
+        );
+    }
 }
 
 #[test]
 fn every_claim_has_a_test() {
-    let claims = text(&root().join("tests/CLAIMS.md"));
-    let lines: Vec<_> = claims.lines().collect();
-    for (at, line) in lines.iter().enumerate() {
-        let is_head = lines.get(at + 1).is_some_and(|next| next.starts_with("|--"));
-        let is_row = line.starts_with("| ") && !is_head;
+    for (document, _) in TABLES {
+        let claims = text(&root().join(document));
+        let lines: Vec<_> = claims.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let is_head = lines.get(at + 1).is_some_and(|next| next.starts_with("|--"));
+            let is_row = line.starts_with("| ") && !is_head;
+            assert!(
+                !is_row || line.contains("`test:"),
+                "{document}:{}: a row without a test: {line}",
+                at + 1
+            );
+        }
+    }
+}
+
+#[test]
+fn every_code_that_the_negatives_name_exists() {
+    let sources: Vec<_> = files(&root(), "rs").iter().map(|f| text(f)).collect();
+    let codes = named(&text(&root().join("tests/NEGATIVES.md")), "code:");
+    assert!(codes.len() > 100, "{} codes named as `code:CODE`", codes.len());
+    for code in codes {
+        // As the code writes it and as at least one test expects it.
+        let quoted = format!("\"{code}\"");
+        let times: usize = sources.iter().map(|s| s.matches(&quoted).count()).sum();
         assert!(
-            !is_row || line.contains("`test:"),
-            "tests/CLAIMS.md:{}: a claim without a test: {line}",
-            at + 1
+            times > 1,
+            "tests/NEGATIVES.md names the code {code}, which no code has or no test expects"
         );
     }
 }

@@ -32,6 +32,8 @@ pub struct DeviceSpec {
     pub board: [String; 3],
     /// SHA-384 of the firmware: firmware id of the leaf certificate, and what makes its key.
     pub firmware: [u8; 48],
+    /// False makes a leaf certificate without firmware id.
+    pub fwid_is_certified: bool,
     /// Opaque field 20: the firmware id that the report states; `None` leaves it out.
     pub stated_fwid: Option<[u8; 48]>,
     /// Opaque field 11; `None` leaves it out.
@@ -105,6 +107,7 @@ impl DeviceSpec {
             vbios_version: [0; 5],
             board: Default::default(),
             firmware,
+            fwid_is_certified: true,
             stated_fwid: None,
             nvdec0_enabled: None,
             protected_pcie: None,
@@ -162,7 +165,9 @@ impl SimulatedDevice {
         let (provisioner, identity, root) = (vendor.provisioner(&spec), vendor.identity(&spec), vendor.root());
         let [leaf_life, brom_life, provisioner_life, identity_life] = spec.validity;
         let mut leaf_extensions = signer_extensions();
-        leaf_extensions.push(fwid_extension(&spec, &brom.spki()));
+        if spec.fwid_is_certified {
+            leaf_extensions.push(fwid_extension(&spec, &brom.spki()));
+        }
         let leaf = brom.issue(&Subject {
             common_name: &format!("{} S01 GSP FMC LF", spec.certified_chip),
             serial: &spec.leaf_serial(),

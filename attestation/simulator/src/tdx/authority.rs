@@ -103,8 +103,13 @@ pub(crate) fn issue(issuer: &TdxIssuer<'_>, subject: &TdxSubject<'_>) -> Vec<u8>
     ))
 }
 
-/// A list that names `serials`.
-pub(crate) fn revoke(issuer: &TdxIssuer<'_>, (this_update, next_update): (u64, u64), serials: &[Vec<u8>]) -> Vec<u8> {
+/// A list that names `serials`; `more` stands behind the list's number among its extensions.
+pub(crate) fn revoke(
+    issuer: &TdxIssuer<'_>,
+    (this_update, next_update): (u64, u64),
+    serials: &[Vec<u8>],
+    more: &[u8],
+) -> Vec<u8> {
     let entries: Vec<u8> = serials
         .iter()
         .flat_map(|serial| nest(SEQUENCE, &[&integer(serial), &time(this_update)]))
@@ -124,7 +129,7 @@ pub(crate) fn revoke(issuer: &TdxIssuer<'_>, (this_update, next_update): (u64, u
             &time(this_update),
             &time(next_update),
             &revoked,
-            &tlv(0xa0, &tlv(SEQUENCE, &number)),
+            &tlv(0xa0, &nest(SEQUENCE, &[&number, more])),
         ],
     ))
 }

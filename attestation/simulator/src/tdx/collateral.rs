@@ -81,6 +81,7 @@ pub struct CollateralSpec {
     pub qe_attributes: [u8; 16],
     pub qe_levels: Vec<IsvLevelSpec>,
     pub revoked: Vec<RevokedCertificate>,
+    pub lists_are_partial: bool,
     pub signer: DocumentSigner,
 }
 
@@ -131,6 +132,7 @@ impl CollateralSpec {
             qe_attributes,
             qe_levels: vec![isv(4)],
             revoked: Vec::new(),
+            lists_are_partial: false,
             signer: DocumentSigner::TcbSigning,
         }
     }
