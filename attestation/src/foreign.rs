@@ -6,6 +6,7 @@
 //!
 //! | format | where |
 //! |---|---|
+//! | the `cpu` member of a bundle alone | `member` |
 //! | bare SNP report, extended report, TDX quote, configfs-tsm output, NVIDIA report | [`raw`] |
 //! | NVIDIA attestation SDK, serialised evidence | `nvidia` |
 //! | Confidential Containers evidence, RCAR 0.4.0 `attest` | `coco`, `rcar` |
@@ -27,6 +28,7 @@ mod encoding;
 mod error;
 mod format;
 mod json;
+mod member;
 mod nvidia;
 pub mod raw;
 mod rcar;
@@ -114,6 +116,7 @@ impl ForeignEvidence {
                 what: "this project's own bundle",
                 help: "read it with verify_bundle or read_bundle",
             }),
+            ForeignFormat::Member => member::read(bytes, supplied),
             ForeignFormat::SnpReport => raw::snp_report(bytes, supplied),
             ForeignFormat::SnpExtendedReport => raw::snp_extended_report(bytes, supplied),
             ForeignFormat::TdxQuote => raw::tdx_quote(bytes, supplied),

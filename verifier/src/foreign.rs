@@ -193,6 +193,8 @@ pub fn verify_foreign(
             .failures
             .iter()
             .filter(|f| f.code != "freshness.none" && f.tier <= reading.required)
+            // Tier 1 has evidence of its own: its rule is named only to those who ask for tier 1.
+            .filter(|f| f.tier != PrivacyTier::AtRest || reading.required == PrivacyTier::AtRest)
             .cloned()
             .collect(),
         view: verdict,

@@ -38,6 +38,7 @@ fn of_json(value: &Value) -> Option<ForeignFormat> {
             has(value, &["cpu", "keyset", "nonce", "version"]),
             ForeignFormat::Bundle,
         ),
+        (has(value, &["kind"]), ForeignFormat::Member),
         (has(value, &["runtime-data", "tee-evidence"]), ForeignFormat::Rcar),
         (
             value.get("format").and_then(Value::as_str) == Some(tinfoil::V3),

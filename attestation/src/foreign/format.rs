@@ -5,6 +5,8 @@
 pub enum ForeignFormat {
     /// This project's bundle: for `detect` alone; its reader is `verify_bundle` or `read_bundle`.
     Bundle,
+    /// The `cpu` member of a bundle, alone.
+    Member,
     /// ATTESTATION_REPORT, 1184 bytes.
     SnpReport,
     /// ATTESTATION_REPORT followed by the host's certificate table (AMD 56421, section 4.1.8.1).
@@ -45,8 +47,9 @@ pub enum ForeignFormat {
 
 impl ForeignFormat {
     /// Every format.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Bundle,
+        Self::Member,
         Self::SnpReport,
         Self::SnpExtendedReport,
         Self::TdxQuote,
@@ -71,6 +74,7 @@ impl ForeignFormat {
     pub fn name(self) -> &'static str {
         match self {
             Self::Bundle => "bundle",
+            Self::Member => "evidence",
             Self::SnpReport => "snp-report",
             Self::SnpExtendedReport => "snp-extended-report",
             Self::TdxQuote => "tdx-quote",

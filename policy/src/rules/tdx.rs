@@ -52,7 +52,7 @@ const RULES: &[(&str, Rule)] = &[
     ("MRCONFIGID is an admitted value", owner::check_config_id),
     ("MROWNER is an admitted value", owner::check_owner),
     ("MROWNERCONFIG is an admitted value", owner::check_owner_config),
-    ("an event log came along and replays", event_log::check),
+    ("the event log is there if it is asked for", event_log::check),
     ("MRTD and the RTMRs are a reference value", measurement::check),
 ];
 

@@ -226,7 +226,7 @@ pub fn ear(data: &[u8]) {
     static KEYS: LazyLock<hanzo_verifier::ear::TrustedKeys> =
         LazyLock::new(|| hanzo_verifier::ear::TrustedKeys::none(3600));
     let _ = hanzo_verifier::ear::verify_ear(data, &KEYS, NOW);
-    let _ = hanzo_verifier::corim::Corim::parse(data);
+    let _ = hanzo_verifier::corim::SnpCorim::parse(data);
 }
 
 /// A configuration file.

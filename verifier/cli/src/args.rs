@@ -151,7 +151,7 @@ hanzo-verify verify gpu.bin --chain gpu.pem --policy policy.toml --nonce $HEX\n\
 A guest is sent a fresh challenge over a connection that must prove itself. A bundle counts only with the challenge that \
 it answers; without one, use `explain`. Other formats are read as their own rules say; without --report-data or --nonce \
 the verdict says that nothing dates the evidence.\n\n\
-Formats: bundle, snp-report, snp-extended-report, tdx-quote, nvidia-report, nvidia-sdk, coco-snp, coco-tdx, coco-az-snp-vtpm, \
+Formats: bundle, evidence, snp-report, snp-extended-report, tdx-quote, nvidia-report, nvidia-sdk, coco-snp, coco-tdx, coco-az-snp-vtpm, \
 coco-az-tdx-vtpm, coco-tpm, coco-nvidia, rcar, tinfoil-v3, aci, dstack-quote, dstack-attestation, dstack-ra-tls.")]
 pub struct VerifyArgs {
     /// https://host:port of a guest, or a file: a bundle, a report, a quote or another project's evidence.

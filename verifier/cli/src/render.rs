@@ -27,10 +27,54 @@ pub fn verdict(view: &VerdictView, channel: &str) -> String {
         let _ = writeln!(out, "  {name:<12} {value}");
     };
     let reference = view.reference.as_deref().unwrap_or("none of the policy's");
-    row("measurement", &view.measurement);
+    if !view.measurement.is_empty() {
+        row("measurement", &view.measurement);
+    }
     row("reference", reference);
     row("product", &product(view.product));
-    row("chip", view.chip_id.as_deref().unwrap_or("not named"));
+    if let Some(td) = &view.tdx {
+        row("MRTD", &td.mrtd);
+        for (i, register) in td.rtmr.iter().enumerate() {
+            row(&format!("RTMR{i}"), register);
+        }
+        row("platform", &format!("PPID {}, FMSPC {}", td.ppid, td.fmspc));
+        let open = if td.advisories.is_empty() {
+            "no open advisory".to_owned()
+        } else {
+            td.advisories.join(", ")
+        };
+        row(
+            "TCB",
+            &format!(
+                "{}, {open}, collateral until {}",
+                td.tcb_status,
+                time::show(td.collateral_expires)
+            ),
+        );
+    } else if view.tpm.is_none() && view.devices.is_empty() || view.chip_id.is_some() {
+        row("chip", view.chip_id.as_deref().unwrap_or("not named"));
+    }
+    if let Some(tpm) = &view.tpm {
+        row("TPM key", &format!("sha256 {} ({})", tpm.ak, tpm.ak_origin));
+        row(
+            "PCRs",
+            &tpm.pcrs.keys().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        );
+    }
+    for device in &view.devices {
+        let driver = device
+            .driver
+            .as_deref()
+            .map(|d| format!(", driver {d}"))
+            .unwrap_or_default();
+        row(
+            device.role,
+            &format!(
+                "{} {}{driver}, VBIOS {}, reference values {}, OCSP {}",
+                device.arch, device.device_id, device.vbios, device.rim, device.ocsp
+            ),
+        );
+    }
     if let Some(keyset) = &view.keyset {
         row("image", &keyset.image);
         row("config", &format!("sha256 {}", keyset.config_digest));
@@ -88,18 +132,6 @@ pub fn verdict(view: &VerdictView, channel: &str) -> String {
 pub(crate) fn foreign(view: &ForeignView) -> String {
     let mut out = verdict(&view.verdict, "none: a file proves no connection");
     let _ = writeln!(out, "  {:<12} {}", "format", view.format);
-    for device in &view.devices {
-        let driver = device
-            .driver
-            .as_deref()
-            .map(|d| format!(", driver {d}"))
-            .unwrap_or_default();
-        let _ = writeln!(
-            out,
-            "  {:<12} {} {}{driver}, VBIOS {}, reference values {}, OCSP {}",
-            "device", device.arch, device.ueid, device.vbios, device.rim, device.ocsp
-        );
-    }
     if !view.documents.is_empty() {
         let _ = writeln!(
             out,

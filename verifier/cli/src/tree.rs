@@ -6,7 +6,11 @@ use hanzo_verifier::explanation::{Explanation, Node, RuleOutcome, Status};
 
 pub(crate) fn tree(explanation: &Explanation) -> String {
     let word = if explanation.accepted { "ACCEPTED" } else { "REFUSED" };
-    let mut out = format!("{word}: {}\n", explanation.headline);
+    let said = explanation
+        .headline
+        .split_once(": ")
+        .map_or(&*explanation.headline, |(_, said)| said);
+    let mut out = format!("{word}: {said}\n");
     for chain in &explanation.chains {
         out.push_str("  ");
         for hop in chain {

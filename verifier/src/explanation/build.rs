@@ -211,7 +211,8 @@ impl Parts {
             "bind: to this challenge and these keys".to_owned(),
             "appraise: by the policy's rules".to_owned(),
         ];
-        let rules = self.appraisal.iter().flat_map(rules).collect();
+        let accepted = failed.is_none();
+        let rules = self.appraisal.iter().flat_map(|a| rules(a, accepted)).collect();
         let parts = [self.parsed, self.authentic, self.bound, Vec::new()];
         let steps = titles
             .iter()
@@ -267,8 +268,12 @@ impl Parts {
     }
 }
 
-fn rules(appraisal: &Appraisal) -> impl Iterator<Item = RuleView> {
-    let needed: Vec<_> = appraisal.failures_for(appraisal.required()).collect();
+/// A document that was accepted apart from freshness was not asked for it.
+fn rules(appraisal: &Appraisal, accepted: bool) -> impl Iterator<Item = RuleView> {
+    let needed: Vec<_> = appraisal
+        .failures_for(appraisal.required())
+        .filter(|f| !accepted || f.code != "freshness.none")
+        .collect();
     appraisal.checks().iter().map(move |check| {
         let outcome = match &check.failures[..] {
             [] => RuleOutcome::Passed,
