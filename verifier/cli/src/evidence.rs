@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use hanzo_attestation::bundle::{BUNDLE_BYTES_MAX, Base64, CpuEvidence, DeviceCollateral, SnpEvidence, TdxEvidence};
+use hanzo_attestation::bundle::{Base64, DeviceCollateral};
 use hanzo_attestation::foreign::{ForeignEvidence, ForeignExpectation, ForeignFormat, Supplied, detect};
-use hanzo_attestation::jcs;
 use hanzo_verifier::VerifyError;
 
 use crate::args::EvidenceArgs;
@@ -38,12 +37,6 @@ impl EvidenceArgs {
     }
 
     fn read_with(&self, path: &Path, bytes: Vec<u8>, supplied: &Supplied) -> Result<Evidence, CliError> {
-        if self.format.is_none()
-            && let Some((format, bytes, supplied)) = stapled(&bytes, supplied)
-        {
-            let foreign = ForeignEvidence::read(format, &bytes, &supplied).map_err(VerifyError::from)?;
-            return Ok(Evidence::Foreign(Box::new(foreign)));
-        }
         let format = match &self.format {
             Some(name) => ForeignFormat::from_name(name).ok_or_else(|| CliError::Usage {
                 option: "--format",
@@ -104,35 +97,6 @@ impl EvidenceArgs {
 
     fn nonce_bytes(&self) -> Result<Option<Vec<u8>>, CliError> {
         bytes("--nonce", &self.nonce)
-    }
-}
-
-/// What `staple` makes of a bare report or quote: the evidence, and what endorses it in place of the caller's.
-fn stapled(bytes: &[u8], supplied: &Supplied) -> Option<(ForeignFormat, Vec<u8>, Supplied)> {
-    let supplied = supplied.clone();
-    match jcs::from_slice("evidence", bytes, BUNDLE_BYTES_MAX).ok()? {
-        CpuEvidence::Snp(SnpEvidence { ask, crl, report, vek }) => {
-            let supplied = Supplied {
-                vek: Some(vek.0),
-                ask: ask.map(|a| a.0),
-                crl: crl.map(|c| c.0),
-                ..supplied
-            };
-            Some((ForeignFormat::SnpReport, report.0, supplied))
-        }
-        CpuEvidence::Tdx(TdxEvidence {
-            collateral,
-            event_log,
-            quote,
-        }) => {
-            let supplied = Supplied {
-                tdx: collateral,
-                event_log: event_log.map(|log| log.0).or(supplied.event_log),
-                ..supplied
-            };
-            Some((ForeignFormat::TdxQuote, quote.0, supplied))
-        }
-        _ => None,
     }
 }
 
