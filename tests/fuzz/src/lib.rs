@@ -4,6 +4,8 @@
 //! is an input for the function that is named.
 #![forbid(unsafe_code)]
 
+pub mod seeds;
+
 use std::sync::LazyLock;
 
 use hanzo_attestation::bundle::{
@@ -58,14 +60,18 @@ fn authenticate(evidence: RawEvidence) {
     }
 }
 
+fn guest() -> hanzo_simulated_tee::SimulatedGuest {
+    use hanzo_attestation::{Digest256, Digest384};
+    PROCESSOR.launch(hanzo_simulated_tee::LaunchSpec::new(Digest384([1; 48]), Digest256([2; 32])))
+}
+
+fn snp_seed() -> SnpEvidence {
+    guest().evidence(&[7; 64])
+}
+
 /// An SNP report alone, with the certificates of the simulator.
 pub fn snp_report(data: &[u8]) {
-    static ENDORSED: LazyLock<SnpEvidence> = LazyLock::new(|| {
-        use hanzo_attestation::{Digest256, Digest384};
-        PROCESSOR
-            .launch(hanzo_simulated_tee::LaunchSpec::new(Digest384([1; 48]), Digest256([2; 32])))
-            .evidence(&[7; 64])
-    });
+    static ENDORSED: LazyLock<SnpEvidence> = LazyLock::new(snp_seed);
     authenticate(RawEvidence::Snp(SnpEvidence {
         report: Base64(data.to_vec()),
         ..ENDORSED.clone()
@@ -248,7 +254,7 @@ pub fn bundle(data: &[u8]) {
     }
 }
 
-/// The whole verdict: policy, clock and bundle, each after its length (the bundle takes the rest).
+/// The whole verdict: clock (8 bytes), policy after its length, and the rest is the bundle.
 pub fn verify(data: &[u8]) {
     let Some((clock, rest)) = data.split_first_chunk::<8>() else {
         return;
