@@ -15,10 +15,14 @@ use crate::head::Head;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Line {
+    /// What it was about besides a key, in a few words of this program: a store's name, what an operator overrode.
+    pub(crate) about: Option<String>,
     /// `grant`, `refuse`, `put-key`, `set-policy` or `revoke`.
     pub(crate) action: String,
     /// `ok`, or the code that the peer got.
     pub(crate) code: String,
+    /// SHA-384 of the evidence that was judged.
+    pub(crate) evidence: Option<Digest384>,
     /// Every rule that failed.
     pub(crate) failed: Vec<String>,
     pub(crate) key_id: String,
@@ -28,7 +32,7 @@ pub(crate) struct Line {
     pub(crate) nonce: Option<Nonce>,
     /// SHA-384 of the wrapping key (grants) or name of the admin key.
     pub(crate) party: Digest384,
-    /// For `put-key` and `set-policy`: SHA-384 of the release policy.
+    /// SHA-384 of the release policy that was put, or that decided.
     pub(crate) policy: Option<Digest384>,
     pub(crate) seq: u64,
     /// Whether the evidence was simulated, if it was authentic.
@@ -37,6 +41,28 @@ pub(crate) struct Line {
     pub(crate) tier: Option<u8>,
     /// The broker's clock.
     pub(crate) time: u64,
+}
+
+impl Line {
+    /// A decision about no key yet: what does not apply is `null`, empty or 0.
+    pub(crate) fn of(action: &str, party: Digest384, time: u64) -> Self {
+        Self {
+            about: None,
+            action: action.to_owned(),
+            code: "ok".to_owned(),
+            evidence: None,
+            failed: Vec::new(),
+            key_id: String::new(),
+            key_version: 0,
+            nonce: None,
+            party,
+            policy: None,
+            seq: 0,
+            simulated: None,
+            tier: None,
+            time,
+        }
+    }
 }
 
 /// Where the chain stands.

@@ -184,25 +184,15 @@ impl Broker {
     ) -> Result<(Result<Vec<u8>, Refusal>, Head, String), Denied> {
         let now = now();
         let recipient = attested.body.wrap_key.recipient();
-        let mut line = Line {
-            action: "refuse".into(),
-            code: "ok".into(),
-            failed: Vec::new(),
-            key_id: key_id.to_string(),
-            key_version: 0,
-            nonce: None,
-            party: recipient,
-            policy: None,
-            seq: 0,
-            simulated: None,
-            tier: None,
-            time: now.0,
-        };
+        let mut line = Line::of("refuse", recipient, now.0);
+        line.key_id = key_id.to_string();
+        line.evidence = evidence_digest(&attested.body.evidence);
         let key = newest(tx, key_id)?;
         let decision = match &key {
             None => Err(Refusal::Unknown { key_id: key_id.clone() }),
             Some(key) => {
                 line.key_version = key.version;
+                line.policy = Some(key.policy.digest().map_err(KbsError::from)?);
                 let text = encode_nonce(&attested.nonce);
                 let ask = Ask {
                     key_id,
@@ -273,6 +263,12 @@ impl Broker {
             .columns()
             .seal("keys", "sealed_dek", id.as_bytes(), version, dek.expose())
     }
+}
+
+/// Names evidence in the audit chain: SHA-384 of its canonical JSON.
+fn evidence_digest<T: serde::Serialize>(evidence: &T) -> Option<Digest384> {
+    let text = hanzo_attestation::jcs::to_vec("evidence", evidence);
+    text.ok().map(|bytes| Digest384::of(&bytes))
 }
 
 /// The newest version of a key.

@@ -101,20 +101,11 @@ pub(crate) fn apply(broker: &Broker, body: &[u8]) -> Result<AdminReply, AdminRef
     let (head, line) = broker.db.write(|tx| {
         take_nonce(tx, request)?;
         change(broker, tx, request)?;
-        let line = Line {
-            action: request.action.name().into(),
-            code: "ok".into(),
-            failed: Vec::new(),
-            key_id: key_id.to_string(),
-            key_version,
-            nonce: Some(request.nonce),
-            party: request.admin,
-            policy: request.action.policy().map(KeyPolicy::digest).transpose()?,
-            seq: 0,
-            simulated: None,
-            tier: None,
-            time: now,
-        };
+        let mut line = Line::of(request.action.name(), request.admin, now);
+        line.key_id = key_id.to_string();
+        line.key_version = key_version;
+        line.nonce = Some(request.nonce);
+        line.policy = request.action.policy().map(KeyPolicy::digest).transpose()?;
         Ok::<_, AdminRefusal>(audit::append(tx, line)?)
     })?;
     broker.record(head, &line)?;
