@@ -38,8 +38,17 @@ pub fn bounded(run: impl FnOnce()) {
 
 static PROCESSOR: LazyLock<SimulatedProcessor> = LazyLock::new(SimulatedProcessor::for_tests);
 
+/// The seeds chain to these, so that a mutated one gets past its certificates.
 fn anchors() -> Anchors {
-    Anchors::vendor().with_simulator_ark(PROCESSOR.ark_der().to_vec())
+    static ANCHORS: LazyLock<Anchors> = LazyLock::new(|| {
+        Anchors::vendor()
+            .with_simulator_ark(PROCESSOR.ark_der().to_vec())
+            .with_simulator_tdx_root(hanzo_simulated_tee::SimulatedTdx::for_tests().root_der().to_vec())
+            .with_simulator_nvidia_root(hanzo_simulated_tee::SimulatedNvidia::for_tests().device_root_der().to_vec())
+            .with_simulator_rim_root(hanzo_simulated_tee::SimulatedRimIssuer::for_tests().root_der().to_vec())
+            .with_tpm_root(hanzo_simulated_tee::SimulatedTpm::for_tests().root_der().to_vec())
+    });
+    ANCHORS.clone()
 }
 
 /// Splits input at 16-bit little-endian lengths: the parts of one piece of evidence.

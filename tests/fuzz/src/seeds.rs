@@ -4,8 +4,8 @@ use std::path::Path;
 
 use hanzo_attestation::UnixTime;
 use hanzo_simulated_tee::{
-    CollateralSpec, DeviceSpec, LogBuilder, QuoteFormat, RimSpec, SimulatedNvidia, SimulatedRimIssuer, SimulatedTdx,
-    SimulatedTpm, TdSpec,
+    AkKind, CollateralSpec, DeviceSpec, LogBuilder, OcspSpec, QuoteFormat, RimSpec, SimulatedNvidia,
+    SimulatedRimIssuer, SimulatedTdx, SimulatedTpm, TdSpec, TpmSpec,
 };
 
 use crate::{NOW, snp_seed};
@@ -44,11 +44,18 @@ fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let collateral = tdx.collateral(&CollateralSpec::new(UnixTime(NOW.0)));
     let tpm = SimulatedTpm::for_tests();
     let quote = tpm.evidence(&[7; 32]);
-    let hcl = tpm.az_snp(&crate::guest(), &[7; 32]);
+    let azure = TpmSpec {
+        ak: AkKind::Rsa2048,
+        ..TpmSpec::new("azure")
+    };
+    let azure = SimulatedTpm::from_seed(&[5; 32], &azure).expect("an RSA key");
+    let hcl = azure.az_snp(&crate::guest(), &[7; 32]);
     let vendor = SimulatedNvidia::for_tests();
-    let gpu = vendor.device(DeviceSpec::hopper(1)).evidence(&[7; 32]);
+    let device = vendor.device(DeviceSpec::hopper(1));
+    let gpu = device.evidence(&[7; 32]);
     let read = hanzo_attestation::nvidia::read_unauthenticated(&gpu).expect("the simulator's report");
     let rim = RimSpec::of_measurements("GH100", "550.90.07", &read.measurements, 1..=8);
+    let ocsp = vendor.ocsp(&device, 0, &OcspSpec::good(NOW.0));
     let bundle = include_bytes!("../../../attestation/tests/vectors/bundle.json").to_vec();
     let policy = include_bytes!("../../../policy/example-policy.toml").to_vec();
     let mut verify = NOW.0.to_le_bytes().to_vec();
@@ -86,6 +93,7 @@ fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("event_log", "ccel", LogBuilder::ccel().boot("quiet").bytes().to_vec()),
         ("nvidia_report", "hopper", joined([&gpu.certificates.0, &gpu.report.0])),
         ("rim", "driver", SimulatedRimIssuer::for_tests().sign(&rim)),
+        ("ocsp", "good", joined([&device.certificates()[0], &device.certificates()[1], &ocsp])),
         ("foreign", "bundle", bundle.clone()),
         ("foreign", "snp-report", snp.report.0.clone()),
         ("bundle", "bundle", bundle.clone()),
