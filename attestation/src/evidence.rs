@@ -6,7 +6,7 @@ mod devices;
 mod error;
 
 use crate::bundle::{AzSnpEvidence, AzTdxEvidence, CpuEvidence, DeviceEvidence, SnpEvidence, TdxEvidence, TpmEvidence};
-use crate::nvidia::ParsedNvidia;
+use crate::nvidia::{Endorsements, ParsedNvidia};
 use crate::snp::ParsedSnp;
 use crate::tdx::ParsedTdx;
 use crate::tpm::{ParsedAzSnp, ParsedAzTdx, ParsedTpm};
@@ -160,9 +160,17 @@ impl ParsedDevice {
         collateral: &Collateral,
         now: UnixTime,
     ) -> Result<Authentic<DeviceClaims>, AttestationError> {
+        self.authenticate_with(&Endorsements::new(collateral, anchors, now))
+    }
+
+    /// The same with endorsements that a whole list shares.
+    pub(crate) fn authenticate_with(
+        self,
+        endorsements: &Endorsements<'_>,
+    ) -> Result<Authentic<DeviceClaims>, AttestationError> {
         match self {
             Self::Nvidia(parsed) => {
-                let v = parsed.authenticate(anchors, collateral, now)?;
+                let v = parsed.authenticate(endorsements)?;
                 let revocation = match v.claims.ocsp {
                     crate::nvidia::OcspOutcome::Good { next_update } => Revocation::Checked { next_update },
                     _ => Revocation::NoList,

@@ -204,6 +204,25 @@ pub(crate) struct VerifiedNvidia {
     pub(crate) simulated: bool,
 }
 
+/// What a device list is verified with: shared by its devices, so that nothing is verified twice.
+pub(crate) struct Endorsements<'a> {
+    rims: rim::Rims<'a>,
+    answers: ocsp::Answers<'a>,
+    anchors: &'a Anchors,
+    now: UnixTime,
+}
+
+impl<'a> Endorsements<'a> {
+    pub(crate) fn new(collateral: &'a Collateral, anchors: &'a Anchors, now: UnixTime) -> Self {
+        Self {
+            rims: rim::Rims::new(&collateral.rims, anchors, now),
+            answers: ocsp::Answers::new(&collateral.ocsp, now),
+            anchors,
+            now,
+        }
+    }
+}
+
 impl ParsedNvidia {
     pub(crate) fn parse(raw: &DeviceEvidence) -> Result<Self, NvidiaError> {
         let DeviceEvidence {
@@ -228,12 +247,14 @@ impl ParsedNvidia {
 
     /// Chain from the root down, then the report's signature, and only then what the report says against what the
     /// certificates say.
-    pub(crate) fn authenticate(
-        self,
-        anchors: &Anchors,
-        collateral: &Collateral,
-        now: UnixTime,
-    ) -> Result<VerifiedNvidia, NvidiaError> {
+    pub(crate) fn authenticate(self, endorsements: &Endorsements<'_>) -> Result<VerifiedNvidia, NvidiaError> {
+        let Endorsements {
+            rims,
+            answers,
+            anchors,
+            now,
+        } = endorsements;
+        let (anchors, now) = (*anchors, *now);
         let simulated = self.chain.verify(anchors, now)?;
         let signed = report::signed(&self.bytes).ok_or(NvidiaError::Signature)?;
         if !self.chain.leaf.verifies_fixed(signed, &self.report.signature) {
@@ -270,9 +291,9 @@ impl ParsedNvidia {
             rim: RimOutcome::Missing { ids: Vec::new() },
             ocsp: OcspOutcome::NoAnswer,
         };
-        let (rim, simulated_rim) = claims.compare(&collateral.rims, &collateral.ocsp, anchors, now)?;
+        let (rim, simulated_rim) = claims.compare(rims, answers)?;
         claims.rim = rim;
-        claims.ocsp = ocsp::check(&chain.ders(), &collateral.ocsp, now)?;
+        claims.ocsp = answers.about_device(&chain.ders())?;
         let simulated = simulated || simulated_rim;
         Ok(VerifiedNvidia { claims, simulated })
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Anchors, AttestationError, Authentic, Collateral, DeviceClaims, ParsedDevice, UnixTime};
 use crate::bundle::{DEVICE_COLLATERAL_MAX, DEVICES_MAX, DeviceCollateral, DeviceEvidence, device_list_digest};
 use crate::digest::Digest384;
+use crate::nvidia::Endorsements;
 use crate::statement::Statement;
 
 /// Every device of one list, each authentic and no two the same, with the digest of exactly that list.
@@ -75,9 +76,10 @@ pub fn authenticate_devices(
         ocsp: merged(&stapled.ocsp, &collateral.ocsp),
         ..Collateral::default()
     };
+    let endorsements = Endorsements::new(&collateral, anchors, now);
     let devices = devices
         .iter()
-        .map(|raw| ParsedDevice::parse(raw)?.authenticate(anchors, &collateral, now))
+        .map(|raw| ParsedDevice::parse(raw)?.authenticate_with(&endorsements))
         .collect::<Result<Vec<_>, _>>()?;
     let mut seen = BTreeSet::new();
     for device in &devices {

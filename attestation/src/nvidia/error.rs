@@ -8,7 +8,7 @@ use crate::evidence::Class;
 
 /// Why a report or its certificates were refused. Texts name the field as DSP0274 and NVIDIA do, what was expected and
 /// what came.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum NvidiaError {
     /// Longer than any report, or the certificates are.
     #[error("{what}: expected at most {most} bytes, got {got}")]

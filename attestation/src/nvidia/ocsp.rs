@@ -19,6 +19,10 @@
 mod error;
 mod response;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use crate::digest::Digest384;
 use crate::evidence::UnixTime;
 use crate::nvidia::rim::Certificate;
 use crate::nvidia::{NvidiaError, OcspOutcome};
@@ -41,53 +45,92 @@ const CERTIFICATE_HOLD: u8 = 6;
 /// [`NvidiaError::Ocsp`]: a certificate is revoked or unknown to its issuer, or every answer about it is malformed,
 /// forged or not of `now`; or one is on hold while answers about others are missing.
 pub fn check(chain: &[&[u8]], answers: &[Vec<u8>], now: UnixTime) -> Result<OcspOutcome, NvidiaError> {
-    Ok(judge(chain, 1, answers, now)?)
+    Answers::new(answers, now).about_device(chain)
 }
 
-/// The same for a chain whose leaf is served too: the signer's of a RIM.
-pub(super) fn check_signer(chain: &[&[u8]], answers: &[Vec<u8>], now: UnixTime) -> Result<OcspOutcome, OcspError> {
-    judge(chain, 0, answers, now)
+/// The answers that came with a device list. Each is read once, and what they say of a certificate is found out once,
+/// however many devices have it in their chains.
+pub(super) struct Answers<'a> {
+    read: Vec<Answer<'a>>,
+    unread: Option<OcspError>,
+    none_came: bool,
+    known: RefCell<BTreeMap<Asked, Result<Option<Latest>, OcspError>>>,
+    now: UnixTime,
 }
 
-/// `served`: position of the first certificate that must be answered for.
-fn judge(chain: &[&[u8]], served: usize, answers: &[Vec<u8>], now: UnixTime) -> Result<OcspOutcome, OcspError> {
-    if answers.is_empty() {
-        return Ok(OcspOutcome::NoAnswer);
-    }
-    let chain = chain
-        .iter()
-        .enumerate()
-        .map(|(position, der)| Certificate::parse(der).map_err(|detail| OcspError::Chain { position, detail }))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut unread = None;
-    let mut read = Vec::with_capacity(answers.len());
-    for answer in answers {
-        match Answer::parse(answer) {
-            Ok(answer) => read.extend(answer),
-            Err(e) => unread = unread.or(Some(e)),
-        }
-    }
-    let (mut missing, mut on_hold, mut earliest) = (None, false, None::<UnixTime>);
-    for (position, (certificate, issuer)) in chain.iter().zip(chain.iter().skip(1)).enumerate() {
-        match status(position, certificate, issuer, &read, now)? {
-            None if position >= served => missing = missing.or(Some(position)),
-            None => {}
-            Some(latest) => {
-                on_hold |= latest.on_hold;
-                earliest = Some(earliest.map_or(latest.next_update, |e| e.min(latest.next_update)));
+/// Position in a chain (errors name it), certificate and issuer.
+type Asked = (usize, Digest384, Digest384);
+
+impl<'a> Answers<'a> {
+    pub(super) fn new(answers: &'a [Vec<u8>], now: UnixTime) -> Self {
+        let (mut read, mut unread) = (Vec::with_capacity(answers.len()), None);
+        for answer in answers {
+            match Answer::parse(answer) {
+                Ok(answer) => read.extend(answer),
+                Err(e) => unread = unread.or(Some(e)),
             }
         }
+        Self {
+            read,
+            unread,
+            none_came: answers.is_empty(),
+            known: RefCell::default(),
+            now,
+        }
     }
-    match (missing, unread, on_hold, earliest) {
-        // What could not be read may have been about the certificate that has no answer.
-        (Some(_), Some(e), ..) => Err(e),
-        (Some(position), None, true, _) => Err(OcspError::Incomplete { position }),
-        (Some(_), None, false, _) | (None, _, _, None) => Ok(OcspOutcome::NoAnswer),
-        (None, _, true, Some(_)) => Ok(OcspOutcome::OnHold),
-        (None, _, false, Some(next_update)) => Ok(OcspOutcome::Good { next_update }),
+
+    /// As [`check`].
+    pub(super) fn about_device(&self, chain: &[&[u8]]) -> Result<OcspOutcome, NvidiaError> {
+        Ok(self.judge(chain, 1)?)
+    }
+
+    /// The same for a chain whose leaf is served too: the signer's of a RIM.
+    pub(super) fn about_signer(&self, chain: &[&[u8]]) -> Result<OcspOutcome, OcspError> {
+        self.judge(chain, 0)
+    }
+
+    /// `served`: position of the first certificate that must be answered for.
+    fn judge(&self, chain: &[&[u8]], served: usize) -> Result<OcspOutcome, OcspError> {
+        if self.none_came {
+            return Ok(OcspOutcome::NoAnswer);
+        }
+        let certificates = chain
+            .iter()
+            .enumerate()
+            .map(|(position, der)| Certificate::parse(der).map_err(|detail| OcspError::Chain { position, detail }))
+            .collect::<Result<Vec<_>, _>>()?;
+        let digests: Vec<Digest384> = chain.iter().map(|der| Digest384::of(der)).collect();
+        let (mut missing, mut on_hold, mut earliest) = (None, false, None::<UnixTime>);
+        let pairs = certificates.iter().zip(certificates.iter().skip(1));
+        let asked = digests.iter().zip(digests.iter().skip(1));
+        for (position, ((certificate, issuer), (of, by))) in pairs.zip(asked).enumerate() {
+            let known = self.known.borrow().get(&(position, *of, *by)).cloned();
+            let found = known.unwrap_or_else(|| {
+                let found = status(position, certificate, issuer, &self.read, self.now);
+                self.known.borrow_mut().insert((position, *of, *by), found.clone());
+                found
+            });
+            match found? {
+                None if position >= served => missing = missing.or(Some(position)),
+                None => {}
+                Some(latest) => {
+                    on_hold |= latest.on_hold;
+                    earliest = Some(earliest.map_or(latest.next_update, |e| e.min(latest.next_update)));
+                }
+            }
+        }
+        match (missing, &self.unread, on_hold, earliest) {
+            // What could not be read may have been about the certificate that has no answer.
+            (Some(_), Some(e), ..) => Err(e.clone()),
+            (Some(position), None, true, _) => Err(OcspError::Incomplete { position }),
+            (Some(_), None, false, _) | (None, _, _, None) => Ok(OcspOutcome::NoAnswer),
+            (None, _, true, Some(_)) => Ok(OcspOutcome::OnHold),
+            (None, _, false, Some(next_update)) => Ok(OcspOutcome::Good { next_update }),
+        }
     }
 }
 
+#[derive(Debug, Clone, Copy)]
 struct Latest {
     this_update: UnixTime,
     next_update: UnixTime,

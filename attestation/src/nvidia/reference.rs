@@ -1,9 +1,8 @@
 //! Which reference measurements (RIMs) a device must be compared with.
 
-use crate::evidence::{Anchors, UnixTime};
-
+use super::ocsp::Answers;
 use super::opaque::NVDEC0_STATUS;
-use super::rim::{self, ReportFacts};
+use super::rim::{ReportFacts, Rims};
 use super::{NvidiaArch, NvidiaClaims, NvidiaError, RimOutcome};
 
 /// Ids of the RIMs of one device, as NVIDIA's RIM service names them.
@@ -47,13 +46,7 @@ impl NvidiaClaims {
     }
 
     /// Compares the measurements with the RIMs among `rims` that are for this device; true if a simulator's was used.
-    pub(super) fn compare(
-        &self,
-        rims: &[Vec<u8>],
-        ocsp: &[Vec<u8>],
-        anchors: &Anchors,
-        now: UnixTime,
-    ) -> Result<(RimOutcome, bool), NvidiaError> {
+    pub(super) fn compare(&self, rims: &Rims<'_>, answers: &Answers<'_>) -> Result<(RimOutcome, bool), NvidiaError> {
         let ids = self.rim_ids();
         let facts = ReportFacts {
             arch: self.arch,
@@ -69,6 +62,6 @@ impl NvidiaClaims {
             measurements: &self.measurements,
             nvdec0: self.opaque.get(&NVDEC0_STATUS).and_then(|value| value.first().copied()),
         };
-        rim::compare(&facts, rims, ocsp, anchors, now)
+        rims.compare(&facts, answers)
     }
 }

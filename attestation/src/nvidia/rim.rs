@@ -24,11 +24,13 @@ mod root;
 mod schema;
 mod signature;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::digest::Digest384;
 use crate::evidence::{Anchors, UnixTime};
-use crate::nvidia::{NvidiaArch, NvidiaError, OcspOutcome, RimOutcome, ocsp, xml};
+use crate::nvidia::ocsp::Answers;
+use crate::nvidia::{NvidiaArch, NvidiaError, OcspOutcome, RimOutcome, xml};
 
 pub(super) use certificate::{Certificate, verify_ecdsa};
 pub use error::RimError;
@@ -129,101 +131,142 @@ pub fn compare(
     anchors: &Anchors,
     now: UnixTime,
 ) -> Result<(RimOutcome, bool), NvidiaError> {
-    let driver = facts.driver_version.zip(facts.driver_rim_id);
-    let slots: Vec<(&str, &str)> = driver
-        .into_iter()
-        .chain([(facts.vbios_version, facts.vbios_rim_id)])
-        .collect();
-    let ids: Vec<String> = slots.iter().map(|(_, id)| (*id).to_owned()).collect();
-    let (mut chosen, mut missing) = (Vec::new(), Vec::new());
-    for (version, id) in slots {
-        match choose(facts, version, rims, ocsp, anchors, now)? {
-            Some(rim) => chosen.push(rim),
-            None => missing.push(id.to_owned()),
-        }
-    }
-    let simulated = chosen.iter().any(|(rim, _)| rim.simulated);
-    if !missing.is_empty() {
-        return Ok((RimOutcome::Missing { ids: missing }, simulated));
-    }
-    let mut seen = BTreeSet::new();
-    for index in chosen.iter().flat_map(|(rim, _)| rim.reference.keys()) {
-        if !seen.insert(index) {
-            return Err(RimError::Conflict { index: *index }.into());
-        }
-    }
-    let indexes: BTreeSet<u8> = chosen.iter().flat_map(|(_, wrong)| wrong.iter().copied()).collect();
-    let outcome = if indexes.is_empty() {
-        let expires = chosen.iter().map(|(rim, _)| rim.expires).min();
-        RimOutcome::Matched {
-            ids,
-            expires: expires.unwrap_or(now),
-        }
-    } else {
-        RimOutcome::Mismatch {
-            indexes: indexes.into_iter().collect(),
-            ids,
-        }
-    };
-    Ok((outcome, simulated))
+    Rims::new(rims, anchors, now).compare(facts, &Answers::new(ocsp, now))
 }
 
-/// The RIM for one version, with the measurements (1 to 64) that do not match it: the first that matches, NVIDIA's
-/// before a simulator's, else the first. `None`: there is none for this version.
-fn choose(
-    facts: &ReportFacts<'_>,
-    version: &str,
-    rims: &[Vec<u8>],
-    ocsp: &[Vec<u8>],
-    anchors: &Anchors,
+/// The tags that came with a device list. Each is read once and verified at most once, however many devices it is for.
+pub(super) struct Rims<'a> {
+    tags: Vec<Candidate>,
+    documents: &'a [Vec<u8>],
+    anchors: &'a Anchors,
     now: UnixTime,
-) -> Result<Option<(CheckedRim, Vec<u8>)>, NvidiaError> {
-    let mut sound: Vec<(CheckedRim, Vec<u8>)> = Vec::new();
-    let mut first_error = None;
-    let mut tried = BTreeSet::new();
-    for document in rims {
-        let checked = match is_for(document, facts.product, version) {
-            Ok(false) => continue,
-            Ok(true) if !tried.insert(Digest384::of(document)) => continue,
-            Ok(true) if tried.len() > CANDIDATES_MAX => return Err(RimError::TooMany { most: CANDIDATES_MAX }.into()),
-            Ok(true) => check_unrevoked(document, ocsp, anchors, now),
-            Err(e) => Err(e.into()),
-        };
-        match checked {
-            Ok(rim) => {
-                let wrong = mismatches(&rim.reference, facts);
-                sound.push((rim, wrong));
-            }
-            Err(e) => first_error = first_error.or(Some(e)),
+}
+
+/// One tag: what it says that it is for, and what verification found once somebody asked.
+struct Candidate {
+    digest: Digest384,
+    /// Product and version. Not authenticated: one that lies is left out, as if it had not come.
+    says: Result<(String, String), RimError>,
+    checked: OnceCell<Result<CheckedRim, NvidiaError>>,
+}
+
+impl<'a> Rims<'a> {
+    pub(super) fn new(documents: &'a [Vec<u8>], anchors: &'a Anchors, now: UnixTime) -> Self {
+        let tags = documents.iter().map(|document| Candidate {
+            digest: Digest384::of(document),
+            says: described(document),
+            checked: OnceCell::new(),
+        });
+        Self {
+            tags: tags.collect(),
+            documents,
+            anchors,
+            now,
         }
     }
-    sound.sort_by_key(|(rim, wrong)| (!wrong.is_empty(), rim.simulated));
-    match (sound.into_iter().next(), first_error) {
-        (Some(rim), _) => Ok(Some(rim)),
-        (None, Some(e)) => Err(e),
-        (None, None) => Ok(None),
+
+    pub(super) fn compare(
+        &self,
+        facts: &ReportFacts<'_>,
+        answers: &Answers<'_>,
+    ) -> Result<(RimOutcome, bool), NvidiaError> {
+        let driver = facts.driver_version.zip(facts.driver_rim_id);
+        let slots: Vec<(&str, &str)> = driver
+            .into_iter()
+            .chain([(facts.vbios_version, facts.vbios_rim_id)])
+            .collect();
+        let ids: Vec<String> = slots.iter().map(|(_, id)| (*id).to_owned()).collect();
+        let (mut chosen, mut missing) = (Vec::new(), Vec::new());
+        for (version, id) in slots {
+            match self.choose(facts, version, answers)? {
+                Some(rim) => chosen.push(rim),
+                None => missing.push(id.to_owned()),
+            }
+        }
+        let simulated = chosen.iter().any(|(rim, _)| rim.simulated);
+        if !missing.is_empty() {
+            return Ok((RimOutcome::Missing { ids: missing }, simulated));
+        }
+        let mut seen = BTreeSet::new();
+        for index in chosen.iter().flat_map(|(rim, _)| rim.reference.keys()) {
+            if !seen.insert(index) {
+                return Err(RimError::Conflict { index: *index }.into());
+            }
+        }
+        let indexes: BTreeSet<u8> = chosen.iter().flat_map(|(_, wrong)| wrong.iter().copied()).collect();
+        let outcome = if indexes.is_empty() {
+            let expires = chosen.iter().map(|(rim, _)| rim.expires).min();
+            RimOutcome::Matched {
+                ids,
+                expires: expires.unwrap_or(self.now),
+            }
+        } else {
+            RimOutcome::Mismatch {
+                indexes: indexes.into_iter().collect(),
+                ids,
+            }
+        };
+        Ok((outcome, simulated))
+    }
+
+    /// The RIM for one version, with the measurements (1 to 64) that do not match it: the first that matches, NVIDIA's
+    /// before a simulator's, else the first. `None`: there is none for this version.
+    fn choose(
+        &self,
+        facts: &ReportFacts<'_>,
+        version: &str,
+        answers: &Answers<'_>,
+    ) -> Result<Option<(&CheckedRim, Vec<u8>)>, NvidiaError> {
+        let mut sound: Vec<(&CheckedRim, Vec<u8>)> = Vec::new();
+        let mut first_error = None;
+        let mut tried = BTreeSet::new();
+        for (tag, document) in self.tags.iter().zip(self.documents) {
+            let checked = match &tag.says {
+                Ok((product, v)) if product != facts.product || !v.eq_ignore_ascii_case(version) => continue,
+                Ok(_) if !tried.insert(tag.digest) => continue,
+                Ok(_) if tried.len() > CANDIDATES_MAX => {
+                    return Err(RimError::TooMany { most: CANDIDATES_MAX }.into());
+                }
+                Ok(_) => tag
+                    .checked
+                    .get_or_init(|| check_unrevoked(document, answers, self.anchors, self.now))
+                    .as_ref()
+                    .map_err(Clone::clone),
+                Err(e) => Err(e.clone().into()),
+            };
+            match checked {
+                Ok(rim) => {
+                    let wrong = mismatches(&rim.reference, facts);
+                    sound.push((rim, wrong));
+                }
+                Err(e) => first_error = first_error.or(Some(e)),
+            }
+        }
+        sound.sort_by_key(|(rim, wrong)| (!wrong.is_empty(), rim.simulated));
+        match (sound.into_iter().next(), first_error) {
+            (Some(rim), _) => Ok(Some(rim)),
+            (None, Some(e)) => Err(e),
+            (None, None) => Ok(None),
+        }
     }
 }
 
-/// Whether a document says that it is for this product and version. Not authenticated: one that lies is left out, as if
-/// it had not come.
-fn is_for(document: &[u8], product: &str, version: &str) -> Result<bool, RimError> {
+/// The product and version that a document says it is for.
+fn described(document: &[u8]) -> Result<(String, String), RimError> {
     let root = xml::parse(document)?;
-    let Tag {
-        product: p, version: v, ..
-    } = schema::read(&root)?;
-    Ok(p == product && v.eq_ignore_ascii_case(version))
+    let Tag { product, version, .. } = schema::read(&root)?;
+    Ok((product.to_owned(), version.to_owned()))
 }
 
 fn check_unrevoked(
     document: &[u8],
-    answers: &[Vec<u8>],
+    answers: &Answers<'_>,
     anchors: &Anchors,
     now: UnixTime,
 ) -> Result<CheckedRim, NvidiaError> {
     let rim = check_rim(document, anchors, now)?;
     let chain: Vec<&[u8]> = rim.certificates.iter().map(Vec::as_slice).collect();
-    match ocsp::check_signer(&chain, answers, now)? {
+    match answers.about_signer(&chain)? {
         OcspOutcome::OnHold => Err(RimError::OnHold.into()),
         OcspOutcome::Good { .. } | OcspOutcome::NoAnswer => Ok(rim),
     }

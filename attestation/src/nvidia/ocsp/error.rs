@@ -3,7 +3,7 @@
 use crate::evidence::Class;
 
 /// Why OCSP answers were refused. Certificates are counted from 0, the leaf.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum OcspError {
     /// Not an OCSPResponse of the expected form.
     #[error("OCSP answer: {detail}")]

@@ -4,7 +4,7 @@ use crate::evidence::Class;
 use crate::nvidia::xml::XmlError;
 
 /// Why a RIM was refused. Certificates are counted from 0, the signer's.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum RimError {
     /// Not the XML that is accepted.
     #[error("RIM: {0}")]
