@@ -87,6 +87,12 @@ impl KeyId {
         };
         Ok(Self([Name::new(a)?, Name::new(b)?, Name::new(c)?]))
     }
+
+    /// The first part: the repository, which is the tenant.
+    pub fn repository(&self) -> &Name {
+        let [repository, _, _] = &self.0;
+        repository
+    }
 }
 
 impl fmt::Display for KeyId {

@@ -17,11 +17,20 @@
 )]
 
 mod authorize;
+mod hierarchy;
+mod limits;
 mod policy;
 mod refusal;
 mod release;
+mod vault;
 
 pub use authorize::{Ask, Moment, ReleaseGrant, Stored, Uses, authorize};
+pub use hierarchy::{Root, RootPurpose, TenantKek, WRAPPED_KEK_BYTES, object_key};
+pub use limits::{KEK_SEALS_MAX, Limits, check_kek_seals};
 pub use policy::{GRANT_LIFETIME_S_MAX, KeyPolicy, KeyPolicyError};
 pub use refusal::Refusal;
 pub use release::{ReleaseError, release};
+pub use vault::{
+    GpuCcVault, GpuTeeIoVault, KeyPurpose, Place, PqcVault, SECRET_BYTES_MAX, TierClass, Vault, VaultError,
+    shredded_secret, tenant_of, vault_for,
+};

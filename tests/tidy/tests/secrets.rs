@@ -52,6 +52,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
     ("kbs/protocol", &["OpenedGrant"]),
     ("kbs/server", &["Broker", "Identity"]),
     ("kbs/store", &["ColumnSealer", "EncryptedDb", "KeyFile"]),
+    ("kbs/vault", &["Root", "TenantKek"]),
     (
         "verifier/client",
         &[
@@ -84,6 +85,8 @@ const SECRET_PARTS: &[&str] = &[
     "ColumnSealer",
     "BootKeys",
     "OpenedGrant",
+    "Root",
+    "TenantKek",
 ];
 
 /// Implement `Debug` by hand, for a foreign trait or for tests, and show nothing secret: read the code before adding one.
