@@ -33,6 +33,8 @@ bench:
     cargo bench --profile dev -p hanzo-pqc --bench pqc
     cargo bench -p hanzo-attestation --bench snp
     cargo bench -p hanzo-attestation --bench tdx
+    cargo bench -p hanzo-verifier --bench verdicts
+    cargo bench -p hanzo-verifier --bench memory
     cargo bench --profile dev -p hanzo-pack --bench open
     cargo run --bin hanzo -- bench
 
