@@ -13,7 +13,8 @@ pub fn leaf_hash(parts: &[&[u8]]) -> Digest256 {
     finish(context)
 }
 
-fn node_hash(left: &Digest256, right: &Digest256) -> Digest256 {
+/// The hash of two subtrees: `SHA-256(0x01 || left || right)`.
+pub fn node_hash(left: &Digest256, right: &Digest256) -> Digest256 {
     let mut context = Context::new(&SHA256);
     context.update(&[1]);
     context.update(&left.0);

@@ -4,7 +4,11 @@
 //! several formats and none of them is mistaken for another. Ids hash messages, never signatures: ML-DSA signing is
 //! hedged, two signatures of one message differ.
 
+mod note;
+
 use std::fmt;
+
+pub use note::{NoteSignature, NoteSigningKeys, NoteVerifyingKeys};
 
 use aws_lc_rs::signature::{
     ED25519, Ed25519KeyPair, KeyPair, ML_DSA_65, ML_DSA_65_SIGNING, ML_DSA_87, ML_DSA_87_SIGNING, PqdsaKeyPair,
