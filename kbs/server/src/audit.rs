@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use hanzo_attestation::jcs;
 use hanzo_attestation::{Digest384, Nonce};
-use hanzo_store::StoreError;
-use hanzo_store::rusqlite::{Connection, OptionalExtension, Params};
+use hanzo_store::{Row, StoreError, Tx, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::KbsError;
 use crate::head::Head;
+
+/// How many lines are read at a time.
+const LINES_AT_ONCE: i64 = 512;
 
 /// One decision. Canonical JSON; no secret, no evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,35 +68,51 @@ impl Line {
 }
 
 /// Where the chain stands.
-pub(crate) fn head(connection: &Connection) -> Result<Option<Head>, StoreError> {
-    connection
-        .query_row("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1", [], head_of_row)
-        .optional()
-        .map_err(StoreError::from)
+pub(crate) fn head(tx: &Tx<'_>) -> Result<Option<Head>, StoreError> {
+    tx.query_opt("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1", &[])?
+        .map(|row| head_of_row(&row))
+        .transpose()
 }
 
-fn head_of_row(row: &hanzo_store::rusqlite::Row<'_>) -> hanzo_store::rusqlite::Result<Head> {
+fn head_of_row(row: &Row) -> Result<Head, StoreError> {
     Ok(Head {
-        seq: row.get::<_, i64>(0)? as u64,
-        hash: Digest384(row.get::<_, [u8; 48]>(1)?),
+        seq: row.unsigned(0)?,
+        hash: Digest384(row.array(1)?),
     })
 }
 
+/// Hands every stored line to `each`, in their order and with their head. Reads a part of them at a time.
+pub(crate) fn each_line<E: From<StoreError>>(
+    tx: &Tx<'_>,
+    mut each: impl FnMut(Head, &str) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut after = 0;
+    loop {
+        let sql = "SELECT seq, hash, line FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+        let rows = tx.query(sql, &[after.into(), LINES_AT_ONCE.into()])?;
+        for row in &rows {
+            after = row.integer(0)?;
+            each(head_of_row(row)?, row.text(2)?)?;
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
 /// Appends `line` (its `seq` is set here) and returns the new head with the line's text.
-pub(crate) fn append(connection: &Connection, mut line: Line) -> Result<(Head, String), KbsError> {
-    let previous = head(connection)?;
+pub(crate) fn append(tx: &Tx<'_>, mut line: Line) -> Result<(Head, String), KbsError> {
+    let previous = head(tx)?;
     line.seq = previous.map_or(1, |h| h.seq + 1);
     let text = String::from_utf8_lossy(&jcs::to_vec("audit line", &line)?).into_owned();
     let next = Head {
         seq: line.seq,
         hash: link(previous.map(|h| h.hash), &text),
     };
-    connection
-        .execute(
-            "INSERT INTO audit (seq, line, hash) VALUES (?1, ?2, ?3)",
-            (next.seq as i64, &text, next.hash.as_bytes().as_slice()),
-        )
-        .map_err(StoreError::from)?;
+    tx.execute(
+        "INSERT INTO audit (seq, line, hash) VALUES (?1, ?2, ?3)",
+        &[(next.seq as i64).into(), (&text).into(), next.hash.as_bytes().into()],
+    )?;
     Ok((next, text))
 }
 
@@ -112,23 +130,16 @@ struct Told {
 
 /// Replays the chain: every link, every line's place, and that grants, keys, policies, revocations and used nonces are
 /// those that the lines tell of. Returns the hash at `at`, if the chain reaches that far, and the newest place.
-pub(crate) fn replay(connection: &Connection, at: Option<u64>) -> Result<(Option<Digest384>, u64), KbsError> {
+pub(crate) fn replay(tx: &Tx<'_>, at: Option<u64>) -> Result<(Option<Digest384>, u64), KbsError> {
     let mut previous = None;
     let mut seq = 0;
     let (mut grants, mut nonces) = (0, 0);
     let mut hash_there = None;
     let mut keys = BTreeMap::<(String, u64), Told>::new();
-    let mut statement = connection
-        .prepare("SELECT seq, hash, line FROM audit ORDER BY seq")
-        .map_err(StoreError::from)?;
-    let rows = statement
-        .query_map([], |row| Ok((head_of_row(row)?, row.get::<_, String>(2)?)))
-        .map_err(StoreError::from)?;
-    for row in rows {
-        let (stored, text) = row.map_err(StoreError::from)?;
+    each_line(tx, |stored, text| {
         seq += 1;
         let line: Line = jcs::from_slice("audit line", text.as_bytes(), 1 << 16)?;
-        if stored.seq != seq || line.seq != seq || stored.hash != link(previous, &text) {
+        if stored.seq != seq || line.seq != seq || stored.hash != link(previous, text) {
             return Err(broken(format!("the chain is broken at decision {seq}")));
         }
         previous = Some(stored.hash);
@@ -138,7 +149,7 @@ pub(crate) fn replay(connection: &Connection, at: Option<u64>) -> Result<(Option
         if let Some(nonce) = line.nonce {
             nonces += 1;
             let sql = "SELECT count(*) FROM admin_nonces WHERE nonce = ?1";
-            if number(connection, sql, [nonce.as_bytes().as_slice()])? != 1 {
+            if number(tx, sql, &[nonce.as_bytes().into()])? != 1 {
                 return Err(broken(format!("the nonce of decision {seq} is not stored")));
             }
         }
@@ -147,13 +158,13 @@ pub(crate) fn replay(connection: &Connection, at: Option<u64>) -> Result<(Option
             "grant" => {
                 grants += 1;
                 let sql = "SELECT count(*) FROM grants WHERE audit_seq = ?1 AND key_id = ?2 AND key_version = ?3 AND recipient = ?4";
-                let of_line = (
-                    seq as i64,
-                    &version.0,
-                    version.1 as i64,
-                    line.party.as_bytes().as_slice(),
-                );
-                if number(connection, sql, of_line)? != 1 {
+                let of_line = [
+                    (seq as i64).into(),
+                    (&version.0).into(),
+                    (version.1 as i64).into(),
+                    line.party.as_bytes().into(),
+                ];
+                if number(tx, sql, &of_line)? != 1 {
                     return Err(broken(format!(
                         "decision {seq} granted a key and its grant is not stored"
                     )));
@@ -173,13 +184,14 @@ pub(crate) fn replay(connection: &Connection, at: Option<u64>) -> Result<(Option
             }
             _ => {}
         }
-    }
+        Ok::<_, KbsError>(())
+    })?;
     for (table, told) in [
         ("grants", grants),
         ("admin_nonces", nonces),
         ("keys", keys.len() as u64),
     ] {
-        let stored = number(connection, &format!("SELECT count(*) FROM {table}"), ())?;
+        let stored = number(tx, &format!("SELECT count(*) FROM {table}"), &[])?;
         if stored != told {
             return Err(broken(format!(
                 "{table}: {stored} are stored, the decisions tell of {told}"
@@ -187,24 +199,20 @@ pub(crate) fn replay(connection: &Connection, at: Option<u64>) -> Result<(Option
         }
     }
     for ((key_id, version), told) in keys {
-        compare(connection, &key_id, version, &told)?;
+        compare(tx, &key_id, version, &told)?;
     }
     Ok((hash_there, seq))
 }
 
-fn compare(connection: &Connection, key_id: &str, version: u64, told: &Told) -> Result<(), KbsError> {
-    let row = connection
-        .query_row(
-            "SELECT policy, revoked FROM keys WHERE key_id = ?1 AND key_version = ?2",
-            (key_id, version as i64),
-            |row| Ok((row.get::<_, String>(0)?, row.get::<_, bool>(1)?)),
-        )
-        .optional()
-        .map_err(StoreError::from)?;
+fn compare(tx: &Tx<'_>, key_id: &str, version: u64, told: &Told) -> Result<(), KbsError> {
+    let row = tx.query_opt(
+        "SELECT policy, revoked FROM keys WHERE key_id = ?1 AND key_version = ?2",
+        &[key_id.into(), (version as i64).into()],
+    )?;
     let what = match row {
         None => "is not stored",
-        Some((_, revoked)) if revoked != told.revoked => "is not revoked as the decisions tell",
-        Some((policy, _)) if told.policy != Some(Digest384::of(policy.as_bytes())) => {
+        Some(row) if row.flag(1)? != told.revoked => "is not revoked as the decisions tell",
+        Some(row) if told.policy != Some(Digest384::of(row.text(0)?.as_bytes())) => {
             "has another policy than the decisions tell"
         }
         Some(_) => return Ok(()),
@@ -212,9 +220,8 @@ fn compare(connection: &Connection, key_id: &str, version: u64, told: &Told) -> 
     Err(broken(format!("key {key_id} version {version} {what}")))
 }
 
-fn number(connection: &Connection, sql: &str, of: impl Params) -> Result<u64, StoreError> {
-    let number: i64 = connection.query_row(sql, of, |row| row.get(0))?;
-    Ok(number as u64)
+fn number(tx: &Tx<'_>, sql: &str, of: &[Value]) -> Result<u64, StoreError> {
+    tx.query_one(sql, of)?.unsigned(0)
 }
 
 fn broken(what: String) -> KbsError {

@@ -11,8 +11,7 @@ use hanzo_kbs_protocol::encode_nonce;
 use hanzo_policy::{AppraisalPolicy, PrivacyTier};
 use hanzo_pqc::Dek;
 use hanzo_pqc::sign::VerifyingKeys;
-use hanzo_store::rusqlite::{OptionalExtension, Transaction};
-use hanzo_store::{EncryptedDb, KeyFile, Schema, StoreError, StoreMode};
+use hanzo_store::{KeyFile, Store, StoreError, StoreMode, Tx};
 use hanzo_vault::{Ask, KeyPolicy, Moment, Refusal, ReleaseError, Stored, Uses, authorize, release};
 use hanzo_verifier::{AttestationResult, VerifierContext, VerifyError, verify_rcar};
 
@@ -20,17 +19,13 @@ use crate::audit::{self, Line};
 use crate::head::{Head, HeadFile};
 use crate::identity::{Identity, signer_digest, verifying_keys};
 use crate::metrics::{Metrics, count};
+use crate::schema::SCHEMA;
 use crate::sessions::Attested;
 use crate::{KbsConfig, KbsError};
 
-pub(crate) const SCHEMA: Schema = Schema {
-    application_id: 0x686b_6273, // "hkbs"
-    migrations: &[include_str!("schema.sql")],
-};
-
 /// Everything that outlives a request.
 pub(crate) struct Broker {
-    pub(crate) db: EncryptedDb,
+    pub(crate) db: Store,
     pub(crate) identity: Identity,
     pub(crate) admins: Vec<(Digest384, VerifyingKeys)>,
     pub(crate) metrics: Metrics,
@@ -69,7 +64,7 @@ impl Broker {
     pub(crate) fn open(config: &KbsConfig, mode: StoreMode) -> Result<Self, KbsError> {
         let broker = Self::open_without_head(config, mode)?;
         let expected = broker.head.read()?;
-        let (hash, newest) = broker.db.read(|c| audit::replay(c, expected.map(|h| h.seq)))?;
+        let (hash, newest) = broker.db.read(|tx| audit::replay(tx, expected.map(|h| h.seq)))?;
         match expected {
             None if newest > 0 => {
                 return Err(KbsError::File {
@@ -96,7 +91,7 @@ impl Broker {
     /// As [`Broker::open`] without the comparison: for `init` and `accept-head`.
     pub(crate) fn open_without_head(config: &KbsConfig, mode: StoreMode) -> Result<Self, KbsError> {
         let key = KeyFile::load(&config.key_file)?;
-        let db = EncryptedDb::open_as(&config.store, &key, SCHEMA, mode)?;
+        let db = Store::sqlcipher(&config.store, &key, SCHEMA, mode)?;
         let identity = Identity::load_or_create(&db)?;
         let mut anchors = Anchors::vendor();
         for path in &config.simulator_roots {
@@ -177,7 +172,7 @@ impl Broker {
     )]
     fn decide(
         &self,
-        tx: &Transaction<'_>,
+        tx: &Tx<'_>,
         key_id: &KeyId,
         attested: &Attested,
         collateral: &Collateral,
@@ -224,14 +219,13 @@ impl Broker {
                 let (head, text) = audit::append(tx, line)?;
                 tx.execute(
                     "INSERT INTO grants (key_id, key_version, recipient, audit_seq) VALUES (?1, ?2, ?3, ?4)",
-                    (
-                        key_id.to_string(),
-                        key.version as i64,
-                        recipient.as_bytes().as_slice(),
-                        head.seq as i64,
-                    ),
-                )
-                .map_err(StoreError::from)?;
+                    &[
+                        key_id.to_string().into(),
+                        (key.version as i64).into(),
+                        recipient.as_bytes().into(),
+                        (head.seq as i64).into(),
+                    ],
+                )?;
                 Ok((Ok(wrapped.canonical().map_err(KbsError::from)?), head, text))
             }
             (decision, _) => {
@@ -272,42 +266,34 @@ fn evidence_digest<T: serde::Serialize>(evidence: &T) -> Option<Digest384> {
 }
 
 /// The newest version of a key.
-pub(crate) fn newest(tx: &Transaction<'_>, key_id: &KeyId) -> Result<Option<KeyRow>, KbsError> {
-    let row = tx
-        .query_row(
-            "SELECT key_version, policy, revoked, sealed_dek FROM keys WHERE key_id = ?1 ORDER BY key_version DESC LIMIT 1",
-            [key_id.to_string()],
-            |row| {
-                Ok((
-                    row.get::<_, i64>(0)?,
-                    row.get::<_, String>(1)?,
-                    row.get::<_, bool>(2)?,
-                    row.get::<_, Vec<u8>>(3)?,
-                ))
-            },
-        )
-        .optional()
-        .map_err(StoreError::from)?;
-    let Some((version, policy, revoked, sealed_dek)) = row else {
+pub(crate) fn newest(tx: &Tx<'_>, key_id: &KeyId) -> Result<Option<KeyRow>, KbsError> {
+    let row = tx.query_opt(
+        "SELECT key_version, policy, revoked, sealed_dek FROM keys WHERE key_id = ?1 ORDER BY key_version DESC LIMIT 1",
+        &[key_id.to_string().into()],
+    )?;
+    let Some(row) = row else {
         return Ok(None);
     };
     Ok(Some(KeyRow {
-        version: version as u64,
-        policy: KeyPolicy::parse(policy.as_bytes()).map_err(|_| KbsError::Stored { what: "a key policy" })?,
-        revoked,
-        sealed_dek,
+        version: row.unsigned(0)?,
+        policy: KeyPolicy::parse(row.text(1)?.as_bytes()).map_err(|_| KbsError::Stored { what: "a key policy" })?,
+        revoked: row.flag(2)?,
+        sealed_dek: row.blob(3)?.to_vec(),
     }))
 }
 
-fn uses(tx: &Transaction<'_>, key_id: &KeyId, version: u64, recipient: &Digest384) -> Result<Uses, StoreError> {
-    let (count, same) = tx.query_row(
+fn uses(tx: &Tx<'_>, key_id: &KeyId, version: u64, recipient: &Digest384) -> Result<Uses, StoreError> {
+    let row = tx.query_one(
         "SELECT count(*), count(*) FILTER (WHERE recipient = ?3) FROM grants WHERE key_id = ?1 AND key_version = ?2",
-        (key_id.to_string(), version as i64, recipient.as_bytes().as_slice()),
-        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+        &[
+            key_id.to_string().into(),
+            (version as i64).into(),
+            recipient.as_bytes().into(),
+        ],
     )?;
     Ok(Uses {
-        count: count as u64,
-        includes_recipient: same > 0,
+        count: row.unsigned(0)?,
+        includes_recipient: row.integer(1)? > 0,
     })
 }
 

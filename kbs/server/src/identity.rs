@@ -9,8 +9,7 @@ use hanzo_attestation::keyset::KemKey;
 use hanzo_pqc::hpke::{KemSuite, PrivateKey, PublicKey};
 use hanzo_pqc::sign::{SigningKeys, VerifyingKeys};
 use hanzo_pqc::{PqcError, SignatureSuite, random};
-use hanzo_store::rusqlite::OptionalExtension;
-use hanzo_store::{EncryptedDb, StoreError};
+use hanzo_store::Store;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -101,7 +100,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     /// Reads the keys, or makes them in a store that has none.
-    pub(crate) fn load_or_create(db: &EncryptedDb) -> Result<Self, KbsError> {
+    pub(crate) fn load_or_create(db: &Store) -> Result<Self, KbsError> {
         let signer_seed = secret(db, "signer", random_bytes::<64>)?;
         let import_seed = secret(db, "import", random_bytes::<32>)?;
         let token_pkcs8 = secret(db, "token", || {
@@ -137,28 +136,25 @@ impl Identity {
 }
 
 fn secret(
-    db: &EncryptedDb,
+    db: &Store,
     name: &'static str,
     make: impl FnOnce() -> Result<Zeroizing<Vec<u8>>, PqcError>,
 ) -> Result<Zeroizing<Vec<u8>>, KbsError> {
     db.write(|tx| {
-        let sealed: Option<Vec<u8>> = tx
-            .query_row("SELECT sealed_secret FROM identity WHERE name = ?1", [name], |row| {
-                row.get(0)
-            })
-            .optional()
-            .map_err(StoreError::from)?;
-        if let Some(sealed) = sealed {
+        let row = tx.query_opt("SELECT sealed_secret FROM identity WHERE name = ?1", &[name.into()])?;
+        if let Some(row) = row {
             return Ok(db
                 .columns()
-                .open("identity", "sealed_secret", name.as_bytes(), 1, &sealed)?);
+                .open("identity", "sealed_secret", name.as_bytes(), 1, row.blob(0)?)?);
         }
         let made = make()?;
         let sealed = db
             .columns()
             .seal("identity", "sealed_secret", name.as_bytes(), 1, &made)?;
-        tx.execute("INSERT INTO identity VALUES (?1, ?2)", (name, sealed))
-            .map_err(StoreError::from)?;
+        tx.execute(
+            "INSERT INTO identity (name, sealed_secret) VALUES (?1, ?2)",
+            &[name.into(), sealed.into()],
+        )?;
         Ok(made)
     })
 }

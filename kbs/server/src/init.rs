@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use hanzo_attestation::config::PinnedSigner;
 use hanzo_pqc::sign::SigningKeys;
 use hanzo_pqc::{SignatureSuite, kdf};
-use hanzo_store::rusqlite::Connection;
 use hanzo_store::{KeyFile, StoreError, StoreMode};
 use zeroize::Zeroizing;
 
@@ -146,7 +145,9 @@ const CONFIG_HEAD: &str = "\
 /// [`KbsError`], as `serve` would give it.
 pub fn check(config: &KbsConfig, mode: StoreMode, mut line: impl FnMut(&str)) -> Result<KbsIdentity, KbsError> {
     let broker = Broker::open(config, mode)?;
-    broker.db.read(|c| each_line(c, &mut line))?;
+    broker
+        .db
+        .read(|tx| audit::each_line(tx, |_, text| Ok::<_, StoreError>(line(text))))?;
     Ok(broker.identity.public(broker.simulated()))
 }
 
@@ -156,17 +157,8 @@ pub fn check(config: &KbsConfig, mode: StoreMode, mut line: impl FnMut(&str)) ->
 /// [`KbsError`]; the audit chain itself must hold.
 pub fn accept_head(config: &KbsConfig, mode: StoreMode) -> Result<(), KbsError> {
     let broker = Broker::open_without_head(config, mode)?;
-    broker.db.read(|c| audit::replay(c, None))?;
+    broker.db.read(|tx| audit::replay(tx, None))?;
     broker.write_head()
-}
-
-fn each_line(connection: &Connection, line: &mut dyn FnMut(&str)) -> Result<(), StoreError> {
-    let mut statement = connection.prepare("SELECT line FROM audit ORDER BY seq")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        line(&row.get::<_, String>(0)?);
-    }
-    Ok(())
 }
 
 /// Reads an admin key: a key file, from which both signing keys are derived.

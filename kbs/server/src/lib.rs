@@ -19,6 +19,7 @@ mod http;
 mod identity;
 mod init;
 mod metrics;
+mod schema;
 mod serve;
 mod sessions;
 mod token;

@@ -65,53 +65,13 @@ impl EncryptedDb {
     /// # Errors
     /// [`StoreError`]; see its variants.
     pub fn open_as(path: &Path, key: &Dek, schema: Schema, mode: StoreMode) -> Result<Self, StoreError> {
-        let mut writer = LiveWriter::acquire(path)?;
-        let remembered = writer.remembered(key)?;
-        let size = match fs::metadata(path) {
-            Ok(meta) => meta.len(),
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                if remembered != Remembered::Nothing {
-                    return Err(StoreError::Missing { path: path.to_owned() });
-                }
-                create_empty(path)?;
-                0
-            }
-            Err(e) => return Err(StoreError::io("inspect store", path, e)),
-        };
-        if size > 0 {
-            refuse_foreign_file(path)?;
-            if remembered == Remembered::OtherKey {
-                return Err(StoreError::WrongKey { path: path.to_owned() });
-            }
-        } else if remembered != Remembered::Nothing {
-            return Err(StoreError::Corrupt {
-                what: format!("{} is empty, and it was not", path.display()),
-            });
-        }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags)?;
-        unlock(&connection, key).map_err(|e| match (e, remembered) {
-            (StoreError::Corrupt { .. }, Remembered::Nothing) => StoreError::Unreadable { path: path.to_owned() },
-            (e, _) => e,
-        })?;
-        if size > 0 && size <= VERIFY_BYTES_MAX {
-            verify_pages(&connection)?;
-        }
-        migrate(&mut connection, path, schema, mode)?;
-        if remembered == Remembered::Nothing {
-            writer.remember(key)?;
-            let dir = path
-                .parent()
-                .filter(|d| !d.as_os_str().is_empty())
-                .unwrap_or(Path::new("."));
-            sync_dir(dir).map_err(|e| StoreError::io("sync directory", dir, e))?;
-        }
+        let file = open_file(path, key, schema.application_id, schema.migrations, mode)?;
         Ok(Self {
-            connection: Mutex::new(connection),
+            connection: Mutex::new(file.connection),
             columns: ColumnSealer::new(key)?,
             mode,
             path: path.to_owned(),
-            _writer: writer,
+            _writer: file.writer,
         })
     }
 
@@ -156,6 +116,69 @@ impl EncryptedDb {
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A store's file, checked, brought to the newest schema, and locked against other processes.
+pub(crate) struct OpenFile {
+    pub(crate) connection: Connection,
+    pub(crate) writer: LiveWriter,
+}
+
+pub(crate) fn open_file(
+    path: &Path,
+    key: &Dek,
+    application_id: i32,
+    migrations: &[&str],
+    mode: StoreMode,
+) -> Result<OpenFile, StoreError> {
+    let mut writer = LiveWriter::acquire(path)?;
+    let remembered = writer.remembered(key)?;
+    let size = match fs::metadata(path) {
+        Ok(meta) => meta.len(),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            if remembered != Remembered::Nothing {
+                return Err(StoreError::Missing { path: path.to_owned() });
+            }
+            create_empty(path)?;
+            0
+        }
+        Err(e) => return Err(StoreError::io("inspect store", path, e)),
+    };
+    if size > 0 {
+        refuse_foreign_file(path)?;
+        if remembered == Remembered::OtherKey {
+            return Err(StoreError::WrongKey { path: path.to_owned() });
+        }
+    } else if remembered != Remembered::Nothing {
+        return Err(StoreError::Corrupt {
+            what: format!("{} is empty, and it was not", path.display()),
+        });
+    }
+    let mut connection = connect(path, key).map_err(|e| match (e, remembered) {
+        (StoreError::Corrupt { .. }, Remembered::Nothing) => StoreError::Unreadable { path: path.to_owned() },
+        (e, _) => e,
+    })?;
+    if size > 0 && size <= VERIFY_BYTES_MAX {
+        verify_pages(&connection)?;
+    }
+    migrate(&mut connection, path, application_id, migrations, mode)?;
+    if remembered == Remembered::Nothing {
+        writer.remember(key)?;
+        let dir = path
+            .parent()
+            .filter(|d| !d.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        sync_dir(dir).map_err(|e| StoreError::io("sync directory", dir, e))?;
+    }
+    Ok(OpenFile { connection, writer })
+}
+
+/// Opens one more connection to a file that is open already.
+pub(crate) fn connect(path: &Path, key: &Dek) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    unlock(&connection, key)?;
+    Ok(connection)
 }
 
 fn create_empty(path: &Path) -> Result<(), StoreError> {
@@ -239,8 +262,14 @@ fn verify_pages(connection: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn migrate(connection: &mut Connection, path: &Path, schema: Schema, mode: StoreMode) -> Result<(), StoreError> {
-    let known = schema.migrations.len() as i64;
+fn migrate(
+    connection: &mut Connection,
+    path: &Path,
+    expected_id: i32,
+    migrations: &[&str],
+    mode: StoreMode,
+) -> Result<(), StoreError> {
+    let known = migrations.len() as i64;
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let application_id: i32 = tx.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let tables: i64 = tx.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
@@ -251,14 +280,14 @@ fn migrate(connection: &mut Connection, path: &Path, schema: Schema, mode: Store
              CREATE TRIGGER hanzo_store_is_fixed BEFORE UPDATE ON hanzo_store BEGIN SELECT RAISE(ABORT, 'the mode of a store is fixed'); END;
              PRAGMA application_id = {};",
             i32::from(mode == StoreMode::Simulated),
-            schema.application_id
+            expected_id
         ))?;
-    } else if application_id != schema.application_id {
+    } else if application_id != expected_id {
         return Err(StoreError::Foreign {
             path: path.to_owned(),
             what: format!(
                 "application id is {application_id:#010x}, expected {:#010x}",
-                schema.application_id
+                expected_id
             ),
         });
     }
@@ -276,7 +305,7 @@ fn migrate(connection: &mut Connection, path: &Path, schema: Schema, mode: Store
             known,
         });
     }
-    for sql in schema.migrations.iter().skip(got as usize) {
+    for sql in migrations.iter().skip(got as usize) {
         tx.execute_batch(sql)?;
     }
     tx.execute_batch(&format!("PRAGMA user_version = {known};"))?;

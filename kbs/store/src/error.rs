@@ -123,7 +123,58 @@ pub enum StoreError {
     Crypto(#[from] hanzo_pqc::PqcError),
     /// A statement failed for another reason, e.g. a constraint.
     #[error("store: {0}")]
-    Sql(rusqlite::Error),
+    Sql(String),
+    /// An earlier statement of the same transaction failed.
+    #[error("store: a statement of this transaction failed before: nothing of it is kept")]
+    Aborted,
+    /// A query gave more or fewer rows than one.
+    #[error("store: expected one row, got {got}")]
+    Rows {
+        /// How many came.
+        got: usize,
+    },
+    /// A column holds something else than expected.
+    #[error("store: column {column} of an answer: expected {expected}, got {got}")]
+    Shape {
+        /// Counted from 0.
+        column: usize,
+        /// What the program reads there.
+        expected: &'static str,
+        /// What came.
+        got: &'static str,
+    },
+    /// The database cannot be reached, or the connection to it was lost.
+    #[error(
+        "store {place}: {detail}: nothing was acknowledged; check that the database runs and can be reached, the next request connects again"
+    )]
+    Connection {
+        /// Which database.
+        place: String,
+        /// What happened.
+        detail: String,
+    },
+    /// The database did not answer in time.
+    #[error(
+        "store {place}: {detail}: nothing was acknowledged; is the database overloaded, or held by another broker?"
+    )]
+    Busy {
+        /// Which database.
+        place: String,
+        /// What was waited for.
+        detail: String,
+    },
+    /// A database that would not keep what it acknowledges.
+    #[error("store {place}: {setting} is {got}: acknowledged decisions could be lost; set it to {expected}")]
+    NotDurable {
+        /// Which database.
+        place: String,
+        /// The server's setting.
+        setting: &'static str,
+        /// How it is set.
+        got: String,
+        /// How it has to be set.
+        expected: &'static str,
+    },
 }
 
 impl StoreError {
@@ -147,6 +198,31 @@ impl StoreError {
             Self::Io { .. } => "store.io",
             Self::Crypto(e) => e.code(),
             Self::Sql(_) => "store.sql",
+            Self::Aborted => "store.aborted",
+            Self::Rows { .. } => "store.rows",
+            Self::Shape { .. } => "store.shape",
+            Self::Connection { .. } => "store.connection",
+            Self::Busy { .. } => "store.busy",
+            Self::NotDurable { .. } => "store.not_durable",
+        }
+    }
+
+    /// The same once more, for another member of the transaction that it ended.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::DiskFull => Self::DiskFull,
+            Self::Aborted => Self::Aborted,
+            Self::Corrupt { what } => Self::Corrupt { what: what.clone() },
+            Self::Connection { place, detail } => Self::Connection {
+                place: place.clone(),
+                detail: detail.clone(),
+            },
+            Self::Busy { place, detail } => Self::Busy {
+                place: place.clone(),
+                detail: detail.clone(),
+            },
+            Self::Sql(what) => Self::Sql(what.clone()),
+            other => Self::Sql(other.to_string()),
         }
     }
 
@@ -174,7 +250,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(Code::DatabaseCorrupt | Code::NotADatabase) => Self::Corrupt {
                 what: "a page does not verify under the store's key".into(),
             },
-            _ => Self::Sql(e),
+            _ => Self::Sql(e.to_string()),
         }
     }
 }

@@ -4,6 +4,9 @@
 //! before it is reported (WAL, `synchronous = FULL`), and one process writes at a time. Secrets inside it are sealed
 //! once more, to the row they belong to ([`ColumnSealer`]). [`KeyFile`] keeps a key in a file only its owner can read.
 //!
+//! [`Store`] is the layer above for programs that run on SQLCipher or PostgreSQL alike: values and rows of its own
+//! ([`Value`], [`Row`]), transactions ([`Tx`]), group commit, and one trait that a backend implements ([`Link`]).
+//!
 //! It never falls back: a file that is missing, foreign, newer, corrupt, under another key, in use or simulated is a
 //! typed [`StoreError`] that says what to do, and never an empty store.
 //!
@@ -29,11 +32,21 @@
 mod column;
 mod db;
 mod error;
+mod group;
 mod key_file;
+mod link;
+mod sqlite;
+mod store;
+mod tx;
+mod value;
 mod writer;
 
 pub use column::ColumnSealer;
 pub use db::{EncryptedDb, Schema, StoreMode};
 pub use error::StoreError;
 pub use key_file::KeyFile;
+pub use link::Link;
 pub use rusqlite;
+pub use store::{Migration, Store, StoreSchema};
+pub use tx::Tx;
+pub use value::{Row, Value};

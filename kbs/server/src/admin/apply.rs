@@ -4,8 +4,7 @@ use hanzo_attestation::jcs::{self, JcsError};
 use hanzo_attestation::name::KeyId;
 use hanzo_pqc::sign::Signature;
 use hanzo_pqc::{Dek, Domain, PqcError, hpke};
-use hanzo_store::StoreError;
-use hanzo_store::rusqlite::Transaction;
+use hanzo_store::{StoreError, Tx};
 use hanzo_vault::{KeyPolicy, KeyPolicyError};
 
 use super::{ADMIN_BYTES_MAX, ADMIN_PURPOSE, ADMIN_WINDOW_S, Action, AdminReply, AdminRequest, SignedRequest};
@@ -120,20 +119,18 @@ fn jcs_of(request: &AdminRequest) -> Result<Vec<u8>, PqcError> {
 }
 
 /// Nonces are kept for ever: a clock that steps back makes no old request new.
-fn take_nonce(tx: &Transaction<'_>, request: &AdminRequest) -> Result<(), AdminRefusal> {
-    let taken = tx
-        .execute(
-            "INSERT OR IGNORE INTO admin_nonces VALUES (?1, ?2)",
-            (request.nonce.as_bytes().as_slice(), request.issued_at as i64),
-        )
-        .map_err(StoreError::from)?;
+fn take_nonce(tx: &Tx<'_>, request: &AdminRequest) -> Result<(), AdminRefusal> {
+    let taken = tx.execute(
+        "INSERT INTO admin_nonces (nonce, issued_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        &[request.nonce.as_bytes().into(), (request.issued_at as i64).into()],
+    )?;
     match taken {
         1 => Ok(()),
         _ => Err(AdminRefusal::Replayed),
     }
 }
 
-fn change(broker: &Broker, tx: &Transaction<'_>, request: &AdminRequest) -> Result<(), AdminRefusal> {
+fn change(broker: &Broker, tx: &Tx<'_>, request: &AdminRequest) -> Result<(), AdminRefusal> {
     let (key_id, got) = request.action.key();
     let key = newest(tx, key_id)?;
     let current = key.as_ref().map_or(0, |k| k.version);
@@ -158,7 +155,7 @@ fn change(broker: &Broker, tx: &Transaction<'_>, request: &AdminRequest) -> Resu
         }
         Ok(String::from_utf8_lossy(&policy.canonical()?).into_owned())
     };
-    let id = key_id.to_string();
+    let (id, version) = (key_id.to_string().into(), (got as i64).into());
     match &request.action {
         Action::PutKey {
             ciphertext,
@@ -171,19 +168,18 @@ fn change(broker: &Broker, tx: &Transaction<'_>, request: &AdminRequest) -> Resu
             let sealed = broker.seal_dek(key_id, got, &dek)?;
             tx.execute(
                 "INSERT INTO keys (key_id, key_version, policy, allow_simulated, sealed_dek) VALUES (?1, ?2, ?3, ?4, ?5)",
-                (id, got as i64, text, policy.allow_simulated, sealed),
+                &[id, version, text.into(), policy.allow_simulated.into(), sealed.into()],
             )
         }
         Action::SetPolicy { policy, .. } => tx.execute(
             "UPDATE keys SET policy = ?3 WHERE key_id = ?1 AND key_version = ?2",
-            (id, got as i64, check(policy)?),
+            &[id, version, check(policy)?.into()],
         ),
         Action::Revoke { .. } => tx.execute(
             "UPDATE keys SET revoked = 1 WHERE key_id = ?1 AND key_version = ?2",
-            (id, got as i64),
+            &[id, version],
         ),
-    }
-    .map_err(StoreError::from)?;
+    }?;
     Ok(())
 }
 
