@@ -12,10 +12,10 @@ mod record;
 pub use error::AuditError;
 pub use record::{RECORD_BYTES_MAX, Record, entry_record, head_record, link, sequence};
 
-use hanzo_attestation::{Digest256, Digest384};
+use hanzo_attestation::Digest384;
 
 use crate::tree::leaf_hash;
-use crate::{AuthenticCheckpoint, Frontier, LogVerifier, SignedCheckpoint};
+use crate::{AuthenticCheckpoint, Completed, Frontier, LogVerifier, SignedCheckpoint};
 
 /// Goes through an export from its first entry to its last and stops at the first one that does not fit.
 #[derive(Debug)]
@@ -62,26 +62,26 @@ impl<'a> AuditVerifier<'a> {
         self.frontier.size()
     }
 
-    /// Takes the next record.
+    /// Takes the next record; with it, for an entry, the subtrees that it completes.
     ///
     /// # Errors
     /// [`AuditError`]; nothing after it counts.
-    pub fn record(&mut self, bytes: &[u8]) -> Result<Record, AuditError> {
+    pub fn record(&mut self, bytes: &[u8]) -> Result<(Record, Vec<Completed>), AuditError> {
         let entry = self.entries() + 1;
         let record = Record::parse(bytes).map_err(|what| AuditError::Malformed { entry, what })?;
-        match &record {
-            Record::Entry { line, hash } => self.entry(line, Some(hash)).map(drop)?,
-            Record::Head { note } => self.head(note.as_bytes())?,
-        }
-        Ok(record)
+        let completed = match &record {
+            Record::Entry { line, hash } => self.entry(line, Some(hash))?,
+            Record::Head { note } => self.head(note.as_bytes()).map(|()| Vec::new())?,
+        };
+        Ok((record, completed))
     }
 
-    /// Takes the next entry, with its link where the export has one, and gives its leaf hash.
+    /// Takes the next entry, with its link where the export has one, and gives the subtrees that it completes.
     ///
     /// # Errors
     /// [`AuditError::Malformed`], [`AuditError::Missing`], [`AuditError::Misplaced`], [`AuditError::Altered`],
     /// [`AuditError::Diverged`].
-    pub fn entry(&mut self, line: &[u8], hash: Option<&Digest384>) -> Result<Digest256, AuditError> {
+    pub fn entry(&mut self, line: &[u8], hash: Option<&Digest384>) -> Result<Vec<Completed>, AuditError> {
         if let Some(e) = self.diverged.take() {
             return Err(e);
         }
@@ -103,8 +103,7 @@ impl<'a> AuditVerifier<'a> {
                 by: "the hash that chains it to the entry before",
             });
         }
-        let leaf = leaf_hash(&[line]);
-        self.frontier.push(leaf).map_err(AuditError::Head)?;
+        let completed = self.frontier.push(leaf_hash(&[line])).map_err(AuditError::Head)?;
         self.chain = chain;
         if self
             .since
@@ -116,7 +115,7 @@ impl<'a> AuditVerifier<'a> {
                 good: self.newest.as_ref().map_or(0, AuthenticCheckpoint::size),
             });
         }
-        Ok(leaf)
+        Ok(completed)
     }
 
     /// Takes a signed head, which must count the entries so far.
@@ -150,8 +149,10 @@ impl<'a> AuditVerifier<'a> {
             let good = self.newest.as_ref().map_or(0, AuthenticCheckpoint::size);
             return Err(AuditError::Root { good, size });
         }
-        self.newest = Some(head);
-        self.heads += 1;
+        if self.newest.as_ref() != Some(&head) {
+            self.newest = Some(head);
+            self.heads += 1;
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use hanzo_pqc::PqcError;
 
 /// Why a checkpoint, proof or tile was refused.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum LogError {
     /// Not a C2SP signed note.
     #[error("note: {what}")]

@@ -41,7 +41,7 @@ pub mod tree;
 
 pub use checkpoint::{AuthenticCheckpoint, Checkpoint, SignedCheckpoint};
 pub use error::LogError;
-pub use frontier::Frontier;
+pub use frontier::{Completed, Frontier};
 pub use key::{LogKey, LogVerifier, Origin, key_id};
 pub use note::{NOTE_BYTES_MAX, SIGNATURES_MAX};
 

@@ -9,7 +9,7 @@ use std::fmt;
 
 use hanzo_attestation::Digest256;
 
-use crate::{LogError, SIZE_MAX};
+use crate::{Completed, LogError, SIZE_MAX};
 
 /// Hashes or entries of a full tile.
 pub const WIDTH: u64 = 256;
@@ -163,6 +163,78 @@ pub fn all(size: u64) -> impl Iterator<Item = Tile> {
         .map(|level| Kind::Hashes { level })
         .chain([Kind::Entries])
         .flat_map(move |kind| of_level(kind, size))
+}
+
+/// Cuts a log into tiles as it grows.
+#[derive(Debug, Clone, Default)]
+pub struct TileWriter {
+    /// Bytes of the tile that grows, for each level of hashes.
+    levels: Vec<Vec<u8>>,
+    bundle: Vec<u8>,
+    size: u64,
+}
+
+impl TileWriter {
+    /// Takes an entry and what [`crate::Frontier::push`] said of it; gives the tiles that are full now.
+    ///
+    /// # Errors
+    /// [`LogError::EntryTooLong`].
+    pub fn push(&mut self, entry: &[u8], completed: &[Completed]) -> Result<Vec<(Tile, Vec<u8>)>, LogError> {
+        encode_entry(&mut self.bundle, entry)?;
+        self.size += 1;
+        for subtree in completed.iter().filter(|c| c.height.is_multiple_of(8)) {
+            let level = (subtree.height / 8) as usize;
+            while self.levels.len() <= level {
+                self.levels.push(Vec::new());
+            }
+            if let Some(bytes) = self.levels.get_mut(level) {
+                bytes.extend_from_slice(&subtree.hash.0);
+            }
+        }
+        let mut full = self.take(false);
+        if self.size.is_multiple_of(WIDTH) {
+            full.push((self.tile(Kind::Entries, WIDTH), std::mem::take(&mut self.bundle)));
+        }
+        Ok(full)
+    }
+
+    /// Ends the log here: the tiles that are not full.
+    pub fn finish(mut self) -> Vec<(Tile, Vec<u8>)> {
+        let mut partial = self.take(true);
+        if !self.bundle.is_empty() {
+            partial.push((self.tile(Kind::Entries, self.size % WIDTH), self.bundle));
+        }
+        partial
+    }
+
+    fn take(&mut self, partial: bool) -> Vec<(Tile, Vec<u8>)> {
+        let mut tiles = Vec::new();
+        for (level, bytes) in (0_u8..).zip(std::mem::take(&mut self.levels)) {
+            let width = (bytes.len() / Digest256::LEN) as u64;
+            match width == WIDTH || (partial && width > 0) {
+                true => {
+                    tiles.push((self.tile(Kind::Hashes { level }, width), bytes));
+                    self.levels.push(Vec::new());
+                }
+                false => self.levels.push(bytes),
+            }
+        }
+        tiles
+    }
+
+    /// The tile of this kind that holds the newest of `width` hashes or entries.
+    fn tile(&self, kind: Kind, width: u64) -> Tile {
+        let tile = Tile {
+            kind,
+            index: 0,
+            width: width as u16,
+        };
+        let there = self.size >> tile.height();
+        Tile {
+            index: there.saturating_sub(1) / WIDTH,
+            ..tile
+        }
+    }
 }
 
 /// Reads a tile of hashes that must be `width` wide.

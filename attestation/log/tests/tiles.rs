@@ -1,6 +1,7 @@
 //! Tiles: paths have one spelling, bundles hold what they say.
 
-use hanzo_log::tile::{self, Kind, Tile, decode_entries, decode_hashes, encode_entry};
+use hanzo_log::tile::{self, Kind, Tile, TileWriter, decode_entries, decode_hashes, encode_entry};
+use hanzo_log::{Frontier, tree};
 use proptest::prelude::*;
 
 #[test]
@@ -95,6 +96,33 @@ fn bundles_and_hash_tiles_hold_what_their_path_says() {
             decode_hashes(&vec![1; len], width).unwrap_err().code(),
             "log.tile.malformed"
         );
+    }
+}
+
+#[test]
+fn a_growing_log_is_cut_into_the_tiles_that_its_size_calls_for() {
+    for size in [1_u64, 255, 256, 257, 70_000] {
+        let (mut frontier, mut writer, mut tiles) = (Frontier::default(), TileWriter::default(), Vec::new());
+        for n in 0..size {
+            let entry = n.to_be_bytes();
+            let completed = frontier.push(tree::leaf_hash(&[&entry])).unwrap();
+            tiles.extend(writer.push(&entry, &completed).unwrap());
+        }
+        tiles.extend(writer.finish());
+        let mut paths: Vec<_> = tiles.iter().map(|(tile, _)| *tile).collect();
+        paths.sort();
+        assert_eq!(paths, tile::all(size).collect::<Vec<_>>(), "{size}");
+        for (tile, bytes) in &tiles {
+            match tile.kind {
+                Kind::Entries => assert_eq!(
+                    decode_entries(bytes, tile.width).unwrap()[0],
+                    tile.start().to_be_bytes()
+                ),
+                Kind::Hashes { .. } => {
+                    assert_eq!(decode_hashes(bytes, tile.width).unwrap().len(), usize::from(tile.width))
+                }
+            }
+        }
     }
 }
 

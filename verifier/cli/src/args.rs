@@ -42,6 +42,8 @@ pub enum Command {
     Connect(ConnectArgs),
     /// Check a receipt offline.
     Receipt(ReceiptArgs),
+    /// Check a key broker's audit log offline: which entry was removed, altered or reordered, if one was.
+    Log(LogArgs),
     /// Add to evidence what verifying it would otherwise fetch.
     Staple(StapleArgs),
     /// Print a completion script.
@@ -312,6 +314,30 @@ pub struct ReceiptArgs {
     /// Where bundles and receipts are kept. Default: $XDG_STATE_HOME/hanzo or ~/.local/state/hanzo.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+}
+
+/// `log`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  \
+hanzo-verify log export/ --key identity.json\n  \
+hanzo-verify log export/log.jsonl --key identity.json --json\n  \
+hanzo-verify log november/ --key identity.json --since october/\n\n\
+Nothing is contacted. Every line's form, number and link is checked, the tree over all lines, and both signatures of every \
+head. With --since, the log must contain all that an earlier head counted: keep heads where the broker's operator cannot \
+change them.\n\n\
+Exit codes: 0 whole; 1 usage or I/O; 10 unreadable; 20 removed, altered, reordered or not signed; 30 not what an earlier \
+head counted (rolled back, rewritten, forked).")]
+pub struct LogArgs {
+    /// What `hanzo-kbs audit export` wrote: its folder, or the log.jsonl in it. A folder of tiles and a checkpoint alone is
+    /// read too.
+    #[arg(value_name = "DIR|FILE")]
+    pub log: PathBuf,
+    /// The log's public key: the broker's identity.json, from whoever vouches for it; not from the export.
+    #[arg(long, value_name = "JSON")]
+    pub key: PathBuf,
+    /// An earlier head of the same log: a checkpoint, or an earlier export. Entries are then compared with that export's.
+    #[arg(long, value_name = "CHECKPOINT|DIR|FILE")]
+    pub since: Option<PathBuf>,
 }
 
 /// `staple`.

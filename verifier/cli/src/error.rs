@@ -8,6 +8,8 @@ use hanzo_attestation::jcs::JcsError;
 use hanzo_client::connect::ConnectError;
 use hanzo_client::{ClientError, StateError};
 use hanzo_collateral::{CollateralError, Missing};
+use hanzo_log::LogError;
+use hanzo_log::audit::AuditError;
 use hanzo_policy::PolicyError;
 use hanzo_verifier::VerifyError;
 use hanzo_verifier::receipt::ReceiptError;
@@ -80,6 +82,24 @@ pub enum CliError {
     /// The receipt was refused.
     #[error(transparent)]
     Receipt(#[from] ReceiptError),
+    /// A log's key, or an earlier head.
+    #[error("{path}: {source}", path = path.display())]
+    LogFile {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: LogError,
+    },
+    /// An audit log that is not whole.
+    #[error("{path}: {source}{compared}", path = path.display(), compared = compared(*first_difference))]
+    Log {
+        /// The log.
+        path: PathBuf,
+        /// The first thing that is wrong.
+        source: AuditError,
+        /// The first entry that is another than in the earlier export, if there was one to compare with.
+        first_difference: Option<u64>,
+    },
     /// Nothing could be stapled.
     #[error(transparent)]
     Collateral(#[from] CollateralError),
@@ -104,6 +124,8 @@ impl CliError {
             Self::Connect(e) => e.code(),
             Self::State(e) => e.code(),
             Self::Receipt(e) => e.code(),
+            Self::LogFile { source, .. } => source.code(),
+            Self::Log { source, .. } => source.code(),
             Self::Collateral(e) => e.code(),
             Self::Incomplete(missing) => missing.first().map_or("staple.incomplete", |m| m.error.code()),
         }
@@ -120,6 +142,8 @@ impl CliError {
                 code if code.starts_with("receipt.signature") => 20,
                 _ => 30,
             },
+            Self::LogFile { source, .. } => AuditError::Head(source.clone()).exit_code(),
+            Self::Log { source, .. } => source.exit_code(),
             Self::Collateral(e) => collateral_exit_code(e),
             Self::Incomplete(missing) => missing
                 .iter()
@@ -138,16 +162,43 @@ impl CliError {
         }
     }
 
+    /// The entry of a log that this is about.
+    pub fn entry(&self) -> Option<u64> {
+        match self {
+            Self::Log {
+                source,
+                first_difference,
+                ..
+            } => first_difference.or_else(|| source.entry()),
+            _ => None,
+        }
+    }
+
     /// What to do about it.
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Self::Policy { source, .. } => Some(source.help()),
             Self::Collateral(e) => Some(e.help()),
             Self::Incomplete(missing) => missing.first().map(|m| m.error.help()),
+            Self::Log { source, .. } if source.exit_code() == 30 => {
+                Some("keep both: together they show that the log was changed after it was signed; ask its operator why")
+            }
+            Self::Log { .. } => Some(
+                "export the log again at the broker; if the finding stays, what is there is not what the broker wrote down",
+            ),
+            Self::LogFile { .. } => {
+                Some("take identity.json from whoever vouches for this broker, and the head from its own log")
+            }
             Self::Unrecognised { .. } => Some("check that the file is whole; --format says which format it is to be"),
             other => other.evidence().map(VerifyError::help),
         }
     }
+}
+
+fn compared(first_difference: Option<u64>) -> String {
+    first_difference.map_or_else(String::new, |entry| {
+        format!("; the first entry that is another than in the earlier export is {entry}")
+    })
 }
 
 fn collateral_exit_code(e: &CollateralError) -> u8 {

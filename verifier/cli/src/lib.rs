@@ -15,6 +15,7 @@ mod evidence;
 mod explain;
 mod html;
 mod inspect;
+mod log;
 mod output;
 mod policy;
 mod receipt;
@@ -31,8 +32,8 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 
 pub use args::{
-    Cli, CollateralArgs, Command, ConnectArgs, EvidenceArgs, ExplainArgs, InspectArgs, PolicyArgs, PolicyCommand,
-    ReceiptArgs, RootArgs, StapleArgs, TrustArgs, VerifyArgs,
+    Cli, CollateralArgs, Command, ConnectArgs, EvidenceArgs, ExplainArgs, InspectArgs, LogArgs, PolicyArgs,
+    PolicyCommand, ReceiptArgs, RootArgs, StapleArgs, TrustArgs, VerifyArgs,
 };
 pub use error::CliError;
 pub use output::{Output, shown};
@@ -48,6 +49,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Policy(args) => policy::run(args),
         Command::Connect(args) => connect::run(args, cli.json),
         Command::Receipt(args) => receipt::run(args),
+        Command::Log(args) => log::run(args, cli.json),
         Command::Staple(args) => staple::run(args, cli.json),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -102,6 +102,7 @@ pub(crate) fn error_json(e: &CliError) -> Value {
             "code": e.code(),
             "message": e.to_string(),
             "help": e.help(),
+            "entry": e.entry(),
             "failures": evidence.map(|v| v.failures()).unwrap_or_default(),
         },
         "verdict": view,

@@ -3,7 +3,7 @@
 use crate::LogError;
 
 /// The first thing that is wrong with an audit log.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum AuditError {
     /// Something that is no entry stands where one should.
     #[error("entry {entry} is unreadable: {what}")]
@@ -86,6 +86,14 @@ pub enum AuditError {
         /// The first entry concerned.
         entry: u64,
     },
+    /// A file of the tree is not there.
+    #[error("{path} is missing: entry {entry} should be in it")]
+    TileMissing {
+        /// Which file.
+        path: String,
+        /// The first entry concerned.
+        entry: u64,
+    },
     /// An earlier head counts more entries than there are now.
     #[error("the log went back: it had {since} entries, and has {entries}")]
     RolledBack {
@@ -129,6 +137,7 @@ impl AuditError {
             Self::NoHead => "log.head.none",
             Self::Head(e) => e.code(),
             Self::Tile { .. } => "log.tile.altered",
+            Self::TileMissing { .. } => "log.tile.missing",
             Self::RolledBack { .. } => "log.rolled_back",
             Self::Diverged { .. } => "log.rewritten",
             Self::Fork { .. } => "log.forked",
@@ -142,7 +151,8 @@ impl AuditError {
             | Self::Missing { entry, .. }
             | Self::Misplaced { entry, .. }
             | Self::Altered { entry, .. }
-            | Self::Tile { entry, .. } => Some(*entry),
+            | Self::Tile { entry, .. }
+            | Self::TileMissing { entry, .. } => Some(*entry),
             Self::Root { good, .. } | Self::Diverged { good, .. } => Some(good + 1),
             Self::Truncated { entries, .. } | Self::RolledBack { entries, .. } => Some(entries + 1),
             Self::Unsigned { after, .. } => Some(after + 1),

@@ -38,8 +38,11 @@ struct HeadRecord {
 }
 
 impl Record {
-    /// Reads a record without its newline; what is wrong, if something is.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+    /// Reads a record without its newline. The line of an entry is taken as it stands; [`sequence`] checks it.
+    ///
+    /// # Errors
+    /// What is wrong, for people.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         if bytes.len() > RECORD_BYTES_MAX {
             return Err(format!(
                 "record: {} bytes, at most {RECORD_BYTES_MAX} are accepted",

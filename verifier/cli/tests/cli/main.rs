@@ -533,6 +533,7 @@ fn the_manual_has_a_page_for_every_command() {
         "hanzo-verify.1",
         "hanzo-verify-verify.1",
         "hanzo-verify-explain.1",
+        "hanzo-verify-log.1",
         "hanzo-verify-policy-diff.1",
     ] {
         assert!(files.dir.path().join("pages").join(page).exists(), "{page}");
