@@ -19,7 +19,7 @@ mod jws;
 pub mod token;
 pub mod vector;
 
-pub use claims::{EarClaims, EarIssuer};
+pub use claims::{EarClaims, EarIssuer, EarSubject};
 pub use error::EarError;
 pub use jws::EarAlgorithm;
 pub use token::{ForeignEar, ForeignSubmod, TrustedKey, TrustedKeys, verify_ear};

@@ -1,7 +1,7 @@
 //! What a bundle says that answers nobody's challenge.
 
 use hanzo_attestation::keyset::Keyset;
-use hanzo_attestation::{Digest384, UnixTime};
+use hanzo_attestation::{Bound, Claims, Digest384, UnixTime};
 use hanzo_policy::{Appraisal, PrivacyTier};
 
 use crate::result::Proven;
@@ -42,6 +42,11 @@ impl Reading {
     /// The launch measurement.
     pub fn measurement(&self) -> Digest384 {
         self.proven.measurement()
+    }
+
+    /// The claims and what they are bound to.
+    pub fn bound(&self) -> &Bound<Claims> {
+        &self.proven.bound
     }
 
     /// The guest's configuration text.

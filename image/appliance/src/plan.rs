@@ -1,11 +1,13 @@
 //! What one run consists of: the measured configuration, the release policies of its keys, the client's policy.
 
+use std::collections::BTreeMap;
+
 use hanzo_attestation::config::{Config, Limits, ModelConfig, PinnedKbs, PinnedSigner, StoreConfig};
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::{Digest256, Digest384};
 use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, SnpPolicy, SnpReference, TcbFloors};
 use hanzo_simulated_tee::simulated_measurement;
-use hanzo_vault::KeyPolicy;
+use hanzo_vault::{KeyPolicy, Wrap};
 
 use crate::error::ApplianceError;
 use crate::platform::now;
@@ -119,8 +121,14 @@ pub(crate) fn key_policy(appraisal: &AppraisalPolicy, subject: &str) -> Result<K
         allow_simulated: true,
         appraisal: appraisal.clone(),
         grant_lifetime_s: 60,
+        image_versions: BTreeMap::new(),
         max_uses: 1000,
+        minimum_image_version: 0,
         not_after: now().0 + KEY_LIFETIME_S,
+        not_before: 0,
+        rego: None,
         subject: name(subject)?,
+        tenant: name("hanzo")?,
+        wrap: vec![Wrap::Hpke],
     })
 }

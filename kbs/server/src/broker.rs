@@ -12,7 +12,7 @@ use hanzo_policy::{AppraisalPolicy, PrivacyTier};
 use hanzo_pqc::Dek;
 use hanzo_pqc::sign::VerifyingKeys;
 use hanzo_store::{KeyFile, Store, StoreError, StoreMode, Tx};
-use hanzo_vault::{Ask, KeyPolicy, Moment, Refusal, ReleaseError, Stored, Uses, authorize, release};
+use hanzo_vault::{Ask, KeyPolicy, Moment, Recipient, Refusal, ReleaseError, Stored, Uses, authorize, release};
 use hanzo_verifier::{AttestationResult, VerifierContext, VerifyError, verify_rcar};
 
 use crate::audit::{self, Line};
@@ -193,7 +193,7 @@ impl Broker {
                     key_id,
                     nonce: attested.nonce,
                     runtime: runtime(&text, attested),
-                    wrap_key: &attested.body.wrap_key,
+                    recipient: Recipient::Hpke(&attested.body.wrap_key),
                     evidence: RawEvidence::Snp(attested.body.evidence.clone()),
                 };
                 let stored = Stored {
@@ -294,6 +294,7 @@ fn uses(tx: &Tx<'_>, key_id: &KeyId, version: u64, recipient: &Digest384) -> Res
     Ok(Uses {
         count: row.unsigned(0)?,
         includes_recipient: row.integer(1)? > 0,
+        newest_image: None,
     })
 }
 

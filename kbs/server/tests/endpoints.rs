@@ -94,7 +94,7 @@ fn captured_bodies_of_the_stock_client_get_clear_answers() {
 fn the_token_is_an_es256_jwt_that_says_simulated() {
     use base64::Engine as _;
     let broker = Broker::simulated();
-    broker.put("a/b/c", 1, &policy()).unwrap();
+    broker.put("hanzo/b/c", 1, &policy()).unwrap();
     let guest = Guest::new().challenged(broker.address);
     let token = guest.send_attest(broker.address).json()["token"]
         .as_str()

@@ -1,14 +1,16 @@
 //! The decision.
 
+use hanzo_attestation::Digest384;
 use hanzo_attestation::binding::RcarRuntime;
 use hanzo_attestation::name::KeyId;
 use hanzo_attestation::{Anchors, Collateral, Nonce, RawEvidence, UnixTime};
 use hanzo_kbs_protocol::{GRANT_PURPOSE, Grant, WrapKey};
 use hanzo_pqc::hpke::{KemSuite, PublicKey};
-use hanzo_pqc::suites_for_tier;
 use hanzo_verifier::{VerifierContext, verify_rcar};
 
-use crate::{KeyPolicy, Refusal};
+use crate::claims::Proof;
+use crate::rules::{self, ImageVersion, Question};
+use crate::{KeyPolicy, Refusal, Wrap};
 
 /// What the guest asks for and proves it with.
 #[derive(Debug)]
@@ -19,10 +21,47 @@ pub struct Ask<'a> {
     pub nonce: Nonce,
     /// What the evidence commits to: the challenge's text and the wrapping key's object.
     pub runtime: RcarRuntime<'a>,
-    /// The wrapping key, read from that object.
-    pub wrap_key: &'a WrapKey,
+    /// Who it goes to, read from that object.
+    pub recipient: Recipient<'a>,
     /// The evidence as it came.
     pub evidence: RawEvidence,
+}
+
+/// The guest's key, by what can be made of it.
+#[derive(Debug, Clone, Copy)]
+pub enum Recipient<'a> {
+    /// An HPKE key of this project's guests.
+    Hpke(&'a WrapKey),
+    /// SHA-384 of the canonical key object of an ML-KEM JWE key.
+    Akp(Digest384),
+    /// SHA-384 of the canonical key object of an EC or RSA key.
+    Classical(Digest384),
+}
+
+impl Recipient<'_> {
+    /// How a secret travels to this key.
+    pub fn wrap(&self) -> Wrap {
+        match self {
+            Self::Hpke(_) => Wrap::Hpke,
+            Self::Akp(_) => Wrap::Akp,
+            Self::Classical(_) => Wrap::Classical,
+        }
+    }
+
+    /// The key's name in grants and counts.
+    pub fn digest(&self) -> Digest384 {
+        match self {
+            Self::Hpke(key) => key.recipient(),
+            Self::Akp(digest) | Self::Classical(digest) => *digest,
+        }
+    }
+
+    pub(crate) fn suite(&self) -> Option<KemSuite> {
+        match self {
+            Self::Hpke(key) => Some(key.public_key().suite()),
+            Self::Akp(_) | Self::Classical(_) => None,
+        }
+    }
 }
 
 /// The newest version of the key as the store has it.
@@ -43,6 +82,8 @@ pub struct Uses {
     pub count: u64,
     /// True if this wrapping key is among them.
     pub includes_recipient: bool,
+    /// The newest image version that any version of the key was granted to.
+    pub newest_image: Option<u64>,
 }
 
 /// The moment of the decision.
@@ -61,7 +102,7 @@ pub struct Moment<'a> {
 /// use hanzo_kbs_protocol::Grant;
 /// use hanzo_pqc::hpke::PublicKey;
 /// fn forge(grant: Grant, to: PublicKey) -> hanzo_vault::ReleaseGrant {
-///     hanzo_vault::ReleaseGrant { grant, to }
+///     hanzo_vault::ReleaseGrant { grant, to, image: None }
 /// }
 /// ```
 /// ```compile_fail,E0599
@@ -72,7 +113,14 @@ pub struct Moment<'a> {
 #[derive(Debug)]
 pub struct ReleaseGrant {
     grant: Grant,
-    to: PublicKey,
+    to: To,
+    image: Option<ImageVersion>,
+}
+
+#[derive(Debug)]
+pub(crate) enum To {
+    Hpke(PublicKey),
+    Jwe(Wrap),
 }
 
 impl ReleaseGrant {
@@ -81,7 +129,20 @@ impl ReleaseGrant {
         &self.grant
     }
 
-    pub(crate) fn into_parts(self) -> (Grant, PublicKey) {
+    /// How the secret travels.
+    pub fn wrap(&self) -> Wrap {
+        match &self.to {
+            To::Hpke(_) => Wrap::Hpke,
+            To::Jwe(wrap) => *wrap,
+        }
+    }
+
+    /// The version of the image that gets the key. The caller records it with the grant: no older image gets the key again.
+    pub fn image(&self) -> Option<ImageVersion> {
+        self.image
+    }
+
+    pub(crate) fn into_parts(self) -> (Grant, To) {
         (self.grant, self.to)
     }
 }
@@ -90,16 +151,18 @@ impl ReleaseGrant {
 ///
 /// # Establishes
 /// The evidence is authentic, answers this session's challenge, commits to this wrapping key and reaches the key's
-/// policy with the collateral and clock of this moment; the key is alive, has uses left, and was not granted to this
-/// wrapping key before.
+/// policy with the collateral and clock of this moment; its image is none that is older than one that got the key before;
+/// the policy names this way of wrapping, and its Rego module, if it has one, allows the release as well; the key is alive
+/// and in its time, has uses left, and was not granted to this wrapping key before.
 ///
 /// # Errors
-/// [`Refusal`].
+/// [`Refusal`], the first of the rules that says no.
 pub fn authorize(ask: Ask<'_>, key: &Stored<'_>, uses: Uses, moment: &Moment<'_>) -> Result<ReleaseGrant, Refusal> {
     let policy = key.policy;
-    let key_id = || ask.key_id.clone();
     if key.revoked {
-        return Err(Refusal::Revoked { key_id: key_id() });
+        return Err(Refusal::Revoked {
+            key_id: ask.key_id.clone(),
+        });
     }
     let context = VerifierContext {
         anchors: moment.anchors.clone(),
@@ -107,51 +170,39 @@ pub fn authorize(ask: Ask<'_>, key: &Stored<'_>, uses: Uses, moment: &Moment<'_>
         policy: policy.appraisal.clone(),
     };
     let result = verify_rcar(ask.evidence, &ask.runtime, &context, moment.now)?;
-    if result.simulated() && !policy.allow_simulated {
-        return Err(Refusal::Simulated { key_id: key_id() });
-    }
-    if moment.now.0 > policy.not_after {
-        return Err(Refusal::KeyExpired {
-            key_id: key_id(),
-            not_after: policy.not_after,
-            now: moment.now.0,
-        });
-    }
-    let version = key.version;
-    if uses.includes_recipient {
-        return Err(Refusal::Repeated {
-            key_id: key_id(),
-            version,
-        });
-    }
-    if uses.count >= policy.max_uses {
-        return Err(Refusal::UsedUp {
-            key_id: key_id(),
-            version,
-            max_uses: policy.max_uses,
-        });
-    }
-    let tier = result.tier().number();
-    let to = ask.wrap_key.public_key();
-    let required = suites_for_tier(tier).0;
-    if to.suite() != required && to.suite() != KemSuite::MlKem1024P384 {
-        return Err(Refusal::WeakSuite {
-            tier,
-            what: required.name(),
-        });
+    let proof = Proof::of_result(&result);
+    let question = Question {
+        key_id: ask.key_id,
+        version: key.version,
+        policy,
+        wrap: ask.recipient.wrap(),
+        suite: ask.recipient.suite(),
+        uses,
+        proof: &proof,
+        now: moment.now,
+    };
+    for rule in rules::ALL {
+        rule(&question)?;
     }
     let grant = Grant {
-        key_id: key_id(),
-        key_version: version,
+        key_id: ask.key_id.clone(),
+        key_version: key.version,
         kbs_time: moment.now.0,
         nonce: ask.nonce,
         not_after: policy.grant_not_after(moment.now),
         policy_digest: policy.digest()?,
         purpose: GRANT_PURPOSE.to_owned(),
-        recipient: ask.wrap_key.recipient(),
-        simulated: result.simulated(),
+        recipient: ask.recipient.digest(),
+        simulated: proof.simulated,
         subject: policy.subject.clone(),
-        tier,
+        tier: proof.tier,
     };
-    Ok(ReleaseGrant { grant, to: to.clone() })
+    Ok(ReleaseGrant {
+        grant,
+        to: match ask.recipient {
+            Recipient::Hpke(key) => To::Hpke(key.public_key().clone()),
+            Recipient::Akp(_) | Recipient::Classical(_) => To::Jwe(ask.recipient.wrap()),
+        },
+        image: question.image(),
+    })
 }

@@ -17,19 +17,25 @@
 )]
 
 mod authorize;
+mod claims;
 mod hierarchy;
 mod limits;
 mod policy;
 mod refusal;
+mod rehearse;
 mod release;
+mod rules;
 mod vault;
 
-pub use authorize::{Ask, Moment, ReleaseGrant, Stored, Uses, authorize};
+pub use authorize::{Ask, Moment, Recipient, ReleaseGrant, Stored, Uses, authorize};
+pub use claims::Proof;
 pub use hierarchy::{Root, RootPurpose, TenantKek, WRAPPED_KEK_BYTES, object_key};
 pub use limits::{KEK_SEALS_MAX, Limits, check_kek_seals};
-pub use policy::{GRANT_LIFETIME_S_MAX, KeyPolicy, KeyPolicyError};
+pub use policy::{GRANT_LIFETIME_S_MAX, IMAGE_VERSIONS_MAX, KeyPolicy, KeyPolicyError, POLICY_BYTES_MAX, Wrap};
 pub use refusal::Refusal;
-pub use release::{ReleaseError, release};
+pub use rehearse::{Evidence, Finding, Rehearsal, rehearse};
+pub use release::{ReleaseError, release, release_jwe};
+pub use rules::{ImageVersion, ImageVersionSource};
 pub use vault::{
     GpuCcVault, GpuTeeIoVault, KeyPurpose, Place, PqcVault, SECRET_BYTES_MAX, TierClass, Vault, VaultError,
     shredded_secret, tenant_of, vault_for,

@@ -1,17 +1,47 @@
-//! The release policy of one key.
+//! The release policy of one key. Format in `kbs/vault/POLICY.md`.
+
+mod change;
+mod check;
+mod error;
+
+use std::collections::BTreeMap;
 
 use hanzo_attestation::jcs::{self, JcsError};
-use hanzo_attestation::name::Name;
+use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::{Digest384, UnixTime};
-use hanzo_policy::{AppraisalPolicy, PolicyError};
+use hanzo_policy::AppraisalPolicy;
 use serde::{Deserialize, Serialize};
 
-/// Longest time between a grant and its opening, in seconds.
-pub const GRANT_LIFETIME_S_MAX: u64 = 300;
+pub use check::{GRANT_LIFETIME_S_MAX, IMAGE_VERSIONS_MAX};
+pub use error::KeyPolicyError;
 
-const POLICY_BYTES_MAX: usize = 512 * 1024;
+/// Longest release policy in bytes.
+pub const POLICY_BYTES_MAX: usize = 512 * 1024;
 
-/// Under which conditions a key is released. Canonical JSON; `policy_digest` is SHA-384 of it.
+/// How a secret may travel to the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wrap {
+    /// JWE to an ML-KEM key (`ML-KEM-768+A192KW`), as newer CoCo clients offer it.
+    Akp,
+    /// JWE to an EC or RSA key: whoever records it opens it with a quantum computer. Only where it is written out.
+    Classical,
+    /// HPKE to an X-Wing or MLKEM1024-P384 key: this project's guests.
+    Hpke,
+}
+
+impl Wrap {
+    /// The word of the policy.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Akp => "akp",
+            Self::Classical => "classical",
+            Self::Hpke => "hpke",
+        }
+    }
+}
+
+/// Under which conditions a key is released. Canonical JSON with every member written out; `policy_digest` is SHA-384 of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyPolicy {
@@ -21,94 +51,49 @@ pub struct KeyPolicy {
     pub appraisal: AppraisalPolicy,
     /// How long a wrap may be opened after the decision, in seconds: 1 to 300.
     pub grant_lifetime_s: u64,
+    /// Version of the image behind each reference value of `appraisal`, by the reference's name: 1 to 2^53 - 1. A reference
+    /// that is not named here has no version.
+    pub image_versions: BTreeMap<Name, u64>,
     /// How many grants there may ever be for one version of the key: 1 to 2^53 - 1.
     pub max_uses: u64,
+    /// Images of a lower version do not get the key; 0 asks for none. It only goes up in the life of a key, and so does the
+    /// newest version that the key was granted to.
+    pub minimum_image_version: u64,
     /// Last second in which the key is released, Unix seconds.
     pub not_after: u64,
+    /// First second in which the key is released, Unix seconds; 0 is always.
+    pub not_before: u64,
+    /// A Rego module (`package policy`, rule `allow`) that must allow the release as well, or `null`. It only narrows.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub rego: Option<String>,
     /// Weights root (64 hex digits) or store id that the key is for.
     pub subject: Name,
+    /// Whose key it is: the key id's repository.
+    pub tenant: Name,
+    /// The ways in which the secret may travel, ascending.
+    pub wrap: Vec<Wrap>,
 }
 
-/// Why a release policy was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyPolicyError {
-    /// Not canonical JSON of this shape.
-    #[error(transparent)]
-    Malformed(#[from] JcsError),
-    /// Its appraisal policy.
-    #[error("key policy: appraisal: {0}")]
-    Appraisal(#[from] PolicyError),
-    /// A value out of its range.
-    #[error("key policy: {field}: expected {expected}, got {got}")]
-    Value {
-        /// The member at fault.
-        field: &'static str,
-        /// What is accepted.
-        expected: &'static str,
-        /// What came.
-        got: u64,
-    },
-    /// Fixed when the key was made.
-    #[error("key policy: allow_simulated cannot be changed after the key was made: make another key")]
-    SimulatedIsFixed,
-}
-
-impl KeyPolicyError {
-    /// Stable dotted code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Malformed(_) => "key_policy.malformed",
-            Self::Appraisal(e) => e.code(),
-            Self::Value { .. } => "key_policy.value",
-            Self::SimulatedIsFixed => "key_policy.allow_simulated",
-        }
-    }
-}
+/// Members that documents of before tenants and image versions lack, with what to write to keep what they meant.
+const LATER_MEMBERS: [(&str, &str); 7] = [
+    ("image_versions", "{} or a version for each reference's name"),
+    ("minimum_image_version", "0 or the lowest version"),
+    ("not_before", "0 or the first second"),
+    ("rego", "null or a module's text"),
+    ("subject", "the weights root or store id"),
+    ("tenant", "the key id's repository"),
+    ("wrap", "[\"hpke\"] or more ways"),
+];
 
 impl KeyPolicy {
-    /// Reads the canonical form and checks the ranges.
+    /// Reads the canonical form and checks every value.
     ///
     /// # Errors
-    /// [`KeyPolicyError`].
+    /// [`KeyPolicyError`]. A document that lacks members is told which, and what to write.
     pub fn parse(bytes: &[u8]) -> Result<Self, KeyPolicyError> {
-        let policy: Self = jcs::from_slice("key policy", bytes, POLICY_BYTES_MAX)?;
+        let policy: Self = jcs::from_slice("key policy", bytes, POLICY_BYTES_MAX).map_err(|e| missing(bytes, e))?;
         policy.check()?;
         Ok(policy)
-    }
-
-    /// Checks every range.
-    ///
-    /// # Errors
-    /// [`KeyPolicyError::Value`], [`KeyPolicyError::Appraisal`].
-    pub fn check(&self) -> Result<(), KeyPolicyError> {
-        self.appraisal.check()?;
-        const WIDE: u64 = (1 << 53) - 1;
-        for (field, range, expected, got) in [
-            (
-                "grant_lifetime_s",
-                1..=GRANT_LIFETIME_S_MAX,
-                "1 to 300",
-                self.grant_lifetime_s,
-            ),
-            ("max_uses", 1..=WIDE, "1 to 2^53 - 1", self.max_uses),
-            ("not_after", 1..=WIDE, "Unix seconds below 2^53", self.not_after),
-        ] {
-            if !range.contains(&got) {
-                return Err(KeyPolicyError::Value { field, expected, got });
-            }
-        }
-        Ok(())
-    }
-
-    /// Checks that this policy may follow `earlier` for the same key.
-    ///
-    /// # Errors
-    /// [`KeyPolicyError::SimulatedIsFixed`].
-    pub fn may_follow(&self, earlier: &Self) -> Result<(), KeyPolicyError> {
-        if self.allow_simulated != earlier.allow_simulated {
-            return Err(KeyPolicyError::SimulatedIsFixed);
-        }
-        Ok(())
     }
 
     /// The canonical form.
@@ -127,8 +112,42 @@ impl KeyPolicy {
         Ok(Digest384::of(&self.canonical()?))
     }
 
+    /// Checks that this may be the policy of `key_id`.
+    ///
+    /// # Errors
+    /// [`KeyPolicyError::Tenant`] if the key belongs to another tenant.
+    pub fn check_for(&self, key_id: &KeyId) -> Result<(), KeyPolicyError> {
+        let expected = key_id.repository();
+        if self.tenant != *expected {
+            return Err(KeyPolicyError::Tenant {
+                expected: expected.clone(),
+                got: self.tenant.clone(),
+            });
+        }
+        Ok(())
+    }
+
     /// When a grant made at `now` ends.
     pub(crate) fn grant_not_after(&self, now: UnixTime) -> u64 {
         now.0.saturating_add(self.grant_lifetime_s).min(self.not_after)
+    }
+}
+
+/// The refusal of a document that is an object and lacks members, in words that help; any other error as it is.
+fn missing(bytes: &[u8], e: JcsError) -> KeyPolicyError {
+    let Ok(serde_json::Value::Object(members)) = serde_json::from_slice(bytes) else {
+        return e.into();
+    };
+    let lacking = |(name, _): &&(&'static str, &'static str)| !members.contains_key(*name);
+    let add: Vec<_> = LATER_MEMBERS.iter().filter(lacking).collect();
+    if matches!(e, JcsError::TooLarge { .. }) || add.is_empty() {
+        return e.into();
+    }
+    KeyPolicyError::Missing {
+        add: add
+            .iter()
+            .map(|(name, what)| format!("\"{name}\": {what}"))
+            .collect::<Vec<_>>()
+            .join("; "),
     }
 }

@@ -1,7 +1,8 @@
 //! Why a key was not released.
 
 use hanzo_attestation::jcs::JcsError;
-use hanzo_attestation::name::KeyId;
+use hanzo_attestation::name::{KeyId, Name};
+use hanzo_rego::RegoError;
 use hanzo_verifier::VerifyError;
 
 /// Why a key was not released. The peer gets [`Refusal::code`]; the log gets that and [`Refusal::failed_rules`].
@@ -46,6 +47,78 @@ pub enum Refusal {
         /// The broker's clock.
         now: u64,
     },
+    /// Before its time.
+    #[error("key {key_id}: not_before {not_before} is ahead, now is {now}")]
+    KeyNotYet {
+        /// The key.
+        key_id: KeyId,
+        /// Its first second.
+        not_before: u64,
+        /// The broker's clock.
+        now: u64,
+    },
+    /// The policy is another tenant's.
+    #[error("key {key_id}: its policy is of tenant {tenant}: put a policy of the key's own tenant")]
+    Tenant {
+        /// The key.
+        key_id: KeyId,
+        /// Whose the policy is.
+        tenant: Name,
+    },
+    /// The image has no version, and the key asks for one.
+    #[error(
+        "key {key_id}: image version: expected {minimum} or more, got none: image_versions does not name reference {reference}"
+    )]
+    ImageUnversioned {
+        /// The key.
+        key_id: KeyId,
+        /// The reference that matched.
+        reference: String,
+        /// The lowest version that gets the key.
+        minimum: u64,
+    },
+    /// The image is older than the policy accepts.
+    #[error(
+        "key {key_id}: image version: expected {minimum} or more (minimum_image_version), got {got}: update the guest"
+    )]
+    ImageTooOld {
+        /// The key.
+        key_id: KeyId,
+        /// The policy's floor.
+        minimum: u64,
+        /// The image's.
+        got: u64,
+    },
+    /// The image is older than one that the key was granted to.
+    #[error(
+        "key {key_id}: image version: the key was granted to {newest} before, got {got}: an older image was put back"
+    )]
+    ImageRolledBack {
+        /// The key.
+        key_id: KeyId,
+        /// The newest that got the key.
+        newest: u64,
+        /// The image's.
+        got: u64,
+    },
+    /// The policy does not name this way of wrapping.
+    #[error("key {key_id}: wrap: expected one of {allowed}, got {got}: nothing but what the policy names is used")]
+    Wrap {
+        /// The key.
+        key_id: KeyId,
+        /// What the policy names.
+        allowed: String,
+        /// What the guest's key can be used for.
+        got: &'static str,
+    },
+    /// The policy's Rego module did not allow it.
+    #[error("key {key_id}: {why}")]
+    Rego {
+        /// The key.
+        key_id: KeyId,
+        /// How it ended.
+        why: RegoError,
+    },
     /// Withdrawn by its owner.
     #[error("key {key_id} was revoked: put a new version")]
     Revoked {
@@ -80,6 +153,13 @@ impl Refusal {
             Self::Repeated { .. } => "kbs.grant.repeated",
             Self::UsedUp { .. } => "kbs.key.used_up",
             Self::KeyExpired { .. } => "kbs.key.expired",
+            Self::KeyNotYet { .. } => "kbs.key.not_yet",
+            Self::Tenant { .. } => "kbs.key.tenant",
+            Self::ImageUnversioned { .. } => "kbs.image.unversioned",
+            Self::ImageTooOld { .. } => "kbs.image.too_old",
+            Self::ImageRolledBack { .. } => "kbs.image.rolled_back",
+            Self::Wrap { .. } => "kbs.wrap.not_allowed",
+            Self::Rego { why, .. } => why.code(),
             Self::Revoked { .. } => "kbs.key.revoked",
             Self::Unknown { .. } => "kbs.key.unknown",
             Self::WeakSuite { .. } => "kbs.wrap.suite",

@@ -2,11 +2,12 @@
 
 use hanzo_attestation::jcs::JcsError;
 use hanzo_attestation::keyset::SignaturePair;
-use hanzo_kbs_protocol::{WrappedDek, wrap_info};
+use hanzo_kbs_protocol::{Grant, WrappedDek, wrap_info};
 use hanzo_pqc::sign::SigningKeys;
 use hanzo_pqc::{Dek, Domain, PqcError, SignatureSuite, hpke, suites_for_tier};
 
-use crate::ReleaseGrant;
+use crate::authorize::To;
+use crate::{ReleaseGrant, Wrap};
 
 /// Why a decided release could not be carried out. Nothing was released.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,14 @@ pub enum ReleaseError {
         /// The suite it requires.
         required: &'static str,
     },
+    /// The decision is for another way of wrapping.
+    #[error("the decision is for wrap {decided}, not for {asked}")]
+    Wrap {
+        /// What was decided.
+        decided: &'static str,
+        /// What the caller wants to make.
+        asked: &'static str,
+    },
 }
 
 impl ReleaseError {
@@ -34,6 +43,7 @@ impl ReleaseError {
             Self::Crypto(e) => e.code(),
             Self::Jcs(_) => "kbs.internal",
             Self::WeakSigner { .. } => "kbs.sign.suite",
+            Self::Wrap { .. } => "kbs.internal",
         }
     }
 }
@@ -43,7 +53,13 @@ impl ReleaseError {
 /// # Errors
 /// [`ReleaseError`].
 pub fn release(decision: ReleaseGrant, dek: &Dek, signer: &SigningKeys) -> Result<WrappedDek, ReleaseError> {
-    let (grant, to) = decision.into_parts();
+    let decided = decision.wrap();
+    let (grant, To::Hpke(to)) = decision.into_parts() else {
+        return Err(ReleaseError::Wrap {
+            decided: decided.as_str(),
+            asked: Wrap::Hpke.as_str(),
+        });
+    };
     let required = suites_for_tier(grant.tier).1;
     if signer.suite() != required && signer.suite() != SignatureSuite::MlDsa87Ed25519 {
         return Err(ReleaseError::WeakSigner {
@@ -69,4 +85,18 @@ pub fn release(decision: ReleaseGrant, dek: &Dek, signer: &SigningKeys) -> Resul
         ml_dsa: signature.ml_dsa_hex(),
     };
     Ok(wrapped)
+}
+
+/// Uses a decision up whose secret travels as JWE: what was decided, for whoever makes the JWE.
+///
+/// # Errors
+/// [`ReleaseError::Wrap`] if the decision is for HPKE.
+pub fn release_jwe(decision: ReleaseGrant) -> Result<Grant, ReleaseError> {
+    match decision.into_parts() {
+        (grant, To::Jwe(_)) => Ok(grant),
+        (_, To::Hpke(_)) => Err(ReleaseError::Wrap {
+            decided: Wrap::Hpke.as_str(),
+            asked: "akp or classical",
+        }),
+    }
 }

@@ -1,5 +1,6 @@
 //! A whole appliance in one process: the real broker, the real guest on the simulated processor, a stand-in engine.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -15,7 +16,7 @@ use hanzo_kbs::{InitOptions, Initialised, KbsConfig, StoreMode, admin};
 use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, SnpPolicy, SnpReference, TcbFloors};
 use hanzo_pqc::Dek;
 use hanzo_simulated_tee::{LaunchSpec, SimulatedGuest, SimulatedProcessor, simulated_measurement};
-use hanzo_vault::KeyPolicy;
+use hanzo_vault::{KeyPolicy, Wrap};
 use hanzo_verifier::VerifierContext;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -149,9 +150,15 @@ impl Appliance {
                 allow_simulated: true,
                 appraisal: appraisal.clone(),
                 grant_lifetime_s: 60,
+                image_versions: BTreeMap::new(),
                 max_uses: 10,
+                minimum_image_version: 0,
                 not_after: now().0 + 3600,
+                not_before: 0,
+                rego: None,
                 subject: name(&subject),
+                tenant: name("hanzo"),
+                wrap: vec![Wrap::Hpke],
             };
             let admin = hanzo_kbs::load_admin_key(&made.admin_key_path).unwrap();
             let dek = Dek::from_bytes(Zeroizing::new(dek));

@@ -1,10 +1,12 @@
 //! One guest to boot, with everything that its host holds in its hands: disk, broker's door, launch.
 
+use std::collections::BTreeMap;
+
 use hanzo_attestation::Digest256;
 use hanzo_guest::{DeviceTrust, GuestError, GuestOptions, OperatingLimits, PlaintextStorage};
 use hanzo_policy::PrivacyTier;
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor};
-use hanzo_vault::KeyPolicy;
+use hanzo_vault::{KeyPolicy, Wrap};
 use tokio::sync::oneshot;
 
 use crate::appliance::{IMAGE, MODEL_KEY, STORE_KEY, Simulated, config_text, name, now, policy, seal};
@@ -77,9 +79,15 @@ impl Site {
             allow_simulated: true,
             appraisal: policy(Digest256::of(self.config.as_bytes()), PrivacyTier::CpuTee),
             grant_lifetime_s: 60,
+            image_versions: BTreeMap::new(),
             max_uses: 100,
+            minimum_image_version: 0,
             not_after: now().0 + 3600,
+            not_before: 0,
+            rego: None,
             subject: name(subject),
+            tenant: name("hanzo"),
+            wrap: vec![Wrap::Hpke],
         }
     }
 

@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 
 use hanzo_attestation::jcs::{self, JcsError};
 use hanzo_attestation::nvidia::{NvidiaClaims, OcspOutcome, RimOutcome};
-use hanzo_attestation::{Authentic, DeviceClaims, UnixTime};
+use hanzo_attestation::{Authentic, Claims, DeviceClaims, UnixTime};
 use hanzo_policy::PrivacyTier;
 use serde::Serialize;
 
@@ -96,6 +96,56 @@ enum Annotated {
     },
 }
 
+/// What submodules are made of: authentic claims and what they were found to be worth. For showing and for asking policies;
+/// it is no verdict, and no function takes one for it.
+#[derive(Debug)]
+pub struct EarSubject<'a> {
+    /// The guest's claims.
+    pub claims: &'a Claims,
+    /// Its devices.
+    pub devices: &'a [Authentic<DeviceClaims>],
+    /// True if a root is not a vendor's.
+    pub simulated: bool,
+    /// The tier reached.
+    pub tier: PrivacyTier,
+    /// True if the evidence covers a configuration.
+    pub shows_configuration: bool,
+}
+
+impl EarSubject<'_> {
+    fn submods(&self, policy_id: Option<&str>) -> BTreeMap<String, Submod> {
+        let mut submods = BTreeMap::new();
+        let guest = Annotated::Guest {
+            kind: self.claims.kind(),
+            measurement: self.claims.measurement().to_string(),
+            simulated: self.simulated,
+            tier: self.tier.number(),
+        };
+        let vector = guest_vector(self.simulated, self.tier, self.shows_configuration);
+        submods.insert("cpu0".to_owned(), submod(vector, policy_id, guest));
+        let (mut gpus, mut switches) = (0, 0);
+        for device in self.devices {
+            let DeviceClaims::Nvidia(claims) = device.claims();
+            let (prefix, index) = if claims.arch.is_gpu() {
+                ("gpu", &mut gpus)
+            } else {
+                ("switch", &mut switches)
+            };
+            submods.insert(format!("{prefix}{index}"), device_submod(device, claims, policy_id));
+            *index += 1;
+        }
+        submods
+    }
+
+    /// The submodules as JSON: the member `submods` of [`EarClaims`].
+    ///
+    /// # Errors
+    /// [`JcsError`]: never for values of this type.
+    pub fn to_json(&self, policy_id: Option<&str>) -> Result<Vec<u8>, JcsError> {
+        jcs::to_vec("EAR", &self.submods(policy_id))
+    }
+}
+
 impl EarClaims {
     /// The claims that `result` is worth at `now`, for at most `ttl_s` seconds and never longer than the result itself.
     /// `policy_id` names the policy that the result was reached under.
@@ -106,26 +156,13 @@ impl EarClaims {
         ttl_s: u64,
         now: UnixTime,
     ) -> Self {
-        let mut submods = BTreeMap::new();
-        let guest = Annotated::Guest {
-            kind: result.bound().claims().kind(),
-            measurement: result.measurement().to_string(),
+        let subject = EarSubject {
+            claims: result.bound().claims(),
+            devices: result.bound().devices(),
             simulated: result.simulated(),
-            tier: result.tier().number(),
+            tier: result.tier(),
+            shows_configuration: result.keyset().is_some(),
         };
-        let vector = guest_vector(result.simulated(), result.tier(), result.keyset().is_some());
-        submods.insert("cpu0".to_owned(), submod(vector, policy_id, guest));
-        let (mut gpus, mut switches) = (0, 0);
-        for device in result.bound().devices() {
-            let DeviceClaims::Nvidia(claims) = device.claims();
-            let (prefix, index) = if claims.arch.is_gpu() {
-                ("gpu", &mut gpus)
-            } else {
-                ("switch", &mut switches)
-            };
-            submods.insert(format!("{prefix}{index}"), device_submod(device, claims, policy_id));
-            *index += 1;
-        }
         Self {
             eat_profile: EAR_PROFILE,
             exp: now.0.saturating_add(ttl_s).min(result.valid_until().0),
@@ -135,7 +172,7 @@ impl EarClaims {
                 build: issuer.build.clone(),
                 developer: issuer.developer.clone(),
             },
-            submods,
+            submods: subject.submods(policy_id),
         }
     }
 

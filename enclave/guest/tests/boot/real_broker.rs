@@ -1,12 +1,13 @@
 //! The guest against `hanzo-kbs` itself: policy decides at the broker, the guest gets a key or a reason.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_kbs::{InitOptions, Initialised, KbsConfig, StoreMode, admin, init, load_admin_key, serve};
 use hanzo_pqc::Dek;
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor};
-use hanzo_vault::KeyPolicy;
+use hanzo_vault::{KeyPolicy, Wrap};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
@@ -65,9 +66,15 @@ impl RealBroker {
             allow_simulated,
             appraisal: context(world).policy,
             grant_lifetime_s: 60,
+            image_versions: BTreeMap::new(),
             max_uses: 1000,
+            minimum_image_version: 0,
             not_after: (1 << 53) - 1,
+            not_before: 0,
+            rego: None,
             subject,
+            tenant: name("hanzo"),
+            wrap: vec![Wrap::Hpke],
         };
         let admin_key = load_admin_key(&self.made.admin_key_path).unwrap();
         let dek = Dek::from_bytes(Zeroizing::new(dek));

@@ -147,6 +147,7 @@ fn change(broker: &Broker, tx: &Tx<'_>, request: &AdminRequest) -> Result<(), Ad
     }
     let check = |policy: &KeyPolicy| -> Result<String, AdminRefusal> {
         policy.check()?;
+        policy.check_for(key_id)?;
         if let Some(key) = &key {
             policy.may_follow(&key.policy)?;
         }

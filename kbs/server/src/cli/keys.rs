@@ -42,8 +42,10 @@ fn key_id(text: &str) -> Result<KeyId, String> {
   hanzo-kbs put-key --broker 127.0.0.1:8090 --identity identity.json --admin-key admin.key \\
       --key hanzo/dek/smollm2 --dek-file smollm2.key --policy smollm2.policy.json
 
-The policy is canonical JSON:
-  {\"allow_simulated\":false,\"appraisal\":{...},\"grant_lifetime_s\":60,\"max_uses\":100,\"not_after\":1798761600,\"subject\":\"<weights root>\"}")]
+The policy is canonical JSON with every member written out (kbs/vault/POLICY.md):
+  {\"allow_simulated\":false,\"appraisal\":{...},\"grant_lifetime_s\":60,\"image_versions\":{\"appliance-0.1.0\":1},\"max_uses\":100,
+   \"minimum_image_version\":1,\"not_after\":1798761600,\"not_before\":0,\"rego\":null,\"subject\":\"<weights root>\",
+   \"tenant\":\"hanzo\",\"wrap\":[\"hpke\"]}")]
 pub(super) struct PutKey {
     #[command(flatten)]
     broker: Broker,

@@ -1,6 +1,7 @@
 //! A broker in this process, a simulated guest, and HTTP by hand.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -20,7 +21,7 @@ use hanzo_pqc::Dek;
 use hanzo_pqc::hpke::{KemSuite, PrivateKey};
 use hanzo_pqc::sign::SigningKeys;
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor, simulated_measurement};
-use hanzo_vault::KeyPolicy;
+use hanzo_vault::{KeyPolicy, Wrap};
 
 pub const IMAGE: Digest384 = Digest384([7; 48]);
 pub const CONFIG: Digest256 = Digest256([8; 32]);
@@ -173,9 +174,15 @@ pub fn policy() -> KeyPolicy {
         allow_simulated: true,
         appraisal,
         grant_lifetime_s: 60,
+        image_versions: BTreeMap::new(),
         max_uses: 10,
+        minimum_image_version: 0,
         not_after: now().0 + 3600,
+        not_before: 0,
+        rego: None,
         subject: subject(),
+        tenant: Name::new("hanzo").unwrap(),
+        wrap: vec![Wrap::Hpke],
     }
 }
 

@@ -1,0 +1,208 @@
+//! The rules of a release besides the appraisal, each by itself. [`ALL`] is the order in which they are asked.
+
+use hanzo_attestation::UnixTime;
+use hanzo_attestation::name::KeyId;
+use hanzo_pqc::hpke::KemSuite;
+use hanzo_pqc::suites_for_tier;
+use hanzo_rego::{Module, Resource};
+
+use crate::claims::Proof;
+use crate::{KeyPolicy, Refusal, Uses, Wrap};
+
+/// The version of the image that the evidence shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageVersion {
+    /// From 1.
+    pub number: u64,
+    /// Who says so.
+    pub source: ImageVersionSource,
+}
+
+/// Whose word an image's version is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ImageVersionSource {
+    /// The key policy's, for the reference value that matched. Signed release manifests will be the other source.
+    Reference,
+}
+
+/// What the rules look at.
+pub(crate) struct Question<'a> {
+    pub(crate) key_id: &'a KeyId,
+    pub(crate) version: u64,
+    pub(crate) policy: &'a KeyPolicy,
+    pub(crate) wrap: Wrap,
+    /// Of an HPKE key.
+    pub(crate) suite: Option<KemSuite>,
+    pub(crate) uses: Uses,
+    pub(crate) proof: &'a Proof,
+    pub(crate) now: UnixTime,
+}
+
+impl Question<'_> {
+    /// The version of the image, if the policy knows it.
+    pub(crate) fn image(&self) -> Option<ImageVersion> {
+        let name = self.proof.reference.as_deref()?;
+        let mut known = self.policy.image_versions.iter();
+        let (_, number) = known.find(|(n, _)| n.as_str() == name)?;
+        Some(ImageVersion {
+            number: *number,
+            source: ImageVersionSource::Reference,
+        })
+    }
+
+    fn key_id(&self) -> KeyId {
+        self.key_id.clone()
+    }
+}
+
+type Rule = fn(&Question<'_>) -> Result<(), Refusal>;
+
+/// Every rule. Rego comes last: what it is asked about is already good enough for us.
+pub(crate) const ALL: [Rule; 10] = [
+    simulated,
+    tenant,
+    not_before,
+    not_after,
+    image_version,
+    wrap,
+    recipient,
+    uses,
+    suite,
+    rego,
+];
+
+/// Those that say something without any evidence.
+pub(crate) const WITHOUT_EVIDENCE: [Rule; 6] = [tenant, not_before, not_after, wrap, recipient, uses];
+
+fn simulated(q: &Question<'_>) -> Result<(), Refusal> {
+    match q.proof.simulated && !q.policy.allow_simulated {
+        true => Err(Refusal::Simulated { key_id: q.key_id() }),
+        false => Ok(()),
+    }
+}
+
+fn tenant(q: &Question<'_>) -> Result<(), Refusal> {
+    match q.policy.tenant == *q.key_id.repository() {
+        true => Ok(()),
+        false => Err(Refusal::Tenant {
+            key_id: q.key_id(),
+            tenant: q.policy.tenant.clone(),
+        }),
+    }
+}
+
+fn not_before(q: &Question<'_>) -> Result<(), Refusal> {
+    match q.now.0 < q.policy.not_before {
+        true => Err(Refusal::KeyNotYet {
+            key_id: q.key_id(),
+            not_before: q.policy.not_before,
+            now: q.now.0,
+        }),
+        false => Ok(()),
+    }
+}
+
+fn not_after(q: &Question<'_>) -> Result<(), Refusal> {
+    match q.now.0 > q.policy.not_after {
+        true => Err(Refusal::KeyExpired {
+            key_id: q.key_id(),
+            not_after: q.policy.not_after,
+            now: q.now.0,
+        }),
+        false => Ok(()),
+    }
+}
+
+/// The floor is the higher of what the policy asks for and what the key was granted to before.
+fn image_version(q: &Question<'_>) -> Result<(), Refusal> {
+    let (minimum, newest) = (q.policy.minimum_image_version, q.uses.newest_image);
+    let Some(image) = q.image() else {
+        return match minimum > 0 || newest.is_some() {
+            true => Err(Refusal::ImageUnversioned {
+                key_id: q.key_id(),
+                reference: q.proof.reference.clone().unwrap_or_else(|| "none".to_owned()),
+                minimum: minimum.max(newest.unwrap_or(0)),
+            }),
+            false => Ok(()),
+        };
+    };
+    if image.number < minimum {
+        return Err(Refusal::ImageTooOld {
+            key_id: q.key_id(),
+            minimum,
+            got: image.number,
+        });
+    }
+    match newest {
+        Some(newest) if image.number < newest => Err(Refusal::ImageRolledBack {
+            key_id: q.key_id(),
+            newest,
+            got: image.number,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn wrap(q: &Question<'_>) -> Result<(), Refusal> {
+    match q.policy.wrap.contains(&q.wrap) {
+        true => Ok(()),
+        false => Err(Refusal::Wrap {
+            key_id: q.key_id(),
+            allowed: q.policy.wrap.iter().map(|w| w.as_str()).collect::<Vec<_>>().join(", "),
+            got: q.wrap.as_str(),
+        }),
+    }
+}
+
+fn recipient(q: &Question<'_>) -> Result<(), Refusal> {
+    match q.uses.includes_recipient {
+        true => Err(Refusal::Repeated {
+            key_id: q.key_id(),
+            version: q.version,
+        }),
+        false => Ok(()),
+    }
+}
+
+fn uses(q: &Question<'_>) -> Result<(), Refusal> {
+    match q.uses.count >= q.policy.max_uses {
+        true => Err(Refusal::UsedUp {
+            key_id: q.key_id(),
+            version: q.version,
+            max_uses: q.policy.max_uses,
+        }),
+        false => Ok(()),
+    }
+}
+
+fn suite(q: &Question<'_>) -> Result<(), Refusal> {
+    let tier = q.proof.tier;
+    let required = suites_for_tier(tier).0;
+    match q.suite {
+        Some(got) if got != required && got != KemSuite::MlKem1024P384 => Err(Refusal::WeakSuite {
+            tier,
+            what: required.name(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn rego(q: &Question<'_>) -> Result<(), Refusal> {
+    let Some(text) = &q.policy.rego else {
+        return Ok(());
+    };
+    let id = q.key_id.to_string();
+    let path: Vec<_> = id.split('/').collect();
+    let resource = Resource {
+        plugin: "resource",
+        path: &path,
+        query: &[],
+    };
+    Module::parse(text)
+        .and_then(|module| module.allows(&q.proof.claims, &resource))
+        .map_err(|why| Refusal::Rego {
+            key_id: q.key_id(),
+            why,
+        })
+}

@@ -1,0 +1,98 @@
+//! The rules of a release, each with the ask that passes and its nearest twin that does not.
+
+#[path = "support/world.rs"]
+mod world;
+
+use hanzo_attestation::Digest384;
+use hanzo_attestation::name::Name;
+use hanzo_pqc::sign::SigningKeys;
+use hanzo_pqc::{Dek, SignatureSuite};
+use hanzo_vault::{Recipient, Uses, Wrap, release, release_jwe};
+use world::{NOW, UNUSED, asked, code, hpke, policy, versioned};
+
+#[test]
+fn keys_have_a_first_and_a_last_second() {
+    let mut p = policy();
+    (p.not_before, p.not_after) = (NOW.0, NOW.0);
+    assert_eq!(code(&p, UNUSED), Ok(None));
+    (p.not_before, p.not_after) = (NOW.0 + 1, NOW.0 + 1);
+    assert_eq!(code(&p, UNUSED), Err("kbs.key.not_yet"));
+    (p.not_before, p.not_after) = (0, NOW.0 - 1);
+    assert_eq!(code(&p, UNUSED), Err("kbs.key.expired"));
+}
+
+#[test]
+fn an_older_image_gets_no_key() {
+    let uses = |newest_image| Uses { newest_image, ..UNUSED };
+    // The policy's floor.
+    let mut p = versioned(5);
+    p.minimum_image_version = 5;
+    assert_eq!(code(&p, UNUSED), Ok(Some(5)));
+    p.minimum_image_version = 6;
+    assert_eq!(code(&p, UNUSED), Err("kbs.image.too_old"));
+    // What got the key before.
+    p.minimum_image_version = 0;
+    assert_eq!(code(&p, uses(Some(5))), Ok(Some(5)));
+    assert_eq!(code(&p, uses(Some(6))), Err("kbs.image.rolled_back"));
+    // No version at all: fine as long as nobody asks for one.
+    let mut bare = policy();
+    assert_eq!(code(&bare, UNUSED), Ok(None));
+    assert_eq!(code(&bare, uses(Some(1))), Err("kbs.image.unversioned"));
+    bare.minimum_image_version = 1;
+    assert_eq!(code(&bare, UNUSED), Err("kbs.image.unversioned"));
+}
+
+#[test]
+fn a_secret_travels_only_as_its_policy_names() {
+    let jwe = Digest384([5; 48]);
+    let ways: [(Wrap, fn(Digest384) -> Recipient<'static>); 2] =
+        [(Wrap::Akp, Recipient::Akp), (Wrap::Classical, Recipient::Classical)];
+    for (wrap, recipient) in ways {
+        let to = |p: &hanzo_vault::KeyPolicy| asked(p, UNUSED, |_| recipient(jwe)).map_err(|e| e.code());
+        assert_eq!(to(&policy()).unwrap_err(), "kbs.wrap.not_allowed");
+        let mut other = policy();
+        other.wrap = [Wrap::Akp, Wrap::Classical, Wrap::Hpke]
+            .into_iter()
+            .filter(|w| *w != wrap)
+            .collect();
+        assert_eq!(
+            to(&other).unwrap_err(),
+            "kbs.wrap.not_allowed",
+            "never implied by another"
+        );
+        let mut named = policy();
+        named.wrap = vec![wrap];
+        let decision = to(&named).unwrap();
+        assert_eq!((decision.wrap(), decision.grant().recipient), (wrap, jwe));
+        assert_eq!(
+            code(&named, UNUSED),
+            Err("kbs.wrap.not_allowed"),
+            "HPKE is not implied either"
+        );
+        // A decision for one way is good for no other.
+        let signer = SigningKeys::generate(SignatureSuite::MlDsa65Ed25519).unwrap();
+        let dek = Dek::from_slice(&[1; 32]).unwrap();
+        assert_eq!(release(decision, &dek, &signer).unwrap_err().code(), "kbs.internal");
+        assert_eq!(release_jwe(to(&named).unwrap()).unwrap().tier, 2);
+    }
+    let decision = asked(&policy(), UNUSED, hpke).unwrap();
+    assert_eq!(release_jwe(decision).unwrap_err().code(), "kbs.internal");
+}
+
+#[test]
+fn uses_recipients_and_simulation_as_before() {
+    let uses = |count, includes_recipient| Uses {
+        count,
+        includes_recipient,
+        newest_image: None,
+    };
+    assert_eq!(code(&policy(), uses(9, false)), Ok(None));
+    assert_eq!(code(&policy(), uses(10, false)), Err("kbs.key.used_up"));
+    assert_eq!(code(&policy(), uses(0, true)), Err("kbs.grant.repeated"));
+    let mut real = policy();
+    real.allow_simulated = false;
+    assert_eq!(code(&real, UNUSED), Err("kbs.simulated"));
+    let mut other = policy();
+    other.tenant = Name::new("hanzo2").unwrap();
+    assert_eq!(code(&other, UNUSED), Err("kbs.key.tenant"));
+}
