@@ -454,7 +454,7 @@ impl RcarRuntime<'_> {
 }
 
 /// Binds claims and devices to an RCAR session. The whole field is compared: REPORT_DATA zero-padded, a TPM quote's
-/// qualifying data as the bare 48 bytes.
+/// qualifying data as the bare 48 bytes or, of a plain TPM, padded to 64.
 ///
 /// `devices` must have been read out of the session's `additional_evidence`, which the digest covers.
 ///
@@ -472,6 +472,12 @@ pub fn bind_rcar(
     match authentic.claims().commitment() {
         Commitment::ReportData(signed) if runtime.report_data()? != *signed => {
             return Err(BindingError::RcarReportData);
+        }
+        // CoCo's attesters of a plain TPM have the padded digest signed, all others the bare one.
+        Commitment::QualifyingData(signed) if matches!(authentic.claims(), Claims::Tpm(_)) && signed.len() == 64 => {
+            if runtime.report_data()? != *signed {
+                return Err(BindingError::RcarQualifyingData);
+            }
         }
         Commitment::QualifyingData(signed) if runtime_digest.0 != *signed => {
             return Err(BindingError::RcarQualifyingData);

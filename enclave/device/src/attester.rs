@@ -29,6 +29,10 @@ impl TimeSource {
 
 /// Something that makes evidence about this guest.
 pub trait Attester: Send + Sync {
+    /// What kind of evidence it makes, in the words of [`CpuEvidence::kind`]: a key broker is told before it is asked for a
+    /// challenge.
+    fn kind(&self) -> &'static str;
+
     /// Primary evidence that commits to `request`: REPORT_DATA of SNP and TDX, qualifying data of a vTPM.
     ///
     /// # Errors

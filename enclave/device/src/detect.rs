@@ -107,6 +107,10 @@ impl WithGpus {
 }
 
 impl Attester for WithGpus {
+    fn kind(&self) -> &'static str {
+        self.cpu.kind()
+    }
+
     fn evidence(&self, request: &EvidenceRequest) -> Result<CpuEvidence, DeviceError> {
         self.cpu.evidence(request)
     }

@@ -40,6 +40,10 @@ impl SnpConfigfs {
 }
 
 impl Attester for SnpConfigfs {
+    fn kind(&self) -> &'static str {
+        "snp"
+    }
+
     fn evidence(&self, request: &EvidenceRequest) -> Result<CpuEvidence, DeviceError> {
         // The firmware answers one at a time anyway, and throttles guests that ask too often.
         let _turn = self

@@ -40,6 +40,10 @@ impl TdxConfigfs {
 }
 
 impl Attester for TdxConfigfs {
+    fn kind(&self) -> &'static str {
+        "tdx"
+    }
+
     fn evidence(&self, request: &EvidenceRequest) -> Result<CpuEvidence, DeviceError> {
         // The module has one quote buffer.
         let _turn = self

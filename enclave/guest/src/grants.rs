@@ -135,12 +135,21 @@ impl<'a> GrantDesk<'a> {
             key_id: key_id.to_string(),
             source,
         };
-        let mut session = GuestSession::new(self.wrapping.public_key());
+        let mut session = GuestSession::for_kind(self.wrapping.public_key(), self.attester.kind()).map_err(|e| {
+            GrantsError::Session {
+                key_id: key_id.to_string(),
+                source: e.into(),
+            }
+        })?;
         let mut kbs = KbsConnection::open(self.addr, self.step_limit).await.map_err(http)?;
         let challenge = kbs.post("auth", AUTH_PATH, session.auth_body()).await.map_err(http)?;
         let attester = self.attester.clone();
         let attested = spawn_blocking(move || {
-            let body = session.attest_body(&challenge, |request| attester.evidence(request));
+            let body = session.attest_body_with_devices(
+                &challenge,
+                |nonce| attester.devices(nonce),
+                |request| attester.evidence(request),
+            );
             (session, body)
         });
         let (session, body) = attested.await.map_err(|_| GrantsError::Ended {

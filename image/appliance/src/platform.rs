@@ -111,6 +111,10 @@ impl SimulatedAttester {
 }
 
 impl Attester for SimulatedAttester {
+    fn kind(&self) -> &'static str {
+        "snp"
+    }
+
     fn evidence(&self, request: &EvidenceRequest) -> Result<CpuEvidence, DeviceError> {
         let guest = self.guest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         Ok(CpuEvidence::Snp(guest.evidence(request.report_data())))

@@ -1,5 +1,6 @@
 //! Why a message or a grant was refused.
 
+use hanzo_attestation::foreign::ForeignError;
 use hanzo_attestation::{UnixTime, jcs::JcsError};
 use hanzo_pqc::PqcError;
 
@@ -28,18 +29,36 @@ pub enum WireError {
     #[error("KBS Client Protocol Version Mismatch: expected =0.4.0; use a client of that version")]
     Version,
     /// Evidence of another kind.
-    #[error("tee: expected snp, got {got}: this broker releases keys to SEV-SNP guests alone")]
+    #[error(
+        "tee: expected snp, tdx, az-snp-vtpm, az-tdx-vtpm or tpm, got {got}: this broker verifies no evidence of it"
+    )]
     Tee {
         /// What the guest named.
         got: kbs_types::Tee,
     },
-    /// A classical wrapping key.
+    /// The sample TEE, which proves nothing, where the configuration does not switch it on.
     #[error(
-        "tee-pubkey: kty {kty} is classical: keys are released to AKP keys with alg hanzo-hpke-x-wing or hanzo-hpke-mlkem1024-p384 alone; use a guest that makes one"
+        "tee: sample proves nothing, and this broker's configuration does not accept it: run the guest on a real TEE"
     )]
-    Classical {
-        /// Its kind.
-        kty: &'static str,
+    Sample,
+    /// A JWK that secrets cannot be encrypted to.
+    #[error(
+        "tee-pubkey: {what}: expected EC (P-256 or P-521, ECDH-ES+A256KW), RSA (2048 bits or more, RSA-OAEP-256), or AKP (ML-KEM-768+A192KW, hanzo-hpke-x-wing or hanzo-hpke-mlkem1024-p384)"
+    )]
+    Jwk {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Evidence in a form that is not read.
+    #[error("primary_evidence: {0}")]
+    Evidence(ForeignError),
+    /// Init-data that cannot be honoured.
+    #[error("init-data: {what}: expected {expected}; this version cannot honour anything else")]
+    InitData {
+        /// Which part of it.
+        what: &'static str,
+        /// What is accepted.
+        expected: &'static str,
     },
     /// An AKP key of another algorithm, encoding or length.
     #[error("tee-pubkey: {what}: expected alg hanzo-hpke-x-wing or hanzo-hpke-mlkem1024-p384 and its public key")]
@@ -68,7 +87,10 @@ impl WireError {
             Self::Shape { .. } => "kbs.body.malformed",
             Self::Version => "kbs.protocol.version",
             Self::Tee { .. } => "kbs.tee.unsupported",
-            Self::Classical { .. } => "kbs.wrap.classical",
+            Self::Sample => "kbs.tee.sample",
+            Self::Jwk { .. } => "kbs.wrap.jwk",
+            Self::Evidence(e) => e.code(),
+            Self::InitData { .. } => "kbs.init_data",
             Self::WrapKey { .. } => "kbs.wrap.key",
             Self::Nonce => "kbs.nonce.malformed",
             Self::Unsupported { .. } => "kbs.unsupported",
@@ -89,13 +111,45 @@ pub enum SessionError<E> {
     #[error("evidence: {0}")]
     Evidence(E),
     /// Evidence of a kind for which the session was not opened.
-    #[error(
-        "evidence: expected snp, got {got}: this version asks brokers for keys with SEV-SNP evidence alone; run the guest on SEV-SNP"
-    )]
+    #[error("evidence: the session was opened for {expected}, the attester made {got}: open another session")]
     Kind {
+        /// What the session was opened for.
+        expected: kbs_types::Tee,
         /// What the attester made.
         got: &'static str,
     },
+}
+
+/// Why authentic evidence does not belong to what was sent beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SessionBindingError {
+    /// The init-data is not what the machine was started with.
+    #[error(
+        "init-data: its digest is not in {field} of the evidence: the machine was started with other init-data, or none"
+    )]
+    InitData {
+        /// Where it should be.
+        field: &'static str,
+    },
+    /// The paravisor's user-data is not what the vTPM signed.
+    #[error("az-vtpm evidence: user-data: expected the quote's extraData padded with zeros, got another value")]
+    UserData,
+    /// Sample evidence for another session.
+    #[error(
+        "sample evidence: report_data: expected the SHA-384 over this session's nonce, key and additional evidence"
+    )]
+    Sample,
+}
+
+impl SessionBindingError {
+    /// Stable dotted code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InitData { .. } => "binding.init_data",
+            Self::UserData => "binding.user_data",
+            Self::Sample => "binding.sample",
+        }
+    }
 }
 
 /// Why a wrapped key was not opened.

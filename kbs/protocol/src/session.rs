@@ -1,18 +1,20 @@
 //! The guest's side of one exchange, without any I/O.
 
 use hanzo_attestation::binding::RcarRuntime;
-use hanzo_attestation::bundle::CpuEvidence;
+use hanzo_attestation::bundle::{CpuEvidence, DeviceEvidence};
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::statement::EvidenceRequest;
 use hanzo_attestation::{Digest384, Nonce, UnixTime};
 use hanzo_pqc::hpke::{self, PrivateKey, PublicKey};
 use hanzo_pqc::sign::VerifyingKeys;
 use hanzo_pqc::{Dek, PqcError};
+use kbs_types::Tee;
 use serde_json::{Value, json};
 
 use crate::wire::read_challenge;
 use crate::{
-    GRANT_PURPOSE, Grant, GrantError, PROTOCOL_VERSION, SessionError, WrapKey, WrappedDek, recipient, wrap_info,
+    GRANT_PURPOSE, Grant, GrantError, PROTOCOL_VERSION, SessionError, WireError, WrapKey, WrappedDek, recipient,
+    wrap_info,
 };
 
 /// One RCAR exchange: `auth`, `attest`, then any number of keys.
@@ -32,6 +34,7 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct GuestSession {
+    tee: Tee,
     tee_pubkey: Value,
     recipient: Digest384,
     nonce: Option<Nonce>,
@@ -79,49 +82,97 @@ impl OpenedGrant {
 }
 
 impl GuestSession {
-    /// Starts a session for a wrapping key that is used for nothing else.
+    /// Starts a session of an SEV-SNP guest for a wrapping key that is used for nothing else.
     pub fn new(wrapping_key: &PublicKey) -> Self {
+        Self::for_tee(wrapping_key, Tee::Snp)
+    }
+
+    /// As [`GuestSession::new`] for a guest on `tee`: snp, tdx, tpm, az-snp-vtpm or az-tdx-vtpm.
+    pub fn for_tee(wrapping_key: &PublicKey, tee: Tee) -> Self {
         Self {
+            tee,
             tee_pubkey: WrapKey::new(wrapping_key.clone()).to_value(),
             recipient: recipient(wrapping_key),
             nonce: None,
         }
     }
 
+    /// As [`GuestSession::for_tee`], by the name of the evidence ([`CpuEvidence::kind`]).
+    ///
+    /// # Errors
+    /// [`WireError::Unsupported`] for any other name.
+    pub fn for_kind(wrapping_key: &PublicKey, kind: &str) -> Result<Self, WireError> {
+        let tees = [Tee::Snp, Tee::Tdx, Tee::Tpm, Tee::AzSnpVtpm, Tee::AzTdxVtpm];
+        let tee = tees.into_iter().find(|tee| tee.to_string() == kind);
+        let tee = tee.ok_or(WireError::Unsupported {
+            member: "tee",
+            expected: "snp, tdx, tpm, az-snp-vtpm or az-tdx-vtpm",
+        })?;
+        Ok(Self::for_tee(wrapping_key, tee))
+    }
+
     /// Body of the `POST` to [`crate::AUTH_PATH`].
     pub fn auth_body(&self) -> Vec<u8> {
         let extra = json!({"supported-hash-algorithms": ["sha384"]});
-        json!({"version": PROTOCOL_VERSION, "tee": "snp", "extra-params": extra})
+        json!({"version": PROTOCOL_VERSION, "tee": self.tee, "extra-params": extra})
             .to_string()
             .into_bytes()
     }
 
-    /// Body of the `POST` to [`crate::ATTEST_PATH`], made from the reply to `auth`. `evidence` asks the processor for
-    /// evidence over the request.
+    /// [`GuestSession::attest_body_with_devices`] of a guest that has none.
     ///
     /// # Errors
-    /// [`SessionError`]; [`SessionError::Kind`] for evidence that is not SEV-SNP's, which the session was opened for.
+    /// As there.
     pub fn attest_body<E>(
         &mut self,
         challenge: &[u8],
         evidence: impl FnOnce(&EvidenceRequest) -> Result<CpuEvidence, E>,
     ) -> Result<Vec<u8>, SessionError<E>> {
+        self.attest_body_with_devices(challenge, |_| Ok(Vec::new()), evidence)
+    }
+
+    /// Body of the `POST` to [`crate::ATTEST_PATH`], made from the reply to `auth`. `devices` asks every GPU and switch for
+    /// evidence over the nonce that it gets; `evidence` asks the processor for evidence over the request, which commits to
+    /// what the devices answered.
+    ///
+    /// # Errors
+    /// [`SessionError`]; [`SessionError::Kind`] for evidence of another TEE than the session was opened for.
+    pub fn attest_body_with_devices<E>(
+        &mut self,
+        challenge: &[u8],
+        devices: impl FnOnce(&[u8; 32]) -> Result<Vec<DeviceEvidence>, E>,
+        evidence: impl FnOnce(&EvidenceRequest) -> Result<CpuEvidence, E>,
+    ) -> Result<Vec<u8>, SessionError<E>> {
         let (text, nonce) = read_challenge(challenge)?;
-        let request = RcarRuntime {
+        let alone = RcarRuntime {
             additional_evidence: "",
             nonce: &text,
             tee_pubkey: &self.tee_pubkey,
+        };
+        let devices = devices(&alone.device_nonce()?).map_err(SessionError::Evidence)?;
+        let additional = additional_evidence(&devices);
+        let runtime = RcarRuntime {
+            additional_evidence: &additional,
+            ..alone
+        };
+        let cpu = evidence(&runtime.request()?).map_err(SessionError::Evidence)?;
+        let got = cpu.kind();
+        if got != self.tee.to_string() {
+            return Err(SessionError::Kind {
+                expected: self.tee,
+                got,
+            });
         }
-        .request()?;
-        let evidence = match evidence(&request).map_err(SessionError::Evidence)? {
-            CpuEvidence::Snp(evidence) => evidence,
-            other => return Err(SessionError::Kind { got: other.kind() }),
+        // Brokers of the first version read SNP evidence without its kind.
+        let primary = match &cpu {
+            CpuEvidence::Snp(snp) => json!(snp),
+            other => json!(other),
         };
         self.nonce = Some(nonce);
         let body = json!({
             "init-data": null,
             "runtime-data": {"nonce": text, "tee-pubkey": self.tee_pubkey},
-            "tee-evidence": {"primary_evidence": evidence, "additional_evidence": ""},
+            "tee-evidence": {"primary_evidence": primary, "additional_evidence": additional},
         });
         Ok(body.to_string().into_bytes())
     }
@@ -191,6 +242,24 @@ impl GuestSession {
         }
         Ok(())
     }
+}
+
+/// RCAR's string of additional evidence; empty without devices.
+fn additional_evidence(devices: &[DeviceEvidence]) -> String {
+    if devices.is_empty() {
+        return String::new();
+    }
+    let list: Vec<_> = devices
+        .iter()
+        .map(|device| {
+            json!({
+                "arch": device.arch.to_ascii_uppercase(),
+                "certificate": device.certificates,
+                "evidence": device.report,
+            })
+        })
+        .collect();
+    json!({"nvidia": {"device_evidence_list": list}}).to_string()
 }
 
 fn check_wanted(grant: &Grant, expected: Expected<'_>) -> Result<(), GrantError> {

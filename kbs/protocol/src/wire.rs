@@ -3,14 +3,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hanzo_attestation::Nonce;
-use hanzo_attestation::bundle::SnpEvidence;
+use hanzo_attestation::foreign::json_without_duplicates;
 use hanzo_attestation::name::KeyId;
 use kbs_types::Tee;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{WireError, WrapKey};
+use crate::WireError;
 
 /// The only protocol version spoken.
 pub const PROTOCOL_VERSION: &str = "0.4.0";
@@ -26,16 +26,35 @@ pub const COOKIE_NAME: &str = "kbs-session-id";
 pub const ERROR_TYPE_PREFIX: &str = "https://github.com/confidential-containers/kbs/errors/";
 /// Longest `auth` body in bytes.
 pub const AUTH_BYTES_MAX: usize = 4 * 1024;
-/// Longest `attest` body in bytes.
-pub const ATTEST_BYTES_MAX: usize = 256 * 1024;
+/// Longest `attest` body in bytes: eight GPUs, four switches and an event log take about a third of it.
+pub const ATTEST_BYTES_MAX: usize = 1024 * 1024;
+/// Start of the paths of every plugin.
+pub const KBS_PATH: &str = "/kbs/v0";
 
 const CHALLENGE_BYTES_MAX: usize = 4 * 1024;
 
-/// Reads an `auth` body; a session may be opened for any kind of evidence this version verifies.
+/// Whether the sample TEE is let in. It proves nothing; a broker for tests says so in its configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SampleTee {
+    /// Refused by name.
+    Refused,
+    /// Let in: what comes of it is simulated and of tier 0.
+    TestOnly,
+}
+
+/// Reads an `auth` body; a session may be opened for any kind of evidence this version verifies. The sample TEE is refused.
 ///
 /// # Errors
 /// [`WireError`]: another version is told apart before anything else, so that old clients learn why.
 pub fn auth_request(bytes: &[u8]) -> Result<Tee, WireError> {
+    auth_request_with(bytes, SampleTee::Refused)
+}
+
+/// As [`auth_request`], with a word on the sample TEE.
+///
+/// # Errors
+/// [`WireError`].
+pub fn auth_request_with(bytes: &[u8], sample: SampleTee) -> Result<Tee, WireError> {
     #[derive(Deserialize)]
     struct VersionOnly {
         version: String,
@@ -47,7 +66,9 @@ pub fn auth_request(bytes: &[u8]) -> Result<Tee, WireError> {
     }
     let request: kbs_types::Request = read(what, bytes, AUTH_BYTES_MAX)?;
     match request.tee {
-        Tee::Snp => Ok(Tee::Snp),
+        tee @ (Tee::Snp | Tee::Tdx | Tee::AzSnpVtpm | Tee::AzTdxVtpm | Tee::Tpm) => Ok(tee),
+        Tee::Sample if sample == SampleTee::TestOnly => Ok(Tee::Sample),
+        Tee::Sample => Err(WireError::Sample),
         got => Err(WireError::Tee { got }),
     }
 }
@@ -99,78 +120,13 @@ pub(crate) fn read_challenge(bytes: &[u8]) -> Result<(String, Nonce), WireError>
     Ok((challenge.nonce, nonce))
 }
 
-/// An `attest` body whose shape was checked and nothing else.
-#[derive(Debug)]
-pub struct AttestBody {
-    /// The session's nonce string, verbatim.
-    pub nonce: String,
-    /// The `tee-pubkey` object, verbatim: it is what the evidence commits to.
-    pub tee_pubkey: Value,
-    /// The same key, checked.
-    pub wrap_key: WrapKey,
-    /// The evidence.
-    pub evidence: SnpEvidence,
-}
-
-impl AttestBody {
-    /// Reads an `attest` body of a session that was opened for `snp`.
-    ///
-    /// # Errors
-    /// [`WireError`]. Init-data and additional evidence are refused rather than ignored.
-    pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
-        let raw: RawAttest = read("attest", bytes, ATTEST_BYTES_MAX)?;
-        if raw.init_data.is_some_and(|v| !v.is_null()) {
-            return Err(WireError::Unsupported {
-                member: "init-data",
-                expected: "null (the configuration is measured)",
-            });
-        }
-        if !raw.tee_evidence.additional_evidence.is_empty() {
-            return Err(WireError::Unsupported {
-                member: "additional_evidence",
-                expected: "an empty string (no device evidence is verified)",
-            });
-        }
-        let wrap_key = WrapKey::parse(&raw.runtime_data.tee_pubkey)?;
-        let evidence =
-            serde_json::from_value(raw.tee_evidence.primary_evidence).map_err(|e| shape("primary_evidence", &e))?;
-        Ok(Self {
-            nonce: raw.runtime_data.nonce,
-            tee_pubkey: raw.runtime_data.tee_pubkey,
-            wrap_key,
-            evidence,
-        })
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawAttest {
-    init_data: Option<Value>,
-    runtime_data: RawRuntime,
-    tee_evidence: RawEvidence,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawRuntime {
-    nonce: String,
-    tee_pubkey: Value,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawEvidence {
-    primary_evidence: Value,
-    additional_evidence: String,
-}
-
 /// Where a key is asked for.
 pub fn resource_path(key: &KeyId) -> String {
     format!("{RESOURCE_PATH}/{key}")
 }
 
-fn read<T: DeserializeOwned>(what: &'static str, bytes: &[u8], limit: usize) -> Result<T, WireError> {
+/// Bounded, and no object names a member twice: what two readers could understand differently is refused.
+pub(crate) fn read<T: DeserializeOwned>(what: &'static str, bytes: &[u8], limit: usize) -> Result<T, WireError> {
     if bytes.len() > limit {
         return Err(WireError::TooLarge {
             what,
@@ -178,18 +134,14 @@ fn read<T: DeserializeOwned>(what: &'static str, bytes: &[u8], limit: usize) -> 
             got: bytes.len(),
         });
     }
-    serde_json::from_slice(bytes).map_err(|e| shape(what, &e))
+    let value = json_without_duplicates(bytes).map_err(|detail| WireError::Shape { what, detail })?;
+    serde_json::from_value(value).map_err(|e| shape(what, &e))
 }
 
-/// serde_json's own message may quote input; the place is enough.
-fn shape(what: &'static str, e: &serde_json::Error) -> WireError {
+/// serde_json's own message may quote input.
+pub(crate) fn shape(what: &'static str, e: &serde_json::Error) -> WireError {
     WireError::Shape {
         what,
-        detail: format!(
-            "not the expected JSON ({:?}) at line {} column {}",
-            e.classify(),
-            e.line(),
-            e.column()
-        ),
+        detail: format!("not the expected JSON ({:?})", e.classify()),
     }
 }

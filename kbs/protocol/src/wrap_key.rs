@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::WireError;
 
-const ALG_XWING: &str = "hanzo-hpke-x-wing";
-const ALG_MLKEM1024_P384: &str = "hanzo-hpke-mlkem1024-p384";
+pub(crate) const ALG_XWING: &str = "hanzo-hpke-x-wing";
+pub(crate) const ALG_MLKEM1024_P384: &str = "hanzo-hpke-mlkem1024-p384";
 
 /// A checked wrapping key.
 #[derive(Debug)]
@@ -29,15 +29,14 @@ impl WrapKey {
     /// Reads a `tee-pubkey` object.
     ///
     /// # Errors
-    /// [`WireError::Classical`] for EC and RSA keys, [`WireError::WrapKey`] for anything else that is not ours.
+    /// [`WireError::WrapKey`].
     pub fn parse(object: &Value) -> Result<Self, WireError> {
         let wrong = |what| WireError::WrapKey { what };
         let members = object.as_object().ok_or(wrong("not an object"))?;
         let key: TeePubKey =
             serde_json::from_value(object.clone()).map_err(|_| wrong("not a key object of RCAR 0.4.0"))?;
         let (alg, public_key) = match key {
-            TeePubKey::RSA { .. } => return Err(WireError::Classical { kty: "RSA" }),
-            TeePubKey::EC { .. } => return Err(WireError::Classical { kty: "EC" }),
+            TeePubKey::RSA { .. } | TeePubKey::EC { .. } => return Err(wrong("kty is not AKP")),
             TeePubKey::AKP { alg, public_key } => (alg, public_key),
         };
         if members.len() != 3 {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use hanzo_attestation::bundle::{Base64, CpuEvidence, SnpEvidence};
 use hanzo_attestation::keyset::SignaturePair;
 use hanzo_attestation::name::{KeyId, Name};
-use hanzo_attestation::{Digest384, Nonce, UnixTime};
+use hanzo_attestation::{Digest384, Nonce, RawEvidence, UnixTime};
 use hanzo_kbs_protocol::{
     AttestBody, Expected, GRANT_PURPOSE, Grant, GrantError, GuestSession, OpenedGrant, WrapKey, WrappedDek,
     challenge_body, recipient, wrap_info,
@@ -324,8 +324,8 @@ fn what_the_guest_sends_is_what_the_broker_reads() {
             .unwrap();
         assert_eq!(committed[48..], [0; 16], "SHA-384, zero-padded");
         let read = AttestBody::parse(&body).unwrap();
-        assert_eq!(read.evidence, evidence());
-        assert_eq!(read.wrap_key.public_key(), key.public_key());
+        assert_eq!(read.evidence.signed(), Some(&RawEvidence::Snp(evidence())));
+        assert_eq!(read.wrap_key.hpke(), Some(key.public_key()));
         assert_eq!(read.tee_pubkey, WrapKey::new(key.public_key().clone()).to_value());
         let runtime = hanzo_attestation::binding::RcarRuntime {
             additional_evidence: "",

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hanzo_attestation::binding::RcarRuntime;
 use hanzo_attestation::name::KeyId;
 use hanzo_attestation::{Anchors, Collateral, Digest384, RawEvidence, UnixTime};
-use hanzo_kbs_protocol::encode_nonce;
+use hanzo_kbs_protocol::{TeeKey, WrapKey, encode_nonce};
 use hanzo_policy::{AppraisalPolicy, PrivacyTier};
 use hanzo_pqc::Dek;
 use hanzo_pqc::sign::VerifyingKeys;
@@ -143,7 +143,7 @@ impl Broker {
             policy: AppraisalPolicy::closed(PrivacyTier::Open),
         };
         let text = encode_nonce(&attested.nonce);
-        let evidence = RawEvidence::Snp(attested.body.evidence.clone());
+        let evidence = signed(attested).map_err(Err)?;
         verify_rcar(evidence, &runtime(&text, attested), &context, now()).map_err(Ok)
     }
 
@@ -181,7 +181,7 @@ impl Broker {
         let recipient = attested.body.wrap_key.recipient();
         let mut line = Line::of("refuse", recipient, now.0);
         line.key_id = key_id.to_string();
-        line.evidence = evidence_digest(&attested.body.evidence);
+        line.evidence = Some(attested.body.evidence_digest);
         let key = newest(tx, key_id)?;
         let decision = match &key {
             None => Err(Refusal::Unknown { key_id: key_id.clone() }),
@@ -193,8 +193,8 @@ impl Broker {
                     key_id,
                     nonce: attested.nonce,
                     runtime: runtime(&text, attested),
-                    recipient: Recipient::Hpke(&attested.body.wrap_key),
-                    evidence: RawEvidence::Snp(attested.body.evidence.clone()),
+                    recipient: Recipient::Hpke(hpke(attested)?),
+                    evidence: signed(attested)?,
                 };
                 let stored = Stored {
                     version: key.version,
@@ -259,12 +259,6 @@ impl Broker {
     }
 }
 
-/// Names evidence in the audit chain: SHA-384 of its canonical JSON.
-fn evidence_digest<T: serde::Serialize>(evidence: &T) -> Option<Digest384> {
-    let text = hanzo_attestation::jcs::to_vec("evidence", evidence);
-    text.ok().map(|bytes| Digest384::of(&bytes))
-}
-
 /// The newest version of a key.
 pub(crate) fn newest(tx: &Tx<'_>, key_id: &KeyId) -> Result<Option<KeyRow>, KbsError> {
     let row = tx.query_opt(
@@ -298,9 +292,26 @@ fn uses(tx: &Tx<'_>, key_id: &KeyId, version: u64, recipient: &Digest384) -> Res
     })
 }
 
+/// The attest handler lets no other evidence and key in.
+fn signed(attested: &Attested) -> Result<RawEvidence, KbsError> {
+    let signed = attested.body.evidence.signed().cloned();
+    signed.ok_or(KbsError::Stored {
+        what: "a session's evidence",
+    })
+}
+
+fn hpke(attested: &Attested) -> Result<&WrapKey, KbsError> {
+    match &attested.body.wrap_key {
+        TeeKey::Hpke(key) => Ok(key),
+        TeeKey::Jwe { .. } => Err(KbsError::Stored {
+            what: "a session's wrapping key",
+        }),
+    }
+}
+
 fn runtime<'a>(nonce: &'a str, attested: &'a Attested) -> RcarRuntime<'a> {
     RcarRuntime {
-        additional_evidence: "",
+        additional_evidence: &attested.body.additional_evidence,
         nonce,
         tee_pubkey: &attested.body.tee_pubkey,
     }

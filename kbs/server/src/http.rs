@@ -94,6 +94,7 @@ async fn attest(
             log_refused(e.code(), &e);
             Problem::wire(&e)
         })?;
+        check_kind(&body).map_err(|e| Problem::wire(&e))?;
         if body.nonce != encode_nonce(&nonce) {
             log_refused(
                 "kbs.session.nonce",
@@ -189,6 +190,20 @@ async fn admin_request(
 async fn metrics(State(state): State<AppState>) -> Response {
     let text = state.broker.metrics.text(state.sessions.count());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// What no key is released for yet.
+fn check_kind(body: &AttestBody) -> Result<(), WireError> {
+    if body.evidence.signed().is_none() {
+        return Err(WireError::Sample);
+    }
+    if body.wrap_key.hpke().is_none() || body.init_data.is_some() {
+        return Err(WireError::Unsupported {
+            member: "tee-pubkey or init-data",
+            expected: "a key with alg hanzo-hpke-x-wing or hanzo-hpke-mlkem1024-p384, and null",
+        });
+    }
+    Ok(())
 }
 
 /// Evidence that fails before a key is asked for is no decision about a key: it has a line in the log and none in the audit

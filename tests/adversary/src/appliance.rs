@@ -74,6 +74,10 @@ pub struct Appliance {
 pub(crate) struct Simulated(pub(crate) SimulatedGuest);
 
 impl Attester for Simulated {
+    fn kind(&self) -> &'static str {
+        "snp"
+    }
+
     fn evidence(&self, request: &EvidenceRequest) -> Result<CpuEvidence, DeviceError> {
         Ok(CpuEvidence::Snp(self.0.evidence(request.report_data())))
     }

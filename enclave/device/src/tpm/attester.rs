@@ -160,6 +160,10 @@ impl Vtpm {
 }
 
 impl Attester for Vtpm {
+    fn kind(&self) -> &'static str {
+        "tpm"
+    }
+
     fn evidence(&self, request: &EvidenceRequest) -> Result<CpuEvidence, DeviceError> {
         let (quote, public, certificate) = self.device.with(|tpm| {
             let (key, certificate) = self.load(tpm)?;
@@ -219,6 +223,10 @@ impl AzureVtpm {
 }
 
 impl Attester for AzureVtpm {
+    fn kind(&self) -> &'static str {
+        "az-snp-vtpm"
+    }
+
     fn evidence(&self, request: &EvidenceRequest) -> Result<CpuEvidence, DeviceError> {
         let (index, quote) = self.device.with(|tpm| {
             let index = tpm.nv(HCL_INDEX)?.ok_or(TpmError::NoHandle {

@@ -134,7 +134,7 @@ impl Broker {
             }
             _ => (),
         }
-        let public = attested.wrap_key.public_key();
+        let public = attested.wrap_key.hpke()?;
         let info = wrap_info(public.suite(), &grant);
         let sealed = hpke::seal(public, &info, grant.digest().ok()?.as_bytes(), &key.dek).ok()?;
         let mut wrapped = WrappedDek {

@@ -43,6 +43,10 @@ pub struct World {
 pub struct Simulated(pub SimulatedGuest);
 
 impl Attester for Simulated {
+    fn kind(&self) -> &'static str {
+        "snp"
+    }
+
     fn evidence(&self, request: &EvidenceRequest) -> Result<CpuEvidence, DeviceError> {
         Ok(CpuEvidence::Snp(self.0.evidence(request.report_data())))
     }

@@ -50,7 +50,7 @@ async fn a_key_that_the_host_sealed_under_a_genuine_grant_is_not_opened() {
         key: changing(move |reply| {
             let mut wrapped = WrappedDek::parse(&reply).unwrap();
             let body = AttestBody::parse(&attested.lock().unwrap()).unwrap();
-            let public = body.wrap_key.public_key();
+            let public = body.wrap_key.hpke().unwrap();
             let (info, aad) = (
                 wrap_info(public.suite(), &wrapped.grant),
                 wrapped.grant.digest().unwrap(),
