@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::KbsError;
 use crate::head::Head;
+use crate::vault::ToldKeks;
 
 /// How many lines are read at a time.
 const LINES_AT_ONCE: i64 = 512;
@@ -136,6 +137,7 @@ pub(crate) fn replay(tx: &Tx<'_>, at: Option<u64>) -> Result<(Option<Digest384>,
     let (mut grants, mut nonces) = (0, 0);
     let mut hash_there = None;
     let mut keys = BTreeMap::<(String, u64), Told>::new();
+    let mut keks = ToldKeks::default();
     each_line(tx, |stored, text| {
         seq += 1;
         let line: Line = jcs::from_slice("audit line", text.as_bytes(), 1 << 16)?;
@@ -151,6 +153,11 @@ pub(crate) fn replay(tx: &Tx<'_>, at: Option<u64>) -> Result<(Option<Digest384>,
             let sql = "SELECT count(*) FROM admin_nonces WHERE nonce = ?1";
             if number(tx, sql, &[nonce.as_bytes().into()])? != 1 {
                 return Err(broken(format!("the nonce of decision {seq} is not stored")));
+            }
+        }
+        for version in keks.hear(&line, keys.keys()) {
+            if let Some(told) = keys.get_mut(&version) {
+                told.revoked = true;
             }
         }
         let version = (line.key_id, line.key_version);
@@ -198,6 +205,7 @@ pub(crate) fn replay(tx: &Tx<'_>, at: Option<u64>) -> Result<(Option<Digest384>,
             )));
         }
     }
+    keks.compare(tx)?;
     for ((key_id, version), told) in keys {
         compare(tx, &key_id, version, &told)?;
     }
@@ -224,6 +232,6 @@ fn number(tx: &Tx<'_>, sql: &str, of: &[Value]) -> Result<u64, StoreError> {
     tx.query_one(sql, of)?.unsigned(0)
 }
 
-fn broken(what: String) -> KbsError {
+pub(crate) fn broken(what: String) -> KbsError {
     KbsError::Audit { what }
 }

@@ -11,9 +11,15 @@ use hanzo_kbs_protocol::{TeeKey, WrapKey, encode_nonce};
 use hanzo_policy::{AppraisalPolicy, PrivacyTier};
 use hanzo_pqc::Dek;
 use hanzo_pqc::sign::VerifyingKeys;
-use hanzo_store::{KeyFile, Store, StoreError, StoreMode, Tx};
-use hanzo_vault::{Ask, KeyPolicy, Moment, Recipient, Refusal, ReleaseError, Stored, Uses, authorize, release};
+use hanzo_root::Surroundings;
+use hanzo_store::{Store, StoreError, StoreMode, Tx};
+use hanzo_vault::{
+    Ask, KeyPolicy, KeyPurpose, Moment, Recipient, Refusal, ReleaseError, RootPurpose, Stored, Uses, authorize,
+    release, tenant_of,
+};
 use hanzo_verifier::{AttestationResult, VerifierContext, VerifyError, verify_rcar};
+
+use zeroize::Zeroizing;
 
 use crate::audit::{self, Line};
 use crate::head::{Head, HeadFile};
@@ -21,12 +27,14 @@ use crate::identity::{Identity, signer_digest, verifying_keys};
 use crate::metrics::{Metrics, count};
 use crate::schema::SCHEMA;
 use crate::sessions::Attested;
+use crate::vault::{SealedSecret, Vaults, check_limits};
 use crate::{KbsConfig, KbsError};
 
 /// Everything that outlives a request.
 pub(crate) struct Broker {
     pub(crate) db: Store,
     pub(crate) identity: Identity,
+    pub(crate) vaults: Vaults,
     pub(crate) admins: Vec<(Digest384, VerifyingKeys)>,
     pub(crate) metrics: Metrics,
     head: HeadFile,
@@ -56,7 +64,7 @@ pub(crate) struct KeyRow {
     pub(crate) version: u64,
     pub(crate) policy: KeyPolicy,
     pub(crate) revoked: bool,
-    sealed_dek: Vec<u8>,
+    pub(crate) sealed: SealedSecret,
 }
 
 impl Broker {
@@ -90,7 +98,8 @@ impl Broker {
 
     /// As [`Broker::open`] without the comparison: for `init` and `accept-head`.
     pub(crate) fn open_without_head(config: &KbsConfig, mode: StoreMode) -> Result<Self, KbsError> {
-        let key = KeyFile::load(&config.key_file)?;
+        let root = config.root.provider(&Surroundings::of_process()).load()?;
+        let key = root.derive(RootPurpose::Store)?;
         let db = Store::sqlcipher(&config.store, &key, SCHEMA, mode)?;
         let identity = Identity::load_or_create(&db)?;
         let mut anchors = Anchors::vendor();
@@ -104,6 +113,7 @@ impl Broker {
         let broker = Self {
             db,
             identity,
+            vaults: Vaults::new(root),
             admins,
             metrics: Metrics::default(),
             head: HeadFile::new(&config.head_file),
@@ -214,7 +224,7 @@ impl Broker {
                 line.action = "grant".into();
                 line.simulated = Some(decision.grant().simulated);
                 line.tier = Some(decision.grant().tier);
-                let dek = self.open_dek(key_id, key)?;
+                let dek = self.open_dek(tx, key_id, key)?;
                 let wrapped = release(decision, &dek, &self.identity.signer)?;
                 let (head, text) = audit::append(tx, line)?;
                 tx.execute(
@@ -242,27 +252,65 @@ impl Broker {
         }
     }
 
-    fn open_dek(&self, key_id: &KeyId, key: &KeyRow) -> Result<Dek, KbsError> {
-        let id = key_id.to_string();
-        let bytes = self
-            .db
-            .columns()
-            .open("keys", "sealed_dek", id.as_bytes(), key.version, &key.sealed_dek)?;
-        Ok(Dek::from_slice(&bytes)?)
+    /// A stored secret, opened.
+    pub(crate) fn open_secret(
+        &self,
+        tx: &Tx<'_>,
+        key_id: &KeyId,
+        key: &KeyRow,
+    ) -> Result<Zeroizing<Vec<u8>>, KbsError> {
+        self.vaults.open(tx, (key_id, key.version), &key.policy, &key.sealed)
     }
 
-    pub(crate) fn seal_dek(&self, key_id: &KeyId, version: u64, dek: &Dek) -> Result<Vec<u8>, StoreError> {
-        let id = key_id.to_string();
-        self.db
-            .columns()
-            .seal("keys", "sealed_dek", id.as_bytes(), version, dek.expose())
+    /// A stored data key, opened; if it stands under an older KEK, it moves to the newest one in the same transaction.
+    fn open_dek(&self, tx: &Tx<'_>, key_id: &KeyId, key: &KeyRow) -> Result<Dek, KbsError> {
+        let dek = Dek::from_slice(&self.open_secret(tx, key_id, key)?)?;
+        let same = (&key.policy, &key.policy);
+        self.vaults
+            .reseal(tx, (key_id, key.version), same, &key.sealed, now().0)?;
+        Ok(dek)
+    }
+
+    /// Seals a secret and stores it as a version of a key.
+    pub(crate) fn put_secret(
+        &self,
+        tx: &Tx<'_>,
+        (key_id, version): (&KeyId, u64),
+        purpose: KeyPurpose,
+        policy: &KeyPolicy,
+        secret: &[u8],
+        time: u64,
+    ) -> Result<(), KbsError> {
+        check_limits(policy)?;
+        let sealed = self.vaults.seal(tx, (key_id, version), purpose, policy, secret, time)?;
+        let text = String::from_utf8_lossy(&policy.canonical()?).into_owned();
+        tx.execute(
+            "INSERT INTO keys (key_id, key_version, policy, allow_simulated, tenant, purpose, kek_version, sealed_dek)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            &[
+                key_id.to_string().into(),
+                (version as i64).into(),
+                (&text).into(),
+                i64::from(policy.allow_simulated).into(),
+                tenant_of(key_id).as_str().into(),
+                sealed.purpose.name().into(),
+                (sealed.kek_version as i64).into(),
+                sealed.bytes.as_slice().into(),
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// After a commit: the head outside.
+    pub(crate) fn advance_head(&self, head: Head) -> Result<(), KbsError> {
+        Ok(self.head.advance(head)?)
     }
 }
 
 /// The newest version of a key.
 pub(crate) fn newest(tx: &Tx<'_>, key_id: &KeyId) -> Result<Option<KeyRow>, KbsError> {
     let row = tx.query_opt(
-        "SELECT key_version, policy, revoked, sealed_dek FROM keys WHERE key_id = ?1 ORDER BY key_version DESC LIMIT 1",
+        "SELECT key_version, policy, revoked, purpose, kek_version, sealed_dek FROM keys WHERE key_id = ?1 ORDER BY key_version DESC LIMIT 1",
         &[key_id.to_string().into()],
     )?;
     let Some(row) = row else {
@@ -272,7 +320,11 @@ pub(crate) fn newest(tx: &Tx<'_>, key_id: &KeyId) -> Result<Option<KeyRow>, KbsE
         version: row.unsigned(0)?,
         policy: KeyPolicy::parse(row.text(1)?.as_bytes()).map_err(|_| KbsError::Stored { what: "a key policy" })?,
         revoked: row.flag(2)?,
-        sealed_dek: row.blob(3)?.to_vec(),
+        sealed: SealedSecret {
+            purpose: KeyPurpose::parse(row.text(3)?)?,
+            kek_version: row.unsigned(4)?,
+            bytes: row.blob(5)?.to_vec(),
+        },
     }))
 }
 

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod keys;
+mod vault;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -72,6 +73,13 @@ enum Command {
     PutKey(keys::PutKey),
     /// End all releases of a key.
     Revoke(keys::Revoke),
+    /// Make a new version of a tenant's key encryption key and move every secret to it. Data is not touched.
+    RotateKek(vault::RotateKek),
+    /// Destroy a tenant's keys, or one version of one key, for ever.
+    Shred(vault::Shred),
+    /// The root key: where it comes from, and splitting it among operators.
+    #[command(subcommand)]
+    Root(vault::RootCommand),
     /// Print a completion script.
     #[command(after_help = "Example:\n  hanzo-kbs completions bash > /etc/bash_completion.d/hanzo-kbs")]
     Completions {
@@ -92,6 +100,9 @@ pub(crate) fn run() -> ExitCode {
             .map_err(said),
         Command::PutKey(put) => put.run(),
         Command::Revoke(revoke) => revoke.run(),
+        Command::RotateKek(rotate) => rotate.run(),
+        Command::Shred(shred) => shred.run(),
+        Command::Root(root) => root.run(),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "hanzo-kbs", &mut std::io::stdout());
             Ok(())

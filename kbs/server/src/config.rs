@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use hanzo_attestation::config::PinnedSigner;
+use hanzo_root::RootConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::KbsError;
@@ -20,8 +21,6 @@ pub struct KbsConfig {
     pub listen: SocketAddr,
     /// The store.
     pub store: PathBuf,
-    /// The store's key (32 bytes, mode 0600).
-    pub key_file: PathBuf,
     /// Where the newest audit head is kept, so that an older store is noticed. Best on another disk than the store.
     pub head_file: PathBuf,
     /// How long a guest has from its challenge to its last key, in seconds: 1 to 600.
@@ -34,6 +33,8 @@ pub struct KbsConfig {
     /// ARK certificates (DER) of simulators. What chains to them is simulated, for ever.
     #[serde(default)]
     pub simulator_roots: Vec<PathBuf>,
+    /// Where the root key comes from. The store's key and everything else is derived from it or stands under it.
+    pub root: RootConfig,
     /// Who may put and change keys.
     #[serde(default)]
     pub admin_keys: Vec<PinnedSigner>,
@@ -57,13 +58,14 @@ impl KbsConfig {
         let mut config: Self = toml::from_str(&text).map_err(|e| fail(e.to_string().trim_end().to_owned()))?;
         config.check().map_err(fail)?;
         let base = path.parent().unwrap_or(Path::new("."));
-        for file in [&mut config.store, &mut config.key_file, &mut config.head_file]
+        for file in [&mut config.store, &mut config.head_file]
             .into_iter()
             .chain(&mut config.crl_files)
             .chain(&mut config.simulator_roots)
         {
             *file = base.join(&*file);
         }
+        config.root.rebase(base);
         Ok(config)
     }
 

@@ -61,6 +61,34 @@ pub enum KbsError {
         /// What the system says.
         detail: String,
     },
+    /// The root.
+    #[error(transparent)]
+    Root(#[from] hanzo_root::RootError),
+    /// A KEK or a sealed secret.
+    #[error(transparent)]
+    Vault(#[from] hanzo_vault::VaultError),
+    /// A tenant without a KEK.
+    #[error("tenant {tenant}: it has no key encryption key: it never had a secret, or was destroyed")]
+    NoTenant {
+        /// The tenant.
+        tenant: hanzo_attestation::name::Name,
+    },
+    /// No such version of a key.
+    #[error("there is no key {key_id} version {version}")]
+    NoKey {
+        /// The key.
+        key_id: hanzo_attestation::name::KeyId,
+        /// Its version.
+        version: u64,
+    },
+    /// The process cannot be kept from being dumped.
+    #[error("{what}: {detail}: the process could be dumped with the keys it holds, and does not start")]
+    Harden {
+        /// What was to be set.
+        what: &'static str,
+        /// What the system says.
+        detail: String,
+    },
     /// A cryptographic operation failed.
     #[error(transparent)]
     Crypto(#[from] hanzo_pqc::PqcError),
@@ -92,6 +120,11 @@ impl KbsError {
             Self::Audit { .. } => "store.audit",
             Self::RolledBack { .. } => "store.rolled_back",
             Self::Listen { .. } => "kbs.listen",
+            Self::Root(e) => e.code(),
+            Self::Vault(e) => e.code(),
+            Self::NoTenant { .. } => "kbs.tenant.none",
+            Self::NoKey { .. } => "kbs.key.none",
+            Self::Harden { .. } => "kbs.harden",
             Self::Crypto(e) => e.code(),
             Self::Jcs(_) => "kbs.internal",
             Self::Stored { .. } => "store.corrupt",

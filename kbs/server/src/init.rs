@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use hanzo_attestation::config::PinnedSigner;
 use hanzo_pqc::sign::SigningKeys;
 use hanzo_pqc::{SignatureSuite, kdf};
+use hanzo_root::{RootConfig, Surroundings};
 use hanzo_store::{KeyFile, StoreError, StoreMode};
 use zeroize::Zeroizing;
 
@@ -95,7 +96,7 @@ fn make(options: &InitOptions) -> Result<Initialised, KbsError> {
     let config_path = dir.join("kbs.toml");
     let identity_path = dir.join("identity.json");
     let admin_key_path = dir.join("admin.key");
-    KeyFile::create(&dir.join("kbs.key"))?;
+    let root = RootConfig::KeyFile { path: "kbs.key".into() };
     KeyFile::create(&admin_key_path)?;
     let admin = pinned(load_admin_key(&admin_key_path)?.verifying_keys());
     let mut simulator_roots = Vec::new();
@@ -108,12 +109,12 @@ fn make(options: &InitOptions) -> Result<Initialised, KbsError> {
         version: 1,
         listen: options.listen,
         store: "kbs.db".into(),
-        key_file: "kbs.key".into(),
         head_file: "kbs.head".into(),
         session_ttl_s: 60,
         sessions_max: 4096,
         crl_files: Vec::new(),
         simulator_roots,
+        root,
         admin_keys: vec![admin.clone()],
     };
     let text = toml::to_string(&config).map_err(|e| KbsError::Config {
@@ -121,7 +122,9 @@ fn make(options: &InitOptions) -> Result<Initialised, KbsError> {
         detail: e.to_string(),
     })?;
     write_new(&config_path, format!("{CONFIG_HEAD}{text}").as_bytes())?;
-    let broker = Broker::open(&KbsConfig::load(&config_path)?, options.mode)?;
+    let config = KbsConfig::load(&config_path)?;
+    config.root.provider(&Surroundings::of_process()).create()?;
+    let broker = Broker::open(&config, options.mode)?;
     let identity = broker.identity.public(broker.simulated());
     write_new(&identity_path, &identity.canonical()?)?;
     Ok(Initialised {

@@ -97,7 +97,8 @@ fn grants_taken_out_of_the_store_are_missed_by_the_chain() {
     assert_eq!(guest.ask(broker.address, KEY).status, 200);
     broker.stop();
     // Whoever has the store's key can write rows; the decisions still tell.
-    let key = hanzo_store::KeyFile::load(&broker.config.key_file).unwrap();
+    let root = broker.config.root.provider(&Default::default()).load().unwrap();
+    let key = root.derive(hanzo_vault::RootPurpose::Store).unwrap();
     let hex = hex::encode(key.expose());
     let connection = hanzo_store::rusqlite::Connection::open(&broker.config.store).unwrap();
     connection
@@ -129,12 +130,10 @@ fn a_taken_address_an_open_key_file_and_a_running_broker_are_named() {
     drop(taken);
 
     use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(&broker.config.key_file, fs::Permissions::from_mode(0o644)).unwrap();
+    let key_file = broker.made.config_path.with_file_name("kbs.key");
+    fs::set_permissions(&key_file, fs::Permissions::from_mode(0o644)).unwrap();
     let said = refused(&["check", "--config", &config]);
-    assert!(
-        said.contains("[store.key.mode]") && said.contains("chmod 600"),
-        "{said}"
-    );
+    assert!(said.contains("[root.mode]") && said.contains("chmod 600"), "{said}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use hanzo_pqc::suites_for_tier;
 use hanzo_rego::{Module, Resource};
 
 use crate::claims::Proof;
+use crate::limits::Limits;
 use crate::{KeyPolicy, Refusal, Uses, Wrap};
 
 /// The version of the image that the evidence shows.
@@ -166,11 +167,14 @@ fn recipient(q: &Question<'_>) -> Result<(), Refusal> {
 }
 
 fn uses(q: &Question<'_>) -> Result<(), Refusal> {
-    match q.uses.count >= q.policy.max_uses {
+    // The tier's own bound holds for policies that were stored before it, too.
+    let tier = q.policy.appraisal.minimum_tier;
+    let max_uses = q.policy.max_uses.min(Limits::of(tier).releases_max);
+    match q.uses.count >= max_uses {
         true => Err(Refusal::UsedUp {
             key_id: q.key_id(),
             version: q.version,
-            max_uses: q.policy.max_uses,
+            max_uses,
         }),
         false => Ok(()),
     }

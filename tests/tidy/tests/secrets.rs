@@ -50,7 +50,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
         ],
     ),
     ("kbs/protocol", &["OpenedGrant"]),
-    ("kbs/server", &["Broker", "Identity"]),
+    ("kbs/server", &["Broker", "Identity", "Vaults"]),
     ("kbs/store", &["ColumnSealer", "EncryptedDb", "KeyFile"]),
     ("kbs/vault", &["Root", "TenantKek"]),
     (
@@ -85,7 +85,6 @@ const SECRET_PARTS: &[&str] = &[
     "ColumnSealer",
     "BootKeys",
     "OpenedGrant",
-    "Root",
     "TenantKek",
 ];
 

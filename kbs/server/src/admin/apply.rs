@@ -5,13 +5,14 @@ use hanzo_attestation::name::KeyId;
 use hanzo_pqc::sign::Signature;
 use hanzo_pqc::{Dek, Domain, PqcError, hpke};
 use hanzo_store::{StoreError, Tx};
-use hanzo_vault::{KeyPolicy, KeyPolicyError};
+use hanzo_vault::{KeyPolicy, KeyPolicyError, KeyPurpose, VaultError};
 
 use super::{ADMIN_BYTES_MAX, ADMIN_PURPOSE, ADMIN_WINDOW_S, Action, AdminReply, AdminRequest, SignedRequest};
 use super::{import_aad, import_info, kbs_digest};
 use crate::KbsError;
 use crate::audit::{self, Line};
 use crate::broker::{Broker, newest, now};
+use crate::vault::check_limits;
 
 /// Why an admin request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,8 @@ pub(crate) enum AdminRefusal {
     SimulatedKey,
     #[error("sealed key: {0}: it was sealed to another broker, key, version or policy")]
     Sealed(PqcError),
+    #[error("key policy: {0}")]
+    Limit(#[from] VaultError),
     #[error(transparent)]
     Broker(#[from] KbsError),
 }
@@ -63,6 +66,7 @@ impl AdminRefusal {
             Self::Policy(e) => e.code(),
             Self::SimulatedKey => "store.simulated_key",
             Self::Sealed(_) => "kbs.admin.sealed",
+            Self::Limit(e) => e.code(),
             Self::Broker(_) => "kbs.internal",
         }
     }
@@ -148,6 +152,7 @@ fn change(broker: &Broker, tx: &Tx<'_>, request: &AdminRequest) -> Result<(), Ad
     let check = |policy: &KeyPolicy| -> Result<String, AdminRefusal> {
         policy.check()?;
         policy.check_for(key_id)?;
+        check_limits(policy)?;
         if let Some(key) = &key {
             policy.may_follow(&key.policy)?;
         }
@@ -164,23 +169,30 @@ fn change(broker: &Broker, tx: &Tx<'_>, request: &AdminRequest) -> Result<(), Ad
             policy,
             ..
         } => {
-            let text = check(policy)?;
+            check(policy)?;
             let dek = open_import(broker, request, (enc, ciphertext), policy)?;
-            let sealed = broker.seal_dek(key_id, got, &dek)?;
-            tx.execute(
-                "INSERT INTO keys (key_id, key_version, policy, allow_simulated, sealed_dek) VALUES (?1, ?2, ?3, ?4, ?5)",
-                &[id, version, text.into(), policy.allow_simulated.into(), sealed.into()],
-            )
+            let purpose = KeyPurpose::DataKey;
+            broker.put_secret(tx, (key_id, got), purpose, policy, dek.expose(), now().0)?;
         }
-        Action::SetPolicy { policy, .. } => tx.execute(
-            "UPDATE keys SET policy = ?3 WHERE key_id = ?1 AND key_version = ?2",
-            &[id, version, check(policy)?.into()],
-        ),
-        Action::Revoke { .. } => tx.execute(
-            "UPDATE keys SET revoked = 1 WHERE key_id = ?1 AND key_version = ?2",
-            &[id, version],
-        ),
-    }?;
+        Action::SetPolicy { policy, .. } => {
+            let text = check(policy)?;
+            if let Some(key) = &key {
+                // Another tier may mean another vault.
+                let (place, policies) = ((key_id, got), (&key.policy, policy));
+                broker.vaults.reseal(tx, place, policies, &key.sealed, now().0)?;
+            }
+            tx.execute(
+                "UPDATE keys SET policy = ?3 WHERE key_id = ?1 AND key_version = ?2",
+                &[id, version, text.into()],
+            )?;
+        }
+        Action::Revoke { .. } => {
+            tx.execute(
+                "UPDATE keys SET revoked = 1 WHERE key_id = ?1 AND key_version = ?2",
+                &[id, version],
+            )?;
+        }
+    }
     Ok(())
 }
 

@@ -33,7 +33,7 @@ impl Broker {
     }
 }
 
-fn key_id(text: &str) -> Result<KeyId, String> {
+pub(super) fn key_id(text: &str) -> Result<KeyId, String> {
     KeyId::new(text).map_err(|e| e.to_string())
 }
 

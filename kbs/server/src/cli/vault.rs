@@ -1,0 +1,216 @@
+//! Commands of whoever holds the root.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use hanzo_attestation::name::{KeyId, Name};
+use hanzo_kbs::{KbsConfig, RotationReport, Shredded, StoreMode, rotate_keks, shred};
+use hanzo_root::{RootConfig, SecretSource, Share, Surroundings};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{print, said};
+
+#[derive(Args)]
+#[command(after_help = "Example:
+  hanzo-kbs rotate-kek --config ./kbs/kbs.toml --tenant hanzo
+
+Makes a new version of the tenant's key encryption key and moves every sealed secret to it, in batches; data sealed under the
+data keys is not touched. If it is interrupted, run it again: it goes on where it stood. On SQLCipher the broker must not run.")]
+pub(super) struct RotateKek {
+    /// Configuration file.
+    #[arg(long)]
+    config: PathBuf,
+    /// The tenant: the first part of its key ids.
+    #[arg(long, value_parser = name, required_unless_present = "all", conflicts_with = "all")]
+    tenant: Option<Name>,
+    /// Every tenant.
+    #[arg(long)]
+    all: bool,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn name(text: &str) -> Result<Name, String> {
+    Name::new(text).map_err(|e| e.to_string())
+}
+
+impl RotateKek {
+    pub(super) fn run(self) -> Result<(), String> {
+        let config = KbsConfig::load(&self.config).map_err(said)?;
+        // Where nobody looks, the bar draws nothing.
+        let bar = match self.json || !std::io::stderr().is_terminal() {
+            true => ProgressBar::hidden(),
+            false => ProgressBar::new(0),
+        };
+        let style = ProgressStyle::with_template("{msg:20} {wide_bar} {pos}/{len} {per_sec} {eta}");
+        bar.set_style(style.map_err(|e| e.to_string())?);
+        let reports = rotate_keks(&config, StoreMode::Production, self.tenant.as_ref(), |at| {
+            bar.set_length(at.total);
+            bar.set_position(at.moved);
+            bar.set_message(at.tenant);
+        })
+        .map_err(said)?;
+        bar.finish_and_clear();
+        match self.json {
+            true => print(&format!("{}\n", serde_json::json!({ "rotated": reports }))),
+            false => reports.iter().for_each(show),
+        }
+        Ok(())
+    }
+}
+
+fn show(report: &RotationReport) {
+    let RotationReport {
+        tenant,
+        kek_version,
+        moved,
+        resumed,
+        destroyed,
+    } = report;
+    let how = if *resumed {
+        ", finishing an interrupted rotation"
+    } else {
+        ""
+    };
+    print(&format!(
+        "{tenant}: KEK version {kek_version}, {moved} secrets moved, {destroyed} older KEKs destroyed{how}\n"
+    ));
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  hanzo-kbs shred --config ./kbs/kbs.toml --tenant acme --confirm acme
+  hanzo-kbs shred --config ./kbs/kbs.toml --key acme/dek/m --version 3 --confirm acme/dek/m
+
+What is destroyed is gone for ever. Backups made before still hold it for whoever has the root: destroy them as well.")]
+pub(super) struct Shred {
+    /// Configuration file.
+    #[arg(long)]
+    config: PathBuf,
+    /// Destroy every KEK and secret of this tenant.
+    #[arg(long, value_parser = name, required_unless_present = "key", conflicts_with = "key")]
+    tenant: Option<Name>,
+    /// Destroy one version of this key.
+    #[arg(long, value_parser = super::keys::key_id, requires = "version")]
+    key: Option<KeyId>,
+    /// The version.
+    #[arg(long, requires = "key")]
+    version: Option<u64>,
+    /// The tenant or key id once more.
+    #[arg(long)]
+    confirm: String,
+}
+
+impl Shred {
+    pub(super) fn run(self) -> Result<(), String> {
+        let (what, named) = match (self.tenant, self.key, self.version) {
+            (Some(tenant), None, None) => (Shredded::Tenant(tenant.clone()), tenant.to_string()),
+            (None, Some(key), Some(version)) => (Shredded::Key(key.clone(), version), key.to_string()),
+            _ => return Err("give --tenant, or --key and --version".into()),
+        };
+        if self.confirm != named {
+            return Err(format!(
+                "--confirm: expected {named}, got {}: nothing was destroyed",
+                self.confirm
+            ));
+        }
+        let config = KbsConfig::load(&self.config).map_err(said)?;
+        let report = shred(&config, StoreMode::Production, &what).map_err(said)?;
+        print(&format!(
+            "{named}: {} KEKs and {} secrets destroyed\n",
+            report.keks, report.secrets
+        ));
+        Ok(())
+    }
+}
+
+#[derive(Subcommand)]
+pub(super) enum RootCommand {
+    /// Hand the root out once, as `serve` would, and print its kind and commitment.
+    #[command(after_help = "Example:\n  hanzo-kbs root status --config ./kbs/kbs.toml")]
+    Status {
+        /// Configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Split the root among operators: any THRESHOLD of the SHARES files give it back.
+    #[command(
+        after_help = "Example:\n  hanzo-kbs root export-shares --config ./kbs/kbs.toml --out ./shares --threshold 3 --shares 5 --prompt"
+    )]
+    ExportShares {
+        /// Configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// Where the files go; none may be there yet.
+        #[arg(long)]
+        out: PathBuf,
+        /// How many shares give the root back.
+        #[arg(long)]
+        threshold: u8,
+        /// How many shares there are, 2 to 32.
+        #[arg(long, value_parser = clap::value_parser!(u8).range(2..=32))]
+        shares: u8,
+        /// Ask for a passphrase for each share; without it the files are bare.
+        #[arg(long)]
+        prompt: bool,
+    },
+}
+
+impl RootCommand {
+    pub(super) fn run(self) -> Result<(), String> {
+        let coded = |e: hanzo_root::RootError| format!("{e} [{}]", e.code());
+        let load = |path: &PathBuf| {
+            let config = KbsConfig::load(path).map_err(said)?;
+            let root = config
+                .root
+                .provider(&Surroundings::of_process())
+                .load()
+                .map_err(coded)?;
+            Ok::<_, String>((config, root))
+        };
+        match self {
+            Self::Status { config, json } => {
+                let (config, root) = load(&config)?;
+                let commitment = hex::encode(root.commitment().map_err(|e| e.to_string())?);
+                let kind = config.root.kind();
+                match json {
+                    true => print(&format!(
+                        "{}\n",
+                        serde_json::json!({ "commitment": commitment, "kind": kind })
+                    )),
+                    false => print(&format!("root of kind {kind}, commitment {commitment}\n")),
+                }
+            }
+            Self::ExportShares {
+                config,
+                out,
+                threshold,
+                shares,
+                prompt,
+            } => {
+                let (_, root) = load(&config)?;
+                let share = |n: u8| Share {
+                    path: out.join(format!("share-{n}.json")),
+                    passphrase: prompt.then(|| SecretSource::Prompt(format!("Passphrase of share {n}"))),
+                };
+                let split = RootConfig::Shamir {
+                    path: out.join("set.json"),
+                    threshold,
+                    shares: (1..=shares).map(share).collect(),
+                    cost: hanzo_root::Cost::default(),
+                };
+                split.provider(&Surroundings::default()).keep(&root).map_err(coded)?;
+                print(&format!(
+                    "{shares} shares in {}: give each to one operator, delete them here, keep set.json with the broker\n",
+                    out.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
