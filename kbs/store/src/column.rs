@@ -18,7 +18,11 @@ pub struct ColumnSealer {
 }
 
 impl ColumnSealer {
-    pub(crate) fn new(store_key: &Dek) -> Result<Self, StoreError> {
+    /// A sealer under the store's key.
+    ///
+    /// # Errors
+    /// [`StoreError::Crypto`].
+    pub fn new(store_key: &Dek) -> Result<Self, StoreError> {
         let mut key = Zeroizing::new([0; 32]);
         kdf::hkdf_sha256(b"", store_key.expose(), b"hanzo/store-column/v1", key.as_mut())?;
         Ok(Self { key })

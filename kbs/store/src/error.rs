@@ -163,6 +163,22 @@ pub enum StoreError {
         /// What was waited for.
         detail: String,
     },
+    /// The name of a database is not acceptable.
+    #[error("store {place}: {detail}")]
+    Target {
+        /// Which database; without a password.
+        place: String,
+        /// What is wrong with it, or expected.
+        detail: String,
+    },
+    /// The database is empty.
+    #[error(
+        "store {place}: there is none in this database: make one with `hanzo-kbs init`, or give the right database"
+    )]
+    NoStore {
+        /// Which database.
+        place: String,
+    },
     /// A database that would not keep what it acknowledges.
     #[error("store {place}: {setting} is {got}: acknowledged decisions could be lost; set it to {expected}")]
     NotDurable {
@@ -203,6 +219,8 @@ impl StoreError {
             Self::Shape { .. } => "store.shape",
             Self::Connection { .. } => "store.connection",
             Self::Busy { .. } => "store.busy",
+            Self::Target { .. } => "store.target",
+            Self::NoStore { .. } => "store.none",
             Self::NotDurable { .. } => "store.not_durable",
         }
     }
