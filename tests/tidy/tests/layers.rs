@@ -175,6 +175,8 @@ fn rule_4_the_guest_reaches_no_network_client() {
         let in_guest = folder.starts_with(root().join("enclave"));
         if in_guest && package != "hanzo-engine" {
             assert_absent("rule 4", &package, &closure(&package), NETWORK_CLIENTS);
+            // The guest keeps its store in a file; the broker's other backend stays out of it.
+            assert_absent("rule 4", &package, &closure(&package), &["tokio-postgres"]);
         }
     }
     // The one TCP connection that a guest opens is to its broker.
