@@ -45,18 +45,20 @@ pub trait RootProvider {
     /// [`RootError`]; there is no other root to fall back to.
     fn load(&self) -> Result<Root, RootError>;
 
-    /// Starts keeping `root`. Replaces nothing.
+    /// Starts keeping `root`, and proves before anything is written that it can be handed out again. Replaces nothing. A
+    /// passphrase or PIN is read once.
     ///
     /// # Errors
     /// [`RootError::Exists`] if one is kept already, [`RootError::ReadOnly`] for a kind that others fill.
     fn keep(&self, root: &Root) -> Result<(), RootError>;
 
-    /// Makes a new root, keeps it, and proves that it can be handed out again.
+    /// Makes a new root and keeps it.
     ///
     /// # Errors
-    /// As [`RootProvider::keep`] and [`RootProvider::load`].
+    /// As [`RootProvider::keep`].
     fn create(&self) -> Result<Root, RootError> {
-        self.keep(&Root::generate()?)?;
-        self.load()
+        let root = Root::generate()?;
+        self.keep(&root)?;
+        Ok(root)
     }
 }

@@ -61,6 +61,8 @@ impl RootProvider for PassphraseFile {
         let passphrase = self.passphrase.read_new("root passphrase", &self.surroundings)?;
         let commitment = hex::encode(root.commitment()?);
         let locked = Locked::lock(self.cost, &passphrase, &context(&commitment), root.expose())?;
+        let opened = locked.unlock(&self.path, &passphrase, &context(&commitment))?;
+        committed(&self.path, &opened, &commitment)?;
         let blob = Blob {
             commitment,
             format: Blob::FORMAT.into(),

@@ -159,6 +159,24 @@ impl Pkcs11Root {
         Ok(Some(key))
     }
 
+    fn open_blob(
+        &self,
+        session: &Session,
+        key: ObjectHandle,
+        (iv, aad): (&mut [u8], &[u8]),
+        sealed: &[u8],
+        commitment: &str,
+    ) -> Result<Root, RootError> {
+        let params = GcmParams::new(iv, aad, TAG_BITS.into()).map_err(token("AES-GCM"))?;
+        let opened = session
+            .decrypt(&Mechanism::AesGcm(params), key, sealed)
+            .map(Zeroizing::new)
+            .map_err(|_| RootError::TokenOpen {
+                path: self.path.clone(),
+            })?;
+        committed(&self.path, &opened, commitment)
+    }
+
     fn find_or_make(&self, session: &Session) -> Result<ObjectHandle, RootError> {
         if let Some(key) = self.find(session)? {
             return Ok(key);
@@ -201,14 +219,7 @@ impl RootProvider for Pkcs11Root {
         let key = self
             .find(&session)?
             .ok_or_else(|| self.refuse_key("the token has no key of this label"))?;
-        let params = GcmParams::new(&mut iv, &aad, TAG_BITS.into()).map_err(token("AES-GCM"))?;
-        let opened = session
-            .decrypt(&Mechanism::AesGcm(params), key, &sealed)
-            .map(Zeroizing::new)
-            .map_err(|_| RootError::TokenOpen {
-                path: self.path.clone(),
-            })?;
-        committed(&self.path, &opened, &blob.header.commitment)
+        self.open_blob(&session, key, (&mut iv, &aad), &sealed, &blob.header.commitment)
     }
 
     fn keep(&self, root: &Root) -> Result<(), RootError> {
@@ -234,6 +245,7 @@ impl RootProvider for Pkcs11Root {
         let sealed = session
             .encrypt(&Mechanism::AesGcm(params), key, root.expose())
             .map_err(token("wrap root"))?;
+        self.open_blob(&session, key, (&mut iv, &aad), &sealed, &header.commitment)?;
         let blob = Blob {
             ciphertext: hex::encode(sealed),
             header,

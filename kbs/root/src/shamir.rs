@@ -154,6 +154,13 @@ impl RootProvider for Shamir {
             }
             .into());
         }
+        let some = points.get(..self.threshold.into()).unwrap_or_default();
+        let opened = Gf256::combine_bytes(some).map(Zeroizing::new);
+        committed(
+            &self.path,
+            opened.as_deref().map_or(&[], Vec::as_slice),
+            &set.commitment,
+        )?;
         for (place, point) in self.shares.iter().zip(points.iter()) {
             let (index, y) = point
                 .split_first()

@@ -69,7 +69,7 @@ impl SecretSource {
             Self::File(path) => file::read_private("secret file", path, BYTES_MAX)?,
             Self::Fd(number) => {
                 let mut secret = Zeroizing::new(Vec::with_capacity(BYTES_MAX + 1));
-                File::open(format!("/proc/self/fd/{number}"))
+                duplicate(*number)
                     .and_then(|f| f.take(BYTES_MAX as u64 + 1).read_to_end(&mut secret))
                     .map_err(|e| fail(format!("file descriptor {number}: {e}")))?;
                 secret
@@ -99,6 +99,15 @@ impl SecretSource {
         }
         Ok(secret)
     }
+}
+
+/// The open file behind a descriptor that this process was started with. It is not opened again by its path: a pipe that
+/// another user made could not be.
+fn duplicate(number: u32) -> std::io::Result<File> {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+    let number = i32::try_from(number).map_err(|_| std::io::ErrorKind::InvalidInput)?;
+    let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+    Ok(pidfd_getfd(own, number, PidfdGetfdFlags::empty())?.into())
 }
 
 fn ask(text: &str) -> Result<Zeroizing<Vec<u8>>, String> {

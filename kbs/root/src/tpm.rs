@@ -93,9 +93,13 @@ impl RootProvider for TpmRoot {
                 path: self.path.clone(),
             });
         }
-        let (public, private) = Tools::new(&self.tcti)?.seal(&selection, root.expose())?;
+        let tools = Tools::new(&self.tcti)?;
+        let (public, private) = tools.seal(&selection, root.expose())?;
+        let commitment = hex::encode(root.commitment()?);
+        let opened = tools.unseal(&selection, &public, &private)?;
+        committed(&self.path, &opened, &commitment)?;
         let blob = Blob {
-            commitment: hex::encode(root.commitment()?),
+            commitment,
             format: Blob::FORMAT.into(),
             pcrs: self.pcrs.clone(),
             private: hex::encode(private),

@@ -14,7 +14,7 @@ use hanzo_pqc::sign::VerifyingKeys;
 use hanzo_root::Surroundings;
 use hanzo_store::{Store, StoreError, StoreMode, Tx};
 use hanzo_vault::{
-    Ask, KeyPolicy, KeyPurpose, Moment, Recipient, Refusal, ReleaseError, RootPurpose, Stored, Uses, authorize,
+    Ask, KeyPolicy, KeyPurpose, Moment, Recipient, Refusal, ReleaseError, Root, RootPurpose, Stored, Uses, authorize,
     release, tenant_of,
 };
 use hanzo_verifier::{AttestationResult, VerifierContext, VerifyError, verify_rcar};
@@ -96,9 +96,14 @@ impl Broker {
         Ok(broker)
     }
 
-    /// As [`Broker::open`] without the comparison: for `init` and `accept-head`.
+    /// As [`Broker::open`] without the comparison: for `accept-head`.
     pub(crate) fn open_without_head(config: &KbsConfig, mode: StoreMode) -> Result<Self, KbsError> {
         let root = config.root.provider(&Surroundings::of_process()).load()?;
+        Self::rooted(config, mode, root)
+    }
+
+    /// As [`Broker::open_without_head`] under a root that is at hand: for `init`, which asks for a passphrase once.
+    pub(crate) fn rooted(config: &KbsConfig, mode: StoreMode, root: Root) -> Result<Self, KbsError> {
         let key = root.derive(RootPurpose::Store)?;
         let db = Store::sqlcipher(&config.store, &key, SCHEMA, mode)?;
         let identity = Identity::load_or_create(&db)?;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use hanzo_kbs::{InitOptions, KbsConfig, KbsError, StoreMode, accept_head, check, init, serve};
+use hanzo_kbs::{InitOptions, KbsConfig, KbsError, StoreMode, accept_head, check, init, init_with_root, serve};
 use tracing_subscriber::EnvFilter;
 
 /// Key broker: releases data keys to guests that prove their privacy tier.
@@ -40,6 +40,9 @@ enum Command {
         /// Where it will listen.
         #[arg(long, default_value = "127.0.0.1:8090")]
         listen: SocketAddr,
+        /// TOML with the members of `[root]`, for a root of another kind than a key file.
+        #[arg(long)]
+        root: Option<PathBuf>,
     },
     /// Serve guests and key owners until SIGTERM or Ctrl-C.
     #[command(after_help = "Example:\n  hanzo-kbs serve --config ./kbs/kbs.toml")]
@@ -91,7 +94,7 @@ enum Command {
 /// Runs the command that was given.
 pub(crate) fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Init { dir, listen } => run_init(dir, listen),
+        Command::Init { dir, listen, root } => run_init(dir, listen, root),
         Command::Serve { config } => run_serve(config),
         Command::Check { config } => run_check(config),
         Command::Audit { config } => run_audit(config),
@@ -121,13 +124,17 @@ fn said(e: KbsError) -> String {
     format!("{e} [{}]", e.code())
 }
 
-fn run_init(dir: PathBuf, listen: SocketAddr) -> Result<(), String> {
-    let made = init(&InitOptions {
+fn run_init(dir: PathBuf, listen: SocketAddr, root: Option<PathBuf>) -> Result<(), String> {
+    let options = InitOptions {
         dir,
         listen,
         mode: StoreMode::Production,
         simulator_roots: Vec::new(),
-    })
+    };
+    let made = match root {
+        None => init(&options),
+        Some(path) => init_with_root(&options, vault::root_table(&path)?),
+    }
     .map_err(said)?;
     let signer = &made.identity.signer;
     print(&format!(

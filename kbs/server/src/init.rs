@@ -51,6 +51,15 @@ pub struct Initialised {
 /// [`KbsError::Exists`] if one of the files is there already; nothing is ever replaced. After any other error nothing is
 /// left.
 pub fn init(options: &InitOptions) -> Result<Initialised, KbsError> {
+    let root = RootConfig::KeyFile { path: "kbs.key".into() };
+    init_with_root(options, root)
+}
+
+/// As [`init`] with a root of another kind than a key file; relative paths in it start at `options.dir`.
+///
+/// # Errors
+/// As [`init`], and those of the root's provider. What a provider made (shares, a token's key) stays after an error.
+pub fn init_with_root(options: &InitOptions, root: RootConfig) -> Result<Initialised, KbsError> {
     let dir = &options.dir;
     let is_new = !dir.exists();
     fs::DirBuilder::new()
@@ -63,7 +72,7 @@ pub fn init(options: &InitOptions) -> Result<Initialised, KbsError> {
     if let Some(path) = files.iter().find(|path| path.exists()) {
         return Err(KbsError::Exists { path: path.clone() });
     }
-    make(options).inspect_err(|_| {
+    make(options, root).inspect_err(|_| {
         // None of them was there before. Half a broker would only stand in the way of the next try.
         for path in &files {
             let _ = fs::remove_file(path);
@@ -91,12 +100,11 @@ fn simulator_root(n: usize) -> String {
     format!("simulator-root-{n}.der")
 }
 
-fn make(options: &InitOptions) -> Result<Initialised, KbsError> {
+fn make(options: &InitOptions, root: RootConfig) -> Result<Initialised, KbsError> {
     let dir = &options.dir;
     let config_path = dir.join("kbs.toml");
     let identity_path = dir.join("identity.json");
     let admin_key_path = dir.join("admin.key");
-    let root = RootConfig::KeyFile { path: "kbs.key".into() };
     KeyFile::create(&admin_key_path)?;
     let admin = pinned(load_admin_key(&admin_key_path)?.verifying_keys());
     let mut simulator_roots = Vec::new();
@@ -123,8 +131,8 @@ fn make(options: &InitOptions) -> Result<Initialised, KbsError> {
     })?;
     write_new(&config_path, format!("{CONFIG_HEAD}{text}").as_bytes())?;
     let config = KbsConfig::load(&config_path)?;
-    config.root.provider(&Surroundings::of_process()).create()?;
-    let broker = Broker::open(&config, options.mode)?;
+    let root = config.root.provider(&Surroundings::of_process()).create()?;
+    let broker = Broker::rooted(&config, options.mode, root)?;
     let identity = broker.identity.public(broker.simulated());
     write_new(&identity_path, &identity.canonical()?)?;
     Ok(Initialised {

@@ -31,6 +31,6 @@ pub use error::KbsError;
 pub use hanzo_store::StoreMode;
 pub use harden::harden_process;
 pub use identity::KbsIdentity;
-pub use init::{InitOptions, Initialised, accept_head, check, init, load_admin_key};
+pub use init::{InitOptions, Initialised, accept_head, check, init, init_with_root, load_admin_key};
 pub use serve::serve;
 pub use vault::{RotationProgress, RotationReport, ShredReport, Shredded, rotate_keks, shred};

@@ -159,6 +159,128 @@ fn limits_of_the_tier_bound_every_policy() {
     assert_eq!(refused.code(), "vault.limit.uses");
 }
 
+/// Every page of the store, decrypted: also what no table shows any more. AES-256-CBC, 4096-byte pages that end with a
+/// 16-byte IV and a 64-byte MAC; the first page starts with a 16-byte salt (SQLCipher 4).
+fn pages(config: &KbsConfig) -> Vec<u8> {
+    use aws_lc_rs::cipher::{AES_256, DecryptingKey, DecryptionContext, UnboundCipherKey};
+    let root = config.root.provider(&Surroundings::default()).load().unwrap();
+    let key = root.derive(RootPurpose::Store).unwrap();
+    let mut plain = Vec::new();
+    for (n, page) in std::fs::read(&config.store).unwrap().chunks(4096).enumerate() {
+        let start = if n == 0 { 16 } else { 0 };
+        let mut iv: [u8; 16] = page[4016..4032].try_into().unwrap();
+        let cipher = DecryptingKey::ecb(UnboundCipherKey::new(&AES_256, key.expose()).unwrap()).unwrap();
+        let mut body = page[start..4016].to_vec();
+        cipher.decrypt(&mut body, DecryptionContext::None).unwrap();
+        for (block, sealed) in body.chunks_mut(16).zip(page[start..4016].chunks(16)) {
+            block.iter_mut().zip(iv).for_each(|(b, i)| *b ^= i);
+            iv = sealed.try_into().unwrap();
+        }
+        plain.extend(body);
+    }
+    plain
+}
+
+#[test]
+fn nothing_of_a_destroyed_kek_or_secret_is_left_in_any_page() {
+    let mut broker = Broker::simulated();
+    for key in ["hanzo/dek/a", "hanzo/dek/b"] {
+        broker.put(key, 1, &policy()).unwrap();
+    }
+    broker.stop();
+    let config = broker.config.clone();
+    let column = |sql: &str| -> Vec<Vec<u8>> {
+        let root = config.root.provider(&Surroundings::default()).load().unwrap();
+        let key = hex::encode(root.derive(RootPurpose::Store).unwrap().expose());
+        let connection = hanzo_store::rusqlite::Connection::open(&config.store).unwrap();
+        connection
+            .execute_batch(&format!("PRAGMA key = \"x'{key}'\";"))
+            .unwrap();
+        let mut statement = connection.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get::<_, Vec<u8>>(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    let holds = |what: &[u8]| pages(&config).windows(what.len()).any(|w| w == what);
+    let first = column("SELECT wrapped FROM keks");
+    assert!(first.len() == 1 && holds(&first[0]), "the search finds what is there");
+    rotate_keks(&config, broker.mode, Some(&tenant()), |_| {}).unwrap();
+    assert!(!holds(&first[0][1..]), "the KEK that a rotation ended");
+    let mut all = column("SELECT wrapped FROM keks WHERE state = 'live'");
+    all.extend(column("SELECT sealed_dek FROM keys"));
+    assert!(all.len() == 3 && all.iter().all(|sealed| holds(sealed)));
+    shred(&config, broker.mode, &Shredded::Tenant(tenant())).unwrap();
+    for sealed in &all {
+        assert!(!holds(&sealed[1..]));
+    }
+    let wal = config.store.with_extension("db-wal");
+    assert!(!wal.exists(), "and no write-ahead log stays behind");
+}
+
+/// A root of another kind from the start, its passphrase on standard input, as a user who may not read its own process's
+/// memory: what hardening forbids is not in the way.
+#[test]
+fn a_broker_starts_from_a_passphrase_on_a_descriptor_and_moves_to_another_kind() {
+    use std::io::Write;
+    use std::os::unix::process::CommandExt;
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("kbs");
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let cost = "cost = { memory_kib = 19456, passes = 2, lanes = 1 }";
+    let table = write(
+        "passphrase.toml",
+        &format!("kind = \"passphrase-file\"\npath = \"root.json\"\npassphrase = {{ fd = 0 }}\n{cost}\n"),
+    );
+    let as_root = rustix::process::geteuid().is_root();
+    if as_root {
+        std::os::unix::fs::chown(dir.path(), Some(65_534), Some(65_534)).unwrap();
+    }
+    // Where that user can reach it.
+    let program = dir.path().join("hanzo-kbs");
+    std::fs::copy(BIN, &program).unwrap();
+    let run = |arguments: &[&str], passphrase: &str| {
+        let mut command = Command::new(&program);
+        if as_root {
+            command.uid(65_534).gid(65_534);
+        }
+        let mut child = command
+            .args(arguments)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _ = child.stdin.take().unwrap().write_all(passphrase.as_bytes());
+        child.wait_with_output().unwrap()
+    };
+    let dir_text = place.to_str().unwrap();
+    let config = format!("{dir_text}/kbs.toml");
+    let words = "correct horse battery\n";
+    let made = run(&["init", "--dir", dir_text, "--root", &table], words);
+    assert!(made.status.success(), "{made:?}");
+    let checked = run(&["check", "--config", &config], words);
+    assert!(checked.status.success(), "{checked:?}");
+    let wrong = run(&["check", "--config", &config], "wrong horse battery\n");
+    assert!(String::from_utf8(wrong.stderr).unwrap().contains("[root.passphrase]"));
+    let target = write("file.toml", "kind = \"key-file\"\npath = \"moved.key\"\n");
+    let moved = run(&["root", "move", "--config", &config, "--to", &target], words);
+    assert!(moved.status.success(), "{moved:?}");
+    let again = run(&["root", "move", "--config", &config, "--to", &target], words);
+    assert!(String::from_utf8(again.stderr).unwrap().contains("[root.exists]"));
+    let text = std::fs::read_to_string(&config).unwrap();
+    let (head, _) = text.split_once("[root]").unwrap();
+    std::fs::write(
+        &config,
+        format!("{head}[root]\nkind = \"key-file\"\npath = \"moved.key\"\n"),
+    )
+    .unwrap();
+    let checked = run(&["check", "--config", &config], "");
+    assert!(checked.status.success(), "{checked:?}");
+}
+
 fn run(arguments: &[&str]) -> Output {
     Command::new(BIN).args(arguments).output().unwrap()
 }

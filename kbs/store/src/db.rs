@@ -232,8 +232,9 @@ fn unlock(connection: &Connection, key: &Dek) -> Result<(), StoreError> {
         })?;
     debug_assert!(!cipher.is_empty());
     connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
+    // secure_delete: what was destroyed on purpose stays in no free part of a page.
     connection.execute_batch(
-        "PRAGMA temp_store = MEMORY; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+        "PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
          PRAGMA trusted_schema = OFF; PRAGMA busy_timeout = 2000;",
     )?;
     let journal: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;

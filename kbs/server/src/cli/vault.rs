@@ -1,7 +1,7 @@
 //! Commands of whoever holds the root.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use hanzo_attestation::name::{KeyId, Name};
@@ -138,6 +138,18 @@ pub(super) enum RootCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Keep the root in another place as well: the way from one kind to another.
+    #[command(
+        after_help = "Example:\n  hanzo-kbs root move --config ./kbs/kbs.toml --to pkcs11.toml\n\nThen put the lines of that file in the place of [root] in kbs.toml, check with `hanzo-kbs root status`, and destroy the old file."
+    )]
+    Move {
+        /// Configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// TOML with the members of the new `[root]`; relative paths start at the configuration file's directory.
+        #[arg(long)]
+        to: PathBuf,
+    },
     /// Split the root among operators: any THRESHOLD of the SHARES files give it back.
     #[command(
         after_help = "Example:\n  hanzo-kbs root export-shares --config ./kbs/kbs.toml --out ./shares --threshold 3 --shares 5 --prompt"
@@ -159,6 +171,18 @@ pub(super) enum RootCommand {
         #[arg(long)]
         prompt: bool,
     },
+}
+
+/// Reads the members of a `[root]` table.
+pub(super) fn root_table(path: &Path) -> Result<RootConfig, String> {
+    const BYTES_MAX: u64 = 64 * 1024;
+    let named = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+    let size = std::fs::metadata(path).map_err(|e| named(&e))?.len();
+    if size > BYTES_MAX {
+        return Err(named(&format!("{size} bytes, at most {BYTES_MAX} are accepted")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| named(&e))?;
+    toml::from_str(&text).map_err(|e| named(&e.to_string().trim_end()))
 }
 
 impl RootCommand {
@@ -185,6 +209,20 @@ impl RootCommand {
                     )),
                     false => print(&format!("root of kind {kind}, commitment {commitment}\n")),
                 }
+            }
+            Self::Move { config: path, to } => {
+                let (config, root) = load(&path)?;
+                let mut table = root_table(&to)?;
+                table.rebase(path.parent().unwrap_or(Path::new(".")));
+                let provider = table.provider(&Surroundings::of_process());
+                provider.keep(&root).map_err(coded)?;
+                print(&format!(
+                    "kept as {}: put the lines of {} under [root] in {}, then destroy what {} kept\n",
+                    table.kind(),
+                    to.display(),
+                    path.display(),
+                    config.root.kind()
+                ));
             }
             Self::ExportShares {
                 config,
