@@ -130,6 +130,11 @@ impl LogVerifier {
         }
     }
 
+    /// The key as documents carry it.
+    pub fn key(&self) -> LogKey {
+        LogKey::of(self.origin.clone(), &self.keys)
+    }
+
     /// The log's name.
     pub fn origin(&self) -> &Origin {
         &self.origin

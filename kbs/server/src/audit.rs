@@ -1,4 +1,12 @@
-//! The audit chain: one line per decision, written in the transaction that carries the decision out.
+//! The audit chain: one line per decision, written in the transaction that carries the decision out. Its lines are the
+//! leaves of a Merkle tree too, whose heads the broker signs.
+
+mod export;
+mod tree;
+
+pub use export::Exported;
+pub(crate) use export::export;
+pub(crate) use tree::signed_head;
 
 use std::collections::BTreeMap;
 
@@ -103,24 +111,37 @@ pub(crate) fn each_line<E: From<StoreError>>(
 
 /// Appends `line` (its `seq` is set here) and returns the new head with the line's text.
 pub(crate) fn append(tx: &Tx<'_>, mut line: Line) -> Result<(Head, String), KbsError> {
-    let previous = head(tx)?;
+    let (previous, mut frontier) = tree::newest(tx)?;
     line.seq = previous.map_or(1, |h| h.seq + 1);
     let text = String::from_utf8_lossy(&jcs::to_vec("audit line", &line)?).into_owned();
     let next = Head {
         seq: line.seq,
         hash: link(previous.map(|h| h.hash), &text),
     };
+    let completed = tree::push(&mut frontier, &text)?;
     tx.execute(
-        "INSERT INTO audit (seq, line, hash) VALUES (?1, ?2, ?3)",
-        &[(next.seq as i64).into(), (&text).into(), next.hash.as_bytes().into()],
+        "INSERT INTO audit (seq, line, hash, frontier) VALUES (?1, ?2, ?3, ?4)",
+        &[
+            (next.seq as i64).into(),
+            (&text).into(),
+            next.hash.as_bytes().into(),
+            frontier.to_bytes().into(),
+        ],
     )?;
+    tree::store(tx, &completed)?;
     Ok((next, text))
 }
 
 fn link(previous: Option<Digest384>, line: &str) -> Digest384 {
-    let mut bytes = previous.map_or(vec![0; 48], |h| h.0.to_vec());
-    bytes.extend_from_slice(line.as_bytes());
-    Digest384::of(&bytes)
+    hanzo_log::audit::link(&previous.unwrap_or(Digest384([0; 48])), line.as_bytes())
+}
+
+/// What a replay found.
+pub(crate) struct Replayed {
+    /// The hash at each place that was asked for, as far as the chain reaches.
+    pub(crate) hashes: BTreeMap<u64, Digest384>,
+    /// The newest place.
+    pub(crate) newest: u64,
 }
 
 /// What the lines of one version of a key tell of it.
@@ -130,12 +151,13 @@ struct Told {
 }
 
 /// Replays the chain: every link, every line's place, and that grants, keys, policies, revocations and used nonces are
-/// those that the lines tell of. Returns the hash at `at`, if the chain reaches that far, and the newest place.
-pub(crate) fn replay(tx: &Tx<'_>, at: Option<u64>) -> Result<(Option<Digest384>, u64), KbsError> {
+/// those that the lines tell of; that the tree and every head that was signed are theirs.
+pub(crate) fn replay(tx: &Tx<'_>, at: &[u64]) -> Result<Replayed, KbsError> {
     let mut previous = None;
     let mut seq = 0;
     let (mut grants, mut nonces) = (0, 0);
-    let mut hash_there = None;
+    let mut hashes = BTreeMap::new();
+    let mut tree = tree::Replay::new(tx)?;
     let mut keys = BTreeMap::<(String, u64), Told>::new();
     let mut keks = ToldKeks::default();
     each_line(tx, |stored, text| {
@@ -145,9 +167,10 @@ pub(crate) fn replay(tx: &Tx<'_>, at: Option<u64>) -> Result<(Option<Digest384>,
             return Err(broken(format!("the chain is broken at decision {seq}")));
         }
         previous = Some(stored.hash);
-        if at == Some(seq) {
-            hash_there = previous;
+        if at.contains(&seq) {
+            hashes.insert(seq, stored.hash);
         }
+        tree.push(tx, text)?;
         if let Some(nonce) = line.nonce {
             nonces += 1;
             let sql = "SELECT count(*) FROM admin_nonces WHERE nonce = ?1";
@@ -209,7 +232,8 @@ pub(crate) fn replay(tx: &Tx<'_>, at: Option<u64>) -> Result<(Option<Digest384>,
     for ((key_id, version), told) in keys {
         compare(tx, &key_id, version, &told)?;
     }
-    Ok((hash_there, seq))
+    tree.finish(tx)?;
+    Ok(Replayed { hashes, newest: seq })
 }
 
 fn compare(tx: &Tx<'_>, key_id: &str, version: u64, told: &Told) -> Result<(), KbsError> {

@@ -1,7 +1,7 @@
 //! The broker's state and its one way to release a key.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hanzo_attestation::binding::RcarRuntime;
@@ -21,14 +21,18 @@ use hanzo_verifier::{AttestationResult, VerifierContext, VerifyError, verify_rca
 
 use zeroize::Zeroizing;
 
-use crate::audit::{self, Line};
-use crate::head::{Head, HeadFile};
+use crate::audit::{self, Exported, Line};
+use crate::fence::Fences;
+use crate::head::Head;
 use crate::identity::{Identity, signer_digest, verifying_keys};
 use crate::metrics::{Metrics, count};
 use crate::schema::SCHEMA;
 use crate::sessions::Attested;
 use crate::vault::{SealedSecret, Vaults, check_limits};
 use crate::{KbsConfig, KbsError};
+
+/// A head is signed after so many decisions, and whenever somebody asks.
+const HEAD_EVERY: u64 = 256;
 
 /// Everything that outlives a request.
 pub(crate) struct Broker {
@@ -37,7 +41,7 @@ pub(crate) struct Broker {
     pub(crate) vaults: Vaults,
     pub(crate) admins: Vec<(Digest384, VerifyingKeys)>,
     pub(crate) metrics: Metrics,
-    head: HeadFile,
+    head: Fences,
     anchors: Anchors,
     crl_files: Vec<PathBuf>,
 }
@@ -71,26 +75,30 @@ impl Broker {
     /// Opens the store, replays the audit chain and compares it with the head kept outside.
     pub(crate) fn open(config: &KbsConfig, mode: StoreMode) -> Result<Self, KbsError> {
         let broker = Self::open_without_head(config, mode)?;
-        let expected = broker.head.read()?;
-        let (hash, newest) = broker.db.read(|tx| audit::replay(tx, expected.map(|h| h.seq)))?;
-        match expected {
-            None if newest > 0 => {
-                return Err(KbsError::File {
-                    what: "head file",
-                    path: config.head_file.clone(),
-                    detail: format!(
-                        "there is none and the store has {newest} decisions: restore it, or accept the store as it is with `hanzo-kbs accept-head`"
-                    ),
-                });
+        let fences = broker.head.read()?;
+        let at: Vec<_> = fences.iter().filter_map(|(_, head)| head.map(|h| h.seq)).collect();
+        let chain = broker.db.read(|tx| audit::replay(tx, &at))?;
+        for (place, head) in fences {
+            match head {
+                None if chain.newest > 0 => {
+                    return Err(KbsError::File {
+                        what: "head file",
+                        path: place.into(),
+                        detail: format!(
+                            "there is none and the store has {} decisions: restore it, or accept the store as it is with `hanzo-kbs accept-head`",
+                            chain.newest
+                        ),
+                    });
+                }
+                Some(head) if chain.hashes.get(&head.seq) != Some(&head.hash) => {
+                    return Err(KbsError::RolledBack {
+                        path: place.into(),
+                        expected: head.seq,
+                        got: chain.newest,
+                    });
+                }
+                _ => {}
             }
-            Some(head) if hash != Some(head.hash) => {
-                return Err(KbsError::RolledBack {
-                    path: config.head_file.clone(),
-                    expected: head.seq,
-                    got: newest,
-                });
-            }
-            _ => {}
         }
         broker.write_head()?;
         Ok(broker)
@@ -115,13 +123,14 @@ impl Broker {
         for pinned in &config.admin_keys {
             admins.push((signer_digest(pinned)?, verifying_keys(pinned)?));
         }
+        let head = Fences::new(config, &identity)?;
         let broker = Self {
             db,
             identity,
             vaults: Vaults::new(root),
             admins,
             metrics: Metrics::default(),
-            head: HeadFile::new(&config.head_file),
+            head,
             anchors,
             crl_files: config.crl_files.clone(),
         };
@@ -174,9 +183,47 @@ impl Broker {
         Ok(outcome?)
     }
 
+    /// The newest head of the audit log, signed; every fence holds what it counts.
+    pub(crate) fn signed_head(&self) -> Result<String, KbsError> {
+        let (head, note) = self.db.write(|tx| audit::signed_head(tx, &self.identity))?;
+        if let Some(head) = head {
+            self.head.advance(head)?;
+        }
+        Ok(note)
+    }
+
+    /// Writes the audit log as files.
+    pub(crate) fn export(&self, dir: &Path, progress: impl FnMut(u64, u64)) -> Result<Exported, KbsError> {
+        let note = self.signed_head()?;
+        self.db.read(|tx| audit::export(tx, &note, dir, progress))
+    }
+
+    /// Takes the store as it is, and says so in the audit chain: what every fence held, and what the store has.
+    pub(crate) fn accept(&self) -> Result<(), KbsError> {
+        let mut told = Vec::new();
+        for fence in self.head.read_each() {
+            told.push(match fence {
+                (place, Ok(Some(head))) => format!("{place}: {}", head.seq),
+                (place, Ok(None)) => format!("{place}: nothing"),
+                (place, Err(e)) => format!("{place}: {}", e.code()),
+            });
+        }
+        let chain = self.db.read(|tx| audit::replay(tx, &[]))?;
+        let (head, line) = self.db.write(|tx| {
+            let mut line = Line::of("accept-head", Digest384([0; 48]), now().0);
+            line.about = Some(format!("fences: {}; store: {}", told.join(", "), chain.newest));
+            audit::append(tx, line)
+        })?;
+        self.record(head, &line)
+    }
+
     /// After a commit: the head outside, then the log.
     pub(crate) fn record(&self, head: Head, line: &str) -> Result<(), KbsError> {
         self.head.advance(head)?;
+        if head.seq.is_multiple_of(HEAD_EVERY) {
+            // Signed heads among the lines tell where a log was rewritten that somebody had the store's key to rewrite.
+            self.signed_head()?;
+        }
         tracing::info!(target: "hanzo_kbs::audit", decision = line);
         Ok(())
     }

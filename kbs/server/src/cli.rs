@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 mod keys;
 mod vault;
 
@@ -58,13 +59,8 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
-    /// Print every decision of a broker that is not running, one JSON line each.
-    #[command(after_help = "Example:\n  hanzo-kbs audit --config ./kbs/kbs.toml | jq 'select(.action == \"refuse\")'")]
-    Audit {
-        /// Configuration file.
-        #[arg(long)]
-        config: PathBuf,
-    },
+    /// Print every decision of a broker that is not running, one JSON line each, or export them for auditors.
+    Audit(audit::Audit),
     /// Accept the store as it is after its head file was lost or the store was restored: use counts may have gone back.
     #[command(after_help = "Example:\n  hanzo-kbs accept-head --config ./kbs/kbs.toml")]
     AcceptHead {
@@ -97,7 +93,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Init { dir, listen, root } => run_init(dir, listen, root),
         Command::Serve { config } => run_serve(config),
         Command::Check { config } => run_check(config),
-        Command::Audit { config } => run_audit(config),
+        Command::Audit(audit) => audit.run(),
         Command::AcceptHead { config } => KbsConfig::load(&config)
             .and_then(|c| accept_head(&c, StoreMode::Production))
             .map_err(said),
@@ -178,12 +174,6 @@ fn run_check(path: PathBuf) -> Result<(), String> {
     let identity = check(&config, StoreMode::Production, |_| decisions += 1).map_err(said)?;
     let text = String::from_utf8_lossy(&identity.canonical().map_err(said)?).into_owned();
     print(&format!("store verified, {decisions} decisions\n{text}\n"));
-    Ok(())
-}
-
-fn run_audit(path: PathBuf) -> Result<(), String> {
-    let config = KbsConfig::load(&path).map_err(said)?;
-    check(&config, StoreMode::Production, |line| print(&format!("{line}\n"))).map_err(said)?;
     Ok(())
 }
 

@@ -23,6 +23,9 @@ pub struct KbsConfig {
     pub store: PathBuf,
     /// Where the newest audit head is kept, so that an older store is noticed. Best on another disk than the store.
     pub head_file: PathBuf,
+    /// Further places that remember the newest decision. The store must agree with every one of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fences: Vec<FenceConfig>,
     /// How long a guest has from its challenge to its last key, in seconds: 1 to 600.
     pub session_ttl_s: u64,
     /// Most sessions at a time: 1 to 65,536.
@@ -38,6 +41,24 @@ pub struct KbsConfig {
     /// Who may put and change keys.
     #[serde(default)]
     pub admin_keys: Vec<PinnedSigner>,
+}
+
+/// A place outside the store that remembers its newest decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, tag = "kind", rename_all = "kebab-case")]
+pub enum FenceConfig {
+    /// A file, on another disk or machine than the store.
+    File {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The non-volatile memory of a TPM 2.0, through tpm2-tools.
+    TpmNv {
+        /// How the programs reach it, for example `device:/dev/tpmrm0`.
+        tcti: String,
+        /// Which index: 0x01000000 to 0x01ffffff. Nobody else may use it.
+        index: u32,
+    },
 }
 
 impl KbsConfig {
@@ -66,6 +87,11 @@ impl KbsConfig {
             *file = base.join(&*file);
         }
         config.root.rebase(base);
+        for fence in &mut config.fences {
+            if let FenceConfig::File { path } = fence {
+                *path = base.join(&*path);
+            }
+        }
         Ok(config)
     }
 
@@ -79,6 +105,15 @@ impl KbsConfig {
         }
         if !(1..=65_536).contains(&self.sessions_max) {
             return Err(format!("sessions_max: expected 1 to 65536, got {}", self.sessions_max));
+        }
+        for (n, fence) in self.fences.iter().enumerate() {
+            if let FenceConfig::TpmNv { index, .. } = fence
+                && !(0x0100_0000..=0x01ff_ffff).contains(index)
+            {
+                return Err(format!(
+                    "fences[{n}].index: expected 0x01000000 to 0x01ffffff, got {index:#010x}"
+                ));
+            }
         }
         for (n, key) in self.admin_keys.iter().enumerate() {
             crate::identity::verifying_keys(key).map_err(|e| format!("admin_keys[{n}]: {e}"))?;

@@ -53,6 +53,19 @@ pub enum KbsError {
         /// Newest decision in the store.
         got: u64,
     },
+    /// The TPM that remembers the newest decision.
+    #[error("fence: TPM index {index}: {program}: {detail}")]
+    Tpm {
+        /// Which program of tpm2-tools.
+        program: &'static str,
+        /// Which index.
+        index: String,
+        /// What it says.
+        detail: String,
+    },
+    /// The log over the audit chain.
+    #[error("audit log: {0}")]
+    Log(#[from] hanzo_log::LogError),
     /// The address is taken.
     #[error("listen {address}: {detail}: stop the other program, or set another `listen` in the configuration")]
     Listen {
@@ -119,6 +132,8 @@ impl KbsError {
             Self::Store(e) => e.code(),
             Self::Audit { .. } => "store.audit",
             Self::RolledBack { .. } => "store.rolled_back",
+            Self::Tpm { .. } => "kbs.fence.tpm",
+            Self::Log(e) => e.code(),
             Self::Listen { .. } => "kbs.listen",
             Self::Root(e) => e.code(),
             Self::Vault(e) => e.code(),

@@ -1,85 +1,49 @@
-//! The newest audit head, kept outside the store.
-//!
-//! # Layout
-//! One line: `hanzo-kbs-head v1 <seq> <SHA-384, 96 hex digits>`, replaced atomically and synced after each commit and
-//! before its reply. A store whose chain does not contain this head was put back.
+//! A place in the audit chain.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::fmt;
 
 use hanzo_attestation::Digest384;
-use hanzo_store::StoreError;
-
-use crate::KbsError;
 
 const LINE_START: &str = "hanzo-kbs-head v1 ";
 
-/// The place in the chain.
+/// A place in the chain: how many decisions there were, and the hash over them all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) seq: u64,
     pub(crate) hash: Digest384,
 }
 
-/// The file that holds it.
-pub(crate) struct HeadFile {
-    path: PathBuf,
-    newest: Mutex<u64>,
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{LINE_START}{} {}", self.seq, self.hash)
+    }
 }
 
-impl HeadFile {
-    pub(crate) fn new(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            newest: Mutex::new(0),
-        }
+impl Head {
+    /// Reads what `Display` writes; nothing else.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (seq, hash) = text.strip_prefix(LINE_START)?.split_once(' ')?;
+        let head = Self {
+            seq: seq.parse().ok()?,
+            hash: Digest384::from_hex(hash)?,
+        };
+        (head.to_string() == text).then_some(head)
     }
 
-    pub(crate) fn read(&self) -> Result<Option<Head>, KbsError> {
-        let text = match fs::read_to_string(&self.path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(StoreError::io("read head file", &self.path, e).into()),
-        };
-        let parsed = text.strip_prefix(LINE_START).and_then(|rest| {
-            let (seq, hash) = rest.trim_end().split_once(' ')?;
-            Some(Head {
-                seq: seq.parse().ok()?,
-                hash: Digest384::from_hex(hash)?,
-            })
-        });
-        parsed.map(Some).ok_or_else(|| KbsError::File {
-            what: "head file",
-            path: self.path.clone(),
-            detail: "not a head file of this version".into(),
+    /// 8 bytes `seq`, big endian, then the hash.
+    pub(crate) fn to_bytes(self) -> [u8; 56] {
+        let mut bytes = [0; 56];
+        let (seq, hash) = bytes.split_at_mut(8);
+        seq.copy_from_slice(&self.seq.to_be_bytes());
+        hash.copy_from_slice(&self.hash.0);
+        bytes
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (seq, hash) = bytes.split_first_chunk::<8>()?;
+        Some(Self {
+            seq: u64::from_be_bytes(*seq),
+            hash: Digest384(hash.try_into().ok()?),
         })
-    }
-
-    /// Writes `head` unless a newer one was written.
-    pub(crate) fn advance(&self, head: Head) -> Result<(), StoreError> {
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        if *newest >= head.seq {
-            return Ok(());
-        }
-        let temporary = self.path.with_extension("tmp");
-        let write = || -> std::io::Result<()> {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&temporary)?;
-            writeln!(file, "{LINE_START}{} {}", head.seq, head.hash)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &self.path)?;
-            let dir = self.path.parent().filter(|d| !d.as_os_str().is_empty());
-            File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
-        };
-        write().map_err(|e| StoreError::io("write head file", &self.path, e))?;
-        *newest = head.seq;
-        Ok(())
     }
 }

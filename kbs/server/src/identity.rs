@@ -2,13 +2,14 @@
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use hanzo_attestation::Digest384;
 use hanzo_attestation::config::PinnedSigner;
 use hanzo_attestation::jcs;
 use hanzo_attestation::keyset::KemKey;
+use hanzo_attestation::{Digest256, Digest384};
+use hanzo_log::{LogKey, LogVerifier, Origin};
 use hanzo_pqc::hpke::{KemSuite, PrivateKey, PublicKey};
-use hanzo_pqc::sign::{SigningKeys, VerifyingKeys};
-use hanzo_pqc::{PqcError, SignatureSuite, random};
+use hanzo_pqc::sign::{NoteSigningKeys, NoteVerifyingKeys, SigningKeys, VerifyingKeys};
+use hanzo_pqc::{PqcError, SignatureSuite, kdf, random};
 use hanzo_store::Store;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -21,6 +22,8 @@ use crate::KbsError;
 pub struct KbsIdentity {
     /// Data keys are sealed to this key when they are put.
     pub import_key: KemKey,
+    /// Signs the heads of the audit log, and nothing else.
+    pub log: LogKey,
     /// Signs every grant; goes into the guest's configuration.
     pub signer: PinnedSigner,
     /// True if this broker's store was made in simulated mode.
@@ -90,10 +93,19 @@ pub(crate) fn signer_digest(signer: &PinnedSigner) -> Result<Digest384, jcs::Jcs
     Ok(Digest384::of(&jcs::to_vec("signer", signer)?))
 }
 
+const LOG_SEED: &[u8] = b"hanzo/kbs-log-key/v1";
+const FENCE_SECRET: &[u8] = b"hanzo/kbs-fence/v1";
+
 /// The private halves.
 pub(crate) struct Identity {
     pub(crate) signer: SigningKeys,
     pub(crate) import: PrivateKey,
+    /// Signs the heads of the audit log, and nothing else.
+    pub(crate) log: NoteSigningKeys,
+    /// The audit log's name and public keys.
+    pub(crate) log_verifier: LogVerifier,
+    /// From which secrets of the broker's own are derived that need not be pinned.
+    seed: Zeroizing<[u8; 64]>,
     /// PKCS #8 of the P-256 key that signs attestation tokens (JWS) and nothing else.
     pub(crate) token_pkcs8: Zeroizing<Vec<u8>>,
 }
@@ -113,12 +125,25 @@ impl Identity {
             Zeroizing::new(signer_seed.as_slice().try_into().map_err(stored("identity signer"))?);
         let import_seed: Zeroizing<[u8; 32]> =
             Zeroizing::new(import_seed.as_slice().try_into().map_err(stored("identity import"))?);
+        let mut log_seed = Zeroizing::new([0; 64]);
+        kdf::hkdf_sha256(b"", signer_seed.as_ref(), LOG_SEED, log_seed.as_mut())?;
+        let log = NoteSigningKeys::from_seed(SignatureSuite::MlDsa65Ed25519, &log_seed)?;
         Ok(Self {
+            log_verifier: LogVerifier::new(origin(log.verifying_keys())?, log.verifying_keys().clone()),
+            log,
             // ML-DSA-87 is accepted at every tier, so one pinned pair serves all.
             signer: SigningKeys::from_seed(SignatureSuite::MlDsa87Ed25519, &signer_seed)?,
             import: PrivateKey::from_seed(KemSuite::MlKem1024P384, &import_seed)?,
             token_pkcs8,
+            seed: signer_seed,
         })
+    }
+
+    /// What reads and writes this broker's place in a TPM.
+    pub(crate) fn fence_secret(&self) -> Result<Zeroizing<[u8; 32]>, KbsError> {
+        let mut secret = Zeroizing::new([0; 32]);
+        kdf::hkdf_sha256(b"", self.seed.as_ref(), FENCE_SECRET, secret.as_mut())?;
+        Ok(secret)
     }
 
     pub(crate) fn public(&self, simulated: bool) -> KbsIdentity {
@@ -128,11 +153,19 @@ impl Identity {
                 public_key: import.to_hex(),
                 suite: import.suite().name().to_owned(),
             },
+            log: self.log_verifier.key(),
             signer: pinned(self.signer.verifying_keys()),
             simulated,
             version: 1,
         }
     }
+}
+
+/// A log is named after its keys: no two brokers share a name.
+fn origin(keys: &NoteVerifyingKeys) -> Result<Origin, KbsError> {
+    let digest = Digest256::of(&[keys.ed25519().as_slice(), keys.ml_dsa()].concat()).to_string();
+    let name = digest.get(..32).unwrap_or_default();
+    Ok(Origin::new(&format!("hanzo-kbs/{name}"))?)
 }
 
 fn secret(

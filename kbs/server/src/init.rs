@@ -13,9 +13,10 @@ use hanzo_root::{RootConfig, Surroundings};
 use hanzo_store::{KeyFile, StoreError, StoreMode};
 use zeroize::Zeroizing;
 
+use crate::audit::{self, Exported};
 use crate::broker::Broker;
 use crate::identity::pinned;
-use crate::{KbsConfig, KbsError, KbsIdentity, audit};
+use crate::{KbsConfig, KbsError, KbsIdentity};
 
 /// What kind of broker to make.
 #[derive(Debug)]
@@ -118,6 +119,7 @@ fn make(options: &InitOptions, root: RootConfig) -> Result<Initialised, KbsError
         listen: options.listen,
         store: "kbs.db".into(),
         head_file: "kbs.head".into(),
+        fences: Vec::new(),
         session_ttl_s: 60,
         sessions_max: 4096,
         crl_files: Vec::new(),
@@ -162,14 +164,26 @@ pub fn check(config: &KbsConfig, mode: StoreMode, mut line: impl FnMut(&str)) ->
     Ok(broker.identity.public(broker.simulated()))
 }
 
-/// Accepts the store as it is: writes its newest decision into the head file.
+/// Accepts the store as it is: notes that in its audit chain, and writes its newest decision to every fence.
 ///
 /// # Errors
 /// [`KbsError`]; the audit chain itself must hold.
 pub fn accept_head(config: &KbsConfig, mode: StoreMode) -> Result<(), KbsError> {
-    let broker = Broker::open_without_head(config, mode)?;
-    broker.db.read(|tx| audit::replay(tx, None))?;
-    broker.write_head()
+    Broker::open_without_head(config, mode)?.accept()
+}
+
+/// Writes the audit log of a broker that does not run into `dir`, which must be empty or missing: JSON Lines, the newest
+/// signed head, and tiles. `progress` is told how many entries are written, and of how many.
+///
+/// # Errors
+/// [`KbsError`], as `serve` would give it; [`KbsError::Exists`] if something is in `dir`.
+pub fn export_audit(
+    config: &KbsConfig,
+    mode: StoreMode,
+    dir: &Path,
+    progress: impl FnMut(u64, u64),
+) -> Result<Exported, KbsError> {
+    Broker::open(config, mode)?.export(dir, progress)
 }
 
 /// Reads an admin key: a key file, from which both signing keys are derived.

@@ -284,6 +284,48 @@ fn an_earlier_head_shows_a_log_that_went_back_was_rewritten_or_forked() {
     log.run("good --since nothing", 1, &["nothing"]);
 }
 
+/// A real broker: init, decisions, export; its identity.json is the key.
+#[test]
+fn what_a_broker_exports_is_verified_with_its_identity() {
+    let log = Log::new();
+    let made = hanzo_kbs::init(&hanzo_kbs::InitOptions {
+        dir: log.path("kbs"),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        mode: hanzo_kbs::StoreMode::Production,
+        simulator_roots: Vec::new(),
+    })
+    .unwrap();
+    let config = hanzo_kbs::KbsConfig::load(&made.config_path).unwrap();
+    let export = |name: &str| {
+        hanzo_kbs::export_audit(&config, hanzo_kbs::StoreMode::Production, &log.path(name), |_, _| {}).unwrap()
+    };
+    std::fs::copy(&made.identity_path, log.path("key.json")).unwrap();
+    export("empty");
+    log.run("empty", 0, &["VERIFIED: 0 entries", "hanzo-kbs/"]);
+    // Each of these is a decision of an operator, on the record.
+    for _ in 0..3 {
+        hanzo_kbs::accept_head(&config, hanzo_kbs::StoreMode::Production).unwrap();
+    }
+    export("first");
+    hanzo_kbs::accept_head(&config, hanzo_kbs::StoreMode::Production).unwrap();
+    assert_eq!(export("second").entries, 4);
+    log.run(
+        "second --since first",
+        0,
+        &["VERIFIED: 4 entries", "signed heads 2", "all 3 entries"],
+    );
+    let text = std::fs::read_to_string(log.path("second/log.jsonl")).unwrap();
+    assert!(text.contains("\"action\":\"accept-head\""));
+    put(
+        &log.path("altered"),
+        text.replacen("store: 1", "store: 9", 1).as_bytes(),
+    );
+    log.run("altered", 20, &["log.entry.altered", "entry 2 was altered"]);
+    let removed: Vec<_> = text.lines().filter(|l| !l.contains("\"seq\":2,")).collect();
+    put(&log.path("removed"), (removed.join("\n") + "\n").as_bytes());
+    log.run("removed", 20, &["log.entry.missing", "entry 2 is missing"]);
+}
+
 #[test]
 fn json_says_the_same_and_help_has_examples() {
     let log = Log::new();

@@ -1,0 +1,59 @@
+//! `hanzo-kbs audit`: decisions for the operator, and for auditors.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use hanzo_kbs::{KbsConfig, StoreMode, check, export_audit};
+
+use super::{print, said};
+
+#[derive(Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:
+  hanzo-kbs audit --config ./kbs/kbs.toml | jq 'select(.action == \"refuse\")'
+  hanzo-kbs audit export --config ./kbs/kbs.toml --to ./november"
+)]
+pub(super) struct Audit {
+    #[command(subcommand)]
+    command: Option<AuditCommand>,
+    /// Configuration file.
+    #[arg(long, required = true)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Write the audit log of a broker that is not running as files that `hanzo-verify log` checks: lines, tiles, signed head.
+    #[command(after_help = "Example:
+  hanzo-kbs audit export --config ./kbs/kbs.toml --to ./november
+  hanzo-verify log ./november --key identity.json")]
+    Export {
+        /// Configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// An empty or missing folder.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+}
+
+impl Audit {
+    pub(super) fn run(self) -> Result<(), String> {
+        match (self.command, self.config) {
+            (Some(AuditCommand::Export { config, to }), _) => {
+                let config = KbsConfig::load(&config).map_err(said)?;
+                let done = export_audit(&config, StoreMode::Production, &to, |_, _| {}).map_err(said)?;
+                print(&format!("{} decisions written to {}\n", done.entries, to.display()));
+                Ok(())
+            }
+            (None, Some(config)) => {
+                let config = KbsConfig::load(&config).map_err(said)?;
+                check(&config, StoreMode::Production, |line| print(&format!("{line}\n"))).map_err(said)?;
+                Ok(())
+            }
+            (None, None) => Err("audit: --config says which broker".into()),
+        }
+    }
+}
