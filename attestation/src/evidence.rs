@@ -4,6 +4,7 @@ mod anchors;
 mod claims;
 mod devices;
 mod error;
+mod known;
 
 use crate::bundle::{AzSnpEvidence, AzTdxEvidence, CpuEvidence, DeviceEvidence, SnpEvidence, TdxEvidence, TpmEvidence};
 use crate::nvidia::{Endorsements, ParsedNvidia};
@@ -15,6 +16,7 @@ pub use anchors::{Anchors, Collateral};
 pub use claims::{Authentic, Claims, Commitment, DeviceClaims, Revocation};
 pub use devices::{AuthenticDevices, authenticate_devices};
 pub use error::{AttestationError, Class};
+pub use known::KnownSignatures;
 
 /// Seconds since 1970-01-01T00:00:00Z. Always an argument, never read from a clock here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

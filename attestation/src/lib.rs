@@ -39,6 +39,6 @@ pub mod tpm;
 pub use binding::{Binding, BindingError, Bound};
 pub use digest::{Digest256, Digest384, Nonce};
 pub use evidence::{
-    Anchors, AttestationError, Authentic, AuthenticDevices, Claims, Collateral, DeviceClaims, ParsedDevice,
-    ParsedEvidence, RawEvidence, Revocation, UnixTime,
+    Anchors, AttestationError, Authentic, AuthenticDevices, Claims, Collateral, DeviceClaims, KnownSignatures,
+    ParsedDevice, ParsedEvidence, RawEvidence, Revocation, UnixTime,
 };

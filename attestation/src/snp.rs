@@ -131,9 +131,16 @@ impl ParsedSnp {
             now,
         )?;
         let point = self.vek.certificate.p384_point().ok_or(SnpError::Signature)?;
-        UnparsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point)
-            .verify(&self.signed, &signature)
-            .map_err(|_| SnpError::Signature)?;
+        let verified = collateral
+            .known
+            .verifies("ECDSA-P384-SHA384", point, &self.signed, &signature, || {
+                UnparsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point)
+                    .verify(&self.signed, &signature)
+                    .is_ok()
+            });
+        if !verified {
+            return Err(SnpError::Signature);
+        }
         self.vek.check_endorses(&report)?;
         let signing_key = report.signing_key;
         let provider = self

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::bundle::TdxCollateral;
 use crate::digest::Digest256;
+use crate::evidence::KnownSignatures;
 use crate::tdx::PreparedTdx;
 
 /// Which roots count. Vendor roots are compiled in; any other root of a CPU or device makes every result simulated.
@@ -106,4 +107,6 @@ pub struct Collateral {
     pub rims: Vec<Vec<u8>>,
     /// OCSP answers, DER.
     pub ocsp: Vec<Vec<u8>>,
+    /// Signatures that verified before; by default none. Verdicts are the same with and without.
+    pub known: KnownSignatures,
 }

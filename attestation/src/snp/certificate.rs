@@ -14,7 +14,7 @@ use x509_cert::name::Name;
 use x509_cert::time::Time;
 
 use super::error::SnpError;
-use crate::evidence::UnixTime;
+use crate::evidence::{KnownSignatures, UnixTime};
 
 /// Longest certificate in bytes; AMD's are below 1700.
 pub const CERTIFICATE_BYTES_MAX: usize = 4096;
@@ -85,11 +85,13 @@ impl Signed {
     }
 
     /// True if the holder of `issuer`'s key signed this.
-    pub(super) fn is_signed_by(&self, issuer: &Certificate) -> bool {
+    pub(super) fn is_signed_by(&self, issuer: &Certificate, known: &KnownSignatures) -> bool {
         let Some(key) = issuer.rsa_key() else { return false };
-        UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA384, key)
-            .verify(&self.tbs, &self.signature)
-            .is_ok()
+        known.verifies("RSA-PSS-SHA384", key, &self.tbs, &self.signature, || {
+            UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA384, key)
+                .verify(&self.tbs, &self.signature)
+                .is_ok()
+        })
     }
 }
 
@@ -192,7 +194,7 @@ impl Certificate {
     }
 
     /// Name, signature and right to sign of `issuer`, all three.
-    pub(super) fn verify_signed_by(&self, issuer: &Self) -> Result<(), SnpError> {
+    pub(super) fn verify_signed_by(&self, issuer: &Self, known: &KnownSignatures) -> Result<(), SnpError> {
         let wrong = |detail| match self.role {
             Role::Vek => SnpError::Vek { detail },
             Role::Ark | Role::Ask => SnpError::Ask { detail },
@@ -203,7 +205,7 @@ impl Certificate {
         if !issuer.is_ca() {
             return Err(wrong("the certificate above it is none of a certificate authority"));
         }
-        if !self.signed.is_signed_by(issuer) {
+        if !self.signed.is_signed_by(issuer, known) {
             return Err(wrong(
                 "its signature does not verify under the key of the certificate above it",
             ));

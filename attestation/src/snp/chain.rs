@@ -9,7 +9,7 @@ use super::pinned;
 use super::product::Product;
 use super::report::SigningKey;
 use super::vek::VekCertificate;
-use crate::evidence::{Anchors, Collateral, Revocation, UnixTime};
+use crate::evidence::{Anchors, Collateral, KnownSignatures, Revocation, UnixTime};
 
 /// A root that counts.
 pub(super) struct Root {
@@ -40,14 +40,14 @@ pub(super) fn verify(
         Some(ask) => ask,
         None => pinned::intermediate(vek.product, key)?,
     };
-    vek.certificate.verify_signed_by(ask)?;
+    vek.certificate.verify_signed_by(ask, &collateral.known)?;
     if ask.common_name() != vek.product.ask_common_name(key) {
         return Err(SnpError::Ask {
             detail: "its common name is not the one of this product and key kind",
         });
     }
     let root = match stapled_ask {
-        Some(ask) => find_root(vek.product, ask, anchors, now)?,
+        Some(ask) => find_root(vek.product, ask, anchors, &collateral.known, now)?,
         // The intermediate is compiled in like the root, and a test shows that the root signed it.
         None => Root {
             certificate: Cow::Borrowed(pinned::ark(vek.product)?),
@@ -74,6 +74,7 @@ pub(super) fn find_root(
     product: Product,
     ask: &Certificate,
     anchors: &Anchors,
+    known: &KnownSignatures,
     now: UnixTime,
 ) -> Result<Root, SnpError> {
     let vendor = Root {
@@ -81,12 +82,13 @@ pub(super) fn find_root(
         simulated: false,
     };
     let mut refused = None;
-    for root in std::iter::once(Ok(vendor)).chain(anchors.simulator_arks().iter().map(|der| simulator_root(der, now))) {
+    let simulators = anchors.simulator_arks().iter();
+    for root in std::iter::once(Ok(vendor)).chain(simulators.map(|der| simulator_root(der, known, now))) {
         let root = root?;
         if !ask.names_as_issuer(&root.certificate) {
             continue;
         }
-        match ask.verify_signed_by(&root.certificate) {
+        match ask.verify_signed_by(&root.certificate, known) {
             Ok(()) => return Ok(root),
             Err(e) => refused = Some(e),
         }
@@ -97,11 +99,11 @@ pub(super) fn find_root(
     }))
 }
 
-pub(super) fn simulator_root(der: &[u8], now: UnixTime) -> Result<Root, SnpError> {
+pub(super) fn simulator_root(der: &[u8], known: &KnownSignatures, now: UnixTime) -> Result<Root, SnpError> {
     let wrong = |detail| SnpError::Anchor { detail };
     let certificate = Certificate::parse(Role::Ark, der).map_err(|_| wrong("not a root certificate of AMD's form"))?;
     certificate
-        .verify_signed_by(&certificate)
+        .verify_signed_by(&certificate, known)
         .map_err(|_| wrong("not self-signed"))?;
     certificate
         .check_validity(now)
@@ -127,13 +129,13 @@ fn check_revocation(
 ) -> Result<Revocation, SnpError> {
     let [(_, ark), ..] = chain;
     if let Some(crl) = stapled {
-        crl.verify_signed_by(ark)?;
+        crl.verify_signed_by(ark, &collateral.known)?;
     }
     let mut supplied = Vec::new();
     for der in &collateral.crls {
         let crl = Crl::parse(der)?;
         if crl.is_issued_by_name_of(ark) {
-            crl.verify_signed_by(ark)?;
+            crl.verify_signed_by(ark, &collateral.known)?;
             supplied.push(crl);
         }
     }

@@ -11,7 +11,7 @@ use super::certificate::{Certificate, Role, Signed, unix};
 use super::error::SnpError;
 use super::product::Product;
 use super::roots;
-use crate::evidence::UnixTime;
+use crate::evidence::{KnownSignatures, UnixTime};
 
 /// Longest list in bytes; AMD's are below 1000.
 pub const CRL_BYTES_MAX: usize = 256 * 1024;
@@ -75,11 +75,11 @@ impl Crl {
         self.inner.tbs_cert_list.issuer == *ark.subject()
     }
 
-    pub(super) fn verify_signed_by(&self, ark: &Certificate) -> Result<(), SnpError> {
+    pub(super) fn verify_signed_by(&self, ark: &Certificate, known: &KnownSignatures) -> Result<(), SnpError> {
         if !self.is_issued_by_name_of(ark) {
             return Err(SnpError::CrlIssuer);
         }
-        if !self.signed.is_signed_by(ark) {
+        if !self.signed.is_signed_by(ark, known) {
             return Err(SnpError::CrlSignature);
         }
         Ok(())
@@ -105,7 +105,7 @@ impl Crl {
         now: UnixTime,
     ) -> Result<CheckedCrl, SnpError> {
         ark.check_validity(now)?;
-        self.verify_signed_by(ark)?;
+        self.verify_signed_by(ark, &KnownSignatures::default())?;
         let next_update = self.check_fresh(now)?;
         let entries = self.inner.tbs_cert_list.revoked_certificates.iter().flatten();
         Ok(CheckedCrl {

@@ -11,7 +11,7 @@ use super::report::SigningKey;
 use super::roots;
 use super::tcb::TcbVersion;
 use super::vek::VekCertificate;
-use crate::evidence::{Anchors, UnixTime};
+use crate::evidence::{Anchors, KnownSignatures, UnixTime};
 
 /// Checks an ASK (VCEK) or ASVK (VLEK) certificate, DER.
 ///
@@ -34,7 +34,7 @@ pub fn check_intermediate(
             detail: "its common name is not the one of this product and key kind",
         });
     }
-    let root = find_root(product, &ask, anchors, now)?;
+    let root = find_root(product, &ask, anchors, &KnownSignatures::default(), now)?;
     root.certificate.check_validity(now)?;
     ask.check_validity(now)?;
     Ok(root.simulated)
@@ -65,7 +65,8 @@ pub fn check_vcek(
         });
     }
     check_intermediate(ask, product, SigningKey::Vcek, anchors, now)?;
-    vek.certificate.verify_signed_by(&Certificate::parse(Role::Ask, ask)?)?;
+    vek.certificate
+        .verify_signed_by(&Certificate::parse(Role::Ask, ask)?, &KnownSignatures::default())?;
     vek.certificate.check_validity(now)?;
     let (chip_id, tcb) = chip;
     vek.check_is_for(chip_id, tcb)
@@ -87,7 +88,7 @@ pub fn check_product_crl(
         return crl.checked_against(&vendor, product, now);
     }
     for der in anchors.simulator_arks() {
-        let root = simulator_root(der, now)?.certificate;
+        let root = simulator_root(der, &KnownSignatures::default(), now)?.certificate;
         if crl.is_issued_by_name_of(&root) {
             return crl.checked_against(&root, product, now);
         }

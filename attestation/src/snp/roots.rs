@@ -37,6 +37,7 @@ mod tests {
     use super::super::certificate::{Certificate, Role};
     use super::*;
     use crate::Digest256;
+    use crate::KnownSignatures;
 
     #[test]
     fn pinned_certificates_have_the_digests_that_are_written_beside_them() {
@@ -59,15 +60,20 @@ mod tests {
     fn each_ark_is_self_signed_and_signs_its_intermediates_and_no_others() {
         for product in Product::ALL {
             let root = Certificate::parse(Role::Ark, ark(product)).unwrap();
-            root.verify_signed_by(&root).unwrap();
+            root.verify_signed_by(&root, &KnownSignatures::default()).unwrap();
             assert_eq!(root.common_name(), product.ark_common_name());
             for key in [SigningKey::Vcek, SigningKey::Vlek] {
                 let ask = Certificate::parse(Role::Ask, intermediate(product, key)).unwrap();
                 assert_eq!(ask.common_name(), product.ask_common_name(key));
-                ask.verify_signed_by(&root).unwrap();
+                ask.verify_signed_by(&root, &KnownSignatures::default()).unwrap();
                 for other in Product::ALL.into_iter().filter(|p| *p != product) {
                     let other = Certificate::parse(Role::Ark, ark(other)).unwrap();
-                    assert_eq!(ask.verify_signed_by(&other).unwrap_err().code(), "snp.chain.ask");
+                    assert_eq!(
+                        ask.verify_signed_by(&other, &KnownSignatures::default())
+                            .unwrap_err()
+                            .code(),
+                        "snp.chain.ask"
+                    );
                 }
             }
         }

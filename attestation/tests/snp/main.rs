@@ -7,25 +7,45 @@ mod oracle;
 mod real;
 mod roots;
 
+use std::sync::LazyLock;
+
 use hanzo_attestation::bundle::{Base64, SnpEvidence};
 use hanzo_attestation::{
-    Anchors, AttestationError, Authentic, Claims, Collateral, Digest256, Digest384, RawEvidence, UnixTime,
+    Anchors, AttestationError, Authentic, Claims, Collateral, Digest256, Digest384, KnownSignatures, RawEvidence,
+    UnixTime,
 };
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor};
 
 /// 2025-09-01T00:00:00Z: most public evidence is alive then.
 const NOW: UnixTime = UnixTime(1_756_684_800);
 
-/// Parses and authenticates.
+/// Parses and authenticates. Every case of this suite is also judged with the signatures known that verified in any case
+/// before it: the verdict must be the same.
 fn judge(
     evidence: SnpEvidence,
     anchors: &Anchors,
     collateral: &Collateral,
     now: UnixTime,
 ) -> Result<Authentic<Claims>, AttestationError> {
-    RawEvidence::Snp(evidence)
-        .parse()?
-        .authenticate(anchors, collateral, now)
+    static KNOWN: LazyLock<KnownSignatures> = LazyLock::new(|| KnownSignatures::bounded(1024));
+    let once = |collateral: &Collateral| {
+        RawEvidence::Snp(evidence.clone())
+            .parse()?
+            .authenticate(anchors, collateral, now)
+    };
+    let verdict = once(collateral);
+    let knowing = Collateral {
+        known: KNOWN.clone(),
+        ..collateral.clone()
+    };
+    for _ in 0..2 {
+        let facts = |v: &Result<Authentic<Claims>, AttestationError>| match v {
+            Ok(a) => Ok((a.claims().clone(), a.is_simulated(), a.revocation())),
+            Err(e) => Err(e.to_string()),
+        };
+        assert_eq!(facts(&once(&knowing)), facts(&verdict));
+    }
+    verdict
 }
 
 /// The code by which evidence is refused, or `accepted`.

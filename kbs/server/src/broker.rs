@@ -1,16 +1,15 @@
 //! The broker's state and its one way to release a key.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hanzo_attestation::binding::RcarRuntime;
 use hanzo_attestation::name::KeyId;
-use hanzo_attestation::{Anchors, Collateral, Digest384, RawEvidence, UnixTime};
+use hanzo_attestation::{Digest384, RawEvidence, UnixTime};
 use hanzo_kbs_protocol::{TeeKey, WrapKey, encode_nonce};
 use hanzo_policy::{AppraisalPolicy, PrivacyTier};
 use hanzo_pqc::Dek;
-use hanzo_pqc::sign::VerifyingKeys;
 use hanzo_root::Surroundings;
 use hanzo_store::{Store, StoreError, StoreMode, Tx};
 use hanzo_vault::{
@@ -24,7 +23,8 @@ use zeroize::Zeroizing;
 use crate::audit::{self, Exported, Line};
 use crate::fence::Fences;
 use crate::head::Head;
-use crate::identity::{Identity, signer_digest, verifying_keys};
+use crate::identity::Identity;
+use crate::live::{Live, Lives};
 use crate::metrics::{Metrics, count};
 use crate::schema::SCHEMA;
 use crate::sessions::Attested;
@@ -39,11 +39,9 @@ pub(crate) struct Broker {
     pub(crate) db: Store,
     pub(crate) identity: Identity,
     pub(crate) vaults: Vaults,
-    pub(crate) admins: Vec<(Digest384, VerifyingKeys)>,
-    pub(crate) metrics: Metrics,
+    pub(crate) lives: Lives,
+    pub(crate) metrics: Arc<Metrics>,
     head: Fences,
-    anchors: Anchors,
-    crl_files: Vec<PathBuf>,
 }
 
 /// Why there is no key in the reply.
@@ -115,27 +113,15 @@ impl Broker {
         let key = root.derive(RootPurpose::Store)?;
         let db = Store::sqlcipher(&config.store, &key, SCHEMA, mode)?;
         let identity = Identity::load_or_create(&db)?;
-        let mut anchors = Anchors::vendor();
-        for path in &config.simulator_roots {
-            anchors = anchors.with_simulator_ark(read_file("simulator root", path)?);
-        }
-        let mut admins = Vec::new();
-        for pinned in &config.admin_keys {
-            admins.push((signer_digest(pinned)?, verifying_keys(pinned)?));
-        }
         let head = Fences::new(config, &identity)?;
-        let broker = Self {
+        Ok(Self {
             db,
             identity,
             vaults: Vaults::new(root),
-            admins,
-            metrics: Metrics::default(),
+            lives: Lives::new(Live::load(config)?),
+            metrics: Arc::default(),
             head,
-            anchors,
-            crl_files: config.crl_files.clone(),
-        };
-        broker.collateral()?;
-        Ok(broker)
+        })
     }
 
     /// Writes the newest head to its file.
@@ -146,24 +132,26 @@ impl Broker {
         }
     }
 
+    /// Whether the store can be read.
+    pub(crate) fn store_answers(&self) -> bool {
+        self.db.read(audit::head).is_ok()
+    }
+
+    /// Whether what is kept outside the store is there and can be read.
+    pub(crate) fn fence_holds(&self) -> bool {
+        self.head.read().is_ok()
+    }
+
     pub(crate) fn simulated(&self) -> bool {
         self.db.mode() == StoreMode::Simulated
     }
 
-    /// The revocation lists as they are on the disk now.
-    fn collateral(&self) -> Result<Collateral, KbsError> {
-        let crls = self.crl_files.iter().map(|path| read_file("revocation list", path));
-        Ok(Collateral {
-            crls: crls.collect::<Result<_, _>>()?,
-            ..Collateral::default()
-        })
-    }
-
     /// Checks a session's evidence: genuine, and made for this session. Which keys it is good for is decided later.
     pub(crate) fn attest(&self, attested: &Attested) -> Result<AttestationResult, Result<VerifyError, KbsError>> {
+        let live = self.lives.now();
         let context = VerifierContext {
-            anchors: self.anchors.clone(),
-            collateral: self.collateral().map_err(Err)?,
+            anchors: live.anchors.clone(),
+            collateral: live.collateral.clone(),
             policy: AppraisalPolicy::closed(PrivacyTier::Open),
         };
         let text = encode_nonce(&attested.nonce);
@@ -173,8 +161,8 @@ impl Broker {
 
     /// Decides, counts, records and wraps; everything is on the disk when this returns.
     pub(crate) fn release(&self, key_id: &KeyId, attested: &Attested) -> Result<Vec<u8>, Denied> {
-        let collateral = self.collateral()?;
-        let (outcome, head, line) = self.db.write(|tx| self.decide(tx, key_id, attested, &collateral))?;
+        let live = self.lives.now();
+        let (outcome, head, line) = self.db.write(|tx| self.decide(tx, key_id, attested, &live))?;
         self.record(head, &line)?;
         count(match outcome {
             Ok(_) => &self.metrics.granted,
@@ -237,7 +225,7 @@ impl Broker {
         tx: &Tx<'_>,
         key_id: &KeyId,
         attested: &Attested,
-        collateral: &Collateral,
+        live: &Live,
     ) -> Result<(Result<Vec<u8>, Refusal>, Head, String), Denied> {
         let now = now();
         let recipient = attested.body.wrap_key.recipient();
@@ -264,8 +252,8 @@ impl Broker {
                     revoked: key.revoked,
                 };
                 let moment = Moment {
-                    anchors: &self.anchors,
-                    collateral,
+                    anchors: &live.anchors,
+                    collateral: &live.collateral,
                     now,
                 };
                 authorize(ask, &stored, uses(tx, key_id, key.version, &recipient)?, &moment)
@@ -419,20 +407,6 @@ fn runtime<'a>(nonce: &'a str, attested: &'a Attested) -> RcarRuntime<'a> {
         nonce,
         tee_pubkey: &attested.body.tee_pubkey,
     }
-}
-
-fn read_file(what: &'static str, path: &PathBuf) -> Result<Vec<u8>, KbsError> {
-    const FILE_BYTES_MAX: u64 = 4 << 20;
-    let fail = |detail: String| KbsError::File {
-        what,
-        path: path.clone(),
-        detail,
-    };
-    let size = fs::metadata(path).map_err(|e| fail(e.to_string()))?.len();
-    if size > FILE_BYTES_MAX {
-        return Err(fail(format!("{size} bytes, at most {FILE_BYTES_MAX} are accepted")));
-    }
-    fs::read(path).map_err(|e| fail(e.to_string()))
 }
 
 /// The broker's clock.

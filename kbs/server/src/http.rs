@@ -4,14 +4,13 @@ mod cookie;
 mod reply;
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use hanzo_attestation::name::KeyId;
 use hanzo_kbs_protocol::{
     ATTEST_BYTES_MAX, ATTEST_PATH, AUTH_BYTES_MAX, AUTH_PATH, AttestBody, WireError, auth_request, challenge_body,
@@ -19,60 +18,84 @@ use hanzo_kbs_protocol::{
 };
 
 use crate::admin::{self, ADMIN_BYTES_MAX, ADMIN_PATH};
+use crate::admission::{Admission, Connection, Gate, admit, busy};
 use crate::broker::{Broker, now};
+use crate::challenge::Challenge;
+use crate::health::Health;
 use crate::metrics::count;
+use crate::rate::Route;
 use crate::sessions::{Attested, SessionRefusal, Sessions};
 use crate::token::token;
-use reply::Problem;
+pub(crate) use cookie::Transport;
+pub(crate) use reply::Problem;
 
 /// What every handler needs.
 #[derive(Clone)]
 pub(crate) struct AppState {
     pub(crate) broker: Arc<Broker>,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) admission: Arc<Admission>,
 }
 
 pub(crate) fn router(state: AppState) -> Router {
     // One byte more than the parsers take, so that they refuse by name.
     let limit = |bytes: usize| DefaultBodyLimit::max(bytes + 1);
+    let gate = Gate {
+        admission: Arc::clone(&state.admission),
+        metrics: Arc::clone(&state.broker.metrics),
+    };
+    let health = Arc::new(Health::new(Arc::clone(&state.broker)));
     Router::new()
         .route(AUTH_PATH, post(auth).layer(limit(AUTH_BYTES_MAX)))
         .route(ATTEST_PATH, post(attest).layer(limit(ATTEST_BYTES_MAX)))
         .route("/kbs/v0/resource/{repository}/{kind}/{tag}", get(resource))
         .route(ADMIN_PATH, post(admin_request).layer(limit(ADMIN_BYTES_MAX)))
         .route("/healthz", get(|| async { "ok\n" }))
+        .route("/health", get(move || async move { health.reply().await }))
         .route("/metrics", get(metrics))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "NotFound", "kbs.path.unknown") })
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "kbs.method")
         })
         .with_state(state)
+        .layer(axum::middleware::from_fn_with_state(gate, admit))
 }
 
 async fn auth(
     State(state): State<AppState>,
+    Extension(connection): Extension<Connection>,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
     let body = match body {
         Ok(body) => body,
         Err(e) => return Problem::body(&e).into_response(),
     };
-    if let Err(e) = auth_request(&body) {
-        return Problem::wire(&e).into_response();
-    }
-    match state.sessions.open(Instant::now()) {
-        Ok(Ok((id, nonce))) => {
+    let tee = match auth_request(&body) {
+        Ok(tee) => tee,
+        Err(e) => return Problem::wire(&e).into_response(),
+    };
+    match state.sessions.challenges.issue(tee, now()) {
+        Ok(Some((value, challenge))) => {
             count(&state.broker.metrics.challenges);
-            let cookie = cookie::set(&id, state.sessions.ttl().as_secs());
-            ([(header::SET_COOKIE, cookie)], axum::Json(challenge_body(&nonce))).into_response()
+            let cookie = cookie::set(&value, state.sessions.challenges.ttl_s(), connection.transport);
+            let reply = axum::Json(challenge_body(&challenge.nonce));
+            ([(header::SET_COOKIE, cookie)], reply).into_response()
         }
-        Ok(Err(refusal)) => Problem::session(refusal).into_response(),
+        Ok(None) => Problem::wire(&WireError::Tee { got: tee }).into_response(),
         Err(e) => Problem::internal(&e).into_response(),
     }
 }
 
+/// The challenge that a request's cookie carries, if this broker or a replica of it gave it out.
+fn challenge_of<'a>(state: &AppState, headers: &'a HeaderMap) -> Result<(Challenge, &'a str), SessionRefusal> {
+    let value = cookie::get(headers).ok_or(SessionRefusal::Unknown)?;
+    let challenge = state.sessions.challenges.read(value, now());
+    Ok((challenge.ok_or(SessionRefusal::Unknown)?, value))
+}
+
 async fn attest(
     State(state): State<AppState>,
+    Extension(connection): Extension<Connection>,
     headers: HeaderMap,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
@@ -80,76 +103,101 @@ async fn attest(
         Ok(body) => body,
         Err(e) => return Problem::body(&e).into_response(),
     };
-    let Some(id) = cookie::get(&headers) else {
-        return Problem::session(SessionRefusal::Unknown).into_response();
-    };
-    let nonce = match state.sessions.begin(&id, Instant::now()) {
-        Ok(nonce) => nonce,
+    let (challenge, value) = match challenge_of(&state, &headers) {
+        Ok(found) => found,
         Err(refusal) => return Problem::session(refusal).into_response(),
     };
-    let broker = Arc::clone(&state.broker);
-    let ttl_s = state.sessions.ttl().as_secs();
-    let work = tokio::task::spawn_blocking(move || -> Result<(Attested, String), Problem> {
-        let body = AttestBody::parse(&body).map_err(|e| {
-            log_refused(e.code(), &e);
-            Problem::wire(&e)
-        })?;
-        check_kind(&body).map_err(|e| Problem::wire(&e))?;
-        if body.nonce != encode_nonce(&nonce) {
-            log_refused(
-                "kbs.session.nonce",
-                &"nonce: the body names another challenge than its session's",
-            );
-            return Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                "NonceMismatch",
-                "kbs.session.nonce",
-            ));
-        }
-        let attested = Attested { nonce, body };
-        let result = broker.attest(&attested).map_err(|e| match e {
-            Ok(e) => {
-                log_refused(e.code(), &e);
-                Problem::verify(&e)
-            }
-            Err(e) => Problem::internal(&e),
-        })?;
-        let token = token(&broker.identity, &result, now(), ttl_s).map_err(|e| Problem::internal(&e))?;
-        Ok((attested, token))
-    });
+    if let Err(refusal) = state.sessions.may_attest(&challenge, now()) {
+        return Problem::session(refusal).into_response();
+    }
+    let Some(_place) = state.admission.place(Route::Attest).await else {
+        return busy(&state.broker.metrics, Route::Attest);
+    };
+    let (broker, sessions) = (Arc::clone(&state.broker), Arc::clone(&state.sessions));
+    let work = tokio::task::spawn_blocking(move || verify_and_admit(&broker, &sessions, &challenge, &body));
     match work.await {
-        Ok(Ok((attested, token))) => {
+        Ok(Ok(token)) => {
             count(&state.broker.metrics.attested);
-            state.sessions.finish(&id, Some(attested));
-            let cookie = cookie::set(&id, ttl_s);
+            connection.standing.prove();
+            let left_s = challenge.ends_at.0.saturating_sub(now().0);
+            let cookie = cookie::set(value, left_s, connection.transport);
             let reply = axum::Json(serde_json::json!({ "token": token }));
             ([(header::SET_COOKIE, cookie)], reply).into_response()
         }
         Ok(Err(problem)) => {
             count(&state.broker.metrics.not_attested);
-            state.sessions.finish(&id, None);
             problem.into_response()
         }
-        Err(e) => {
-            state.sessions.finish(&id, None);
-            Problem::internal(&e).into_response()
-        }
+        Err(e) => Problem::internal(&e).into_response(),
     }
+}
+
+/// Verifies first and uses the challenge up last: whoever spoils an attempt spoils no session, and of any number that hold at
+/// the same time one is admitted.
+fn verify_and_admit(
+    broker: &Broker,
+    sessions: &Sessions,
+    challenge: &Challenge,
+    bytes: &[u8],
+) -> Result<String, Problem> {
+    let body = AttestBody::parse(bytes).map_err(|e| {
+        log_refused(e.code(), &e);
+        Problem::wire(&e)
+    })?;
+    check_kind(&body).map_err(|e| Problem::wire(&e))?;
+    if body.evidence.tee() != challenge.tee {
+        return Err(
+            Problem::new(StatusCode::BAD_REQUEST, "InvalidRequest", "kbs.session.tee")
+                .with_detail(format!("the session was opened for {}", challenge.tee)),
+        );
+    }
+    if body.nonce != encode_nonce(&challenge.nonce) {
+        log_refused(
+            "kbs.session.nonce",
+            &"nonce: the body names another challenge than its session's",
+        );
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "NonceMismatch",
+            "kbs.session.nonce",
+        ));
+    }
+    let nonce = challenge.nonce;
+    let attested = Attested { nonce, body };
+    let result = broker.attest(&attested).map_err(|e| match e {
+        Ok(e) => {
+            log_refused(e.code(), &e);
+            Problem::verify(&e)
+        }
+        Err(e) => Problem::internal(&e),
+    })?;
+    let now = now();
+    let left_s = challenge.ends_at.0.saturating_sub(now.0);
+    let token = token(&broker.identity, &result, now, left_s).map_err(|e| Problem::internal(&e))?;
+    sessions
+        .admit(challenge, attested, bytes.len(), now)
+        .map_err(Problem::session)?;
+    Ok(token)
 }
 
 async fn resource(
     State(state): State<AppState>,
+    Extension(connection): Extension<Connection>,
     headers: HeaderMap,
     Path((repository, kind, tag)): Path<(String, String, String)>,
 ) -> Response {
     // The session comes first: who has none learns nothing about names.
-    let session = cookie::get(&headers).ok_or(SessionRefusal::Unknown);
-    let attested = match session.and_then(|id| state.sessions.ask(&id, Instant::now())) {
+    let session = challenge_of(&state, &headers).and_then(|(challenge, _)| state.sessions.ask(&challenge));
+    let attested = match session {
         Ok(attested) => attested,
         Err(refusal) => return Problem::session(refusal).into_response(),
     };
+    connection.standing.prove();
     let Ok(key_id) = KeyId::new(&format!("{repository}/{kind}/{tag}")) else {
         return Problem::new(StatusCode::NOT_FOUND, "InvalidRequestPath", "kbs.key.unknown").into_response();
+    };
+    let Some(_place) = state.admission.place(Route::Release).await else {
+        return busy(&state.broker.metrics, Route::Release);
     };
     let broker = Arc::clone(&state.broker);
     let work = tokio::task::spawn_blocking(move || broker.release(&key_id, &attested));
@@ -167,6 +215,9 @@ async fn admin_request(
     let body = match body {
         Ok(body) => body,
         Err(e) => return Problem::body(&e).into_response(),
+    };
+    let Some(_place) = state.admission.place(Route::Admin).await else {
+        return busy(&state.broker.metrics, Route::Admin);
     };
     let broker = Arc::clone(&state.broker);
     let work = tokio::task::spawn_blocking(move || admin::apply(&broker, &body));
@@ -188,8 +239,12 @@ async fn admin_request(
 }
 
 async fn metrics(State(state): State<AppState>) -> Response {
-    let text = state.broker.metrics.text(state.sessions.count());
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+    let now = now();
+    let age_s = state.broker.lives.now().oldest_collateral();
+    let age_s = age_s.map(|changed_s| i64::try_from(now.0).unwrap_or(i64::MAX).saturating_sub(changed_s));
+    let text = state.broker.metrics.text(state.sessions.size(now), age_s);
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
 /// What no key is released for yet.

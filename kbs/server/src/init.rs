@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::audit::{self, Exported};
 use crate::broker::Broker;
+use crate::config::{Limits, PlainHttp};
 use crate::identity::pinned;
 use crate::{KbsConfig, KbsError, KbsIdentity};
 
@@ -122,10 +123,21 @@ fn make(options: &InitOptions, root: RootConfig) -> Result<Initialised, KbsError
         fences: Vec::new(),
         session_ttl_s: 60,
         sessions_max: 4096,
+        plain_http: Some(match options.listen.ip().is_loopback() {
+            true => PlainHttp::Loopback,
+            false => PlainHttp::BehindATlsFront,
+        }),
         crl_files: Vec::new(),
+        collateral_dir: None,
         simulator_roots,
+        simulator_tdx_roots: Vec::new(),
+        simulator_gpu_roots: Vec::new(),
+        simulator_rim_roots: Vec::new(),
         root,
+        tls: None,
+        limits: Limits::default(),
         admin_keys: vec![admin.clone()],
+        source: None,
     };
     let text = toml::to_string(&config).map_err(|e| KbsError::Config {
         path: config_path.clone(),
@@ -149,7 +161,8 @@ fn make(options: &InitOptions, root: RootConfig) -> Result<Initialised, KbsError
 const CONFIG_HEAD: &str = "\
 # Key broker. Relative paths start at this file's directory.
 # head_file remembers the newest decision outside the store: put it on another disk (or a TPM-backed volume) than the store.
-# crl_files: ARK-signed revocation lists from AMD's KDS, refreshed by you; read again for every decision.
+# plain_http or [tls]: one of them. On any address but loopback the first says that a TLS front stands before the broker.
+# crl_files: ARK-signed revocation lists from AMD's KDS, refreshed by you; a changed file counts from the next decision on.
 ";
 
 /// Opens a store that no broker is serving, replays its audit chain and hands every line to `line`.

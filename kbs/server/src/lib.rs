@@ -10,20 +10,29 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+mod admission;
 mod audit;
 mod broker;
-mod config;
+mod challenge;
+mod collateral_dir;
+pub mod config;
+mod connections;
 mod error;
 mod fence;
 mod harden;
 mod head;
+mod health;
 mod http;
 mod identity;
 mod init;
+mod live;
 mod metrics;
+mod rate;
+mod reload;
 mod schema;
 mod serve;
 mod sessions;
+mod tls;
 mod token;
 mod vault;
 

@@ -1,27 +1,43 @@
-//! The listener: bounded connections, bounded headers, an orderly end.
+//! The listener: bounded connections, bounded times, reload on request, an orderly end.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::Request;
 use hanzo_store::StoreMode;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
 
+use crate::admission::{Admission, Connection};
 use crate::broker::Broker;
-use crate::http::{AppState, router};
+use crate::challenge::ChallengeKey;
+use crate::config::PeerAddress;
+use crate::connections::{Connections, Place};
+use crate::http::{AppState, Transport, router};
+use crate::metrics::{Metrics, count};
+use crate::rate::Peer;
+use crate::reload;
 use crate::sessions::Sessions;
+use crate::tls::{self, Tls};
 use crate::{KbsConfig, KbsError};
 
-const CONNECTIONS_MAX: usize = 1024;
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// After this a connection ends with its current answer.
+const CONNECTION_LIFE: Duration = Duration::from_secs(600);
+/// For a current answer when a connection or the broker ends.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Opens the store and serves until `shutdown` is ready. `on_ready` gets the address once it listens.
+/// Opens the store and serves until `shutdown` is ready, then lets every answer under way leave. `on_ready` gets the address
+/// once it listens. SIGHUP loads the file again that `config` came from.
 ///
 /// # Errors
 /// [`KbsError`]: the store or a file of the configuration is refused, or the address is taken.
@@ -42,70 +58,158 @@ pub async fn serve(
         address: config.listen,
         detail: e.to_string(),
     };
+    let tls = match &config.tls {
+        Some(tls) => Some(Arc::new(Tls::new(tls::load(tls)?))),
+        None => None,
+    };
     let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
+    let mut hangups = signal(SignalKind::hangup()).map_err(listen)?;
     let opened = tokio::task::spawn_blocking({
         let config = config.clone();
         move || Broker::open(&config, mode)
     });
-    let broker = opened.await.map_err(|e| KbsError::Audit { what: e.to_string() })??;
+    let broker = Arc::new(opened.await.map_err(|e| KbsError::Audit { what: e.to_string() })??);
+    let sessions = Sessions::new(
+        ChallengeKey::of_this_process(config.session_ttl_s)?,
+        config.sessions_max,
+        config.limits.sessions_bytes_max,
+    );
+    let admission = Arc::new(Admission::new(&config));
     let app = router(AppState {
-        broker: Arc::new(broker),
-        sessions: Arc::new(Sessions::new(
-            Duration::from_secs(config.session_ttl_s),
-            config.sessions_max,
-        )),
+        broker: Arc::clone(&broker),
+        sessions: Arc::new(sessions),
+        admission,
+    });
+    let reloader = tokio::spawn({
+        let (broker, tls, config) = (Arc::clone(&broker), tls.clone(), config.clone());
+        async move {
+            while hangups.recv().await.is_some() {
+                let (broker, tls, config) = (Arc::clone(&broker), tls.clone(), config.clone());
+                // Reads files and checks keys: off the threads that serve.
+                let _ = tokio::task::spawn_blocking(move || reload::reload(&config, &broker, tls.as_deref())).await;
+            }
+        }
     });
     on_ready(address);
-    accept(listener, app, shutdown).await;
+    Listener {
+        connections: Connections::new(
+            config.limits.connections_max,
+            match config.limits.peer_address {
+                PeerAddress::Connection => config.limits.connections_per_peer,
+                // All of them are the front's.
+                PeerAddress::Forwarded => config.limits.connections_max,
+            },
+            broker.metrics.connections.clone(),
+        ),
+        header_timeout: Duration::from_secs(config.limits.header_timeout_s),
+        metrics: Arc::clone(&broker.metrics),
+        app,
+        tls,
+    }
+    .accept(listener, shutdown)
+    .await;
+    reloader.abort();
     Ok(())
 }
 
-async fn accept(listener: TcpListener, app: axum::Router, shutdown: impl Future<Output = ()>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let (stop, stopping) = watch::channel(());
-    tokio::pin!(shutdown);
-    loop {
-        let slot = tokio::select! {
-            () = &mut shutdown => break,
-            slot = Arc::clone(&slots).acquire_owned() => slot,
-        };
-        let stream = tokio::select! {
-            () = &mut shutdown => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+#[derive(Clone)]
+struct Listener {
+    connections: Arc<Connections>,
+    header_timeout: Duration,
+    metrics: Arc<Metrics>,
+    app: axum::Router,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Listener {
+    async fn accept(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        let (stop, stopping) = watch::channel(());
+        tokio::pin!(shutdown);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut shutdown => break,
+                accepted = listener.accept() => accepted,
+            };
+            let Ok((stream, from)) = accepted else {
                 // Out of file descriptors, or the peer is gone: wait a moment rather than spin.
-                Err(_) => {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-            },
-        };
-        let (app, mut stopping) = (app.clone(), stopping.clone());
-        tokio::spawn(async move {
-            let _slot = slot;
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .max_buf_size(64 * 1024)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
-            tokio::pin!(connection);
-            let ended = tokio::time::timeout(CONNECTION_TIMEOUT, async {
-                tokio::select! {
-                    result = connection.as_mut() => result,
-                    _ = stopping.changed() => {
-                        connection.as_mut().graceful_shutdown();
-                        connection.await
-                    }
-                }
-            });
-            if let Ok(Err(e)) = ended.await {
-                tracing::debug!(target: "hanzo_kbs", error = %e, "connection");
-            }
-        });
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let Some(place) = self.connections.take(Peer::of(from.ip())) else {
+                count(&self.metrics.connections_refused);
+                continue;
+            };
+            tokio::spawn(self.clone().connection(stream, from, place, stopping.clone()));
+        }
+        drop(listener);
+        // Each connection ends after its current answer.
+        drop(stopping);
+        stop.send_replace(());
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, stop.closed()).await;
     }
-    drop(listener);
-    // Each connection ends after its current answer.
-    stop.send_replace(());
-    let _ = tokio::time::timeout(DRAIN_TIMEOUT, slots.acquire_many(CONNECTIONS_MAX as u32)).await;
+
+    async fn connection(self, stream: TcpStream, from: SocketAddr, place: Place, stopping: watch::Receiver<()>) {
+        // Answers are small and whole: waiting to fill a segment only costs time.
+        let _ = stream.set_nodelay(true);
+        let mut connection = Connection {
+            address: from.ip(),
+            transport: Transport::Plain,
+            admin_certificate: false,
+            standing: Arc::clone(&place.standing),
+        };
+        match &self.tls {
+            None => self.http(stream, connection, stopping).await,
+            Some(tls) => {
+                let handshake = TlsAcceptor::from(tls.now()).accept(stream);
+                let handshake = tokio::select! {
+                    handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => handshake,
+                    () = place.standing.gives_way() => return,
+                };
+                match handshake {
+                    Ok(Ok(stream)) => {
+                        connection.transport = Transport::Tls;
+                        connection.admin_certificate = stream.get_ref().1.peer_certificates().is_some();
+                        self.http(stream, connection, stopping).await;
+                    }
+                    Ok(Err(_)) | Err(_) => count(&self.metrics.handshakes_failed),
+                }
+            }
+        }
+        drop(place);
+    }
+
+    async fn http(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        connection: Connection,
+        mut stopping: watch::Receiver<()>,
+    ) {
+        let standing = Arc::clone(&connection.standing);
+        let app = self.app.clone();
+        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(connection.clone());
+            app.clone().oneshot(request.map(Body::new))
+        });
+        let serving = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.header_timeout)
+            .max_buf_size(64 * 1024)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(serving);
+        let ended = tokio::select! {
+            result = serving.as_mut() => Ok(result),
+            () = standing.gives_way() => return,
+            () = async { tokio::select! {
+                _ = stopping.changed() => {}
+                () = tokio::time::sleep(CONNECTION_LIFE) => {}
+            } } => {
+                serving.as_mut().graceful_shutdown();
+                tokio::time::timeout(DRAIN_TIMEOUT, serving).await
+            }
+        };
+        if let Ok(Err(e)) = ended {
+            tracing::debug!(target: "hanzo_kbs", error = %e, "connection");
+        }
+    }
 }

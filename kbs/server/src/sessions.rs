@@ -1,15 +1,16 @@
-//! Sessions: one challenge, one attestation, then keys, all within a minute.
+//! Sessions: one challenge, one attestation, then keys, all until the challenge's end.
 //!
-//! A session is a one-shot state machine: `Challenged -> Verifying -> Attested`. Each step is a compare-and-swap under one
-//! lock, so of two concurrent attestations one is refused; a failed one ends the session.
+//! A session that has not attested is a cookie and nothing here (see [`crate::challenge`]). One that did is kept, bounded
+//! in number and bytes, until its end: it is at the same time the memory that its challenge was answered, so of any
+//! number of attestations on one challenge exactly one wins.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use hanzo_attestation::Nonce;
+use hanzo_attestation::{Nonce, UnixTime};
 use hanzo_kbs_protocol::AttestBody;
-use hanzo_pqc::{PqcError, random};
+
+use crate::challenge::{Challenge, ChallengeKey};
 
 /// Most keys that one session may ask for.
 const ASKS_MAX: u32 = 64;
@@ -21,15 +22,10 @@ pub(crate) struct Attested {
     pub(crate) body: AttestBody,
 }
 
-enum State {
-    Challenged(Nonce),
-    Verifying,
-    Attested { asked: u32, by: Arc<Attested> },
-}
-
-struct Session {
-    opened: Instant,
-    state: State,
+struct Session<A> {
+    asked: u32,
+    bytes: usize,
+    by: Arc<A>,
 }
 
 /// Why a session could not do what was asked of it.
@@ -37,13 +33,13 @@ struct Session {
 pub(crate) enum SessionRefusal {
     #[error("no such session, or its time is over: start again with auth")]
     Unknown,
-    #[error("this session already attested, or is at it: start again with auth")]
+    #[error("this challenge was answered already: start again with auth")]
     Used,
-    #[error("this session has not attested yet")]
+    #[error("this session has not attested yet, or its broker was started anew: start again with auth")]
     NotAttested,
     #[error("this session asked for too many keys: start again with auth")]
     Exhausted,
-    #[error("too many sessions: try again in a minute")]
+    #[error("too many attested sessions: try again in a minute")]
     Full,
 }
 
@@ -59,166 +55,169 @@ impl SessionRefusal {
     }
 }
 
-/// All sessions.
-pub(crate) struct Sessions {
-    ttl: Duration,
-    max: usize,
-    by_id: Mutex<HashMap<[u8; 16], Session>>,
+/// All sessions that attested here.
+pub(crate) struct Sessions<A = Attested> {
+    pub(crate) challenges: ChallengeKey,
+    most: usize,
+    bytes_most: usize,
+    live: Mutex<Live<A>>,
 }
 
-/// A cookie's value: 32 lower-case hex digits.
-pub(crate) type SessionId = [u8; 16];
+struct Live<A> {
+    by_nonce: HashMap<[u8; 32], Session<A>>,
+    /// By end, so that the dead are found without looking at the living.
+    by_end: BTreeSet<(u64, [u8; 32])>,
+    bytes: usize,
+}
 
-impl Sessions {
-    pub(crate) fn new(ttl: Duration, max: usize) -> Self {
+impl<A> Sessions<A> {
+    /// At most `most` attested sessions, of `bytes_most` bytes of evidence together.
+    pub(crate) fn new(challenges: ChallengeKey, most: usize, bytes_most: usize) -> Self {
         Self {
-            ttl,
-            max,
-            by_id: Mutex::new(HashMap::new()),
+            challenges,
+            most,
+            bytes_most,
+            live: Mutex::new(Live {
+                by_nonce: HashMap::new(),
+                by_end: BTreeSet::new(),
+                bytes: 0,
+            }),
         }
     }
 
-    pub(crate) fn ttl(&self) -> Duration {
-        self.ttl
+    /// Whether the challenge may still be answered. Says so early; [`Sessions::admit`] decides.
+    pub(crate) fn may_attest(&self, challenge: &Challenge, now: UnixTime) -> Result<(), SessionRefusal> {
+        let mut live = self.lock();
+        live.sweep(now);
+        if live.by_nonce.contains_key(challenge.nonce.as_bytes()) {
+            return Err(SessionRefusal::Used);
+        }
+        live.has_room(self, 0)
     }
 
-    /// Opens a session with a fresh challenge.
-    pub(crate) fn open(&self, now: Instant) -> Result<Result<(SessionId, Nonce), SessionRefusal>, PqcError> {
-        let (mut id, mut nonce) = ([0; 16], [0; 32]);
-        random::fill(&mut id)?;
-        random::fill(&mut nonce)?;
-        let mut sessions = self.lock();
-        if sessions.len() >= self.max {
-            sessions.retain(|_, s| now.duration_since(s.opened) <= self.ttl);
+    /// The session attested: the one place where a challenge is used up. `bytes` is what its evidence takes.
+    pub(crate) fn admit(
+        &self,
+        challenge: &Challenge,
+        attested: A,
+        bytes: usize,
+        now: UnixTime,
+    ) -> Result<(), SessionRefusal> {
+        let mut live = self.lock();
+        live.sweep(now);
+        // Its time may have passed while the evidence was verified, and with it the memory that it was used.
+        if now > challenge.ends_at {
+            return Err(SessionRefusal::Unknown);
         }
-        if sessions.len() >= self.max && !drop_oldest_challenge(&mut sessions) {
-            return Ok(Err(SessionRefusal::Full));
+        let nonce = challenge.nonce.0;
+        if live.by_nonce.contains_key(&nonce) {
+            return Err(SessionRefusal::Used);
         }
-        let state = State::Challenged(Nonce(nonce));
-        sessions.insert(id, Session { opened: now, state });
-        Ok(Ok((id, Nonce(nonce))))
-    }
-
-    /// Takes the session's one attempt to attest.
-    pub(crate) fn begin(&self, id: &SessionId, now: Instant) -> Result<Nonce, SessionRefusal> {
-        let mut sessions = self.lock();
-        let session = self.alive(&mut sessions, id, now)?;
-        match std::mem::replace(&mut session.state, State::Verifying) {
-            State::Challenged(nonce) => Ok(nonce),
-            other => {
-                session.state = other;
-                Err(SessionRefusal::Used)
-            }
-        }
-    }
-
-    /// Ends the attempt: the session may now ask for keys, or is over.
-    pub(crate) fn finish(&self, id: &SessionId, attested: Option<Attested>) {
-        let mut sessions = self.lock();
-        match attested {
-            None => {
-                sessions.remove(id);
-            }
-            Some(by) => {
-                if let Some(session) = sessions.get_mut(id).filter(|s| matches!(s.state, State::Verifying)) {
-                    session.state = State::Attested {
-                        asked: 0,
-                        by: Arc::new(by),
-                    };
-                }
-            }
-        }
+        live.has_room(self, bytes)?;
+        let session = Session {
+            asked: 0,
+            bytes,
+            by: Arc::new(attested),
+        };
+        live.by_nonce.insert(nonce, session);
+        live.by_end.insert((challenge.ends_at.0, nonce));
+        live.bytes = live.bytes.saturating_add(bytes);
+        Ok(())
     }
 
     /// What the session proved, for one more key.
-    pub(crate) fn ask(&self, id: &SessionId, now: Instant) -> Result<Arc<Attested>, SessionRefusal> {
-        let mut sessions = self.lock();
-        match &mut self.alive(&mut sessions, id, now)?.state {
-            State::Attested { asked, .. } if *asked >= ASKS_MAX => Err(SessionRefusal::Exhausted),
-            State::Attested { asked, by } => {
-                *asked += 1;
-                Ok(Arc::clone(by))
+    pub(crate) fn ask(&self, challenge: &Challenge) -> Result<Arc<A>, SessionRefusal> {
+        let mut live = self.lock();
+        match live.by_nonce.get_mut(challenge.nonce.as_bytes()) {
+            None => Err(SessionRefusal::NotAttested),
+            Some(session) if session.asked >= ASKS_MAX => Err(SessionRefusal::Exhausted),
+            Some(session) => {
+                session.asked += 1;
+                Ok(Arc::clone(&session.by))
             }
-            _ => Err(SessionRefusal::NotAttested),
         }
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.lock().len()
+    /// How many there are, and the bytes of their evidence.
+    pub(crate) fn size(&self, now: UnixTime) -> (usize, usize) {
+        let mut live = self.lock();
+        live.sweep(now);
+        (live.by_nonce.len(), live.bytes)
     }
 
-    fn alive<'a>(
-        &self,
-        sessions: &'a mut HashMap<SessionId, Session>,
-        id: &SessionId,
-        now: Instant,
-    ) -> Result<&'a mut Session, SessionRefusal> {
-        if sessions
-            .get(id)
-            .is_some_and(|s| now.duration_since(s.opened) > self.ttl)
-        {
-            sessions.remove(id);
-        }
-        sessions.get_mut(id).ok_or(SessionRefusal::Unknown)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Session>> {
-        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Live<A>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A challenge costs its asker nothing, so whoever takes all places with challenges loses them to the next who asks: a
-/// guest that answers at once still gets in. Sessions that showed genuine evidence stay.
-fn drop_oldest_challenge(sessions: &mut HashMap<SessionId, Session>) -> bool {
-    let oldest = sessions
-        .iter()
-        .filter(|(_, s)| matches!(s.state, State::Challenged(_)))
-        .min_by_key(|(_, s)| s.opened)
-        .map(|(id, _)| *id);
-    oldest.is_some_and(|id| sessions.remove(&id).is_some())
+impl<A> Live<A> {
+    fn sweep(&mut self, now: UnixTime) {
+        while let Some((end, nonce)) = self.by_end.first().copied() {
+            if end >= now.0 {
+                return;
+            }
+            self.by_end.pop_first();
+            if let Some(dead) = self.by_nonce.remove(&nonce) {
+                self.bytes = self.bytes.saturating_sub(dead.bytes);
+            }
+        }
+    }
+
+    fn has_room(&self, bounds: &Sessions<A>, bytes: usize) -> Result<(), SessionRefusal> {
+        match self.by_nonce.len() < bounds.most && self.bytes.saturating_add(bytes) <= bounds.bytes_most {
+            true => Ok(()),
+            false => Err(SessionRefusal::Full),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use kbs_types::Tee;
+
     use super::*;
 
+    const START: UnixTime = UnixTime(1_795_000_000);
+
+    fn challenge(sessions: &Sessions<&str>) -> Challenge {
+        sessions.challenges.issue(Tee::Snp, START).unwrap().unwrap().1
+    }
+
     #[test]
-    fn a_session_attests_once_and_ends_with_its_time() {
-        let sessions = Sessions::new(Duration::from_secs(60), 2);
-        let start = Instant::now();
-        let (id, nonce) = sessions.open(start).unwrap().unwrap();
-        assert_eq!(sessions.ask(&id, start).unwrap_err(), SessionRefusal::NotAttested);
-        assert_eq!(sessions.begin(&id, start), Ok(nonce));
-        assert_eq!(
-            sessions.begin(&id, start),
-            Err(SessionRefusal::Used),
-            "of two concurrent ones"
-        );
-        sessions.finish(&id, None);
-        assert_eq!(
-            sessions.begin(&id, start),
-            Err(SessionRefusal::Unknown),
-            "a failed one ends it"
-        );
-        let (late, _) = sessions.open(start).unwrap().unwrap();
-        assert_eq!(
-            sessions.begin(&late, start + Duration::from_secs(61)),
-            Err(SessionRefusal::Unknown)
-        );
-        // The cap counts live sessions alone.
-        let later = start + Duration::from_secs(1);
-        let answering = [start, later].map(|t| sessions.open(t).unwrap().unwrap().0);
-        // Whoever floods the broker with challenges pushes out challenges, not those who answer them.
-        let flood = |t| sessions.open(t).unwrap();
-        assert!(sessions.begin(&answering[1], later).is_ok());
-        for _ in 0..10 {
-            assert!(flood(later).is_ok());
+    fn a_challenge_counts_once_and_ends_with_its_time() {
+        let sessions = Sessions::new(ChallengeKey::new(&[1; 32], 60), 8, 1000);
+        let c = challenge(&sessions);
+        assert_eq!(sessions.size(START), (0, 0), "a challenge takes no place");
+        assert_eq!(sessions.ask(&c).unwrap_err(), SessionRefusal::NotAttested);
+        assert_eq!(sessions.may_attest(&c, START), Ok(()));
+        // Two verified it at the same time.
+        assert_eq!(sessions.admit(&c, "evidence", 10, START), Ok(()));
+        let second = sessions.admit(&c, "evidence", 10, START);
+        assert_eq!(second, Err(SessionRefusal::Used));
+        assert_eq!(sessions.may_attest(&c, START), Err(SessionRefusal::Used));
+        for _ in 0..ASKS_MAX {
+            assert!(sessions.ask(&c).is_ok());
         }
-        assert_eq!(sessions.begin(&answering[0], later), Err(SessionRefusal::Unknown));
-        assert_eq!(sessions.begin(&answering[1], later), Err(SessionRefusal::Used));
-        let last = flood(later).unwrap().0;
-        assert!(sessions.begin(&last, later).is_ok());
-        assert_eq!(flood(later).unwrap_err(), SessionRefusal::Full);
-        assert!(sessions.open(start + Duration::from_secs(62)).unwrap().is_ok());
+        assert_eq!(sessions.ask(&c).unwrap_err(), SessionRefusal::Exhausted);
+        // Forgotten only when its own end makes it void.
+        let over = UnixTime(c.ends_at.0 + 1);
+        assert_eq!(sessions.size(c.ends_at), (1, 10));
+        assert_eq!(sessions.size(over), (0, 0));
+        let late = sessions.admit(&c, "evidence", 10, over);
+        assert_eq!(late, Err(SessionRefusal::Unknown));
+    }
+
+    #[test]
+    fn attested_sessions_are_bounded_in_number_and_bytes() {
+        let sessions = Sessions::new(ChallengeKey::new(&[1; 32], 60), 2, 100);
+        let all = [(); 3].map(|()| challenge(&sessions));
+        let admit = |n: usize, bytes| sessions.admit(&all[n], "evidence", bytes, START);
+        assert_eq!(admit(0, 60), Ok(()));
+        assert_eq!(admit(1, 41), Err(SessionRefusal::Full));
+        assert_eq!(admit(1, 40), Ok(()));
+        assert_eq!(admit(2, 0), Err(SessionRefusal::Full));
+        assert_eq!(sessions.may_attest(&all[2], START), Err(SessionRefusal::Full));
+        // Who attested keeps its place.
+        assert!(sessions.ask(&all[0]).is_ok());
     }
 }

@@ -84,7 +84,8 @@ impl AdminRefusal {
 pub(crate) fn apply(broker: &Broker, body: &[u8]) -> Result<AdminReply, AdminRefusal> {
     let signed: SignedRequest = jcs::from_slice("admin request", body, ADMIN_BYTES_MAX)?;
     let request = &signed.request;
-    let admin = broker.admins.iter().find(|(digest, _)| *digest == request.admin);
+    let live = broker.lives.now();
+    let admin = live.admins.iter().find(|(digest, _)| *digest == request.admin);
     let (_, keys) = admin.ok_or(AdminRefusal::NotPinned)?;
     Signature::from_hex(&signed.signature.ml_dsa, &signed.signature.ed25519)
         .and_then(|signature| keys.verify(Domain::Admin, &jcs_of(request)?, &signature))

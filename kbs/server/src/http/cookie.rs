@@ -3,19 +3,26 @@
 use axum::http::{HeaderMap, header};
 use hanzo_kbs_protocol::COOKIE_NAME;
 
-use crate::sessions::SessionId;
-
-/// `Set-Cookie`. `Secure` is left to a TLS front: the broker itself speaks plain HTTP, on loopback by default, and nothing
-/// that this cookie names leaves unwrapped.
-pub(super) fn set(id: &SessionId, ttl_s: u64) -> String {
-    format!(
-        "{COOKIE_NAME}={}; Max-Age={ttl_s}; Path=/; HttpOnly; SameSite=Strict",
-        hex::encode(id)
-    )
+/// Whether the connection is this broker's own TLS, so that the cookie may say `Secure`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// Plain HTTP: on loopback, or behind a TLS front that adds `Secure`.
+    Plain,
+    /// TLS.
+    Tls,
 }
 
-/// The session that the request names, if exactly one.
-pub(super) fn get(headers: &HeaderMap) -> Option<SessionId> {
+/// `Set-Cookie`.
+pub(super) fn set(value: &str, ttl_s: u64, transport: Transport) -> String {
+    let secure = match transport {
+        Transport::Plain => "",
+        Transport::Tls => "; Secure",
+    };
+    format!("{COOKIE_NAME}={value}; Max-Age={ttl_s}; Path=/; HttpOnly; SameSite=Strict{secure}")
+}
+
+/// The cookie's value, if the request has exactly one.
+pub(super) fn get(headers: &HeaderMap) -> Option<&str> {
     let mut found = None;
     for value in headers.get_all(header::COOKIE) {
         for pair in value.to_str().ok()?.split(';') {
@@ -25,20 +32,11 @@ pub(super) fn get(headers: &HeaderMap) -> Option<SessionId> {
                 if found.is_some() {
                     return None;
                 }
-                found = Some(parse(value)?);
+                found = Some(value);
             }
         }
     }
     found
-}
-
-fn parse(text: &str) -> Option<SessionId> {
-    if text.len() != 32 || text.bytes().any(|b| !matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-        return None;
-    }
-    let mut id = [0; 16];
-    hex::decode_to_slice(text, &mut id).ok()?;
-    Some(id)
 }
 
 #[cfg(test)]
@@ -46,17 +44,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_well_formed_cookie_is_read_and_nothing_else() {
+    fn one_cookie_is_read_and_nothing_else() {
         let read = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::COOKIE, text.parse().unwrap());
-            get(&headers)
+            get(&headers).map(str::to_owned)
         };
-        let good = format!("{COOKIE_NAME}={}", "0a".repeat(16));
-        assert_eq!(read(&good), Some([10; 16]));
-        assert_eq!(read(&format!("other=1; {good}")), Some([10; 16]));
+        let good = format!("{COOKIE_NAME}=0a0a");
+        assert_eq!(read(&good).as_deref(), Some("0a0a"));
+        assert_eq!(read(&format!("other=1; {good}")).as_deref(), Some("0a0a"));
         assert_eq!(read(&format!("{good}; {good}")), None);
         assert_eq!(read(&good.to_uppercase()), None);
-        assert_eq!(read(&good[..good.len() - 2]), None);
+    }
+
+    #[test]
+    fn only_tls_says_secure() {
+        assert!(set("a", 60, Transport::Tls).ends_with("; SameSite=Strict; Secure"));
+        assert!(set("a", 60, Transport::Plain).ends_with("; SameSite=Strict"));
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, name: &'static str, code: &str) -> Self {
+    pub(crate) fn new(status: StatusCode, name: &'static str, code: &str) -> Self {
         Self {
             status,
             name,
@@ -30,7 +30,7 @@ impl Problem {
         }
     }
 
-    pub(super) fn with_detail(mut self, detail: String) -> Self {
+    pub(crate) fn with_detail(mut self, detail: String) -> Self {
         self.detail = Some(detail);
         self
     }

@@ -27,6 +27,9 @@ pub const IMAGE: Digest384 = Digest384([7; 48]);
 pub const CONFIG: Digest256 = Digest256([8; 32]);
 pub const DEK: [u8; 32] = [42; 32];
 
+/// What the server's threads are called.
+pub const SERVER_THREADS: &str = "kbs";
+
 type Running = (tokio::sync::oneshot::Sender<()>, JoinHandle<Result<(), KbsError>>);
 
 /// A broker that listens.
@@ -79,6 +82,7 @@ impl Broker {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
+                .thread_name(SERVER_THREADS)
                 .enable_all()
                 .build()
                 .unwrap();
@@ -339,6 +343,15 @@ pub fn http(address: SocketAddr, method: &str, path: &str, cookie: &str, body: &
         cookie: set_cookie.map(|c| c.split(';').next().unwrap().to_owned()),
         body: bytes[end + 4..].to_vec(),
     }
+}
+
+/// A connection from another loopback address than 127.0.0.1: another peer.
+pub fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddr::from((from, 0))).unwrap();
+    connect(&socket, &to).unwrap();
+    TcpStream::from(socket)
 }
 
 /// Where the shared vectors are, if this checkout has them.

@@ -1,0 +1,191 @@
+//! What a request passes before its handler: who asks, how often, over which transport, and its body in time.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hanzo_kbs_protocol::{ATTEST_BYTES_MAX, ATTEST_PATH, AUTH_BYTES_MAX, AUTH_PATH};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::KbsConfig;
+use crate::admin::{ADMIN_BYTES_MAX, ADMIN_PATH};
+use crate::config::PeerAddress;
+use crate::connections::Standing;
+use crate::http::Problem;
+use crate::http::Transport;
+use crate::metrics::Metrics;
+use crate::rate::{Peer, Rates, Route};
+
+/// How many may wait for each kind of work before more are turned away.
+const QUEUE_MAX: usize = 512;
+/// How long one waits at most.
+const QUEUE_TIME: Duration = Duration::from_secs(10);
+
+/// What the listener knows of a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    pub(crate) address: IpAddr,
+    pub(crate) transport: Transport,
+    /// True if the client showed a certificate of the admins' issuer.
+    pub(crate) admin_certificate: bool,
+    pub(crate) standing: Arc<Standing>,
+}
+
+/// The gates before the handlers.
+pub(crate) struct Admission {
+    rates: Rates,
+    peer_address: PeerAddress,
+    admin_certificate_required: bool,
+    body_timeout: Duration,
+    /// Verifying evidence of strangers.
+    attest: Queue,
+    /// Releasing keys to guests that attested: never behind strangers.
+    release: Queue,
+    admin: Queue,
+}
+
+struct Queue {
+    running: Semaphore,
+    waiting: Semaphore,
+}
+
+impl Queue {
+    fn new(most: usize) -> Self {
+        Self {
+            running: Semaphore::new(most),
+            waiting: Semaphore::new(most.saturating_add(QUEUE_MAX)),
+        }
+    }
+}
+
+/// A place in one of the queues.
+pub(crate) struct Place<'a> {
+    _running: SemaphorePermit<'a>,
+    _waiting: SemaphorePermit<'a>,
+}
+
+impl Admission {
+    pub(crate) fn new(config: &KbsConfig) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            rates: Rates::new(&config.limits),
+            peer_address: config.limits.peer_address,
+            admin_certificate_required: config.tls.as_ref().is_some_and(|tls| tls.admin_client_ca.is_some()),
+            body_timeout: Duration::from_secs(config.limits.body_timeout_s),
+            // Strangers get at most half of the machine; those who attested may wait for the disk together.
+            attest: Queue::new(cores.div_ceil(2)),
+            release: Queue::new(cores.saturating_mul(8).clamp(16, 64)),
+            admin: Queue::new(4),
+        }
+    }
+
+    /// A place for `route`'s work on a blocking thread, first come first served; `None` if too many wait.
+    pub(crate) async fn place(&self, route: Route) -> Option<Place<'_>> {
+        let queue = match route {
+            Route::Auth | Route::Attest => &self.attest,
+            Route::Release => &self.release,
+            Route::Admin => &self.admin,
+        };
+        let waiting = queue.waiting.try_acquire().ok()?;
+        let running = tokio::time::timeout(QUEUE_TIME, queue.running.acquire()).await;
+        Some(Place {
+            _running: running.ok()?.ok()?,
+            _waiting: waiting,
+        })
+    }
+
+    fn peer(&self, connection: &Connection, headers: &HeaderMap) -> Peer {
+        let forwarded = || -> Option<IpAddr> {
+            let last = headers.get_all("x-forwarded-for").iter().next_back()?;
+            last.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
+        };
+        match self.peer_address {
+            PeerAddress::Connection => Peer::of(connection.address),
+            PeerAddress::Forwarded => Peer::of(forwarded().unwrap_or(connection.address)),
+        }
+    }
+}
+
+/// The routes that are limited, each with its longest body; the rest reads nothing and decides nothing.
+fn route_of(method: &Method, path: &str) -> (Option<Route>, usize) {
+    match path {
+        AUTH_PATH => (Some(Route::Auth), AUTH_BYTES_MAX),
+        ATTEST_PATH => (Some(Route::Attest), ATTEST_BYTES_MAX),
+        _ if path.starts_with("/kbs/v0/") && *method == Method::GET => (Some(Route::Release), 0),
+        _ if path.starts_with("/kbs/v0/") || path.starts_with(ADMIN_PATH) => (Some(Route::Admin), ADMIN_BYTES_MAX),
+        _ => (None, 0),
+    }
+}
+
+/// What [`admit`] needs.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// The layer before every handler.
+pub(crate) async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let (route, body_bytes_max) = route_of(request.method(), request.uri().path());
+    let Some(route) = route else {
+        return next.run(request).await;
+    };
+    let Some(connection) = request.extensions().get::<Connection>().cloned() else {
+        return problem(StatusCode::INTERNAL_SERVER_ERROR, "Internal", "kbs.internal");
+    };
+    let peer = gate.admission.peer(&connection, request.headers());
+    if let Err(wait) = gate.admission.rates.take(peer, route, Instant::now()) {
+        gate.metrics.limited(route);
+        return later(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", "kbs.rate", wait);
+    }
+    if route == Route::Admin && gate.admission.admin_certificate_required && !connection.admin_certificate {
+        return problem(StatusCode::UNAUTHORIZED, "AdminAuth", "kbs.admin.certificate");
+    }
+    let (parts, body) = request.into_parts();
+    // One byte more than the parsers take, so that they refuse by name.
+    let whole = axum::body::to_bytes(body, body_bytes_max.saturating_add(1));
+    let bytes = match tokio::time::timeout(gate.admission.body_timeout, whole).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(e)) => {
+            // Length, or the connection broke off; the second reads no answer.
+            tracing::debug!(target: "hanzo_kbs", error = %e, "body");
+            return problem(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", "kbs.body.too_large");
+        }
+        Err(_) => return problem(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", "kbs.body.slow"),
+    };
+    let started = Instant::now();
+    let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
+    gate.metrics.took(route, started.elapsed());
+    response
+}
+
+/// The answer of a full queue.
+pub(crate) fn busy(metrics: &Metrics, route: Route) -> Response {
+    metrics.busy(route);
+    later(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Unavailable",
+        "kbs.busy",
+        Duration::from_secs(1),
+    )
+}
+
+fn problem(status: StatusCode, name: &'static str, code: &str) -> Response {
+    Problem::new(status, name, code).into_response()
+}
+
+fn later(status: StatusCode, name: &'static str, code: &str, wait: Duration) -> Response {
+    let seconds = wait.as_secs().saturating_add(1);
+    let mut response = Problem::new(status, name, code)
+        .with_detail(format!("try again in {seconds} s"))
+        .into_response();
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
