@@ -96,3 +96,13 @@ fn uses_recipients_and_simulation_as_before() {
     other.tenant = Name::new("hanzo2").unwrap();
     assert_eq!(code(&other, UNUSED), Err("kbs.key.tenant"));
 }
+
+/// The broker takes no policy with more; a stored one gets no more either.
+#[test]
+fn the_tiers_bound_on_releases_holds_whatever_the_policy_says() {
+    let uses = |count| Uses { count, ..UNUSED };
+    let mut wide = policy();
+    wide.max_uses = 5000;
+    assert!(code(&wide, uses(999)).is_ok());
+    assert_eq!(code(&wide, uses(1000)), Err("kbs.key.used_up"));
+}
