@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use hanzo_attestation::name::Name;
@@ -104,10 +105,19 @@ impl SecretSource {
 /// The open file behind a descriptor that this process was started with. It is not opened again by its path: a pipe that
 /// another user made could not be.
 fn duplicate(number: u32) -> std::io::Result<File> {
+    use rustix::io::Errno;
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+    if number == 0 {
+        return Ok(std::io::stdin().as_fd().try_clone_to_owned()?.into());
+    }
     let number = i32::try_from(number).map_err(|_| std::io::ErrorKind::InvalidInput)?;
-    let own = pidfd_open(getpid(), PidfdFlags::empty())?;
-    Ok(pidfd_getfd(own, number, PidfdGetfdFlags::empty())?.into())
+    let same =
+        pidfd_open(getpid(), PidfdFlags::empty()).and_then(|own| pidfd_getfd(own, number, PidfdGetfdFlags::empty()));
+    match same {
+        // Container runtimes forbid this call; the same file by its path is what is left.
+        Err(Errno::PERM | Errno::NOSYS) => File::open(format!("/proc/self/fd/{number}")),
+        same => Ok(same?.into()),
+    }
 }
 
 fn ask(text: &str) -> Result<Zeroizing<Vec<u8>>, String> {

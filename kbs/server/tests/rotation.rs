@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_kbs::{KbsConfig, KbsError, Shredded, StoreMode, rotate_keks, shred};
+use hanzo_policy::PrivacyTier;
 use hanzo_root::Surroundings;
 use hanzo_vault::{KeyPolicy, RootPurpose};
 use harness::{Broker, DEK, Guest, policy};
@@ -414,4 +415,26 @@ fn a_rotation_that_is_killed_again_and_again_ends_with_every_secret_readable() {
     eprintln!("killed {killed} times, taken up {resumed} times, then {last}");
     assert_eq!((&last["moved"], &last["resumed"]), (&KEYS.into(), &false.into()));
     assert!(run(&["check", "--config", &config]).status.success());
+}
+
+/// Another class of tiers is another vault: the secret moves with its policy, up and down.
+#[test]
+fn a_key_follows_its_policy_from_vault_to_vault() {
+    let broker = Broker::simulated();
+    let key = "hanzo/dek/m";
+    broker.put(key, 1, &policy()).unwrap();
+    let sealed = |broker: &Broker| Guest::new().attested(broker.address).ask(broker.address, key);
+    assert_eq!(sealed(&broker).status, 200);
+    for tier in [PrivacyTier::GpuCc, PrivacyTier::GpuTeeIo] {
+        let mut higher = policy();
+        higher.appraisal.minimum_tier = tier;
+        broker.set_policy(key, 1, &higher).unwrap();
+        assert_eq!(sealed(&broker).status, 403, "tier {tier}");
+        // A tier has a bound of its own on releases.
+        higher.max_uses = 101;
+        let refused = broker.set_policy(key, 1, &higher).unwrap_err();
+        assert_eq!(refused.code(), "vault.limit.uses");
+    }
+    broker.set_policy(key, 1, &policy()).unwrap();
+    assert_eq!(sealed(&broker).status, 200);
 }
