@@ -43,15 +43,17 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
             "Dek",
             "HybridKey",
             "Key",
+            "NoteSigningKeys",
             "PrivateKey",
             "SharedSecret",
             "SigningKey",
             "SigningKeys",
         ],
     ),
-    ("kbs/protocol", &["OpenedGrant"]),
-    ("kbs/server", &["Broker", "Identity", "Vaults"]),
-    ("kbs/store", &["ColumnSealer", "EncryptedDb", "KeyFile"]),
+    ("kbs/protocol", &["EcPrivateKey", "JwePrivateKey", "OpenedGrant"]),
+    ("kbs/postgres", &["Expected", "PgLink", "Server"]),
+    ("kbs/server", &["Broker", "Identity", "TpmFence", "Vaults"]),
+    ("kbs/store", &["ColumnSealer", "EncryptedDb", "KeyFile", "Store"]),
     ("kbs/vault", &["Root", "TenantKek"]),
     (
         "verifier/client",
@@ -93,6 +95,7 @@ const SHOWN_WITHOUT_SECRET: &[(&str, &str)] = &[
     ("enclave/channel", "TlsKey"),
     ("kbs/protocol", "OpenedGrant"),
     ("kbs/store", "EncryptedDb"),
+    ("kbs/store", "Store"),
 ];
 
 /// Held behind an `Arc`, or sharing their name with a harmless type: what holds one is not judged for that.
