@@ -34,17 +34,13 @@ impl SessionEvidence {
     /// [`WireError`].
     pub(crate) fn parse(value: Value) -> Result<Self, WireError> {
         let has = |name: &str| value.get(name).is_some();
-        let own = |raw: RawEvidence| Self::Signed {
-            raw: Box::new(raw),
-            user_data_repeats: false,
-        };
         if has("kind") {
             let cpu: CpuEvidence = from_value(value)?;
-            return Ok(own(cpu.into()));
+            return Ok(RawEvidence::from(cpu).into());
         }
         if has("report") && has("vek") {
             let snp: SnpEvidence = from_value(value)?;
-            return Ok(own(RawEvidence::Snp(snp)));
+            return Ok(RawEvidence::Snp(snp).into());
         }
         if has("svn") && has("report_data") {
             return Ok(Self::Sample(SampleEvidence::parse(value)?));
@@ -86,6 +82,15 @@ impl SessionEvidence {
                 RawEvidence::AzSnp(_) => Tee::AzSnpVtpm,
                 RawEvidence::AzTdx(_) => Tee::AzTdxVtpm,
             },
+        }
+    }
+}
+
+impl From<RawEvidence> for SessionEvidence {
+    fn from(raw: RawEvidence) -> Self {
+        Self::Signed {
+            raw: Box::new(raw),
+            user_data_repeats: false,
         }
     }
 }

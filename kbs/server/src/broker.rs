@@ -6,28 +6,29 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hanzo_attestation::binding::RcarRuntime;
 use hanzo_attestation::name::KeyId;
-use hanzo_attestation::{Digest384, RawEvidence, UnixTime};
-use hanzo_kbs_protocol::{TeeKey, WrapKey, encode_nonce};
+use hanzo_attestation::{Digest384, UnixTime};
+use hanzo_kbs_protocol::{SessionBindingError, SessionEvidence, WireError, encode_nonce};
 use hanzo_policy::{AppraisalPolicy, PrivacyTier};
-use hanzo_pqc::Dek;
 use hanzo_root::Surroundings;
 use hanzo_store::{Store, StoreError, StoreMode, Tx};
 use hanzo_vault::{
-    Ask, KeyPolicy, KeyPurpose, Moment, Recipient, Refusal, ReleaseError, Root, RootPurpose, Stored, Uses, authorize,
-    release, tenant_of,
+    Ask, KeyPolicy, KeyPurpose, Moment, Refusal, ReleaseError, Root, RootPurpose, Stored, Uses, authorize, tenant_of,
 };
-use hanzo_verifier::{AttestationResult, VerifierContext, VerifyError, verify_rcar};
+use hanzo_verifier::{VerifierContext, VerifyError, verify_rcar};
 
 use zeroize::Zeroizing;
 
 use crate::audit::{self, Exported, Line};
+use crate::coco::CocoConfig;
 use crate::fence::Fences;
 use crate::head::Head;
 use crate::identity::Identity;
 use crate::live::{Live, Lives};
 use crate::metrics::{Metrics, count};
+use crate::release;
 use crate::schema::SCHEMA;
 use crate::sessions::Attested;
+use crate::token::{Proven, TokenKey};
 use crate::vault::{SealedSecret, Vaults, check_limits};
 use crate::{KbsConfig, KbsError};
 
@@ -39,6 +40,10 @@ pub(crate) struct Broker {
     pub(crate) db: Store,
     pub(crate) identity: Identity,
     pub(crate) vaults: Vaults,
+    pub(crate) coco: CocoConfig,
+    /// What resources are made under whose client sends no policy.
+    pub(crate) resource_policy: Option<KeyPolicy>,
+    pub(crate) tokens: TokenKey,
     pub(crate) lives: Lives,
     pub(crate) metrics: Arc<Metrics>,
     head: Fences,
@@ -51,6 +56,19 @@ pub(crate) enum Denied {
     Refused(#[from] Refusal),
     #[error(transparent)]
     Release(#[from] ReleaseError),
+    #[error(transparent)]
+    Broker(#[from] KbsError),
+}
+
+/// Why a session did not attest.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotAttested {
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error(transparent)]
+    Evidence(#[from] VerifyError),
+    #[error(transparent)]
+    Session(#[from] SessionBindingError),
     #[error(transparent)]
     Broker(#[from] KbsError),
 }
@@ -113,11 +131,21 @@ impl Broker {
         let key = root.derive(RootPurpose::Store)?;
         let db = Store::sqlcipher(&config.store, &key, SCHEMA, mode)?;
         let identity = Identity::load_or_create(&db)?;
+        let tokens = TokenKey::of(&identity)?;
+        if config.coco.sample_tee && mode != StoreMode::Simulated {
+            return Err(KbsError::Config {
+                path: config.store.clone(),
+                detail: "coco.sample_tee: expected false: this store holds keys that protect something".into(),
+            });
+        }
         let head = Fences::new(config, &identity)?;
         Ok(Self {
             db,
             identity,
             vaults: Vaults::new(root),
+            coco: config.coco.clone(),
+            resource_policy: config.coco.load_policy()?,
+            tokens,
             lives: Lives::new(Live::load(config)?),
             metrics: Arc::default(),
             head,
@@ -147,16 +175,32 @@ impl Broker {
     }
 
     /// Checks a session's evidence: genuine, and made for this session. Which keys it is good for is decided later.
-    pub(crate) fn attest(&self, attested: &Attested) -> Result<AttestationResult, Result<VerifyError, KbsError>> {
-        let live = self.lives.now();
-        let context = VerifierContext {
-            anchors: live.anchors.clone(),
-            collateral: live.collateral.clone(),
-            policy: AppraisalPolicy::closed(PrivacyTier::Open),
-        };
-        let text = encode_nonce(&attested.nonce);
-        let evidence = signed(attested).map_err(Err)?;
-        verify_rcar(evidence, &runtime(&text, attested), &context, now()).map_err(Ok)
+    pub(crate) fn attest(&self, attested: &Attested) -> Result<Proven, NotAttested> {
+        let (body, text) = (&attested.body, encode_nonce(&attested.nonce));
+        let runtime = runtime(&text, attested);
+        match &body.evidence {
+            SessionEvidence::Sample(_) if !self.takes_samples() => Err(WireError::Sample.into()),
+            SessionEvidence::Sample(sample) => {
+                sample.check(&runtime)?;
+                Ok(Proven::Sample)
+            }
+            SessionEvidence::Signed { raw, .. } => {
+                let live = self.lives.now();
+                let context = VerifierContext {
+                    anchors: live.anchors.clone(),
+                    collateral: live.collateral.clone(),
+                    policy: AppraisalPolicy::closed(PrivacyTier::Open),
+                };
+                let result = verify_rcar(raw.as_ref().clone(), &runtime, &context, now())?;
+                body.check_claims(result.bound().claims())?;
+                Ok(Proven::Signed(Box::new(result)))
+            }
+        }
+    }
+
+    /// Whether the sample TEE is let in: by an explicit switch, and never beside keys that protect something.
+    pub(crate) fn takes_samples(&self) -> bool {
+        self.coco.sample_tee && self.simulated()
     }
 
     /// Decides, counts, records and wraps; everything is on the disk when this returns.
@@ -216,17 +260,7 @@ impl Broker {
         Ok(())
     }
 
-    #[allow(
-        clippy::type_complexity,
-        reason = "outcome, head and line leave the transaction together"
-    )]
-    fn decide(
-        &self,
-        tx: &Tx<'_>,
-        key_id: &KeyId,
-        attested: &Attested,
-        live: &Live,
-    ) -> Result<(Result<Vec<u8>, Refusal>, Head, String), Denied> {
+    fn decide(&self, tx: &Tx<'_>, key_id: &KeyId, attested: &Attested, live: &Live) -> Result<Decided, Denied> {
         let now = now();
         let recipient = attested.body.wrap_key.recipient();
         let mut line = Line::of("refuse", recipient, now.0);
@@ -243,8 +277,8 @@ impl Broker {
                     key_id,
                     nonce: attested.nonce,
                     runtime: runtime(&text, attested),
-                    recipient: Recipient::Hpke(hpke(attested)?),
-                    evidence: signed(attested)?,
+                    recipient: release::recipient(&attested.body.wrap_key),
+                    evidence: attested.body.evidence.clone(),
                 };
                 let stored = Stored {
                     version: key.version,
@@ -264,8 +298,11 @@ impl Broker {
                 line.action = "grant".into();
                 line.simulated = Some(decision.grant().simulated);
                 line.tier = Some(decision.grant().tier);
-                let dek = self.open_dek(tx, key_id, key)?;
-                let wrapped = release(decision, &dek, &self.identity.signer)?;
+                let secret = self.open_for_release(tx, key_id, key)?;
+                let to = &attested.body.wrap_key;
+                let Some(body) = release::carry_out(decision, &secret, to, &self.identity.signer)? else {
+                    return refused(tx, line, Refusal::NotADataKey { key_id: key_id.clone() });
+                };
                 let (head, text) = audit::append(tx, line)?;
                 tx.execute(
                     "INSERT INTO grants (key_id, key_version, recipient, audit_seq) VALUES (?1, ?2, ?3, ?4)",
@@ -276,18 +313,14 @@ impl Broker {
                         (head.seq as i64).into(),
                     ],
                 )?;
-                Ok((Ok(wrapped.canonical().map_err(KbsError::from)?), head, text))
+                Ok((Ok(body), head, text))
             }
             (decision, _) => {
                 let refusal = match decision {
                     Err(refusal) => refusal,
                     Ok(_) => Refusal::Unknown { key_id: key_id.clone() },
                 };
-                line.code = refusal.code().into();
-                (line.simulated, line.tier) = (refusal.simulated(), refusal.tier());
-                line.failed = refusal.failed_rules().into_iter().map(str::to_owned).collect();
-                let (head, text) = audit::append(tx, line)?;
-                Ok((Err(refusal), head, text))
+                refused(tx, line, refusal)
             }
         }
     }
@@ -302,13 +335,13 @@ impl Broker {
         self.vaults.open(tx, (key_id, key.version), &key.policy, &key.sealed)
     }
 
-    /// A stored data key, opened; if it stands under an older KEK, it moves to the newest one in the same transaction.
-    fn open_dek(&self, tx: &Tx<'_>, key_id: &KeyId, key: &KeyRow) -> Result<Dek, KbsError> {
-        let dek = Dek::from_slice(&self.open_secret(tx, key_id, key)?)?;
+    /// As [`Broker::open_secret`]; if it stands under an older KEK, it moves to the newest one in the same transaction.
+    fn open_for_release(&self, tx: &Tx<'_>, key_id: &KeyId, key: &KeyRow) -> Result<Zeroizing<Vec<u8>>, KbsError> {
+        let secret = self.open_secret(tx, key_id, key)?;
         let same = (&key.policy, &key.policy);
         self.vaults
             .reseal(tx, (key_id, key.version), same, &key.sealed, now().0)?;
-        Ok(dek)
+        Ok(secret)
     }
 
     /// Seals a secret and stores it as a version of a key.
@@ -384,21 +417,16 @@ fn uses(tx: &Tx<'_>, key_id: &KeyId, version: u64, recipient: &Digest384) -> Res
     })
 }
 
-/// The attest handler lets no other evidence and key in.
-fn signed(attested: &Attested) -> Result<RawEvidence, KbsError> {
-    let signed = attested.body.evidence.signed().cloned();
-    signed.ok_or(KbsError::Stored {
-        what: "a session's evidence",
-    })
-}
+/// What a decision's transaction leaves: the reply or the refusal, and the audit's new head and line.
+type Decided = (Result<Vec<u8>, Refusal>, Head, String);
 
-fn hpke(attested: &Attested) -> Result<&WrapKey, KbsError> {
-    match &attested.body.wrap_key {
-        TeeKey::Hpke(key) => Ok(key),
-        TeeKey::Jwe { .. } => Err(KbsError::Stored {
-            what: "a session's wrapping key",
-        }),
-    }
+fn refused(tx: &Tx<'_>, mut line: Line, refusal: Refusal) -> Result<Decided, Denied> {
+    line.action = "refuse".into();
+    line.code = refusal.code().into();
+    (line.simulated, line.tier) = (refusal.simulated(), refusal.tier());
+    line.failed = refusal.failed_rules().into_iter().map(str::to_owned).collect();
+    let (head, text) = audit::append(tx, line)?;
+    Ok((Err(refusal), head, text))
 }
 
 fn runtime<'a>(nonce: &'a str, attested: &'a Attested) -> RcarRuntime<'a> {

@@ -7,7 +7,7 @@ use hanzo_attestation::config::PinnedSigner;
 use hanzo_root::RootConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::KbsError;
+use crate::{CocoConfig, KbsError};
 
 const CONFIG_BYTES_MAX: u64 = 256 * 1024;
 
@@ -63,6 +63,9 @@ pub struct KbsConfig {
     /// Who may put and change keys.
     #[serde(default)]
     pub admin_keys: Vec<PinnedSigner>,
+    /// What is CoCo's alone.
+    #[serde(default)]
+    pub coco: CocoConfig,
     /// Where this was read from, and is read again on SIGHUP.
     #[serde(skip)]
     pub source: Option<PathBuf>,
@@ -226,6 +229,7 @@ impl KbsConfig {
         [&mut self.store, &mut self.head_file]
             .into_iter()
             .chain(&mut self.crl_files)
+            .chain(&mut self.coco.resource_policy)
             .chain(&mut self.collateral_dir)
             .chain(&mut self.simulator_roots)
             .chain(&mut self.simulator_tdx_roots)
@@ -259,6 +263,7 @@ impl KbsConfig {
         for (n, key) in self.admin_keys.iter().enumerate() {
             crate::identity::verifying_keys(key).map_err(|e| format!("admin_keys[{n}]: {e}"))?;
         }
+        self.coco.check()?;
         Ok(())
     }
 

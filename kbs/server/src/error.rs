@@ -105,6 +105,9 @@ pub enum KbsError {
     /// A cryptographic operation failed.
     #[error(transparent)]
     Crypto(#[from] hanzo_pqc::PqcError),
+    /// A JWE could not be made.
+    #[error(transparent)]
+    Jwe(#[from] hanzo_kbs_protocol::jwe::JweError),
     /// A document has no canonical form.
     #[error(transparent)]
     Jcs(#[from] hanzo_attestation::jcs::JcsError),
@@ -141,6 +144,7 @@ impl KbsError {
             Self::NoKey { .. } => "kbs.key.none",
             Self::Harden { .. } => "kbs.harden",
             Self::Crypto(e) => e.code(),
+            Self::Jwe(e) => e.code(),
             Self::Jcs(_) => "kbs.internal",
             Self::Stored { .. } => "store.corrupt",
             Self::Exists { .. } => "kbs.init.exists",

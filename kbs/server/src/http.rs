@@ -1,5 +1,6 @@
 //! The endpoints.
 
+mod coco;
 mod cookie;
 mod reply;
 
@@ -13,8 +14,8 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use hanzo_attestation::name::KeyId;
 use hanzo_kbs_protocol::{
-    ATTEST_BYTES_MAX, ATTEST_PATH, AUTH_BYTES_MAX, AUTH_PATH, AttestBody, WireError, auth_request, challenge_body,
-    encode_nonce,
+    ATTEST_BYTES_MAX, ATTEST_PATH, AUTH_BYTES_MAX, AUTH_PATH, AttestBody, SampleTee, WireError, auth_request_with,
+    challenge_body, encode_nonce,
 };
 
 use crate::admin::{self, ADMIN_BYTES_MAX, ADMIN_PATH};
@@ -25,7 +26,6 @@ use crate::health::Health;
 use crate::metrics::count;
 use crate::rate::Route;
 use crate::sessions::{Attested, SessionRefusal, Sessions};
-use crate::token::token;
 pub(crate) use cookie::Transport;
 pub(crate) use reply::Problem;
 
@@ -48,7 +48,7 @@ pub(crate) fn router(state: AppState) -> Router {
     Router::new()
         .route(AUTH_PATH, post(auth).layer(limit(AUTH_BYTES_MAX)))
         .route(ATTEST_PATH, post(attest).layer(limit(ATTEST_BYTES_MAX)))
-        .route("/kbs/v0/resource/{repository}/{kind}/{tag}", get(resource))
+        .merge(coco::routes(get(resource)))
         .route(ADMIN_PATH, post(admin_request).layer(limit(ADMIN_BYTES_MAX)))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/health", get(move || async move { health.reply().await }))
@@ -70,7 +70,11 @@ async fn auth(
         Ok(body) => body,
         Err(e) => return Problem::body(&e).into_response(),
     };
-    let tee = match auth_request(&body) {
+    let samples = match state.broker.takes_samples() {
+        true => SampleTee::TestOnly,
+        false => SampleTee::Refused,
+    };
+    let tee = match auth_request_with(&body, samples) {
         Ok(tee) => tee,
         Err(e) => return Problem::wire(&e).into_response(),
     };
@@ -114,7 +118,8 @@ async fn attest(
         return busy(&state.broker.metrics, Route::Attest);
     };
     let (broker, sessions) = (Arc::clone(&state.broker), Arc::clone(&state.sessions));
-    let work = tokio::task::spawn_blocking(move || verify_and_admit(&broker, &sessions, &challenge, &body));
+    let named = value.to_owned();
+    let work = tokio::task::spawn_blocking(move || verify_and_admit(&broker, &sessions, (&challenge, &named), &body));
     match work.await {
         Ok(Ok(token)) => {
             count(&state.broker.metrics.attested);
@@ -137,14 +142,13 @@ async fn attest(
 fn verify_and_admit(
     broker: &Broker,
     sessions: &Sessions,
-    challenge: &Challenge,
+    (challenge, cookie): (&Challenge, &str),
     bytes: &[u8],
 ) -> Result<String, Problem> {
     let body = AttestBody::parse(bytes).map_err(|e| {
         log_refused(e.code(), &e);
         Problem::wire(&e)
     })?;
-    check_kind(&body).map_err(|e| Problem::wire(&e))?;
     if body.evidence.tee() != challenge.tee {
         return Err(
             Problem::new(StatusCode::BAD_REQUEST, "InvalidRequest", "kbs.session.tee")
@@ -164,16 +168,12 @@ fn verify_and_admit(
     }
     let nonce = challenge.nonce;
     let attested = Attested { nonce, body };
-    let result = broker.attest(&attested).map_err(|e| match e {
-        Ok(e) => {
-            log_refused(e.code(), &e);
-            Problem::verify(&e)
-        }
-        Err(e) => Problem::internal(&e),
-    })?;
+    let proven = broker.attest(&attested).map_err(|e| Problem::not_attested(&e))?;
     let now = now();
-    let left_s = challenge.ends_at.0.saturating_sub(now.0);
-    let token = token(&broker.identity, &result, now, left_s).map_err(|e| Problem::internal(&e))?;
+    let token = broker
+        .tokens
+        .issue(&proven, &attested.body, cookie, now, challenge.ends_at);
+    let token = token.map_err(|e| Problem::internal(&e))?;
     sessions
         .admit(challenge, attested, bytes.len(), now)
         .map_err(Problem::session)?;
@@ -187,7 +187,8 @@ async fn resource(
     Path((repository, kind, tag)): Path<(String, String, String)>,
 ) -> Response {
     // The session comes first: who has none learns nothing about names.
-    let session = challenge_of(&state, &headers).and_then(|(challenge, _)| state.sessions.ask(&challenge));
+    let session = coco::session_named(&state, &headers)
+        .and_then(|(challenge, claims)| coco::of_session(state.sessions.ask(&challenge)?, claims.as_ref()));
     let attested = match session {
         Ok(attested) => attested,
         Err(refusal) => return Problem::session(refusal).into_response(),
@@ -247,34 +248,8 @@ async fn metrics(State(state): State<AppState>) -> Response {
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
-/// What no key is released for yet.
-fn check_kind(body: &AttestBody) -> Result<(), WireError> {
-    if body.evidence.signed().is_none() {
-        return Err(WireError::Sample);
-    }
-    if body.wrap_key.hpke().is_none() || body.init_data.is_some() {
-        return Err(WireError::Unsupported {
-            member: "tee-pubkey or init-data",
-            expected: "a key with alg hanzo-hpke-x-wing or hanzo-hpke-mlkem1024-p384, and null",
-        });
-    }
-    Ok(())
-}
-
 /// Evidence that fails before a key is asked for is no decision about a key: it has a line in the log and none in the audit
 /// chain, which strangers could otherwise fill.
 fn log_refused(code: &str, why: &dyn std::fmt::Display) {
     tracing::warn!(target: "hanzo_kbs::attest", code, %why, "refused");
-}
-
-/// The wire's own texts name no secret and quote no input.
-impl Problem {
-    fn wire(e: &WireError) -> Self {
-        let (status, name) = match e {
-            WireError::Version => (StatusCode::UNAUTHORIZED, "ProtocolVersion"),
-            WireError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge"),
-            _ => (StatusCode::BAD_REQUEST, "InvalidRequest"),
-        };
-        Self::new(status, name, e.code()).with_detail(e.to_string())
-    }
 }

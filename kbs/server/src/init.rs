@@ -136,6 +136,7 @@ fn make(options: &InitOptions, root: RootConfig) -> Result<Initialised, KbsError
         root,
         tls: None,
         limits: Limits::default(),
+        coco: crate::CocoConfig::default(),
         admin_keys: vec![admin.clone()],
         source: None,
     };

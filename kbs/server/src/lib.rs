@@ -4,7 +4,7 @@
 //! ([`admin`]). Each release is decided when the key is asked for, by `hanzo-vault`, and is counted, written to the
 //! audit chain and on the disk before the reply leaves.
 //!
-//! It never releases to a classical wrapping key, never tells an unauthenticated peer more than class and code, and
+//! It never releases to a classical key unless the key's policy names that, never tells an unauthenticated peer more than class and code, and
 //! never opens a store of the simulated mode as a production one. It contains no simulator: roots of one can be
 //! configured, and what chains to them stays `simulated`.
 #![forbid(unsafe_code)]
@@ -14,6 +14,7 @@ mod admission;
 mod audit;
 mod broker;
 mod challenge;
+mod coco;
 mod collateral_dir;
 pub mod config;
 mod connections;
@@ -28,6 +29,7 @@ mod init;
 mod live;
 mod metrics;
 mod rate;
+mod release;
 mod reload;
 mod schema;
 mod serve;
@@ -37,6 +39,7 @@ mod token;
 mod vault;
 
 pub use audit::Exported;
+pub use coco::{CocoAdmin, CocoAlgorithm, CocoConfig, CocoRole};
 pub use config::{FenceConfig, KbsConfig};
 pub use error::KbsError;
 pub use hanzo_store::StoreMode;

@@ -1,36 +1,153 @@
-//! The attestation token that RCAR's `attest` answers with: a JWT (ES256) with EAR-shaped claims.
+//! The attestation token that RCAR's `attest` answers with: an EAR as JWT (ES256), and who asks with one.
 //!
-//! It is for clients that want to see one. This broker releases nothing against it: every key is decided from the
-//! session's evidence.
+//! # Layout
+//! [`EarClaims`] with, besides, `cnf.jwk` and `submods.cpu0."ear.veraison.annotated-evidence".runtime_data_claims` (nonce and
+//! `tee-pubkey`, where CoCo's clients look for them) and `jti`, the session. Header: `alg`, `kid` (RFC 7638 thumbprint), `typ`.
+//!
+//! A token opens nothing by itself: it names a session, as the cookie does, ends with it at the latest, and every secret is
+//! decided from that session's evidence and wrapped to that session's key. It counts only under this broker's own key;
+//! what its header says about keys is never looked at.
 
-use hanzo_attestation::UnixTime;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hanzo_attestation::{Digest256, UnixTime};
+use hanzo_kbs_protocol::AttestBody;
 use hanzo_verifier::AttestationResult;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde_json::json;
+use hanzo_verifier::ear::{EAR_PROFILE, EarClaims, EarIssuer};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
+use crate::KbsError;
 use crate::identity::Identity;
 
-/// Makes the token, alive for `ttl_s` seconds.
-pub(crate) fn token(
-    identity: &Identity,
-    result: &AttestationResult,
-    now: UnixTime,
-    ttl_s: u64,
-) -> Result<String, jsonwebtoken::errors::Error> {
-    // No release policy is applied before a key is asked for: `ear.status` 0 is "none" (AR4SI).
-    let claims = json!({
-        "eat_profile": "tag:hanzo.ai,2026:kbs",
-        "exp": now.0.saturating_add(ttl_s),
-        "iat": now.0,
-        "iss": "hanzo-kbs",
-        "ear.verifier-id": {"build": env!("CARGO_PKG_VERSION"), "developer": "hanzo"},
-        "submods": {"cpu0": {
-            "ear.status": 0,
-            "hanzo.measurement": result.measurement(),
-            "hanzo.simulated": result.simulated(),
-            "hanzo.tier": result.tier().number(),
-        }},
-    });
-    let key = EncodingKey::from_ec_der(&identity.token_pkcs8);
-    jsonwebtoken::encode(&Header::new(Algorithm::ES256), &claims, &key)
+const ISSUER: &str = "hanzo-kbs";
+/// Longest token that is looked at, in bytes.
+const TOKEN_BYTES_MAX: usize = 64 * 1024;
+
+/// What attesting proved.
+pub(crate) enum Proven {
+    /// Signed evidence.
+    Signed(Box<AttestationResult>),
+    /// The sample TEE: nothing.
+    Sample,
+}
+
+/// What a token of this broker says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Claims {
+    /// The session's cookie.
+    pub(crate) jti: String,
+    pub(crate) cnf: Confirmation,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Confirmation {
+    /// The session's `tee-pubkey`.
+    pub(crate) jwk: Value,
+}
+
+/// The key that signs tokens and nothing else.
+pub(crate) struct TokenKey {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    jwk: Value,
+    kid: String,
+}
+
+impl TokenKey {
+    pub(crate) fn of(identity: &Identity) -> Result<Self, KbsError> {
+        let stored = || KbsError::Stored { what: "token key" };
+        let pair =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &identity.token_pkcs8).map_err(|_| stored())?;
+        let point = pair.public_key().as_ref().strip_prefix(&[4]).ok_or_else(stored)?;
+        let (x, y) = point.split_at_checked(32).ok_or_else(stored)?;
+        let [x, y] = [x, y].map(|coordinate| URL_SAFE_NO_PAD.encode(coordinate));
+        let thumbprint = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
+        let kid = URL_SAFE_NO_PAD.encode(Digest256::of(thumbprint.as_bytes()).as_bytes());
+        Ok(Self {
+            encoding: EncodingKey::from_ec_der(&identity.token_pkcs8),
+            decoding: DecodingKey::from_ec_components(&x, &y).map_err(|_| stored())?,
+            jwk: json!({"alg": "ES256", "crv": "P-256", "kid": kid, "kty": "EC", "use": "sig", "x": x, "y": y}),
+            kid,
+        })
+    }
+
+    /// The key set that verifiers of tokens fetch.
+    pub(crate) fn jwks(&self) -> Value {
+        json!({"keys": [self.jwk]})
+    }
+
+    /// A token for the session whose cookie is `session`, to its end at most.
+    pub(crate) fn issue(
+        &self,
+        proven: &Proven,
+        body: &AttestBody,
+        session: &str,
+        now: UnixTime,
+        ends_at: UnixTime,
+    ) -> Result<String, jsonwebtoken::errors::Error> {
+        let mut claims = claims(proven, now, ends_at);
+        let runtime = json!({"nonce": body.nonce, "tee-pubkey": body.tee_pubkey});
+        let evidence = claims.pointer_mut("/submods/cpu0/ear.veraison.annotated-evidence");
+        if let Some(Value::Object(evidence)) = evidence {
+            evidence.insert("runtime_data_claims".into(), runtime);
+        }
+        if let Value::Object(claims) = &mut claims {
+            let end = claims.get("exp").and_then(Value::as_u64).unwrap_or(0).min(ends_at.0);
+            claims.insert("exp".into(), end.into());
+            claims.insert("nbf".into(), now.0.into());
+            claims.insert("jti".into(), session.into());
+            claims.insert("cnf".into(), json!({"jwk": body.tee_pubkey}));
+        }
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = Some(self.kid.clone());
+        jsonwebtoken::encode(&header, &claims, &self.encoding)
+    }
+
+    /// Reads a token of this broker's own that is not past its end.
+    pub(crate) fn read(&self, token: &str) -> Option<Claims> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return None;
+        }
+        let mut validation = Validation::new(Algorithm::ES256);
+        validation.leeway = 0;
+        validation.validate_nbf = true;
+        validation.set_issuer(&[ISSUER]);
+        validation.set_required_spec_claims(&["exp", "iss"]);
+        let token = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation);
+        token.ok().map(|token| token.claims)
+    }
+}
+
+fn claims(proven: &Proven, now: UnixTime, ends_at: UnixTime) -> Value {
+    let issuer = EarIssuer {
+        issuer: ISSUER.into(),
+        developer: "hanzo".into(),
+        build: env!("CARGO_PKG_VERSION").into(),
+    };
+    let ttl_s = ends_at.0.saturating_sub(now.0);
+    match proven {
+        Proven::Signed(result) => EarClaims::of(result, &issuer, None, ttl_s, now)
+            .canonical()
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default(),
+        // Hardware that nobody recognises, executables that nobody compared: contraindicated (AR4SI).
+        Proven::Sample => json!({
+            "eat_profile": EAR_PROFILE,
+            "exp": ends_at.0,
+            "iat": now.0,
+            "iss": issuer.issuer,
+            "ear.verifier-id": {"build": issuer.build, "developer": issuer.developer},
+            "submods": {"cpu0": {
+                "ear.status": "contraindicated",
+                "ear.trustworthiness-vector": {
+                    "configuration": 36, "executables": 33, "hardware": 97, "runtime-opaque": 96,
+                },
+                "ear.veraison.annotated-evidence": {"kind": "sample", "sample": {}, "simulated": true, "tier": 0},
+            }},
+        }),
+    }
 }

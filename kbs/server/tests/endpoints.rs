@@ -76,7 +76,7 @@ fn captured_bodies_of_the_stock_client_get_clear_answers() {
     let cookie = Guest::new().challenged(broker.address).cookie;
     assert_eq!(
         send(ATTEST_PATH, &cookie, "rcar_0.4.0_attest_sample.json"),
-        (400, "kbs.tee.sample".into())
+        (400, "kbs.session.tee".into())
     );
     let cookie = Guest::new().challenged(broker.address).cookie;
     assert_eq!(
@@ -102,6 +102,8 @@ fn the_token_is_an_es256_jwt_that_says_simulated() {
     };
     assert_eq!(decode(parts[0])["alg"], "ES256");
     let claims = decode(parts[1]);
-    assert_eq!(claims["submods"]["cpu0"]["hanzo.simulated"], true);
+    let cpu = &claims["submods"]["cpu0"];
+    assert_eq!(cpu["ear.veraison.annotated-evidence"]["simulated"], true);
+    assert_eq!(cpu["ear.status"], "contraindicated", "nothing simulated is affirmed");
     assert!(claims["exp"].as_u64().unwrap() > claims["iat"].as_u64().unwrap());
 }

@@ -3,8 +3,9 @@
 use hanzo_attestation::Digest384;
 use hanzo_attestation::binding::RcarRuntime;
 use hanzo_attestation::name::KeyId;
-use hanzo_attestation::{Anchors, Collateral, Nonce, RawEvidence, UnixTime};
-use hanzo_kbs_protocol::{GRANT_PURPOSE, Grant, WrapKey};
+use hanzo_attestation::{Anchors, Collateral, Nonce, UnixTime};
+use hanzo_kbs_protocol::{GRANT_PURPOSE, Grant, SessionEvidence, WrapKey};
+use hanzo_policy::PrivacyTier;
 use hanzo_pqc::hpke::{KemSuite, PublicKey};
 use hanzo_verifier::{VerifierContext, verify_rcar};
 
@@ -23,8 +24,8 @@ pub struct Ask<'a> {
     pub runtime: RcarRuntime<'a>,
     /// Who it goes to, read from that object.
     pub recipient: Recipient<'a>,
-    /// The evidence as it came.
-    pub evidence: RawEvidence,
+    /// The evidence as it came. The caller lets the sample TEE's in only where a configuration says so.
+    pub evidence: SessionEvidence,
 }
 
 /// The guest's key, by what can be made of it.
@@ -164,13 +165,7 @@ pub fn authorize(ask: Ask<'_>, key: &Stored<'_>, uses: Uses, moment: &Moment<'_>
             key_id: ask.key_id.clone(),
         });
     }
-    let context = VerifierContext {
-        anchors: moment.anchors.clone(),
-        collateral: moment.collateral.clone(),
-        policy: policy.appraisal.clone(),
-    };
-    let result = verify_rcar(ask.evidence, &ask.runtime, &context, moment.now)?;
-    let proof = Proof::of_result(&result);
+    let proof = prove(&ask, policy, moment)?;
     let question = Question {
         key_id: ask.key_id,
         version: key.version,
@@ -205,4 +200,28 @@ pub fn authorize(ask: Ask<'_>, key: &Stored<'_>, uses: Uses, moment: &Moment<'_>
         },
         image: question.image(),
     })
+}
+
+fn prove(ask: &Ask<'_>, policy: &KeyPolicy, moment: &Moment<'_>) -> Result<Proof, Refusal> {
+    match &ask.evidence {
+        SessionEvidence::Signed { raw, .. } => {
+            let context = VerifierContext {
+                anchors: moment.anchors.clone(),
+                collateral: moment.collateral.clone(),
+                policy: policy.appraisal.clone(),
+            };
+            let result = verify_rcar(raw.as_ref().clone(), &ask.runtime, &context, moment.now)?;
+            Ok(Proof::of_result(&result))
+        }
+        // It proves nothing: simulated, and of the tier that asks for nothing.
+        SessionEvidence::Sample(sample) => {
+            sample.check(&ask.runtime)?;
+            match policy.appraisal.minimum_tier {
+                PrivacyTier::Open => Ok(Proof::nothing(true)),
+                _ => Err(Refusal::Sample {
+                    key_id: ask.key_id.clone(),
+                }),
+            }
+        }
+    }
 }

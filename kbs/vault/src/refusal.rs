@@ -2,6 +2,7 @@
 
 use hanzo_attestation::jcs::JcsError;
 use hanzo_attestation::name::{KeyId, Name};
+use hanzo_kbs_protocol::SessionBindingError;
 use hanzo_rego::RegoError;
 use hanzo_verifier::VerifyError;
 
@@ -11,6 +12,23 @@ pub enum Refusal {
     /// The evidence, its binding, or the policy.
     #[error(transparent)]
     Evidence(#[from] VerifyError),
+    /// Sample evidence for another session.
+    #[error(transparent)]
+    Session(#[from] SessionBindingError),
+    /// The sample TEE, and the key asks for more than nothing.
+    #[error("evidence is the sample TEE's, which reaches tier 0, and key {key_id} asks for more")]
+    Sample {
+        /// The key.
+        key_id: KeyId,
+    },
+    /// A secret that is no data key, asked for with a key that data keys alone are wrapped to.
+    #[error(
+        "key {key_id} is a resource and no data key of 32 bytes: ask for it with an EC, RSA or ML-KEM-768 tee-pubkey"
+    )]
+    NotADataKey {
+        /// The key.
+        key_id: KeyId,
+    },
     /// Simulated evidence, and the key was not made for that.
     #[error("evidence is simulated and key {key_id} was made without allow_simulated, which cannot be changed")]
     Simulated {
@@ -149,6 +167,9 @@ impl Refusal {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Evidence(e) => e.code(),
+            Self::Session(e) => e.code(),
+            Self::Sample { .. } => "kbs.sample",
+            Self::NotADataKey { .. } => "kbs.key.not_a_data_key",
             Self::Simulated { .. } => "kbs.simulated",
             Self::Repeated { .. } => "kbs.grant.repeated",
             Self::UsedUp { .. } => "kbs.key.used_up",
@@ -170,7 +191,7 @@ impl Refusal {
     /// Whether the evidence was simulated, if it was authentic: the flag follows refused evidence into the log as well.
     pub fn simulated(&self) -> Option<bool> {
         match self {
-            Self::Simulated { .. } => Some(true),
+            Self::Simulated { .. } | Self::Sample { .. } => Some(true),
             Self::Evidence(VerifyError::Refused(refused)) => Some(refused.view().simulated),
             _ => None,
         }

@@ -4,12 +4,12 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hanzo_attestation::evidence::Class;
-use hanzo_kbs_protocol::ERROR_TYPE_PREFIX;
+use hanzo_kbs_protocol::{ERROR_TYPE_PREFIX, WireError};
 use hanzo_vault::Refusal;
 use hanzo_verifier::VerifyError;
 
 use crate::admin::AdminRefusal;
-use crate::broker::Denied;
+use crate::broker::{Denied, NotAttested};
 use crate::sessions::SessionRefusal;
 
 /// `{"code","detail","type"}`. Peers who proved nothing get class and code; the log has the rest.
@@ -118,5 +118,30 @@ impl IntoResponse for Problem {
             body.to_string(),
         )
             .into_response()
+    }
+}
+
+impl Problem {
+    /// Evidence that fails before a key is asked for is no decision about a key: it has a line in the log and none in the
+    /// audit chain, which strangers could otherwise fill.
+    pub(super) fn not_attested(e: &NotAttested) -> Self {
+        let problem = match e {
+            NotAttested::Wire(e) => Self::wire(e),
+            NotAttested::Evidence(e) => Self::verify(e),
+            NotAttested::Session(e) => Self::new(StatusCode::FORBIDDEN, "Unbound", e.code()),
+            NotAttested::Broker(e) => return Self::internal(e),
+        };
+        tracing::warn!(target: "hanzo_kbs::attest", code = problem.code, why = %e, "refused");
+        problem
+    }
+
+    /// The wire's own texts name no secret and quote no input.
+    pub(super) fn wire(e: &WireError) -> Self {
+        let (status, name) = match e {
+            WireError::Version => (StatusCode::UNAUTHORIZED, "ProtocolVersion"),
+            WireError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge"),
+            _ => (StatusCode::BAD_REQUEST, "InvalidRequest"),
+        };
+        Self::new(status, name, e.code()).with_detail(e.to_string())
     }
 }

@@ -91,7 +91,7 @@ impl Shown {
         .unwrap();
         let guest = SimulatedProcessor::for_tests().launch(LaunchSpec::new(IMAGE, CONFIG));
         Self {
-            evidence: RawEvidence::Snp(guest.evidence(&report_data)),
+            evidence: RawEvidence::Snp(guest.evidence(&report_data)).into(),
             tee_pubkey,
             wrap_key,
         }
@@ -119,7 +119,7 @@ pub fn asked(
             tee_pubkey: &shown.tee_pubkey,
         },
         recipient: recipient(&shown.wrap_key),
-        evidence: shown.evidence.clone(),
+        evidence: shown.evidence.clone().into(),
     };
     let stored = Stored {
         version: 1,

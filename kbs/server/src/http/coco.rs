@@ -1,0 +1,204 @@
+//! CoCo's routes besides `auth`, `attest` and a resource's `GET`: key sets, admin calls, and plugins that there are none of.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use hanzo_attestation::name::KeyId;
+use hanzo_kbs_protocol::jwe::SECRET_BYTES_MAX;
+
+use super::reply::Problem;
+use super::{AppState, challenge_of, cookie};
+use crate::broker::now;
+use crate::challenge::Challenge;
+use crate::coco::bearer::{self, BearerRefusal};
+use crate::coco::resources::{self, ResourceRefusal};
+use crate::metrics::count;
+use crate::sessions::{Attested, SessionRefusal};
+use crate::token::Claims;
+
+/// Longest body of a policy or reference value that is read, to be refused by name.
+const POLICY_BYTES_MAX: usize = 1 << 20;
+
+/// The routes; a resource's `GET` is the caller's.
+pub(super) fn routes(resource: axum::routing::MethodRouter<AppState>) -> Router<AppState> {
+    let replaced = |by: &'static str| {
+        any(
+            move |state: State<AppState>, headers: HeaderMap, body: Result<Bytes, BytesRejection>| {
+                replaced(state, headers, body, by)
+            },
+        )
+        .layer(DefaultBodyLimit::max(POLICY_BYTES_MAX))
+    };
+    let policy = "each key has a policy of its own: member `rego` of it takes such a module, by `hanzo-kbs set-policy`";
+    let appraisal = "each key has a policy of its own: member `appraisal` of it says what evidence must reach, by `hanzo-kbs set-policy`";
+    let reference = "each key has a policy of its own: `references` in member `appraisal` of it are its reference values, by `hanzo-kbs set-policy`";
+    Router::new()
+        .route(
+            "/kbs/v0/resource/{repository}/{kind}/{tag}",
+            resource
+                .post(put)
+                .delete(delete)
+                .layer(DefaultBodyLimit::max(SECRET_BYTES_MAX + 1)),
+        )
+        .route("/kbs/v0/resource-policy", replaced(policy))
+        .route("/kbs/v0/resource-policy/{id}", replaced(policy))
+        .route("/kbs/v0/attestation-policy", replaced(appraisal))
+        .route("/kbs/v0/attestation-policy/{id}", replaced(appraisal))
+        .route("/kbs/v0/reference-value", replaced(reference))
+        .route("/kbs/v0/reference-value/{id}", replaced(reference))
+        .route("/kbs/v0/jwks", get(jwks))
+        .route("/.well-known/jwks.json", get(jwks))
+        .route("/kbs/v0/{plugin}", any(plugin))
+        .route("/kbs/v0/{plugin}/{*path}", any(plugin))
+}
+
+async fn jwks(State(state): State<AppState>) -> Response {
+    axum::Json(state.broker.tokens.jwks()).into_response()
+}
+
+/// `kbs+<plugin>:///path` of a client; or a resource whose path has not three parts.
+async fn plugin(uri: Uri) -> Problem {
+    let plugin = uri.path().split('/').nth(3).unwrap_or_default();
+    if matches!(plugin, "resource" | "auth" | "attest") {
+        return path().await;
+    }
+    Problem::new(StatusCode::NOT_FOUND, "PluginNotFound", "kbs.plugin.unknown")
+        .with_detail("there is no such plugin: this broker has the plugin `resource` alone".into())
+}
+
+async fn path() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "InvalidRequestPath", "kbs.path.unknown")
+        .with_detail("expected /kbs/v0/resource/<repository>/<type>/<tag>, each [a-z0-9._-]{1,64}".into())
+}
+
+async fn put(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Path(parts): Path<(String, String, String)>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(e) => return Problem::body(&e).into_response(),
+    };
+    change(state, headers, parts, move |broker, admin, key_id| {
+        resources::put(broker, admin, key_id, &body).map(drop)
+    })
+    .await
+}
+
+async fn delete(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Path(parts): Path<(String, String, String)>,
+) -> Response {
+    change(state, headers, parts, resources::delete).await
+}
+
+async fn change(
+    state: AppState,
+    headers: HeaderMap,
+    (repository, kind, tag): (String, String, String),
+    change: impl FnOnce(&crate::broker::Broker, &bearer::Admin<'_>, &KeyId) -> Result<(), ResourceRefusal> + Send + 'static,
+) -> Response {
+    let metrics = Arc::clone(&state.broker);
+    let work = tokio::task::spawn_blocking(move || {
+        let broker = &state.broker;
+        let token = bearer_token(&headers).ok_or(BearerRefusal::Missing)?;
+        let admin = bearer::authenticate(token, &broker.coco.admins, now())?;
+        let key_id = KeyId::new(&format!("{repository}/{kind}/{tag}"));
+        let Ok(key_id) = key_id else { return Ok(None) };
+        change(broker, &admin, &key_id).map(Some)
+    });
+    match work.await {
+        Ok(Ok(Some(()))) => {
+            count(&metrics.metrics.admin);
+            StatusCode::OK.into_response()
+        }
+        Ok(Ok(None)) => path().await.into_response(),
+        Ok(Err(refusal)) => {
+            count(&metrics.metrics.admin_refused);
+            tracing::warn!(target: "hanzo_kbs::admin", code = refusal.code(), %refusal);
+            Problem::resource(&refusal).into_response()
+        }
+        Err(e) => Problem::internal(&e).into_response(),
+    }
+}
+
+/// One policy or value for all keys of all tenants would overwrite what each key's owner wrote.
+async fn replaced(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+    by: &'static str,
+) -> Response {
+    if let Err(e) = body {
+        return Problem::body(&e).into_response();
+    }
+    let admin = bearer_token(&headers)
+        .ok_or(BearerRefusal::Missing)
+        .and_then(|token| bearer::authenticate(token, &state.broker.coco.admins, now()));
+    match admin {
+        Err(refusal) => Problem::resource(&refusal.into()).into_response(),
+        Ok(_) => Problem::new(StatusCode::NOT_IMPLEMENTED, "GlobalPolicy", "kbs.policy.global")
+            .with_detail(format!("nothing here applies to all keys at once; {by}"))
+            .into_response(),
+    }
+}
+
+/// The session that a request names by its cookie, by a token of this broker's own, or by both alike; with what the token says.
+pub(super) fn session_named(
+    state: &AppState,
+    headers: &HeaderMap,
+) -> Result<(Challenge, Option<Claims>), SessionRefusal> {
+    if !headers.contains_key(header::AUTHORIZATION) {
+        let (challenge, _) = challenge_of(state, headers)?;
+        return Ok((challenge, None));
+    }
+    let claims = bearer_token(headers).and_then(|token| state.broker.tokens.read(token));
+    let claims = claims.ok_or(SessionRefusal::Unknown)?;
+    if headers.contains_key(header::COOKIE) && cookie::get(headers) != Some(&claims.jti) {
+        return Err(SessionRefusal::Unknown);
+    }
+    let challenge = state.sessions.challenges.read(&claims.jti, now());
+    Ok((challenge.ok_or(SessionRefusal::Unknown)?, Some(claims)))
+}
+
+/// Checks that a token was made for the key of the session that it names.
+pub(super) fn of_session(attested: Arc<Attested>, claims: Option<&Claims>) -> Result<Arc<Attested>, SessionRefusal> {
+    match claims {
+        Some(claims) if claims.cnf.jwk != attested.body.tee_pubkey => Err(SessionRefusal::Unknown),
+        _ => Ok(attested),
+    }
+}
+
+/// The one bearer token of a request.
+pub(super) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return None;
+    };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
+impl Problem {
+    /// Who did not prove to be an admin is told no more than what is wrong with the token.
+    fn resource(refusal: &ResourceRefusal) -> Self {
+        let (status, name) = match refusal {
+            ResourceRefusal::Bearer(BearerRefusal::Tenant) => (StatusCode::FORBIDDEN, "AdminRefused"),
+            ResourceRefusal::Bearer(_) => (StatusCode::UNAUTHORIZED, "AdminAuth"),
+            ResourceRefusal::Length { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge"),
+            ResourceRefusal::Unknown { .. } => (StatusCode::NOT_FOUND, "ResourceNotFound"),
+            ResourceRefusal::Broker(e) => return Self::internal(e),
+            _ => (StatusCode::FORBIDDEN, "AdminRefused"),
+        };
+        Self::new(status, name, refusal.code()).with_detail(refusal.to_string())
+    }
+}
