@@ -5,11 +5,25 @@
 //! canonical request under the domain `hanzo/admin/v1`. The request names the broker (digest of its import key) and the
 //! admin key, carries a nonce and its time, and counts once. A data key travels sealed (HPKE) to the broker's import key.
 
+mod answer;
 mod apply;
+mod change;
 mod client;
+mod proposals;
+mod read;
+mod refusal;
+mod roles;
+mod told;
 
-pub(crate) use apply::{AdminRefusal, apply};
-pub use client::{AdminError, put_key, revoke, set_policy};
+pub use answer::{AdminReply, AuditLines, KeyDetail, KeyEntry, KeyList, PendingList, PendingRequest};
+pub(crate) use apply::apply;
+pub use client::{AdminError, approve, audit_lines, get_policy, list_keys, pending, put_key, revoke, set_policy};
+pub use proposals::{PROPOSAL_LIFETIME_S, PROPOSALS_MAX};
+pub(crate) use read::{newest_image, raise_image};
+pub(crate) use refusal::AdminRefusal;
+pub use roles::{AdminKey, Role};
+pub(crate) use roles::{Admins, check as check_admins};
+pub(crate) use told::{Told, about_image};
 
 use hanzo_attestation::jcs::JcsError;
 use hanzo_attestation::keyset::{KemKey, SignaturePair};
@@ -71,16 +85,16 @@ pub(crate) enum Action {
     },
     /// No more releases of the newest version.
     Revoke { key_id: KeyId, key_version: u64 },
-}
-
-/// The answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AdminReply {
-    /// The key.
-    pub key_id: KeyId,
-    /// Its newest version.
-    pub key_version: u64,
+    /// Carries out what another admin proposed. The proposal's id covers every byte of it.
+    Approve { proposal: Digest384 },
+    /// The keys that this admin may read.
+    ListKeys {},
+    /// One key's policy and counts.
+    GetPolicy { key_id: KeyId },
+    /// The proposals that wait and that this admin may read.
+    Pending {},
+    /// Lines of the audit chain after this number.
+    AuditRead { after: u64 },
 }
 
 impl Action {
@@ -89,17 +103,23 @@ impl Action {
             Self::PutKey { .. } => "put-key",
             Self::SetPolicy { .. } => "set-policy",
             Self::Revoke { .. } => "revoke",
+            Self::Approve { .. } => "approve",
+            Self::ListKeys {} => "list-keys",
+            Self::GetPolicy { .. } => "get-policy",
+            Self::Pending {} => "pending",
+            Self::AuditRead { .. } => "audit-read",
         }
     }
 
     pub(crate) fn policy(&self) -> Option<&KeyPolicy> {
         match self {
             Self::PutKey { policy, .. } | Self::SetPolicy { policy, .. } => Some(policy),
-            Self::Revoke { .. } => None,
+            _ => None,
         }
     }
 
-    pub(crate) fn key(&self) -> (&KeyId, u64) {
+    /// The key and version that a change is about.
+    pub(crate) fn changes(&self) -> Option<(&KeyId, u64)> {
         match self {
             Self::PutKey {
                 key_id, key_version, ..
@@ -107,7 +127,8 @@ impl Action {
             | Self::SetPolicy {
                 key_id, key_version, ..
             }
-            | Self::Revoke { key_id, key_version } => (key_id, *key_version),
+            | Self::Revoke { key_id, key_version } => Some((key_id, *key_version)),
+            _ => None,
         }
     }
 }

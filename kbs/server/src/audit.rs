@@ -28,7 +28,7 @@ const LINES_AT_ONCE: i64 = 512;
 pub(crate) struct Line {
     /// What it was about besides a key, in a few words of this program: a store's name, what an operator overrode.
     pub(crate) about: Option<String>,
-    /// `grant`, `refuse`, `put-key`, `set-policy` or `revoke`.
+    /// `grant`, `refuse`, or an admin's action: see SPEC.md.
     pub(crate) action: String,
     /// `ok`, or the code that the peer got.
     pub(crate) code: String,
@@ -160,6 +160,7 @@ pub(crate) fn replay(tx: &Tx<'_>, at: &[u64]) -> Result<Replayed, KbsError> {
     let mut tree = tree::Replay::new(tx)?;
     let mut keys = BTreeMap::<(String, u64), Told>::new();
     let mut keks = ToldKeks::default();
+    let mut admin = crate::admin::Told::default();
     each_line(tx, |stored, text| {
         seq += 1;
         let line: Line = jcs::from_slice("audit line", text.as_bytes(), 1 << 16)?;
@@ -183,6 +184,7 @@ pub(crate) fn replay(tx: &Tx<'_>, at: &[u64]) -> Result<Replayed, KbsError> {
                 told.revoked = true;
             }
         }
+        admin.see(&line);
         let version = (line.key_id, line.key_version);
         match line.action.as_str() {
             "grant" => {
@@ -229,6 +231,9 @@ pub(crate) fn replay(tx: &Tx<'_>, at: &[u64]) -> Result<Replayed, KbsError> {
         }
     }
     keks.compare(tx)?;
+    if let Some(what) = admin.differs(tx)? {
+        return Err(broken(what));
+    }
     for ((key_id, version), told) in keys {
         compare(tx, &key_id, version, &told)?;
     }

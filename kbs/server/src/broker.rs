@@ -18,6 +18,7 @@ use hanzo_verifier::{VerifierContext, VerifyError, verify_rcar};
 
 use zeroize::Zeroizing;
 
+use crate::admin::{about_image, newest_image, raise_image};
 use crate::audit::{self, Exported, Line};
 use crate::coco::CocoConfig;
 use crate::fence::Fences;
@@ -298,11 +299,16 @@ impl Broker {
                 line.action = "grant".into();
                 line.simulated = Some(decision.grant().simulated);
                 line.tier = Some(decision.grant().tier);
+                let image = decision.image();
                 let secret = self.open_for_release(tx, key_id, key)?;
                 let to = &attested.body.wrap_key;
                 let Some(body) = release::carry_out(decision, &secret, to, &self.identity.signer)? else {
                     return refused(tx, line, Refusal::NotADataKey { key_id: key_id.clone() });
                 };
+                if let Some(image) = image {
+                    raise_image(tx, key_id, image.number)?;
+                    line.about = Some(about_image(image.number));
+                }
                 let (head, text) = audit::append(tx, line)?;
                 tx.execute(
                     "INSERT INTO grants (key_id, key_version, recipient, audit_seq) VALUES (?1, ?2, ?3, ?4)",
@@ -413,7 +419,7 @@ fn uses(tx: &Tx<'_>, key_id: &KeyId, version: u64, recipient: &Digest384) -> Res
     Ok(Uses {
         count: row.unsigned(0)?,
         includes_recipient: row.integer(1)? > 0,
-        newest_image: None,
+        newest_image: newest_image(tx, key_id)?,
     })
 }
 

@@ -1,7 +1,9 @@
 //! The command line.
 
+mod approve;
 mod audit;
 mod keys;
+mod policy;
 mod vault;
 
 use std::io::Write;
@@ -79,6 +81,16 @@ enum Command {
     /// The root key: where it comes from, and splitting it among operators.
     #[command(subcommand)]
     Root(vault::RootCommand),
+    /// List keys, show one.
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Read, change, compare and try out release policies.
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    /// Proposals that wait for a second admin.
+    Pending(approve::Pending),
+    /// Carry out what another admin proposed.
+    Approve(approve::Approve),
     /// Print a completion script.
     #[command(after_help = "Example:\n  hanzo-kbs completions bash > /etc/bash_completion.d/hanzo-kbs")]
     Completions {
@@ -102,6 +114,13 @@ pub(crate) fn run() -> ExitCode {
         Command::RotateKek(rotate) => rotate.run(),
         Command::Shred(shred) => shred.run(),
         Command::Root(root) => root.run(),
+        Command::Keys(keys) => keys.run(),
+        Command::Policy(policy) => match policy.run() {
+            Ok(code) => return ExitCode::from(code),
+            Err(text) => Err(text),
+        },
+        Command::Pending(pending) => pending.run(),
+        Command::Approve(approve) => approve.run(),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "hanzo-kbs", &mut std::io::stdout());
             Ok(())
@@ -175,6 +194,40 @@ fn run_check(path: PathBuf) -> Result<(), String> {
     let text = String::from_utf8_lossy(&identity.canonical().map_err(said)?).into_owned();
     print(&format!("store verified, {decisions} decisions\n{text}\n"));
     Ok(())
+}
+
+/// One document of JSON.
+fn json(value: &impl serde::Serialize) -> Result<(), String> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| e.to_string())?;
+    print(&format!("{text}\n"));
+    Ok(())
+}
+
+/// Columns as wide as their widest cell.
+fn table(heads: &[&str], rows: Vec<Vec<String>>) {
+    let widths: Vec<usize> = heads
+        .iter()
+        .enumerate()
+        .map(|(n, head)| {
+            rows.iter()
+                .filter_map(|r| r.get(n))
+                .map(String::len)
+                .fold(head.len(), usize::max)
+        })
+        .collect();
+    let line = |cells: &[String]| {
+        let padded: Vec<_> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        format!("{}\n", padded.join("  ").trim_end())
+    };
+    let heads: Vec<_> = heads.iter().map(|h| (*h).to_owned()).collect();
+    print(&line(&heads));
+    for row in &rows {
+        print(&line(row));
+    }
 }
 
 /// A reader that went away (`| head`) is no error.

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use hanzo_attestation::config::PinnedSigner;
 use hanzo_root::RootConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::admin::AdminKey;
 use crate::{CocoConfig, KbsError};
 
 const CONFIG_BYTES_MAX: u64 = 256 * 1024;
@@ -60,9 +60,13 @@ pub struct KbsConfig {
     /// What one peer, and all together, may ask for.
     #[serde(default)]
     pub limits: Limits,
+    /// Whether a second admin must approve what widens a key's policy. Only `false`, written out, lets one admin do it
+    /// alone.
+    #[serde(default = "yes")]
+    pub four_eyes: bool,
     /// Who may put and change keys.
     #[serde(default)]
-    pub admin_keys: Vec<PinnedSigner>,
+    pub admin_keys: Vec<AdminKey>,
     /// What is CoCo's alone.
     #[serde(default)]
     pub coco: CocoConfig,
@@ -260,9 +264,7 @@ impl KbsConfig {
         }
         self.limits.check()?;
         self.check_transport()?;
-        for (n, key) in self.admin_keys.iter().enumerate() {
-            crate::identity::verifying_keys(key).map_err(|e| format!("admin_keys[{n}]: {e}"))?;
-        }
+        crate::admin::check_admins(&self.admin_keys, self.four_eyes)?;
         self.coco.check()?;
         Ok(())
     }
@@ -284,4 +286,9 @@ impl KbsConfig {
             _ => Ok(()),
         }
     }
+}
+
+/// Four eyes unless the configuration says otherwise.
+fn yes() -> bool {
+    true
 }

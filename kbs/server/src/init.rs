@@ -13,6 +13,7 @@ use hanzo_root::{RootConfig, Surroundings};
 use hanzo_store::{KeyFile, StoreError, StoreMode};
 use zeroize::Zeroizing;
 
+use crate::admin::AdminKey;
 use crate::audit::{self, Exported};
 use crate::broker::Broker;
 use crate::config::{Limits, PlainHttp};
@@ -109,6 +110,9 @@ fn make(options: &InitOptions, root: RootConfig) -> Result<Initialised, KbsError
     let admin_key_path = dir.join("admin.key");
     KeyFile::create(&admin_key_path)?;
     let admin = pinned(load_admin_key(&admin_key_path)?.verifying_keys());
+    let first_admin = AdminKey::first(admin.clone()).map_err(|_| KbsError::Stored {
+        what: "an admin's name",
+    })?;
     let mut simulator_roots = Vec::new();
     for (n, der) in options.simulator_roots.iter().enumerate() {
         let name = simulator_root(n);
@@ -137,7 +141,8 @@ fn make(options: &InitOptions, root: RootConfig) -> Result<Initialised, KbsError
         tls: None,
         limits: Limits::default(),
         coco: crate::CocoConfig::default(),
-        admin_keys: vec![admin.clone()],
+        four_eyes: false,
+        admin_keys: vec![first_admin],
         source: None,
     };
     let text = toml::to_string(&config).map_err(|e| KbsError::Config {
@@ -162,6 +167,7 @@ fn make(options: &InitOptions, root: RootConfig) -> Result<Initialised, KbsError
 const CONFIG_HEAD: &str = "\
 # Key broker. Relative paths start at this file's directory.
 # head_file remembers the newest decision outside the store: put it on another disk (or a TPM-backed volume) than the store.
+# four_eyes = false: one admin widens policies alone. Pin a second admin key, then remove that line.
 # plain_http or [tls]: one of them. On any address but loopback the first says that a TLS front stands before the broker.
 # crl_files: ARK-signed revocation lists from AMD's KDS, refreshed by you; a changed file counts from the next decision on.
 ";

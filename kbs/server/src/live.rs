@@ -9,11 +9,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use hanzo_attestation::{Anchors, Collateral, Digest384, KnownSignatures};
-use hanzo_pqc::sign::VerifyingKeys;
+use hanzo_attestation::{Anchors, Collateral, KnownSignatures};
 
+use crate::admin::Admins;
 use crate::collateral_dir;
-use crate::identity::{signer_digest, verifying_keys};
 use crate::{KbsConfig, KbsError};
 
 /// Longest file of collateral in bytes.
@@ -24,7 +23,7 @@ const KNOWN_SIGNATURES: usize = 65_536;
 
 /// One consistent state.
 pub(crate) struct Live {
-    pub(crate) admins: Vec<(Digest384, VerifyingKeys)>,
+    pub(crate) admins: Arc<Admins>,
     pub(crate) anchors: Anchors,
     pub(crate) collateral: Collateral,
     /// Where the collateral is, and what it looked like when it was read.
@@ -45,10 +44,7 @@ struct Stamp {
 impl Live {
     /// Reads everything that the configuration names.
     pub(crate) fn load(config: &KbsConfig) -> Result<Self, KbsError> {
-        let mut admins = Vec::new();
-        for pinned in &config.admin_keys {
-            admins.push((signer_digest(pinned)?, verifying_keys(pinned)?));
-        }
+        let admins = Arc::new(Admins::of(&config.admin_keys, config.four_eyes)?);
         let mut anchors = Anchors::vendor();
         for path in &config.simulator_roots {
             anchors = anchors.with_simulator_ark(read_file("simulator root", path)?);
@@ -73,7 +69,7 @@ impl Live {
     }
 
     fn of(
-        admins: Vec<(Digest384, VerifyingKeys)>,
+        admins: Arc<Admins>,
         anchors: Anchors,
         crl_files: Vec<PathBuf>,
         collateral_dir: Option<PathBuf>,
@@ -104,7 +100,7 @@ impl Live {
         if stamps(&self.crl_files, self.collateral_dir.as_deref()) == self.seen {
             return Ok(None);
         }
-        let (admins, anchors) = (self.admins.clone(), self.anchors.clone());
+        let (admins, anchors) = (Arc::clone(&self.admins), self.anchors.clone());
         let known = self.collateral.known.clone();
         Self::of(
             admins,

@@ -16,5 +16,10 @@ macro_rules! step {
 
 pub(crate) const SCHEMA: StoreSchema = StoreSchema {
     application_id: 0x686b_6273, // "hkbs"
-    migrations: &[step!("01_store"), step!("02_keks"), step!("03_audit_log")],
+    migrations: &[
+        step!("01_store"),
+        step!("02_keks"),
+        step!("03_audit_log"),
+        step!("04_admins"),
+    ],
 };

@@ -148,7 +148,8 @@ fn a_production_broker_with_a_simulator_root_still_says_simulated() {
     let sick = Guest::launched(debug).attested(broker.address);
     assert_eq!(sick.ask(broker.address, KEY).error(), (403, "snp.debug".into()));
     // The flag is in the log of what was refused, whatever it was refused for.
-    let audit = broker.audit();
+    let mut audit = broker.audit();
+    audit.retain(|line| line["action"] != "refuse-admin");
     assert_eq!(
         (&audit[1]["code"], &audit[1]["simulated"]),
         (&"kbs.simulated".into(), &true.into())

@@ -50,6 +50,8 @@ pub enum Evidence<'a> {
     Session(&'a Result<AttestationResult, VerifyError>),
     /// A bundle's, read.
     Bundle(&'a Result<Reading, VerifyError>),
+    /// None that could be read; whoever asks says why with [`Rehearsal::deny`].
+    None,
     /// A foreign document's, read.
     Foreign(&'a Result<ForeignReading, VerifyError>),
 }
@@ -71,6 +73,7 @@ pub fn rehearse(
         Evidence::Session(Ok(result)) => (Some(Proof::of_result(result)), None),
         Evidence::Bundle(Ok(reading)) => (Some(Proof::of_reading(reading)), None),
         Evidence::Foreign(Ok(reading)) => (Proof::of_foreign(reading), None),
+        Evidence::None => (None, None),
         Evidence::Session(Err(e)) | Evidence::Bundle(Err(e)) | Evidence::Foreign(Err(e)) => (None, Some(e)),
     };
     let mut findings: Vec<Finding> = match error {
@@ -89,7 +92,7 @@ pub fn rehearse(
         Some(VerifyError::Refused(refused)) => Some(refused.view()),
         _ => None,
     };
-    if proof.is_none() && error.is_none() {
+    if proof.is_none() && matches!(evidence, Evidence::Foreign(Ok(_))) {
         findings.push(Finding {
             code: "kbs.no_processor".into(),
             why: "evidence: expected a processor's or TPM's, got devices alone".into(),
@@ -125,12 +128,10 @@ pub fn rehearse(
     };
     Rehearsal {
         would_release: findings.is_empty(),
-        exit_code: match (error.map(VerifyError::class), findings.is_empty()) {
-            (Some(Class::Malformed), _) => 10,
-            (Some(Class::NotAuthentic), _) => 20,
-            (Some(Class::Unbound), _) => 30,
-            (_, false) => 40,
-            (_, true) => 0,
+        exit_code: match (error, findings.is_empty()) {
+            (Some(e), _) => exit_code(e.class()),
+            (None, false) => exit_code(Class::Refused),
+            (None, true) => 0,
         },
         key_id: key_id.to_string(),
         tier,
@@ -139,6 +140,24 @@ pub fn rehearse(
         reference,
         wrap,
         findings,
+    }
+}
+
+impl Rehearsal {
+    /// Adds a reason of the caller's, which comes before all others.
+    pub fn deny(&mut self, class: Class, code: &str, why: &str) {
+        self.would_release = false;
+        self.exit_code = exit_code(class);
+        self.findings.insert(0, finding(code, &why));
+    }
+}
+
+fn exit_code(class: Class) -> u8 {
+    match class {
+        Class::Malformed => 10,
+        Class::NotAuthentic => 20,
+        Class::Unbound => 30,
+        Class::Refused => 40,
     }
 }
 

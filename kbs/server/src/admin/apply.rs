@@ -1,94 +1,30 @@
 //! The broker's side of an admin request.
 
-use hanzo_attestation::jcs::{self, JcsError};
-use hanzo_attestation::name::KeyId;
+use hanzo_attestation::jcs;
+use hanzo_attestation::name::Name;
 use hanzo_pqc::sign::Signature;
-use hanzo_pqc::{Dek, Domain, PqcError, hpke};
-use hanzo_store::{StoreError, Tx};
-use hanzo_vault::{KeyPolicy, KeyPolicyError, KeyPurpose, VaultError};
+use hanzo_pqc::{Domain, PqcError};
+use hanzo_store::Tx;
+use hanzo_vault::KeyPolicy;
 
-use super::{ADMIN_BYTES_MAX, ADMIN_PURPOSE, ADMIN_WINDOW_S, Action, AdminReply, AdminRequest, SignedRequest};
-use super::{import_aad, import_info, kbs_digest};
-use crate::KbsError;
+use super::answer::{AdminReply, Answer};
+use super::change::{Change, open_import};
+use super::roles::{Admin, Right};
+use super::{ADMIN_BYTES_MAX, ADMIN_PURPOSE, ADMIN_WINDOW_S, Action, AdminRequest, SignedRequest, kbs_digest};
+use super::{AdminRefusal, Admins, proposals, read};
 use crate::audit::{self, Line};
-use crate::broker::{Broker, newest, now};
-use crate::vault::check_limits;
+use crate::broker::{Broker, now};
+use crate::head::Head;
 
-/// Why an admin request was not carried out.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AdminRefusal {
-    #[error(transparent)]
-    Malformed(#[from] JcsError),
-    #[error("admin: not a key of this broker's configuration")]
-    NotPinned,
-    #[error("admin: {0}")]
-    Signature(PqcError),
-    #[error("admin: purpose or kbs: the request was made for another broker or purpose")]
-    Elsewhere,
-    #[error("admin: issued_at is {issued_at}, the broker's clock says {now}: at most 300 s apart are accepted")]
-    Stale { issued_at: u64, now: u64 },
-    #[error("admin: this nonce was used: the request was replayed")]
-    Replayed,
-    #[error(
-        "key {key_id}: key_version: expected {expected}, got {got}: another request came first, or the key does not exist"
-    )]
-    Version { key_id: KeyId, expected: u64, got: u64 },
-    #[error(transparent)]
-    Policy(#[from] KeyPolicyError),
-    #[error(
-        "key policy: allow_simulated: this broker's store is a production one and holds no keys for simulated guests"
-    )]
-    SimulatedKey,
-    #[error("sealed key: {0}: it was sealed to another broker, key, version or policy")]
-    Sealed(PqcError),
-    #[error("key policy: {0}")]
-    Limit(#[from] VaultError),
-    #[error(transparent)]
-    Broker(#[from] KbsError),
-}
-
-impl From<StoreError> for AdminRefusal {
-    fn from(e: StoreError) -> Self {
-        Self::Broker(e.into())
-    }
-}
-
-impl AdminRefusal {
-    pub(crate) fn code(&self) -> &'static str {
-        match self {
-            Self::Malformed(_) => "kbs.admin.malformed",
-            Self::NotPinned => "kbs.admin.not_pinned",
-            Self::Signature(_) => "kbs.admin.signature",
-            Self::Elsewhere => "kbs.admin.elsewhere",
-            Self::Stale { .. } => "kbs.admin.stale",
-            Self::Replayed => "kbs.admin.replayed",
-            Self::Version { .. } => "kbs.admin.version",
-            Self::Policy(e) => e.code(),
-            Self::SimulatedKey => "store.simulated_key",
-            Self::Sealed(_) => "kbs.admin.sealed",
-            Self::Limit(e) => e.code(),
-            Self::Broker(_) => "kbs.internal",
-        }
-    }
-
-    /// Whether the peer proved that it is an admin before this happened: only then it is told more than the code.
-    pub(crate) fn to_admin(&self) -> bool {
-        !matches!(
-            self,
-            Self::Malformed(_) | Self::NotPinned | Self::Signature(_) | Self::Broker(_)
-        )
-    }
-}
-
-/// Carries a signed request out; it is on the disk when this returns.
-pub(crate) fn apply(broker: &Broker, body: &[u8]) -> Result<AdminReply, AdminRefusal> {
+/// Carries a signed request out; what it changes is on the disk when this returns.
+pub(crate) fn apply(broker: &Broker, body: &[u8]) -> Result<Answer, AdminRefusal> {
     let signed: SignedRequest = jcs::from_slice("admin request", body, ADMIN_BYTES_MAX)?;
     let request = &signed.request;
     let live = broker.lives.now();
-    let admin = live.admins.iter().find(|(digest, _)| *digest == request.admin);
-    let (_, keys) = admin.ok_or(AdminRefusal::NotPinned)?;
+    let admins = live.admins.as_ref();
+    let admin = admins.get(&request.admin).ok_or(AdminRefusal::NotPinned)?;
     Signature::from_hex(&signed.signature.ml_dsa, &signed.signature.ed25519)
-        .and_then(|signature| keys.verify(Domain::Admin, &jcs_of(request)?, &signature))
+        .and_then(|signature| admin.keys.verify(Domain::Admin, &jcs_of(request)?, &signature))
         .map_err(AdminRefusal::Signature)?;
     let this_broker = kbs_digest(&broker.identity.public(broker.simulated()).import_key)?;
     if request.purpose != ADMIN_PURPOSE || request.kbs != this_broker {
@@ -101,22 +37,29 @@ pub(crate) fn apply(broker: &Broker, body: &[u8]) -> Result<AdminReply, AdminRef
             now,
         });
     }
-    let (key_id, key_version) = request.action.key();
-    let (head, line) = broker.db.write(|tx| {
+    let scene = Scene {
+        broker,
+        admins: &admins,
+        admin,
+        request,
+        now,
+    };
+    let outcome = broker.db.write(|tx| {
         take_nonce(tx, request)?;
-        change(broker, tx, request)?;
-        let mut line = Line::of(request.action.name(), request.admin, now);
-        line.key_id = key_id.to_string();
-        line.key_version = key_version;
-        line.nonce = Some(request.nonce);
-        line.policy = request.action.policy().map(KeyPolicy::digest).transpose()?;
-        Ok::<_, AdminRefusal>(audit::append(tx, line)?)
-    })?;
-    broker.record(head, &line)?;
-    Ok(AdminReply {
-        key_id: key_id.clone(),
-        key_version,
-    })
+        scene.act(tx)
+    });
+    match outcome {
+        Ok((answer, head, line)) => {
+            broker.record(head, &line)?;
+            Ok(answer)
+        }
+        Err(refusal) => {
+            if refusal.is_decision() {
+                scene.record_refusal(&refusal)?;
+            }
+            Err(refusal)
+        }
+    }
 }
 
 fn jcs_of(request: &AdminRequest) -> Result<Vec<u8>, PqcError> {
@@ -135,81 +78,175 @@ fn take_nonce(tx: &Tx<'_>, request: &AdminRequest) -> Result<(), AdminRefusal> {
     }
 }
 
-fn change(broker: &Broker, tx: &Tx<'_>, request: &AdminRequest) -> Result<(), AdminRefusal> {
-    let (key_id, got) = request.action.key();
-    let key = newest(tx, key_id)?;
-    let current = key.as_ref().map_or(0, |k| k.version);
-    let expected = match request.action {
-        Action::PutKey { .. } => current + 1,
-        _ => current,
-    };
-    if got != expected || got == 0 {
-        return Err(AdminRefusal::Version {
-            key_id: key_id.clone(),
-            expected,
-            got,
-        });
-    }
-    let check = |policy: &KeyPolicy| -> Result<String, AdminRefusal> {
-        policy.check()?;
-        policy.check_for(key_id)?;
-        check_limits(policy)?;
-        if let Some(key) = &key {
-            policy.may_follow(&key.policy)?;
-        }
-        if policy.allow_simulated && !broker.simulated() {
-            return Err(AdminRefusal::SimulatedKey);
-        }
-        Ok(String::from_utf8_lossy(&policy.canonical()?).into_owned())
-    };
-    let (id, version) = (key_id.to_string().into(), (got as i64).into());
-    match &request.action {
-        Action::PutKey {
-            ciphertext,
-            enc,
-            policy,
-            ..
-        } => {
-            check(policy)?;
-            let dek = open_import(broker, request, (enc, ciphertext), policy)?;
-            let purpose = KeyPurpose::DataKey;
-            broker.put_secret(tx, (key_id, got), purpose, policy, dek.expose(), now().0)?;
-        }
-        Action::SetPolicy { policy, .. } => {
-            let text = check(policy)?;
-            if let Some(key) = &key {
-                // Another tier may mean another vault.
-                let (place, policies) = ((key_id, got), (&key.policy, policy));
-                broker.vaults.reseal(tx, place, policies, &key.sealed, now().0)?;
-            }
-            tx.execute(
-                "UPDATE keys SET policy = ?3 WHERE key_id = ?1 AND key_version = ?2",
-                &[id, version, text.into()],
-            )?;
-        }
-        Action::Revoke { .. } => {
-            tx.execute(
-                "UPDATE keys SET revoked = 1 WHERE key_id = ?1 AND key_version = ?2",
-                &[id, version],
-            )?;
-        }
-    }
-    Ok(())
+/// One authentic request.
+struct Scene<'a> {
+    broker: &'a Broker,
+    admins: &'a Admins,
+    admin: &'a Admin,
+    request: &'a AdminRequest,
+    now: u64,
 }
 
-fn open_import(
-    broker: &Broker,
-    request: &AdminRequest,
-    (enc, ciphertext): (&str, &str),
-    policy: &KeyPolicy,
-) -> Result<Dek, AdminRefusal> {
-    let import = &broker.identity.import;
-    let (key_id, version) = request.action.key();
-    let not_hex = |what| move |_| AdminRefusal::Sealed(PqcError::Hex { what });
-    let enc = hex::decode(enc).map_err(not_hex("enc"))?;
-    let ciphertext = hex::decode(ciphertext).map_err(not_hex("ciphertext"))?;
-    let info = import_info(import.suite(), key_id, version, policy)?;
-    let aad = import_aad(&request.admin, &request.kbs, &request.nonce);
-    let bytes = hpke::open(import, &enc, &info, &aad, &ciphertext).map_err(AdminRefusal::Sealed)?;
-    Dek::from_slice(&bytes).map_err(AdminRefusal::Sealed)
+type Acted = (Answer, Head, String);
+
+impl Scene<'_> {
+    /// Decides and carries out, with the line of the audit chain in the same transaction.
+    fn act(&self, tx: &Tx<'_>) -> Result<Acted, AdminRefusal> {
+        let action = &self.request.action;
+        let answer = match action {
+            Action::PutKey { .. } => return self.change(tx, Right::PutKey),
+            Action::SetPolicy { .. } => return self.change(tx, Right::SetPolicy),
+            Action::Revoke { .. } => return self.change(tx, Right::Revoke),
+            Action::Approve { proposal } => return self.approve(tx, proposal),
+            Action::ListKeys {} => {
+                self.must_somewhere(Right::ReadKeys)?;
+                Answer::Keys(read::keys(tx, self.admins, self.admin)?)
+            }
+            Action::GetPolicy { key_id } => {
+                must(self.admin, Right::ReadKeys, action, key_id.repository())?;
+                Answer::Policy(Box::new(read::policy(tx, key_id)?))
+            }
+            Action::Pending {} => {
+                self.must_somewhere(Right::ReadKeys)?;
+                Answer::Pending(read::pending(tx, self.admins, self.admin, self.now)?)
+            }
+            Action::AuditRead { after } => {
+                self.must_somewhere(Right::ReadAudit)?;
+                Answer::Audit(read::audit(tx, *after)?)
+            }
+        };
+        let (head, text) = audit::append(tx, self.line(action.name()))?;
+        Ok((answer, head, text))
+    }
+
+    /// Carries a change out, or keeps it until a second admin approves it.
+    fn change(&self, tx: &Tx<'_>, right: Right) -> Result<Acted, AdminRefusal> {
+        let request = self.request;
+        let (key_id, key_version) = request.action.changes().ok_or(AdminRefusal::Elsewhere)?;
+        must(self.admin, right, &request.action, key_id.repository())?;
+        let change = Change::of(self.broker, tx, request)?;
+        let mut line = self.line(request.action.name());
+        (line.key_id, line.key_version) = (key_id.to_string(), key_version);
+        line.policy = request.action.policy().map(KeyPolicy::digest).transpose()?;
+        let proposal = match change.widens(request)? {
+            Some(base) if self.admins.four_eyes => {
+                if let Action::PutKey {
+                    ciphertext,
+                    enc,
+                    policy,
+                    ..
+                } = &request.action
+                {
+                    open_import(self.broker, request, (enc, ciphertext), policy)?;
+                }
+                let id = proposals::store(tx, request, &base, self.now)?;
+                line.action = "propose".into();
+                line.about = Some(id.to_string());
+                Some(id)
+            }
+            _ => {
+                change.carry_out(self.broker, tx, request)?;
+                None
+            }
+        };
+        let (head, text) = audit::append(tx, line)?;
+        let reply = AdminReply {
+            key_id: key_id.clone(),
+            key_version,
+            proposal,
+        };
+        Ok((Answer::Done(reply), head, text))
+    }
+
+    /// Carries out what another admin proposed: two lines, the approval and the change, each with whose it is.
+    fn approve(&self, tx: &Tx<'_>, id: &hanzo_attestation::Digest384) -> Result<Acted, AdminRefusal> {
+        self.must_somewhere(Right::Approve)?;
+        let proposal = proposals::take(tx, id, self.now)?;
+        let proposed = &proposal.request;
+        let (key_id, key_version) = proposed.action.changes().ok_or(AdminRefusal::NoProposal)?;
+        must(self.admin, Right::Approve, &self.request.action, key_id.repository())?;
+        if self.admin.digest == proposed.admin {
+            return Err(AdminRefusal::SameAdmin);
+        }
+        let right = match proposed.action {
+            Action::PutKey { .. } => Right::PutKey,
+            _ => Right::SetPolicy,
+        };
+        let proposer = self.admins.get(&proposed.admin);
+        if !proposer.is_some_and(|p| p.may(right, key_id.repository())) {
+            return Err(AdminRefusal::ProposerGone);
+        }
+        let change = Change::of(self.broker, tx, proposed).map_err(|e| match e {
+            AdminRefusal::Version { .. } => AdminRefusal::ProposalOutdated,
+            other => other,
+        })?;
+        if !change.is_from(&proposal.base)? {
+            return Err(AdminRefusal::ProposalOutdated);
+        }
+        change.carry_out(self.broker, tx, proposed)?;
+        let mut line = self.line("approve");
+        line.about = Some(id.to_string());
+        (line.key_id, line.key_version) = (key_id.to_string(), key_version);
+        audit::append(tx, line)?;
+        let mut line = Line::of(proposed.action.name(), proposed.admin, self.now);
+        line.about = Some(format!("proposal {id}"));
+        (line.key_id, line.key_version) = (key_id.to_string(), key_version);
+        line.policy = proposed.action.policy().map(KeyPolicy::digest).transpose()?;
+        let (head, text) = audit::append(tx, line)?;
+        let reply = AdminReply {
+            key_id: key_id.clone(),
+            key_version,
+            proposal: None,
+        };
+        Ok((Answer::Done(reply), head, text))
+    }
+
+    fn line(&self, action: &str) -> Line {
+        let mut line = Line::of(action, self.request.admin, self.now);
+        line.nonce = Some(self.request.nonce);
+        line
+    }
+
+    fn must_somewhere(&self, right: Right) -> Result<(), AdminRefusal> {
+        match self.admin.may_somewhere(right) {
+            true => Ok(()),
+            false => Err(AdminRefusal::NotAllowed {
+                admin: self.admin.name.to_string(),
+                action: self.request.action.name(),
+                tenant: "any".into(),
+            }),
+        }
+    }
+
+    /// A refused request has its line and is used up as well. Without room for the line, the request stays refused.
+    fn record_refusal(&self, refusal: &AdminRefusal) -> Result<(), AdminRefusal> {
+        let recorded = self.broker.db.write(|tx| {
+            take_nonce(tx, self.request)?;
+            let mut line = self.line("refuse-admin");
+            line.code = refusal.code().to_owned();
+            line.failed = vec![refusal.code().to_owned()];
+            line.about = Some(self.request.action.name().to_owned());
+            if let Some((key_id, version)) = self.request.action.changes() {
+                (line.key_id, line.key_version) = (key_id.to_string(), version);
+            }
+            Ok::<_, AdminRefusal>(audit::append(tx, line)?)
+        });
+        match recorded {
+            Ok((head, line)) => Ok(self.broker.record(head, &line)?),
+            // The same request came twice at once: the other one has the line.
+            Err(AdminRefusal::Replayed) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+fn must(admin: &Admin, right: Right, action: &Action, tenant: &Name) -> Result<(), AdminRefusal> {
+    match admin.may(right, tenant) {
+        true => Ok(()),
+        false => Err(AdminRefusal::NotAllowed {
+            admin: admin.name.to_string(),
+            action: action.name(),
+            tenant: tenant.to_string(),
+        }),
+    }
 }

@@ -13,15 +13,18 @@ use hanzo_pqc::{Dek, Domain, PqcError, hpke, random};
 use hanzo_vault::KeyPolicy;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 
 use super::{ADMIN_PATH, ADMIN_PURPOSE, Action, AdminReply, AdminRequest, SignedRequest};
+use super::{AuditLines, KeyDetail, KeyList, PendingList};
 use super::{import_aad, import_info, kbs_digest};
 use crate::KbsIdentity;
 use crate::broker::now;
 use crate::identity::{pinned, signer_digest};
 
-const REPLY_BYTES_MAX: usize = 64 * 1024;
+const REPLY_BYTES_MAX: usize = 16 << 20;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why an admin request came to nothing.
@@ -46,6 +49,12 @@ pub enum AdminError {
     /// Not an answer of this protocol.
     #[error("broker's answer: {0}")]
     Answer(JcsError),
+    /// The broker shows another request than the id names.
+    #[error("broker's answer: proposal {id}: the request shown has another digest: do not approve it")]
+    Proposal {
+        /// What the broker calls it.
+        id: Digest384,
+    },
     /// A document has no canonical form.
     #[error(transparent)]
     Jcs(#[from] JcsError),
@@ -61,13 +70,15 @@ impl AdminError {
             Self::Unreachable { .. } => "kbs.unreachable",
             Self::Refused { code, .. } => code,
             Self::Answer(_) => "kbs.answer",
+            Self::Proposal { .. } => "kbs.answer.proposal",
             Self::Jcs(_) => "kbs.internal",
             Self::Crypto(e) => e.code(),
         }
     }
 }
 
-/// Puts a new key (`version` 1) or its next version. When this returns `Ok`, it is on the broker's disk.
+/// Puts a new key (`version` 1) or its next version. When this returns `Ok`, it is on the broker's disk; whether it counts
+/// already says [`AdminReply::proposal`].
 ///
 /// # Errors
 /// [`AdminError`].
@@ -95,7 +106,8 @@ pub async fn put_key(
     send(address, head.sign(admin, action)?).await
 }
 
-/// Gives the newest version of a key another policy.
+/// Gives the newest version of a key another policy. One that lets through what was refused before waits for a second
+/// admin, unless the broker's configuration says otherwise: see [`AdminReply::proposal`].
 ///
 /// # Errors
 /// [`AdminError`].
@@ -130,6 +142,83 @@ pub async fn revoke(
         key_id: key_id.clone(),
         key_version: version,
     };
+    send(address, Header::new(broker, admin)?.sign(admin, action)?).await
+}
+
+/// Carries out what another admin proposed, by its id: SHA-384 of the request that [`pending`] shows.
+///
+/// # Errors
+/// [`AdminError`].
+pub async fn approve(
+    address: SocketAddr,
+    broker: &KbsIdentity,
+    admin: &SigningKeys,
+    proposal: Digest384,
+) -> Result<AdminReply, AdminError> {
+    ask(address, broker, admin, Action::Approve { proposal }).await
+}
+
+/// The keys that this admin may read.
+///
+/// # Errors
+/// [`AdminError`].
+pub async fn list_keys(address: SocketAddr, broker: &KbsIdentity, admin: &SigningKeys) -> Result<KeyList, AdminError> {
+    ask(address, broker, admin, Action::ListKeys {}).await
+}
+
+/// One key's policy and counts.
+///
+/// # Errors
+/// [`AdminError`].
+pub async fn get_policy(
+    address: SocketAddr,
+    broker: &KbsIdentity,
+    admin: &SigningKeys,
+    key_id: &KeyId,
+) -> Result<KeyDetail, AdminError> {
+    let key_id = key_id.clone();
+    ask(address, broker, admin, Action::GetPolicy { key_id }).await
+}
+
+/// The proposals that wait and that this admin may read.
+///
+/// # Errors
+/// [`AdminError`]; [`AdminError::Proposal`] if an id is not that of the request shown with it.
+pub async fn pending(
+    address: SocketAddr,
+    broker: &KbsIdentity,
+    admin: &SigningKeys,
+) -> Result<PendingList, AdminError> {
+    let list: PendingList = ask(address, broker, admin, Action::Pending {}).await?;
+    match list
+        .proposals
+        .iter()
+        .find(|p| Digest384::of(p.request.as_bytes()) != p.id)
+    {
+        Some(other) => Err(AdminError::Proposal { id: other.id }),
+        None => Ok(list),
+    }
+}
+
+/// Lines of the audit chain after number `after`.
+///
+/// # Errors
+/// [`AdminError`].
+pub async fn audit_lines(
+    address: SocketAddr,
+    broker: &KbsIdentity,
+    admin: &SigningKeys,
+    after: u64,
+) -> Result<AuditLines, AdminError> {
+    ask(address, broker, admin, Action::AuditRead { after }).await
+}
+
+async fn ask<T: DeserializeOwned + Serialize>(
+    address: SocketAddr,
+    broker: &KbsIdentity,
+    admin: &SigningKeys,
+    action: Action,
+) -> Result<T, AdminError> {
     send(address, Header::new(broker, admin)?.sign(admin, action)?).await
 }
 
@@ -171,7 +260,7 @@ impl Header {
     }
 }
 
-async fn send(address: SocketAddr, body: Vec<u8>) -> Result<AdminReply, AdminError> {
+async fn send<T: DeserializeOwned + Serialize>(address: SocketAddr, body: Vec<u8>) -> Result<T, AdminError> {
     let unreachable = |detail: String| AdminError::Unreachable { address, detail };
     let exchange = tokio::time::timeout(TIMEOUT, post(address, body)).await;
     let (status, reply) = exchange

@@ -3,19 +3,19 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use hanzo_attestation::name::KeyId;
-use hanzo_kbs::admin::{self, AdminError};
+use hanzo_kbs::admin::{self, AdminError, AdminReply, KeyEntry};
 use hanzo_kbs::{KbsIdentity, load_admin_key};
 use hanzo_pqc::sign::SigningKeys;
 use hanzo_store::KeyFile;
 use hanzo_vault::KeyPolicy;
 
 #[derive(Args)]
-struct Broker {
+pub(super) struct Broker {
     /// Where the broker listens.
     #[arg(long)]
-    broker: SocketAddr,
+    pub(super) broker: SocketAddr,
     /// The broker's identity.json.
     #[arg(long)]
     identity: PathBuf,
@@ -25,7 +25,7 @@ struct Broker {
 }
 
 impl Broker {
-    fn open(&self) -> Result<(KbsIdentity, SigningKeys), String> {
+    pub(super) fn open(&self) -> Result<(KbsIdentity, SigningKeys), String> {
         let bytes = std::fs::read(&self.identity).map_err(|e| format!("{}: {e}", self.identity.display()))?;
         let identity = KbsIdentity::parse(&bytes).map_err(|e| format!("{}: {e}", self.identity.display()))?;
         let admin = load_admin_key(&self.admin_key).map_err(super::said)?;
@@ -79,7 +79,7 @@ impl PutKey {
             &dek,
             &policy,
         );
-        report(super::runtime()?.block_on(put).map(|r| (r.key_id, r.key_version)))
+        report(super::runtime()?.block_on(put))
     }
 }
 
@@ -101,12 +101,100 @@ impl Revoke {
     pub(super) fn run(self) -> Result<(), String> {
         let (identity, admin) = self.broker.open()?;
         let revoke = admin::revoke(self.broker.broker, &identity, &admin, &self.key, self.version);
-        report(super::runtime()?.block_on(revoke).map(|r| (r.key_id, r.key_version)))
+        report(super::runtime()?.block_on(revoke))
     }
 }
 
-fn report(outcome: Result<(KeyId, u64), AdminError>) -> Result<(), String> {
-    let (key_id, version) = outcome.map_err(|e| format!("{e} [{}]", e.code()))?;
-    super::print(&format!("{key_id} version {version}\n"));
+/// Says what became of a change.
+pub(super) fn report(outcome: Result<AdminReply, AdminError>) -> Result<(), String> {
+    let reply = outcome.map_err(|e| said(&e))?;
+    super::print(&format!("{} version {}\n", reply.key_id, reply.key_version));
+    if let Some(id) = reply.proposal {
+        super::print(&format!(
+            "not yet: it widens the policy and waits for a second admin:\n  hanzo-kbs approve --proposal {id} ...\n"
+        ));
+    }
     Ok(())
+}
+
+pub(super) fn said(e: &AdminError) -> String {
+    format!("{e} [{}]", e.code())
+}
+
+/// What is in a broker.
+#[derive(Subcommand)]
+pub(super) enum Keys {
+    /// The keys that you may read.
+    #[command(after_help = "Example:
+  hanzo-kbs keys list --broker 127.0.0.1:8090 --identity identity.json --admin-key admin.key")]
+    List {
+        #[command(flatten)]
+        broker: Broker,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One key: counts, end, digest of its policy.
+    #[command(after_help = "Example:
+  hanzo-kbs keys show --broker 127.0.0.1:8090 --identity identity.json --admin-key admin.key --key hanzo/dek/smollm2")]
+    Show {
+        #[command(flatten)]
+        broker: Broker,
+        /// repository/type/tag
+        #[arg(long, value_parser = key_id)]
+        key: KeyId,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Keys {
+    pub(super) fn run(self) -> Result<(), String> {
+        match self {
+            Self::List { broker, json } => {
+                let (identity, admin) = broker.open()?;
+                let list = admin::list_keys(broker.broker, &identity, &admin);
+                let list = super::runtime()?.block_on(list).map_err(|e| said(&e))?;
+                if json {
+                    return super::json(&list);
+                }
+                super::table(&HEADS, list.keys.iter().map(row).collect());
+                if !list.four_eyes {
+                    super::print("four_eyes = false: one admin widens policies alone\n");
+                }
+            }
+            Self::Show { broker, key, json } => {
+                let (identity, admin) = broker.open()?;
+                let detail = admin::get_policy(broker.broker, &identity, &admin, &key);
+                let detail = super::runtime()?.block_on(detail).map_err(|e| said(&e))?;
+                if json {
+                    return super::json(&detail);
+                }
+                super::table(&HEADS, vec![row(&detail.key)]);
+                super::print(&format!("policy {}\n", detail.key.policy_digest));
+            }
+        }
+        Ok(())
+    }
+}
+
+const HEADS: [&str; 7] = ["KEY", "VERSION", "TIER", "USES", "NEWEST IMAGE", "ENDS", "STATE"];
+
+fn row(key: &KeyEntry) -> Vec<String> {
+    vec![
+        key.key_id.to_string(),
+        key.key_version.to_string(),
+        format!(">= {}", key.minimum_tier),
+        format!("{} of {}", key.uses, key.max_uses),
+        match key.newest_image {
+            0 => "-".to_owned(),
+            version => version.to_string(),
+        },
+        key.not_after.to_string(),
+        match key.revoked {
+            true => "revoked".to_owned(),
+            false => "live".to_owned(),
+        },
+    ]
 }

@@ -79,7 +79,12 @@ impl Problem {
         let (status, name) = match refusal {
             AdminRefusal::Malformed(_) => (StatusCode::BAD_REQUEST, "InvalidRequest"),
             AdminRefusal::NotPinned | AdminRefusal::Signature(_) => (StatusCode::UNAUTHORIZED, "AdminAuth"),
-            AdminRefusal::Version { .. } | AdminRefusal::Replayed => (StatusCode::CONFLICT, "AdminConflict"),
+            AdminRefusal::Version { .. }
+            | AdminRefusal::Replayed
+            | AdminRefusal::ProposalDone
+            | AdminRefusal::ProposalOutdated => (StatusCode::CONFLICT, "AdminConflict"),
+            AdminRefusal::UnknownKey { .. } | AdminRefusal::NoProposal => (StatusCode::NOT_FOUND, "AdminNotFound"),
+            AdminRefusal::TooManyProposals { .. } => (StatusCode::TOO_MANY_REQUESTS, "AdminRefused"),
             AdminRefusal::Broker(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Internal"),
             _ => (StatusCode::FORBIDDEN, "AdminRefused"),
         };

@@ -1,0 +1,115 @@
+//! What admins are told.
+
+use hanzo_attestation::Digest384;
+use hanzo_attestation::name::{KeyId, Name};
+use hanzo_vault::KeyPolicy;
+use serde::{Deserialize, Serialize};
+
+/// The answer to a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminReply {
+    /// The key.
+    pub key_id: KeyId,
+    /// The version that the change is about.
+    pub key_version: u64,
+    /// `null`: the change was carried out. An id: it waits for a second admin and nothing has changed yet.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub proposal: Option<Digest384>,
+}
+
+/// The answer to `list-keys`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyList {
+    /// False: the configuration says in words that one admin may widen alone.
+    pub four_eyes: bool,
+    /// Ascending by id; the newest version of each.
+    pub keys: Vec<KeyEntry>,
+}
+
+/// One key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyEntry {
+    /// Its name.
+    pub key_id: KeyId,
+    /// Its newest version.
+    pub key_version: u64,
+    /// The lowest tier that gets it.
+    pub minimum_tier: u8,
+    /// The newest image version that got it; 0 is none.
+    pub newest_image: u64,
+    /// Its last second.
+    pub not_after: u64,
+    /// SHA-384 of its policy.
+    pub policy_digest: Digest384,
+    /// True if it is released no more.
+    pub revoked: bool,
+    /// Grants of the newest version.
+    pub uses: u64,
+    /// The bound on them.
+    pub max_uses: u64,
+}
+
+/// The answer to `get-policy`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyDetail {
+    /// As in the list.
+    pub key: KeyEntry,
+    /// The policy of its newest version.
+    pub policy: KeyPolicy,
+}
+
+/// The answer to `pending`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PendingList {
+    /// Oldest end first.
+    pub proposals: Vec<PendingRequest>,
+}
+
+/// A proposal that waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PendingRequest {
+    /// Name of the admin key that proposed it; `null` if the configuration has it no more.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub admin: Option<Name>,
+    /// The action's name.
+    pub action: String,
+    /// What it changes, one line each: member, from, to, direction.
+    pub changes: Vec<String>,
+    /// Last second in which it can be approved.
+    pub expires_at: u64,
+    /// SHA-384 of `request`.
+    pub id: Digest384,
+    /// The key.
+    pub key_id: KeyId,
+    /// The version that the change is about.
+    pub key_version: u64,
+    /// The request as it was signed: canonical JSON. Whoever approves computes the id from it.
+    pub request: String,
+}
+
+/// The answer to `audit-read`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditLines {
+    /// The lines, in their order: at most 1,000 at a time.
+    pub lines: Vec<String>,
+    /// True if there are more.
+    pub more: bool,
+}
+
+/// Any of them, on its way out.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Answer {
+    Done(AdminReply),
+    Keys(KeyList),
+    Policy(Box<KeyDetail>),
+    Pending(PendingList),
+    Audit(AuditLines),
+}
