@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::KbsError;
 
 /// The configuration's table `coco`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CocoConfig {
     /// Lets the sample TEE in, which proves nothing: for tests of clients, in a simulated store alone. What comes of it is

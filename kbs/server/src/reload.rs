@@ -57,6 +57,7 @@ fn fixed(running: &KbsConfig, newer: &KbsConfig) -> Option<&'static str> {
         ("plain_http", running.plain_http == newer.plain_http),
         ("tls", admin_ca(running) == admin_ca(newer)),
         ("limits", running.limits == newer.limits),
+        ("coco", running.coco == newer.coco),
     ];
     members.into_iter().find(|(_, same)| !same).map(|(name, _)| name)
 }

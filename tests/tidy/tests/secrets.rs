@@ -52,7 +52,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
     ),
     ("kbs/protocol", &["EcPrivateKey", "JwePrivateKey", "OpenedGrant"]),
     ("kbs/postgres", &["Expected", "PgLink", "Server"]),
-    ("kbs/server", &["Broker", "Identity", "TpmFence", "Vaults"]),
+    ("kbs/server", &["Broker", "Identity", "TokenKey", "TpmFence", "Vaults"]),
     ("kbs/store", &["ColumnSealer", "EncryptedDb", "KeyFile", "Store"]),
     ("kbs/vault", &["Root", "TenantKek"]),
     (
