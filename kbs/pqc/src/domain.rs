@@ -22,11 +22,13 @@ pub enum Domain {
     DekWrap,
     /// HPKE `info` of a data key uploaded to a KBS.
     KeyImport,
+    /// A KBS's lease of a store's head to its one writer, and what both then say about it.
+    StoreHead,
 }
 
 impl Domain {
     /// Every domain.
-    pub const ALL: [Domain; 8] = [
+    pub const ALL: [Domain; 9] = [
         Domain::Grant,
         Domain::Receipt,
         Domain::Admin,
@@ -35,6 +37,7 @@ impl Domain {
         Domain::Audit,
         Domain::DekWrap,
         Domain::KeyImport,
+        Domain::StoreHead,
     ];
 
     /// The domain string, `hanzo/<what>/v1`.
@@ -48,6 +51,7 @@ impl Domain {
             Domain::Audit => "hanzo/audit/v1",
             Domain::DekWrap => "hanzo/dek-wrap/v1",
             Domain::KeyImport => "hanzo/key-import/v1",
+            Domain::StoreHead => "hanzo/store-head/v1",
         }
     }
 

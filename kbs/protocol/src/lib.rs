@@ -21,6 +21,7 @@ mod attest_body;
 mod error;
 mod evidence;
 mod grant;
+pub mod heads;
 mod init_data;
 pub mod jwe;
 mod session;

@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use hanzo_kbs_protocol::heads::{HEADS_BYTES_MAX, HEADS_PATH};
 use hanzo_kbs_protocol::{ATTEST_BYTES_MAX, ATTEST_PATH, AUTH_BYTES_MAX, AUTH_PATH};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -116,6 +117,7 @@ fn route_of(method: &Method, path: &str) -> (Option<Route>, usize) {
     match path {
         AUTH_PATH => (Some(Route::Auth), AUTH_BYTES_MAX),
         ATTEST_PATH => (Some(Route::Attest), ATTEST_BYTES_MAX),
+        _ if path.starts_with(HEADS_PATH) => (Some(Route::Release), HEADS_BYTES_MAX),
         _ if path.starts_with("/kbs/v0/") && *method == Method::GET => (Some(Route::Release), 0),
         _ if path.starts_with("/kbs/v0/") || path.starts_with(ADMIN_PATH) => (Some(Route::Admin), ADMIN_BYTES_MAX),
         _ => (None, 0),

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::KbsError;
 use crate::head::Head;
+use crate::heads::ToldHeads;
 use crate::vault::ToldKeks;
 
 /// How many lines are read at a time.
@@ -161,6 +162,7 @@ pub(crate) fn replay(tx: &Tx<'_>, at: &[u64]) -> Result<Replayed, KbsError> {
     let mut keys = BTreeMap::<(String, u64), Told>::new();
     let mut keks = ToldKeks::default();
     let mut admin = crate::admin::Told::default();
+    let mut heads = ToldHeads::default();
     each_line(tx, |stored, text| {
         seq += 1;
         let line: Line = jcs::from_slice("audit line", text.as_bytes(), 1 << 16)?;
@@ -179,6 +181,7 @@ pub(crate) fn replay(tx: &Tx<'_>, at: &[u64]) -> Result<Replayed, KbsError> {
                 return Err(broken(format!("the nonce of decision {seq} is not stored")));
             }
         }
+        heads.hear(&line);
         for version in keks.hear(&line, keys.keys()) {
             if let Some(told) = keys.get_mut(&version) {
                 told.revoked = true;
@@ -234,6 +237,7 @@ pub(crate) fn replay(tx: &Tx<'_>, at: &[u64]) -> Result<Replayed, KbsError> {
     if let Some(what) = admin.differs(tx)? {
         return Err(broken(what));
     }
+    heads.compare(tx)?;
     for ((key_id, version), told) in keys {
         compare(tx, &key_id, version, &told)?;
     }

@@ -2,6 +2,7 @@
 
 mod coco;
 mod cookie;
+mod heads;
 mod reply;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use hanzo_attestation::name::KeyId;
+use hanzo_kbs_protocol::heads::HEADS_BYTES_MAX;
 use hanzo_kbs_protocol::{
     ATTEST_BYTES_MAX, ATTEST_PATH, AUTH_BYTES_MAX, AUTH_PATH, AttestBody, SampleTee, WireError, auth_request_with,
     challenge_body, encode_nonce,
@@ -49,6 +51,7 @@ pub(crate) fn router(state: AppState) -> Router {
         .route(AUTH_PATH, post(auth).layer(limit(AUTH_BYTES_MAX)))
         .route(ATTEST_PATH, post(attest).layer(limit(ATTEST_BYTES_MAX)))
         .merge(coco::routes(get(resource)))
+        .route(heads::HEADS_ROUTE, post(heads::heads).layer(limit(HEADS_BYTES_MAX)))
         .route(ADMIN_PATH, post(admin_request).layer(limit(ADMIN_BYTES_MAX)))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/health", get(move || async move { health.reply().await }))
@@ -95,6 +98,12 @@ fn challenge_of<'a>(state: &AppState, headers: &'a HeaderMap) -> Result<(Challen
     let value = cookie::get(headers).ok_or(SessionRefusal::Unknown)?;
     let challenge = state.sessions.challenges.read(value, now());
     Ok((challenge.ok_or(SessionRefusal::Unknown)?, value))
+}
+
+/// What the session of a request's cookie or token proved.
+fn session_of(state: &AppState, headers: &HeaderMap) -> Result<Arc<Attested>, SessionRefusal> {
+    coco::session_named(state, headers)
+        .and_then(|(challenge, claims)| coco::of_session(state.sessions.ask(&challenge)?, claims.as_ref()))
 }
 
 async fn attest(
@@ -187,9 +196,7 @@ async fn resource(
     Path((repository, kind, tag)): Path<(String, String, String)>,
 ) -> Response {
     // The session comes first: who has none learns nothing about names.
-    let session = coco::session_named(&state, &headers)
-        .and_then(|(challenge, claims)| coco::of_session(state.sessions.ask(&challenge)?, claims.as_ref()));
-    let attested = match session {
+    let attested = match session_of(&state, &headers) {
         Ok(attested) => attested,
         Err(refusal) => return Problem::session(refusal).into_response(),
     };

@@ -94,6 +94,7 @@ pub(crate) fn signer_digest(signer: &PinnedSigner) -> Result<Digest384, jcs::Jcs
 }
 
 const LOG_SEED: &[u8] = b"hanzo/kbs-log-key/v1";
+const LEASE_SECRET: &[u8] = b"hanzo/kbs-lease/v1";
 const FENCE_SECRET: &[u8] = b"hanzo/kbs-fence/v1";
 
 /// The private halves.
@@ -143,6 +144,13 @@ impl Identity {
     pub(crate) fn fence_secret(&self) -> Result<Zeroizing<[u8; 32]>, KbsError> {
         let mut secret = Zeroizing::new([0; 32]);
         kdf::hkdf_sha256(b"", self.seed.as_ref(), FENCE_SECRET, secret.as_mut())?;
+        Ok(secret)
+    }
+
+    /// From what the keys of leases are derived.
+    pub(crate) fn lease_secret(&self) -> Result<Zeroizing<[u8; 32]>, KbsError> {
+        let mut secret = Zeroizing::new([0; 32]);
+        kdf::hkdf_sha256(b"", self.seed.as_ref(), LEASE_SECRET, secret.as_mut())?;
         Ok(secret)
     }
 

@@ -22,6 +22,7 @@ mod error;
 mod fence;
 mod harden;
 mod head;
+mod heads;
 mod health;
 mod http;
 mod identity;

@@ -21,5 +21,6 @@ pub(crate) const SCHEMA: StoreSchema = StoreSchema {
         step!("02_keks"),
         step!("03_audit_log"),
         step!("04_admins"),
+        step!("05_store_heads"),
     ],
 };

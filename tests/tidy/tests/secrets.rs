@@ -50,7 +50,10 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
             "SigningKeys",
         ],
     ),
-    ("kbs/protocol", &["EcPrivateKey", "JwePrivateKey", "OpenedGrant"]),
+    (
+        "kbs/protocol",
+        &["EcPrivateKey", "HeldLease", "JwePrivateKey", "LeaseKey", "OpenedGrant"],
+    ),
     ("kbs/postgres", &["Expected", "PgLink", "Server"]),
     ("kbs/server", &["Broker", "Identity", "TokenKey", "TpmFence", "Vaults"]),
     ("kbs/store", &["ColumnSealer", "EncryptedDb", "KeyFile", "Store"]),

@@ -1,0 +1,51 @@
+//! `POST /hanzo/v1/heads/{store}`.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hanzo_attestation::name::KeyId;
+
+use super::{AppState, Problem, session_of};
+use crate::heads::HeadRefusal;
+
+pub(super) const HEADS_ROUTE: &str = "/hanzo/v1/heads/{repository}/{kind}/{tag}";
+
+pub(super) async fn heads(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Path((repository, kind, tag)): Path<(String, String, String)>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(e) => return Problem::body(&e).into_response(),
+    };
+    let Ok(store) = KeyId::new(&format!("{repository}/{kind}/{tag}")) else {
+        return Problem::new(StatusCode::NOT_FOUND, "InvalidRequestPath", "kbs.head.path").into_response();
+    };
+    // Without a session there is still the lease key; which of both is needed, the broker says.
+    let by = session_of(&state, &headers).ok();
+    let broker = Arc::clone(&state.broker);
+    let work = tokio::task::spawn_blocking(move || broker.head(&store, &body, by.as_deref()));
+    match work.await {
+        Ok(Ok(reply)) => ([(header::CONTENT_TYPE, "application/json")], reply).into_response(),
+        Ok(Err(refusal)) => problem(&refusal).into_response(),
+        Err(e) => Problem::internal(&e).into_response(),
+    }
+}
+
+fn problem(refusal: &HeadRefusal) -> Problem {
+    tracing::warn!(target: "hanzo_kbs::heads", code = refusal.code(), why = %refusal, "refused");
+    let (status, name) = match refusal {
+        HeadRefusal::Message(_) | HeadRefusal::Path => (StatusCode::BAD_REQUEST, "InvalidRequest"),
+        HeadRefusal::Session => (StatusCode::UNAUTHORIZED, "Session"),
+        HeadRefusal::NoGrant => (StatusCode::FORBIDDEN, "PolicyDeny"),
+        HeadRefusal::Broker(e) => return Problem::internal(e),
+        _ => (StatusCode::CONFLICT, "HeadConflict"),
+    };
+    Problem::new(status, name, refusal.code())
+}
