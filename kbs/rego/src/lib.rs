@@ -21,5 +21,6 @@
 
 mod evaluate;
 mod module;
+mod steps;
 
 pub use module::{INPUT_BYTES_MAX, Module, RegoError, Resource, STEPS_MAX, TEXT_BYTES_MAX};

@@ -53,6 +53,10 @@ fn each_value_has_a_range_and_says_so() {
     refused(value, "got [\"hpke\", \"hpke\"]", |p| {
         p.wrap = vec![Wrap::Hpke, Wrap::Hpke]
     });
+    checked(|p| p.rego = Some("package policy\nallow := true".into())).unwrap();
+    refused("rego.package", "expected `policy`", |p| {
+        p.rego = Some("package x\nallow := true".into())
+    });
     refused("policy.value", "max_age_s", |p| p.appraisal.max_age_s = 0);
 }
 
