@@ -27,11 +27,10 @@ use crate::identity::Identity;
 use crate::live::{Live, Lives};
 use crate::metrics::{Metrics, count};
 use crate::release;
-use crate::schema::SCHEMA;
 use crate::sessions::Attested;
 use crate::token::{Proven, TokenKey};
 use crate::vault::{SealedSecret, Vaults, check_limits};
-use crate::{KbsConfig, KbsError};
+use crate::{KbsConfig, KbsError, database};
 
 /// A head is signed after so many decisions, and whenever somebody asks.
 const HEAD_EVERY: u64 = 256;
@@ -129,8 +128,7 @@ impl Broker {
 
     /// As [`Broker::open_without_head`] under a root that is at hand: for `init`, which asks for a passphrase once.
     pub(crate) fn rooted(config: &KbsConfig, mode: StoreMode, root: Root) -> Result<Self, KbsError> {
-        let key = root.derive(RootPurpose::Store)?;
-        let db = Store::sqlcipher(&config.store, &key, SCHEMA, mode)?;
+        let db = database::open(config, &root.derive(RootPurpose::Store)?, mode)?;
         let identity = Identity::load_or_create(&db)?;
         let tokens = TokenKey::of(&identity)?;
         if config.coco.sample_tee && mode != StoreMode::Simulated {

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use hanzo_kbs::{InitOptions, KbsConfig, KbsError, StoreMode, accept_head, check, init, init_with_root, serve};
+use hanzo_kbs::{InitOptions, KbsConfig, KbsError, StoreMode, accept_head, backup, check, init_with, restore, serve};
 use tracing_subscriber::EnvFilter;
 
 /// Key broker: releases data keys to guests that prove their privacy tier.
@@ -46,6 +46,32 @@ enum Command {
         /// TOML with the members of `[root]`, for a root of another kind than a key file.
         #[arg(long)]
         root: Option<PathBuf>,
+        /// An empty PostgreSQL database for the store, e.g. `postgresql:///kbs?host=/run/postgresql&user=kbs`. Without: a file.
+        #[arg(long)]
+        store: Option<String>,
+    },
+    /// Copy the store, running or not, into a file, and write a manifest that proves what it holds beside it.
+    #[command(after_help = "Example:\n  hanzo-kbs backup --config ./kbs/kbs.toml --to /backup/kbs-2026-11-22.db")]
+    Backup {
+        /// Configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// A file that does not exist yet.
+        #[arg(long)]
+        to: PathBuf,
+    },
+    /// Put a backup in the store's place. The broker must not run. One that is older than the newest decision is refused.
+    #[command(after_help = "Example:\n  hanzo-kbs restore --config ./kbs/kbs.toml --from /backup/kbs-2026-11-22.db")]
+    Restore {
+        /// Configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// What `backup` wrote; its manifest lies beside it.
+        #[arg(long)]
+        from: PathBuf,
+        /// Accept that decisions after the backup are lost, use counts and revocations among them. The audit chain says so.
+        #[arg(long)]
+        accept_lost_decisions: bool,
     },
     /// Serve guests and key owners until SIGTERM or Ctrl-C.
     #[command(after_help = "Example:\n  hanzo-kbs serve --config ./kbs/kbs.toml")]
@@ -102,7 +128,18 @@ enum Command {
 /// Runs the command that was given.
 pub(crate) fn run() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Init { dir, listen, root } => run_init(dir, listen, root),
+        Command::Init {
+            dir,
+            listen,
+            root,
+            store,
+        } => run_init(dir, listen, root, store),
+        Command::Backup { config, to } => run_backup(config, to),
+        Command::Restore {
+            config,
+            from,
+            accept_lost_decisions,
+        } => run_restore(config, from, accept_lost_decisions),
         Command::Serve { config } => run_serve(config),
         Command::Check { config } => run_check(config),
         Command::Audit(audit) => audit.run(),
@@ -139,18 +176,18 @@ fn said(e: KbsError) -> String {
     format!("{e} [{}]", e.code())
 }
 
-fn run_init(dir: PathBuf, listen: SocketAddr, root: Option<PathBuf>) -> Result<(), String> {
+fn run_init(dir: PathBuf, listen: SocketAddr, root: Option<PathBuf>, store: Option<String>) -> Result<(), String> {
     let options = InitOptions {
         dir,
         listen,
         mode: StoreMode::Production,
         simulator_roots: Vec::new(),
     };
-    let made = match root {
-        None => init(&options),
-        Some(path) => init_with_root(&options, vault::root_table(&path)?),
-    }
-    .map_err(said)?;
+    let root = match root {
+        None => hanzo_root::RootConfig::KeyFile { path: "kbs.key".into() },
+        Some(path) => vault::root_table(&path)?,
+    };
+    let made = init_with(&options, root, store.as_deref()).map_err(said)?;
     let signer = &made.identity.signer;
     print(&format!(
         "configuration  {}
@@ -172,6 +209,29 @@ Next: hanzo-kbs serve --config {}
         signer.ml_dsa,
         signer.ed25519,
         made.config_path.display(),
+    ));
+    Ok(())
+}
+
+fn run_backup(config: PathBuf, to: PathBuf) -> Result<(), String> {
+    let config = KbsConfig::load(&config).map_err(said)?;
+    let made = backup(&config, StoreMode::Production, &to).map_err(said)?;
+    print(&format!(
+        "backup         {}\nmanifest       {}\nnewest decision {}\n",
+        to.display(),
+        made.manifest.display(),
+        made.seq
+    ));
+    Ok(())
+}
+
+fn run_restore(config: PathBuf, from: PathBuf, accept_lost_decisions: bool) -> Result<(), String> {
+    let config = KbsConfig::load(&config).map_err(said)?;
+    let put_back = restore(&config, StoreMode::Production, &from, accept_lost_decisions).map_err(said)?;
+    print(&format!(
+        "restored {}, newest decision {}\n",
+        from.display(),
+        put_back.seq
     ));
     Ok(())
 }

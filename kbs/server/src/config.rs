@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use hanzo_root::RootConfig;
+use hanzo_store_postgres::is_postgres_url;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::AdminKey;
@@ -19,7 +20,7 @@ pub struct KbsConfig {
     pub version: u32,
     /// Where to listen. Port 0 takes any free one.
     pub listen: SocketAddr,
-    /// The store.
+    /// The store: a SQLCipher file, or `postgresql://...` (hanzo-store-postgres says which URLs).
     pub store: PathBuf,
     /// Where the newest audit head is kept, so that an older store is noticed. Best on another disk than the store.
     pub head_file: PathBuf,
@@ -223,6 +224,11 @@ impl KbsConfig {
         Ok(config)
     }
 
+    /// The URL of the store, if it is not a file.
+    pub(crate) fn postgres_url(&self) -> Option<&str> {
+        self.store.to_str().filter(|store| is_postgres_url(store))
+    }
+
     /// Every path.
     fn files(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let tls = self.tls.iter_mut().flat_map(|tls| {
@@ -230,8 +236,10 @@ impl KbsConfig {
                 .into_iter()
                 .chain(&mut tls.admin_client_ca)
         });
-        [&mut self.store, &mut self.head_file]
+        let store = Some(&mut self.store).filter(|store| !store.to_str().is_some_and(is_postgres_url));
+        store
             .into_iter()
+            .chain([&mut self.head_file])
             .chain(&mut self.crl_files)
             .chain(&mut self.coco.resource_policy)
             .chain(&mut self.collateral_dir)

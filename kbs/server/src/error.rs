@@ -117,6 +117,14 @@ pub enum KbsError {
         /// What it is.
         what: &'static str,
     },
+    /// A backup that is none, or cannot be made.
+    #[error("backup {path}: {detail}")]
+    Backup {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        detail: String,
+    },
     /// Directory to initialise is not empty of our files.
     #[error("init: {path} exists already: nothing was changed; choose another directory")]
     Exists {
@@ -147,6 +155,7 @@ impl KbsError {
             Self::Jwe(e) => e.code(),
             Self::Jcs(_) => "kbs.internal",
             Self::Stored { .. } => "store.corrupt",
+            Self::Backup { .. } => "kbs.backup",
             Self::Exists { .. } => "kbs.init.exists",
         }
     }

@@ -11,6 +11,7 @@ use hanzo_pqc::sign::SigningKeys;
 use hanzo_pqc::{SignatureSuite, kdf};
 use hanzo_root::{RootConfig, Surroundings};
 use hanzo_store::{KeyFile, StoreError, StoreMode};
+use hanzo_vault::RootPurpose;
 use zeroize::Zeroizing;
 
 use crate::admin::AdminKey;
@@ -18,7 +19,7 @@ use crate::audit::{self, Exported};
 use crate::broker::Broker;
 use crate::config::{Limits, PlainHttp};
 use crate::identity::pinned;
-use crate::{KbsConfig, KbsError, KbsIdentity};
+use crate::{KbsConfig, KbsError, KbsIdentity, database};
 
 /// What kind of broker to make.
 #[derive(Debug)]
@@ -55,14 +56,17 @@ pub struct Initialised {
 /// left.
 pub fn init(options: &InitOptions) -> Result<Initialised, KbsError> {
     let root = RootConfig::KeyFile { path: "kbs.key".into() };
-    init_with_root(options, root)
+    init_with(options, root, None)
 }
 
-/// As [`init`] with a root of another kind than a key file; relative paths in it start at `options.dir`.
+/// As [`init`] with a root of another kind than a key file (relative paths in it start at `options.dir`), or with the store in
+/// the empty PostgreSQL database at `url`. After an error such a database may hold an empty store whose key is gone: make a
+/// new one then.
 ///
 /// # Errors
-/// As [`init`], and those of the root's provider. What a provider made (shares, a token's key) stays after an error.
-pub fn init_with_root(options: &InitOptions, root: RootConfig) -> Result<Initialised, KbsError> {
+/// As [`init`], those of the root's provider and of the database. What a provider made (shares, a token's key) stays after an
+/// error.
+pub fn init_with(options: &InitOptions, root: RootConfig, url: Option<&str>) -> Result<Initialised, KbsError> {
     let dir = &options.dir;
     let is_new = !dir.exists();
     fs::DirBuilder::new()
@@ -75,7 +79,7 @@ pub fn init_with_root(options: &InitOptions, root: RootConfig) -> Result<Initial
     if let Some(path) = files.iter().find(|path| path.exists()) {
         return Err(KbsError::Exists { path: path.clone() });
     }
-    make(options, root).inspect_err(|_| {
+    make(options, root, url).inspect_err(|_| {
         // None of them was there before. Half a broker would only stand in the way of the next try.
         for path in &files {
             let _ = fs::remove_file(path);
@@ -103,7 +107,7 @@ fn simulator_root(n: usize) -> String {
     format!("simulator-root-{n}.der")
 }
 
-fn make(options: &InitOptions, root: RootConfig) -> Result<Initialised, KbsError> {
+fn make(options: &InitOptions, root: RootConfig, url: Option<&str>) -> Result<Initialised, KbsError> {
     let dir = &options.dir;
     let config_path = dir.join("kbs.toml");
     let identity_path = dir.join("identity.json");
@@ -122,7 +126,7 @@ fn make(options: &InitOptions, root: RootConfig) -> Result<Initialised, KbsError
     let config = KbsConfig {
         version: 1,
         listen: options.listen,
-        store: "kbs.db".into(),
+        store: url.unwrap_or("kbs.db").into(),
         head_file: "kbs.head".into(),
         fences: Vec::new(),
         session_ttl_s: 60,
@@ -152,6 +156,7 @@ fn make(options: &InitOptions, root: RootConfig) -> Result<Initialised, KbsError
     write_new(&config_path, format!("{CONFIG_HEAD}{text}").as_bytes())?;
     let config = KbsConfig::load(&config_path)?;
     let root = config.root.provider(&Surroundings::of_process()).create()?;
+    database::make(&config, &root.derive(RootPurpose::Store)?, options.mode)?;
     let broker = Broker::rooted(&config, options.mode, root)?;
     let identity = broker.identity.public(broker.simulated());
     write_new(&identity_path, &identity.canonical()?)?;

@@ -28,7 +28,7 @@ use crate::rate::Peer;
 use crate::reload;
 use crate::sessions::Sessions;
 use crate::tls::{self, Tls};
-use crate::{KbsConfig, KbsError};
+use crate::{KbsConfig, KbsError, database};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// After this a connection ends with its current answer.
@@ -51,7 +51,7 @@ pub async fn serve(
         path: "(given)".into(),
         detail,
     })?;
-    if !config.store.exists() && !config.store.with_added_extension("lock").exists() {
+    if !database::may_exist(&config) {
         return Err(KbsError::NoStore { path: config.store });
     }
     let listen = |e: std::io::Error| KbsError::Listen {

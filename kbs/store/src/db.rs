@@ -181,7 +181,7 @@ pub(crate) fn connect(path: &Path, key: &Dek) -> Result<Connection, StoreError> 
     Ok(connection)
 }
 
-fn create_empty(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn create_empty(path: &Path) -> Result<(), StoreError> {
     OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -212,8 +212,8 @@ fn refuse_foreign_file(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Gives the key as raw bytes (no password derivation), proves that it fits, and sets what every connection needs.
-fn unlock(connection: &Connection, key: &Dek) -> Result<(), StoreError> {
+/// Gives the key as raw bytes (no password derivation) and proves that it fits.
+pub(crate) fn give_key(connection: &Connection, key: &Dek) -> Result<(), StoreError> {
     // Before the key: SQLCipher otherwise writes to stderr on a wrong one.
     connection.execute_batch("PRAGMA cipher_log_level = NONE;")?;
     let mut digits = Zeroizing::new([0u8; 64]);
@@ -232,6 +232,12 @@ fn unlock(connection: &Connection, key: &Dek) -> Result<(), StoreError> {
         })?;
     debug_assert!(!cipher.is_empty());
     connection.query_row("SELECT count(*) FROM sqlite_master", [], |_| Ok(()))?;
+    Ok(())
+}
+
+/// As [`give_key`], and sets what every connection needs that may write.
+fn unlock(connection: &Connection, key: &Dek) -> Result<(), StoreError> {
+    give_key(connection, key)?;
     // secure_delete: what was destroyed on purpose stays in no free part of a page.
     connection.execute_batch(
         "PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
@@ -246,7 +252,7 @@ fn unlock(connection: &Connection, key: &Dek) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn verify_pages(connection: &Connection) -> Result<(), StoreError> {
+pub(crate) fn verify_pages(connection: &Connection) -> Result<(), StoreError> {
     let mut pages = connection.prepare("PRAGMA cipher_integrity_check")?;
     let mut rows = pages.query([])?;
     if let Some(row) = rows.next()? {

@@ -29,6 +29,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod backup;
 mod column;
 mod db;
 mod error;
@@ -41,6 +42,7 @@ mod tx;
 mod value;
 mod writer;
 
+pub use backup::{Restoring, back_up, read_copy};
 pub use column::ColumnSealer;
 pub use db::{EncryptedDb, Schema, StoreMode};
 pub use error::StoreError;

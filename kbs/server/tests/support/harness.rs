@@ -14,12 +14,15 @@ use hanzo_attestation::bundle::{CpuEvidence, SnpEvidence};
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::{Digest256, Digest384, UnixTime};
 use hanzo_kbs::admin::{self, AdminError};
-use hanzo_kbs::{InitOptions, Initialised, KbsConfig, KbsError, StoreMode, check, init, load_admin_key, serve};
+use hanzo_kbs::{
+    InitOptions, Initialised, KbsConfig, KbsError, StoreMode, check, init, init_with, load_admin_key, serve,
+};
 use hanzo_kbs_protocol::{ATTEST_PATH, AUTH_PATH, Expected, GrantError, GuestSession, OpenedGrant, resource_path};
 use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, RevocationPolicy, SnpPolicy, SnpReference, TcbFloors};
 use hanzo_pqc::Dek;
 use hanzo_pqc::hpke::{KemSuite, PrivateKey};
 use hanzo_pqc::sign::SigningKeys;
+use hanzo_root::RootConfig;
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor, simulated_measurement};
 use hanzo_vault::{KeyPolicy, Wrap};
 
@@ -49,8 +52,13 @@ impl Broker {
     }
 
     pub fn start(mode: StoreMode, with_root: bool, change: impl FnOnce(&mut KbsConfig)) -> Self {
+        Self::start_at(mode, with_root, None, change)
+    }
+
+    /// With the store in the PostgreSQL database at `url`.
+    pub fn start_at(mode: StoreMode, with_root: bool, url: Option<&str>, change: impl FnOnce(&mut KbsConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let made = init(&InitOptions {
+        let options = InitOptions {
             dir: dir.path().join("kbs"),
             listen: "127.0.0.1:0".parse().unwrap(),
             mode,
@@ -58,8 +66,12 @@ impl Broker {
                 true => vec![SimulatedProcessor::for_tests().ark_der().to_vec()],
                 false => Vec::new(),
             },
-        })
-        .unwrap();
+        };
+        let made = match url {
+            None => init(&options),
+            Some(_) => init_with(&options, RootConfig::KeyFile { path: "kbs.key".into() }, url),
+        };
+        let made = made.unwrap();
         let mut config = KbsConfig::load(&made.config_path).unwrap();
         change(&mut config);
         let mut broker = Self {
@@ -72,6 +84,30 @@ impl Broker {
         };
         broker.restart().unwrap();
         broker
+    }
+
+    /// Another broker over the same store, with a head file of its own.
+    pub fn replica(&self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = self.config.clone();
+        config.head_file = dir.path().join("kbs.head");
+        std::fs::copy(&self.config.head_file, &config.head_file).unwrap();
+        let mut replica = Self {
+            address: self.address,
+            made: Initialised {
+                config_path: self.made.config_path.clone(),
+                identity_path: self.made.identity_path.clone(),
+                admin_key_path: self.made.admin_key_path.clone(),
+                identity: self.made.identity.clone(),
+                admin: self.made.admin.clone(),
+            },
+            config,
+            mode: self.mode,
+            dir,
+            running: None,
+        };
+        replica.restart().unwrap();
+        replica
     }
 
     pub fn restart(&mut self) -> Result<(), KbsError> {
