@@ -11,6 +11,11 @@ use crate::policy::AppraisalPolicy;
 use crate::rules::{Check, FRESHNESS_CODE, RuleFailure, reference};
 use crate::tier::PrivacyTier;
 
+/// The evidence is a processor's, so tier 1 is not its row.
+pub(crate) const NO_TPM_EVIDENCE: &str = "tier.at_rest.no_evidence";
+/// The evidence is a TPM's, so tier 2 is not its row.
+pub(crate) const NO_CPU_EVIDENCE: &str = "tier.cpu_tee.no_evidence";
+
 /// What authentic, bound claims are worth under one policy. Only [`appraise`] makes one:
 /// ```compile_fail,E0451
 /// use hanzo_policy::{Appraisal, PrivacyTier};
@@ -150,11 +155,12 @@ impl Appraisal {
     }
 
     /// The failures that keep the evidence below `tier`. Tier 1 has evidence of its own, so its rules are named only when
-    /// tier 1 is asked for.
+    /// tier 1 is asked for, and of evidence that could reach it nobody is told that it is not a processor's.
     pub fn failures_for(&self, tier: PrivacyTier) -> impl Iterator<Item = &RuleFailure> {
+        let of_tpm = !self.failures.iter().any(|f| f.code == NO_TPM_EVIDENCE);
         self.failures.iter().filter(move |f| match tier {
             PrivacyTier::Open => false,
-            PrivacyTier::AtRest => f.tier <= PrivacyTier::CpuTee,
+            PrivacyTier::AtRest => f.tier <= PrivacyTier::CpuTee && !(of_tpm && f.code == NO_CPU_EVIDENCE),
             _ => f.tier != PrivacyTier::AtRest && f.tier <= tier,
         })
     }

@@ -4,7 +4,7 @@
 //! fails a rule of tier 2 falls to tier 0 and never to tier 1; and a TPM alone never reaches tier 2. A paravisor's guest has
 //! both and is judged by tier 2: nobody but its processor vouches for its vTPM. Tiers 3 and 4 include tier 2.
 
-use crate::appraisal::Rung;
+use crate::appraisal::{NO_CPU_EVIDENCE, NO_TPM_EVIDENCE, Rung};
 use crate::facts::{Facts, Kind};
 use crate::policy::AppraisalPolicy;
 use crate::rules::{ADMITTED, Check, FIRST, LAST, Rule, RuleFailure, gpu, snp, tdx, tpm};
@@ -37,13 +37,13 @@ fn no_evidence(kind: Kind) -> RuleFailure {
     match kind {
         Kind::Guest | Kind::Paravisor => RuleFailure {
             tier: PrivacyTier::AtRest,
-            code: "tier.at_rest.no_evidence",
+            code: NO_TPM_EVIDENCE,
             text: "tier 1: expected a TPM 2.0 quote or a hardware token, got a confidential guest's evidence".into(),
             help: "nothing to do: SEV-SNP and TDX evidence is judged by tier 2",
         },
         Kind::Tpm => RuleFailure {
             tier: PrivacyTier::CpuTee,
-            code: "tier.cpu_tee.no_evidence",
+            code: NO_CPU_EVIDENCE,
             text: "tier 2: expected SEV-SNP or TDX evidence, got a TPM quote alone, which proves nothing against whoever runs \
                    the machine"
                 .into(),

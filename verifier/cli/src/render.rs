@@ -113,11 +113,14 @@ pub fn verdict(view: &VerdictView, channel: &str) -> String {
         .map(|t| format!(", next list {}", time::show(t)))
         .unwrap_or_default();
     row("revocation", &format!("{}{next}", view.revocation));
+    if view.cpu_gpu_binding != "none" {
+        row("GPU bound by", view.cpu_gpu_binding);
+    }
     row(
         "not claimed",
         &format!(
-            "GPU binding {}; witnesses {}; acpi {}; evidence signatures {}",
-            view.cpu_gpu_binding, view.witnesses, view.acpi, view.evidence_signatures
+            "witnesses {}; acpi {}; evidence signatures {}",
+            view.witnesses, view.acpi, view.evidence_signatures
         ),
     );
     let above: Vec<_> = view.failures.iter().filter(|f| f.tier > view.tier).collect();
