@@ -54,7 +54,7 @@ fn broker(per_s: Option<u32>) -> Broker {
         }
     });
     let mut policy = policy();
-    policy.max_uses = 1 << 40;
+    policy.max_uses = 1000;
     policy.appraisal.revocation = RevocationPolicy::Required;
     for n in 0..KEYS {
         broker.put(&key(n), 1, &policy).expect("put");

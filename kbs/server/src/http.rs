@@ -28,6 +28,7 @@ use crate::health::Health;
 use crate::metrics::count;
 use crate::rate::Route;
 use crate::sessions::{Attested, SessionRefusal, Sessions};
+use crate::shared;
 pub(crate) use cookie::Transport;
 pub(crate) use reply::Problem;
 
@@ -183,10 +184,33 @@ fn verify_and_admit(
         .tokens
         .issue(&proven, &attested.body, cookie, now, challenge.ends_at);
     let token = token.map_err(|e| Problem::internal(&e))?;
+    if sessions.has_replicas {
+        match shared::redeem(&broker.db, challenge, bytes, now) {
+            Ok(true) => {}
+            Ok(false) => return Err(Problem::session(SessionRefusal::Used)),
+            Err(e) => return Err(Problem::internal(&e)),
+        }
+    }
     sessions
         .admit(challenge, attested, bytes.len(), now)
         .map_err(Problem::session)?;
     Ok(token)
+}
+
+/// A session that attested at another replica: its answer is in the store. It is taken over, and judged for each key like any.
+fn take_over(broker: &Broker, sessions: &Sessions, challenge: &Challenge) -> Result<Arc<Attested>, Problem> {
+    let bytes = shared::recall(&broker.db, challenge).map_err(|e| Problem::internal(&e))?;
+    let bytes = bytes.ok_or_else(|| Problem::session(SessionRefusal::NotAttested))?;
+    let body = AttestBody::parse(&bytes).map_err(|e| Problem::wire(&e))?;
+    if body.nonce != encode_nonce(&challenge.nonce) {
+        return Err(Problem::session(SessionRefusal::NotAttested));
+    }
+    let nonce = challenge.nonce;
+    match sessions.admit(challenge, Attested { nonce, body }, bytes.len(), now()) {
+        // Two requests took it over at the same time.
+        Ok(()) | Err(SessionRefusal::Used) => sessions.ask(challenge).map_err(Problem::session),
+        Err(refusal) => Err(Problem::session(refusal)),
+    }
 }
 
 async fn resource(
@@ -196,7 +220,28 @@ async fn resource(
     Path((repository, kind, tag)): Path<(String, String, String)>,
 ) -> Response {
     // The session comes first: who has none learns nothing about names.
-    let attested = match session_of(&state, &headers) {
+    let named = match coco::session_named(&state, &headers) {
+        Ok(named) => named,
+        Err(refusal) => return Problem::session(refusal).into_response(),
+    };
+    let (challenge, claims) = named;
+    let asked = match state.sessions.ask(&challenge) {
+        Ok(asked) => asked,
+        Err(SessionRefusal::NotAttested) if state.sessions.has_replicas => {
+            let Some(_place) = state.admission.place(Route::Attest).await else {
+                return busy(&state.broker.metrics, Route::Attest);
+            };
+            let (broker, sessions) = (Arc::clone(&state.broker), Arc::clone(&state.sessions));
+            let work = tokio::task::spawn_blocking(move || take_over(&broker, &sessions, &challenge));
+            match work.await {
+                Ok(Ok(attested)) => attested,
+                Ok(Err(problem)) => return problem.into_response(),
+                Err(e) => return Problem::internal(&e).into_response(),
+            }
+        }
+        Err(refusal) => return Problem::session(refusal).into_response(),
+    };
+    let attested = match coco::of_session(asked, claims.as_ref()) {
         Ok(attested) => attested,
         Err(refusal) => return Problem::session(refusal).into_response(),
     };

@@ -38,6 +38,7 @@ mod reload;
 mod schema;
 mod serve;
 mod sessions;
+mod shared;
 mod tls;
 mod token;
 mod vault;

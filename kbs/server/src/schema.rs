@@ -22,5 +22,6 @@ pub(crate) const SCHEMA: StoreSchema = StoreSchema {
         step!("03_audit_log"),
         step!("04_admins"),
         step!("05_store_heads"),
+        step!("06_challenges"),
     ],
 };

@@ -27,6 +27,7 @@ use crate::metrics::{Metrics, count};
 use crate::rate::Peer;
 use crate::reload;
 use crate::sessions::Sessions;
+use crate::shared;
 use crate::tls::{self, Tls};
 use crate::{KbsConfig, KbsError, database};
 
@@ -70,11 +71,11 @@ pub async fn serve(
         move || Broker::open(&config, mode)
     });
     let broker = Arc::new(opened.await.map_err(|e| KbsError::Audit { what: e.to_string() })??);
-    let sessions = Sessions::new(
-        ChallengeKey::of_this_process(config.session_ttl_s)?,
-        config.sessions_max,
-        config.limits.sessions_bytes_max,
-    );
+    let opened = tokio::task::spawn_blocking({
+        let (broker, config) = (Arc::clone(&broker), config.clone());
+        move || sessions(&broker, &config)
+    });
+    let sessions = opened.await.map_err(|e| KbsError::Audit { what: e.to_string() })??;
     let admission = Arc::new(Admission::new(&config));
     let app = router(AppState {
         broker: Arc::clone(&broker),
@@ -111,6 +112,20 @@ pub async fn serve(
     .await;
     reloader.abort();
     Ok(())
+}
+
+/// One broker keeps its sessions to itself, under a key that ends with it; replicas share both.
+fn sessions(broker: &Broker, config: &KbsConfig) -> Result<Sessions, KbsError> {
+    let replicas = shared::has_replicas(config);
+    let challenges = match replicas {
+        true => ChallengeKey::new(&*shared::secret(&broker.db)?, config.session_ttl_s),
+        false => ChallengeKey::of_this_process(config.session_ttl_s)?,
+    };
+    let sessions = Sessions::new(challenges, config.sessions_max, config.limits.sessions_bytes_max);
+    Ok(match replicas {
+        true => sessions.with_replicas(),
+        false => sessions,
+    })
 }
 
 #[derive(Clone)]

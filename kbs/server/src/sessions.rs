@@ -60,6 +60,8 @@ pub(crate) struct Sessions<A = Attested> {
     pub(crate) challenges: ChallengeKey,
     most: usize,
     bytes_most: usize,
+    /// True if other brokers use the same store: it then decides which answer to a challenge counts.
+    pub(crate) has_replicas: bool,
     live: Mutex<Live<A>>,
 }
 
@@ -77,11 +79,19 @@ impl<A> Sessions<A> {
             challenges,
             most,
             bytes_most,
+            has_replicas: false,
             live: Mutex::new(Live {
                 by_nonce: HashMap::new(),
                 by_end: BTreeSet::new(),
                 bytes: 0,
             }),
+        }
+    }
+
+    pub(crate) fn with_replicas(self) -> Self {
+        Self {
+            has_replicas: true,
+            ..self
         }
     }
 

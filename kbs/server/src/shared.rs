@@ -10,13 +10,21 @@ use hanzo_pqc::{PqcError, random};
 use hanzo_store::{Store, StoreError, Tx, Value};
 use zeroize::Zeroizing;
 
-use crate::KbsError;
 use crate::challenge::Challenge;
+use crate::{KbsConfig, KbsError};
 
 /// After a challenge's end its row stays this long: replicas' clocks differ.
 const KEPT_S: u64 = 30;
 /// One redemption in so many removes old rows.
 const PRUNE_EVERY: u8 = 32;
+
+/// Whether other brokers may use the same store: a file has one writer, a database any number.
+pub(crate) fn has_replicas(config: &KbsConfig) -> bool {
+    let store = config.store.to_str().unwrap_or_default();
+    ["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| store.starts_with(scheme))
+}
 
 /// The key of the replicas' challenges; made by the first of them.
 pub(crate) fn secret(store: &Store) -> Result<Zeroizing<[u8; 32]>, KbsError> {
@@ -26,12 +34,17 @@ pub(crate) fn secret(store: &Store) -> Result<Zeroizing<[u8; 32]>, KbsError> {
         if let Some(row) = stored(tx)? {
             let opened = columns.open("challenge_key", "sealed_secret", b"1", 1, row.blob(0)?)?;
             let secret = opened.as_slice().try_into();
-            return secret.map(Zeroizing::new).map_err(|_| KbsError::Stored { what: "the challenge key" });
+            return secret.map(Zeroizing::new).map_err(|_| KbsError::Stored {
+                what: "the challenge key",
+            });
         }
         let mut secret = Zeroizing::new([0; 32]);
         random::fill(secret.as_mut()).map_err(|e: PqcError| KbsError::from(e))?;
         let sealed = columns.seal("challenge_key", "sealed_secret", b"1", 1, secret.as_slice())?;
-        tx.execute("INSERT INTO challenge_key (id, sealed_secret) VALUES (1, ?1)", &[sealed.into()])?;
+        tx.execute(
+            "INSERT INTO challenge_key (id, sealed_secret) VALUES (1, ?1)",
+            &[sealed.into()],
+        )?;
         Ok(secret)
     })
 }
@@ -102,7 +115,12 @@ mod tests {
         assert_eq!(recall(&store, &challenge).unwrap(), Some(vec![winner]));
 
         // Its row goes only when its MAC no longer counts anywhere.
-        let rows = || store.read(|tx| tx.query("SELECT nonce FROM challenges", &[])).unwrap().len();
+        let rows = || {
+            store
+                .read(|tx| tx.query("SELECT nonce FROM challenges", &[]))
+                .unwrap()
+                .len()
+        };
         let later = |s: u64| UnixTime(challenge.ends_at.0 + s);
         let mut other = challenge;
         other.nonce.0 = [0; 32];
