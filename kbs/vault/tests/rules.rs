@@ -106,3 +106,61 @@ fn the_tiers_bound_on_releases_holds_whatever_the_policy_says() {
     assert!(code(&wide, uses(999)).is_ok());
     assert_eq!(code(&wide, uses(1000)), Err("kbs.key.used_up"));
 }
+
+#[test]
+fn rego_narrows_and_never_widens() {
+    let with = |text: &str, change: fn(&mut hanzo_vault::KeyPolicy)| {
+        let mut p = policy();
+        p.rego = Some(format!("package policy\nimport rego.v1\n{text}"));
+        change(&mut p);
+        code(&p, UNUSED)
+    };
+    let same = |_: &mut hanzo_vault::KeyPolicy| {};
+    assert_eq!(with("allow := true", same), Ok(None));
+    assert_eq!(with("allow := false", same), Err("rego.denied"));
+    assert_eq!(with("allow if input.nothing", same), Err("rego.undefined"));
+    assert_eq!(with("allow := 1", same), Err("rego.not_boolean"));
+    // What our own rules refuse, no module brings back.
+    assert_eq!(
+        with("allow := true", |p| p
+            .appraisal
+            .snp
+            .as_mut()
+            .unwrap()
+            .references
+            .clear()),
+        Err("snp.measurement")
+    );
+    assert_eq!(with("allow := true", |p| p.max_uses = 0), Err("kbs.key.used_up"));
+    // It sees the claims as Trustee gives them, and the resource.
+    let cpu = "input.submods.cpu0[\"ear.veraison.annotated-evidence\"]";
+    for (holds, differs) in [
+        (format!("{cpu}.tier == 2"), format!("{cpu}.tier == 3")),
+        (
+            format!("not {cpu}.snp.policy_debug_allowed"),
+            format!("{cpu}.snp.policy_debug_allowed"),
+        ),
+        (
+            format!("count({cpu}.snp.measurement) == 96"),
+            format!("{cpu}.snp.measurement == \"\""),
+        ),
+        (format!("{cpu}.sample"), format!("not {cpu}.sample")),
+        ("data.plugin == \"resource\"".into(), "data.plugin == \"pkcs11\"".into()),
+        (
+            "data[\"resource-path\"] == [\"hanzo\", \"dek\", \"m\"]".into(),
+            "data[\"resource-path\"] == [\"hanzo\", \"dek\", \"n\"]".into(),
+        ),
+        ("data.query == {}".into(), "data.query.a".into()),
+        (
+            "input.submods.cpu0[\"ear.status\"] == \"contraindicated\"".into(),
+            "input.submods.cpu0[\"ear.status\"] == \"affirming\"".into(),
+        ),
+    ] {
+        assert_eq!(with(&format!("allow if {{ {holds} }}"), same), Ok(None), "{holds}");
+        assert_eq!(
+            with(&format!("allow if {{ {differs} }}"), same),
+            Err("rego.undefined"),
+            "{differs}"
+        );
+    }
+}
