@@ -49,6 +49,7 @@ fn copy(path: &Path, key: &Dek, temporary: &Path) -> Result<(), StoreError> {
 
 fn open_copy(path: &Path, key: &Dek) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    crate::db::library_ready();
     let connection = Connection::open_with_flags(path, flags)?;
     give_key(&connection, key)?;
     Ok(connection)

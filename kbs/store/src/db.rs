@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 use hanzo_pqc::Dek;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -176,9 +176,18 @@ pub(crate) fn open_file(
 /// Opens one more connection to a file that is open already.
 pub(crate) fn connect(path: &Path, key: &Dek) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    library_ready();
     let connection = Connection::open_with_flags(path, flags)?;
     unlock(&connection, key)?;
     Ok(connection)
+}
+
+/// SQLite calls itself ready before SQLCipher's part of its start has run: of two threads that open their first stores at
+/// once, one is told that there is no cipher. So one connection comes first, alone.
+pub(crate) fn library_ready() {
+    static FIRST: Once = Once::new();
+    // If it fails, so does the caller's own opening, which says why.
+    FIRST.call_once(|| drop(Connection::open_in_memory()));
 }
 
 pub(crate) fn create_empty(path: &Path) -> Result<(), StoreError> {
