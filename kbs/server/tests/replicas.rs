@@ -34,7 +34,11 @@ fn a_challenge_from_one_replica_is_answered_at_the_other_exactly_once() {
         let answers: Vec<_> = answered.into_iter().map(|t| t.join().unwrap()).collect();
         let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|(status, _)| *status == 200);
         assert_eq!(won.len(), 1, "{answers:?}");
-        assert!(lost.iter().all(|(s, text)| *s == 401 && text.contains("kbs.session.used")), "{answers:?}");
+        assert!(
+            lost.iter()
+                .all(|(s, text)| *s == 401 && text.contains("kbs.session.used")),
+            "{answers:?}"
+        );
         // Either hands out the key, also the one that did not see the answer; both together once.
         let reply = guest.ask(asked_first, KEY);
         assert_eq!(reply.status, 200, "{}", reply.text());
