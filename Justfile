@@ -35,6 +35,7 @@ bench:
     cargo bench -p hanzo-attestation --bench tdx
     cargo bench -p hanzo-verifier --bench verdicts
     cargo bench -p hanzo-verifier --bench memory
+    cargo bench --profile dev -p hanzo-kbs --bench exchange
     cargo bench --profile dev -p hanzo-pack --bench open
     cargo run --bin hanzo -- bench
 
