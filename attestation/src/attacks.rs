@@ -150,7 +150,7 @@
 //! as whole fields. Tests: `tpm/azure.rs`
 //! `user_data_shorter_than_what_they_must_repeat_are_refused_without_a_panic` and
 //! `a_hash_with_anything_behind_it_or_another_hash_does_not_bind`; `tpm/binding.rs`
-//! `qualifying_data_of_a_session_are_its_digest_and_nothing_else`.
+//! `qualifying_data_of_a_session_are_its_digest_bare_or_padded_and_nothing_else`.
 //!
 //! # The vTPM of another machine
 //! A quote is only as good as what stands behind its key: anybody runs a software TPM, and every machine has a genuine one.
@@ -216,7 +216,7 @@
 //! *Key brokers that check a nonce at one time and use it at another.* A session attests once, one of several attempts at
 //! the same time wins, and evidence for another session's nonce or key is not this session's. A session's cookie is no
 //! secret worth stealing: keys leave wrapped to the attested key. Tests: crate `hanzo-kbs`
-//! `a_session_attests_once_and_ends_with_its_time`, `of_concurrent_attestations_one_wins_and_none_panics` and
+//! `a_challenge_counts_once_and_ends_with_its_time`, `of_concurrent_attestations_one_wins_and_none_panics` and
 //! `evidence_for_another_nonce_key_or_session_is_refused`.
 //!
 //! # The token that brought its own key

@@ -26,7 +26,7 @@ fn rcar(data: &[u8], key: &Value) -> &'static str {
 }
 
 #[test]
-fn qualifying_data_of_a_session_are_its_digest_and_nothing_else() {
+fn qualifying_data_of_a_session_are_its_digest_bare_or_padded_and_nothing_else() {
     let key = json!({"kty": "EC"});
     let digest = runtime(&key).digest().unwrap().0.to_vec();
     let refused = "binding.rcar_qualifying_data";
@@ -37,7 +37,13 @@ fn qualifying_data_of_a_session_are_its_digest_and_nothing_else() {
     assert_eq!(rcar(&[], &key), refused);
     let tail = |tail: &[u8]| rcar(&[&digest, tail].concat(), &key);
     assert_eq!(tail(&[0]), refused, "longer");
-    assert_eq!(tail(&[0; 16]), refused, "zero-padded as REPORT_DATA is");
+    assert_eq!(
+        tail(&[0; 16]),
+        "bound",
+        "CoCo's attesters of a plain TPM pad it as REPORT_DATA is"
+    );
+    assert_eq!(tail(&[0; 15]), refused, "one byte less");
+    assert_eq!(tail(&[0; 17]), refused, "one byte more");
     assert_eq!(tail(&[&[0; 15][..], &[1]].concat()), refused, "a tail that is not zero");
     let mut changed = digest.clone();
     changed[47] ^= 1;
