@@ -18,6 +18,7 @@
 )]
 
 mod cursor;
+mod digests;
 mod hash;
 
 // What is launched: memory and registers that a processor measures before the first instruction.
@@ -25,4 +26,16 @@ pub mod firmware;
 pub mod snp;
 pub mod tdx;
 
+// What the boot then measures, event by event, and what an event log tells of it.
+pub mod acpi;
+pub mod crtm;
+pub mod efi;
+pub mod event;
+pub mod kernel;
+pub mod pcr;
+pub mod pe;
+pub mod rtmr;
+pub mod uki;
+
+pub use digests::Digests;
 pub use hash::{sha256, sha384};
