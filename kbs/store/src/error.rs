@@ -179,6 +179,18 @@ pub enum StoreError {
         /// Which database.
         place: String,
     },
+    /// Not the newest state: an older database took over, or an older one was put back.
+    #[error(
+        "store {place}: its newest decision is {got}, and {expected} were made: an older database took over (a standby, a backup), and use counts with it; bring the newest one back, or accept the loss with `hanzo-kbs accept-head`"
+    )]
+    RolledBack {
+        /// Which database.
+        place: String,
+        /// The newest decision that was acknowledged.
+        expected: u64,
+        /// The newest one that is there.
+        got: u64,
+    },
     /// A database that would not keep what it acknowledges.
     #[error("store {place}: {setting} is {got}: acknowledged decisions could be lost; set it to {expected}")]
     NotDurable {
@@ -221,6 +233,7 @@ impl StoreError {
             Self::Busy { .. } => "store.busy",
             Self::Target { .. } => "store.target",
             Self::NoStore { .. } => "store.none",
+            Self::RolledBack { .. } => "store.rolled_back",
             Self::NotDurable { .. } => "store.not_durable",
         }
     }

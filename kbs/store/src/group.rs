@@ -9,9 +9,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use crate::link::Link;
+use crate::store::Guard;
 use crate::{StoreError, Tx};
 
 /// Most closures in one transaction: bounds how long the first of them waits for the last.
@@ -21,6 +22,7 @@ pub(crate) struct Group {
     turn: Mutex<Turn>,
     /// Callers that will take a turn and have not yet.
     coming: AtomicUsize,
+    guard: Arc<OnceLock<Guard>>,
 }
 
 struct Turn {
@@ -63,10 +65,11 @@ impl Fate {
 }
 
 impl Group {
-    pub(crate) fn new(link: Box<dyn Link>) -> Self {
+    pub(crate) fn new(link: Box<dyn Link>, guard: Arc<OnceLock<Guard>>) -> Self {
         Self {
             turn: Mutex::new(Turn { link, open: None }),
             coming: AtomicUsize::new(0),
+            guard,
         }
     }
 
@@ -74,7 +77,7 @@ impl Group {
         self.coming.fetch_add(1, Ordering::SeqCst);
         let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.coming.fetch_sub(1, Ordering::SeqCst);
-        let fate = turn.join()?;
+        let fate = turn.join(self.guard.get())?;
         let outcome = turn.run(f);
         // Whoever counts as coming takes its turn in this transaction, and ends it if nobody comes after it.
         if turn.is_full() || self.coming.load(Ordering::SeqCst) == 0 {
@@ -92,9 +95,18 @@ impl Group {
 
 impl Turn {
     /// Begins a transaction if none is under way.
-    fn join(&mut self) -> Result<Arc<Fate>, StoreError> {
+    fn join(&mut self, guard: Option<&Guard>) -> Result<Arc<Fate>, StoreError> {
         if self.open.is_none() {
             self.link.begin_write()?;
+            if let Some(guard) = guard {
+                let tx = Tx::new(&mut *self.link);
+                let verdict = guard(&tx);
+                let verdict = tx.into_failure().map_or(verdict, Err);
+                if verdict.is_err() {
+                    self.link.rollback();
+                }
+                verdict?;
+            }
         }
         let open = self.open.get_or_insert_with(Open::default);
         open.members += 1;

@@ -49,6 +49,6 @@ pub use error::StoreError;
 pub use key_file::KeyFile;
 pub use link::Link;
 pub use rusqlite;
-pub use store::{Migration, Store, StoreSchema};
+pub use store::{Guard, Migration, Store, StoreSchema};
 pub use tx::Tx;
 pub use value::{Row, Value};

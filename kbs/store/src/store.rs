@@ -1,7 +1,7 @@
 //! A store whose SQL runs on SQLCipher and on PostgreSQL.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hanzo_pqc::Dek;
 
@@ -29,6 +29,9 @@ pub struct StoreSchema {
     pub migrations: &'static [Migration],
 }
 
+/// Looks at each transaction before anything is done in it; its error is the transaction's.
+pub type Guard = Box<dyn Fn(&Tx<'_>) -> Result<(), StoreError> + Send + Sync>;
+
 /// An open store.
 ///
 /// [`Store::write`] is durable and shares commits between callers; [`Store::read`] sees what is committed and does not wait
@@ -40,6 +43,7 @@ pub struct Store {
     columns: ColumnSealer,
     mode: StoreMode,
     place: String,
+    guard: Arc<OnceLock<Guard>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -80,13 +84,20 @@ impl Store {
         mode: StoreMode,
         place: String,
     ) -> Result<Self, StoreError> {
+        let guard = Arc::default();
         Ok(Self {
             reader: Mutex::new(reader),
-            writer: Group::new(writer),
+            writer: Group::new(writer, Arc::clone(&guard)),
+            guard,
             columns: ColumnSealer::new(key)?,
             mode,
             place,
         })
+    }
+
+    /// Has every transaction from now on begin with `guard`. The first one set stays.
+    pub fn guard(&self, guard: Guard) {
+        let _ = self.guard.set(guard);
     }
 
     /// The mode it was made in.
@@ -128,7 +139,10 @@ impl Store {
         }
         link.begin_read()?;
         let tx = Tx::new(&mut **link);
-        let outcome = f(&tx);
+        let outcome = match self.guard.get().map_or(Ok(()), |guard| guard(&tx)) {
+            Ok(()) => f(&tx),
+            Err(e) => Err(e.into()),
+        };
         let failure = tx.into_failure();
         link.rollback();
         match failure {

@@ -323,3 +323,31 @@ fn a_full_disk_undoes_the_write_and_the_store_goes_on() {
     drop(store);
     assert_eq!(count(&place.open()), 2);
 }
+
+#[test]
+fn a_guard_looks_at_every_transaction_before_anything_is_done_in_it() {
+    let place = Place::new();
+    let store = place.open();
+    insert(&store, 1).unwrap();
+    let closed = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let is_closed = Arc::clone(&closed);
+    store.guard(Box::new(move |tx| {
+        let got = tx.query_one("SELECT count(*) FROM t", &[])?.unsigned(0)?;
+        match is_closed.load(Ordering::SeqCst) {
+            false => Ok(()),
+            true => Err(StoreError::RolledBack {
+                place: "s.db".into(),
+                expected: 7,
+                got,
+            }),
+        }
+    }));
+    insert(&store, 2).unwrap();
+    closed.store(true, Ordering::SeqCst);
+    assert_eq!(insert(&store, 3).unwrap_err().code(), "store.rolled_back");
+    let read = store.read(|tx| tx.query_one("SELECT count(*) FROM t", &[])?.integer(0));
+    assert_eq!(read.unwrap_err().code(), "store.rolled_back");
+    closed.store(false, Ordering::SeqCst);
+    assert_eq!(count(&store), 2, "what was refused was not done");
+    insert(&store, 3).unwrap();
+}
