@@ -156,6 +156,17 @@ impl RootConfig {
         }
     }
 
+    /// Whether handing the root out asks somebody at the terminal.
+    pub fn prompts(&self) -> bool {
+        let asks = |source: &SecretSource| matches!(source, SecretSource::Prompt(_));
+        match self {
+            Self::PassphraseFile { passphrase, .. } => asks(passphrase),
+            Self::Pkcs11 { pin, .. } => asks(pin),
+            Self::Shamir { shares, .. } => shares.iter().any(|share| share.passphrase.as_ref().is_some_and(asks)),
+            Self::KeyFile { .. } | Self::Credential { .. } | Self::Tpm { .. } => false,
+        }
+    }
+
     /// The kind, as it is spelt.
     pub fn kind(&self) -> &'static str {
         self.provider(&Surroundings::default()).kind()

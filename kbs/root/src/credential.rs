@@ -26,6 +26,10 @@ impl RootProvider for Credential {
         of_bytes(WHAT, &path, &bytes)
     }
 
+    fn reachable(&self) -> Result<(), RootError> {
+        file::is_given(WHAT, &self.surroundings.credential(WHAT, &self.name)?)
+    }
+
     fn keep(&self, _root: &Root) -> Result<(), RootError> {
         Err(RootError::ReadOnly {
             kind: self.kind(),

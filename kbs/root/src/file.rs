@@ -10,18 +10,33 @@ use zeroize::Zeroizing;
 
 use crate::RootError;
 
+/// Whether [`read_private`] would find a file that it reads.
+pub(crate) fn is_private(what: &'static str, path: &Path) -> Result<(), RootError> {
+    open_private(what, path).map(drop)
+}
+
+/// Whether [`read_given`] would find a file that it reads.
+pub(crate) fn is_given(what: &'static str, path: &Path) -> Result<(), RootError> {
+    open(what, path).map(drop)
+}
+
 /// Reads a private file of at most `bytes_max` bytes: a regular one, no symbolic link, closed to group and others.
 pub(crate) fn read_private(what: &'static str, path: &Path, bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, RootError> {
+    let file = open_private(what, path)?;
+    read_open(what, path, file, bytes_max)
+}
+
+fn open_private(what: &'static str, path: &Path) -> Result<File, RootError> {
     let file = open(what, path)?;
     let mode = file.metadata().map_err(|e| RootError::io("inspect", path, e))?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(RootError::Mode {
+    match mode & 0o077 {
+        0 => Ok(file),
+        _ => Err(RootError::Mode {
             what,
             path: path.to_owned(),
             mode,
-        });
+        }),
     }
-    read_open(what, path, file, bytes_max)
 }
 
 /// As [`read_private`] for a directory whose owner sets the permissions: systemd's credentials carry ACLs.

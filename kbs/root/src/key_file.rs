@@ -24,6 +24,10 @@ impl RootProvider for KeyFile {
         of_bytes(WHAT, &self.path, &bytes)
     }
 
+    fn reachable(&self) -> Result<(), RootError> {
+        file::is_private(WHAT, &self.path)
+    }
+
     fn keep(&self, root: &Root) -> Result<(), RootError> {
         file::write_new(&self.path, root.expose())
     }

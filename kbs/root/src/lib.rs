@@ -52,6 +52,13 @@ pub trait RootProvider {
     /// [`RootError::Exists`] if one is kept already, [`RootError::ReadOnly`] for a kind that others fill.
     fn keep(&self, root: &Root) -> Result<(), RootError>;
 
+    /// Whether the place that the root is kept in is there and answers: a file, a token, a TPM. Reads no secret, asks nobody,
+    /// and so does not tell whether [`RootProvider::load`] would succeed.
+    ///
+    /// # Errors
+    /// [`RootError`].
+    fn reachable(&self) -> Result<(), RootError>;
+
     /// Makes a new root and keeps it.
     ///
     /// # Errors

@@ -52,6 +52,10 @@ impl RootProvider for PassphraseFile {
         committed(&self.path, &opened, &blob.commitment)
     }
 
+    fn reachable(&self) -> Result<(), RootError> {
+        Blob::read(&self.path).map(drop)
+    }
+
     fn keep(&self, root: &Root) -> Result<(), RootError> {
         if self.path.exists() {
             return Err(RootError::Exists {

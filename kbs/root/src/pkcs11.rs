@@ -14,6 +14,7 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
+use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use hanzo_attestation::jcs;
 use hanzo_pqc::{aead, random};
@@ -72,13 +73,8 @@ fn token(what: &'static str) -> impl Fn(Error) -> RootError {
 }
 
 impl Pkcs11Root {
-    /// A logged-in session with the token of the configured label.
-    fn session(&self) -> Result<Session, RootError> {
-        let pin = self.pin.read("token PIN", &self.surroundings)?;
-        let pin = std::str::from_utf8(&pin).map_err(|_| RootError::Source {
-            what: "token PIN".into(),
-            detail: "it is not UTF-8 text".into(),
-        })?;
+    /// The one token of the configured label.
+    fn slot(&self) -> Result<(Pkcs11, Slot), RootError> {
         if !self.module.is_absolute() {
             return Err(RootError::Shape {
                 what: "PKCS #11 module",
@@ -102,13 +98,24 @@ impl Pkcs11Root {
                 found.push(slot);
             }
         }
-        let [slot] = found.as_slice() else {
-            return Err(RootError::Token {
+        match found.as_slice() {
+            [slot] => Ok((context, *slot)),
+            _ => Err(RootError::Token {
                 what: "find token",
                 detail: format!("expected one token with label {}, found {}", self.token, found.len()),
-            });
-        };
-        let session = context.open_rw_session(*slot).map_err(token("open session"))?;
+            }),
+        }
+    }
+
+    /// A logged-in session with that token.
+    fn session(&self) -> Result<Session, RootError> {
+        let pin = self.pin.read("token PIN", &self.surroundings)?;
+        let pin = std::str::from_utf8(&pin).map_err(|_| RootError::Source {
+            what: "token PIN".into(),
+            detail: "it is not UTF-8 text".into(),
+        })?;
+        let (context, slot) = self.slot()?;
+        let session = context.open_rw_session(slot).map_err(token("open session"))?;
         match session.login(UserType::User, Some(&AuthPin::new(pin.into()))) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(session),
             Err(e @ Error::Pkcs11(RvError::PinIncorrect | RvError::PinLocked | RvError::PinLenRange, _)) => {
@@ -220,6 +227,12 @@ impl RootProvider for Pkcs11Root {
             .find(&session)?
             .ok_or_else(|| self.refuse_key("the token has no key of this label"))?;
         self.open_blob(&session, key, (&mut iv, &aad), &sealed, &blob.header.commitment)
+    }
+
+    fn reachable(&self) -> Result<(), RootError> {
+        Blob::read(&self.path)?;
+        let _one = TOKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        self.slot().map(drop)
     }
 
     fn keep(&self, root: &Root) -> Result<(), RootError> {

@@ -129,6 +129,11 @@ impl RootProvider for Shamir {
         committed(&self.path, &opened, &set.commitment)
     }
 
+    /// The set file. Shares are there while operators are.
+    fn reachable(&self) -> Result<(), RootError> {
+        Set::read(&self.path).map(drop)
+    }
+
     fn keep(&self, root: &Root) -> Result<(), RootError> {
         self.check()?;
         let files = self.shares.iter().map(|s| &s.path).chain([&self.path]);

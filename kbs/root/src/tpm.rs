@@ -86,6 +86,11 @@ impl RootProvider for TpmRoot {
         committed(&self.path, &opened, &blob.commitment)
     }
 
+    fn reachable(&self) -> Result<(), RootError> {
+        Blob::read(&self.path)?;
+        Tools::new(&self.tcti)?.answers()
+    }
+
     fn keep(&self, root: &Root) -> Result<(), RootError> {
         let selection = self.selection()?;
         if self.path.exists() {

@@ -111,6 +111,11 @@ impl<'a> Tools<'a> {
         self.run("tpm2_flushcontext", &["-t"], &[]).map(drop)
     }
 
+    /// Whether the TPM answers at all.
+    pub(super) fn answers(&self) -> Result<(), RootError> {
+        self.run("tpm2_getcap", &["properties-fixed"], b"").map(drop)
+    }
+
     fn place(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
