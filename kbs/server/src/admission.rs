@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use hanzo_attestation::Nonce;
 use hanzo_kbs_protocol::heads::{HEADS_BYTES_MAX, HEADS_PATH};
 use hanzo_kbs_protocol::{ATTEST_BYTES_MAX, ATTEST_PATH, AUTH_BYTES_MAX, AUTH_PATH};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -17,8 +18,8 @@ use crate::KbsConfig;
 use crate::admin::{ADMIN_BYTES_MAX, ADMIN_PATH};
 use crate::config::PeerAddress;
 use crate::connections::Standing;
-use crate::http::Problem;
-use crate::http::Transport;
+use crate::http::{LOG_HEAD_PATH, LOG_TILES_PATH, Problem, Transport};
+use crate::in_flight::{InFlight, UnderWay};
 use crate::metrics::Metrics;
 use crate::rate::{Peer, Rates, Route};
 
@@ -48,6 +49,8 @@ pub(crate) struct Admission {
     /// Releasing keys to guests that attested: never behind strangers.
     release: Queue,
     admin: Queue,
+    /// None of those who attested takes all the places.
+    in_flight: Arc<InFlight>,
 }
 
 struct Queue {
@@ -82,6 +85,7 @@ impl Admission {
             attest: Queue::new(cores.div_ceil(2)),
             release: Queue::new(cores.saturating_mul(8).clamp(16, 64)),
             admin: Queue::new(4),
+            in_flight: Arc::default(),
         }
     }
 
@@ -98,6 +102,11 @@ impl Admission {
             _running: running.ok()?.ok()?,
             _waiting: waiting,
         })
+    }
+
+    /// A place among the requests of one session; `None` if it has too many under way.
+    pub(crate) fn of_session(&self, nonce: &Nonce) -> Option<UnderWay> {
+        self.in_flight.take(nonce)
     }
 
     fn peer(&self, connection: &Connection, headers: &HeaderMap) -> Peer {
@@ -117,6 +126,8 @@ fn route_of(method: &Method, path: &str) -> (Option<Route>, usize) {
     match path {
         AUTH_PATH => (Some(Route::Auth), AUTH_BYTES_MAX),
         ATTEST_PATH => (Some(Route::Attest), ATTEST_BYTES_MAX),
+        LOG_HEAD_PATH => (Some(Route::Auth), 0),
+        _ if path.starts_with(LOG_TILES_PATH) => (Some(Route::Admin), 0),
         _ if path.starts_with(HEADS_PATH) => (Some(Route::Release), HEADS_BYTES_MAX),
         _ if path.starts_with("/kbs/v0/") && *method == Method::GET => (Some(Route::Release), 0),
         _ if path.starts_with("/kbs/v0/") || path.starts_with(ADMIN_PATH) => (Some(Route::Admin), ADMIN_BYTES_MAX),
@@ -164,6 +175,12 @@ pub(crate) async fn admit(State(gate): State<Gate>, request: Request, next: Next
     let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
     gate.metrics.took(route, started.elapsed());
     response
+}
+
+/// The answer to a session that has too much under way.
+pub(crate) fn session_busy() -> Response {
+    let (status, code) = (StatusCode::TOO_MANY_REQUESTS, "kbs.session.busy");
+    later(status, "TooManyRequests", code, Duration::from_secs(1))
 }
 
 /// The answer of a full queue.

@@ -2,6 +2,7 @@
 //! leaves of a Merkle tree too, whose heads the broker signs.
 
 mod export;
+mod serve;
 mod tree;
 
 pub use export::Exported;
@@ -82,6 +83,12 @@ pub(crate) fn head(tx: &Tx<'_>) -> Result<Option<Head>, StoreError> {
     tx.query_opt("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1", &[])?
         .map(|row| head_of_row(&row))
         .transpose()
+}
+
+/// The hash after decision `seq`, if the chain has it.
+pub(crate) fn hash_at(tx: &Tx<'_>, seq: u64) -> Result<Option<Digest384>, StoreError> {
+    let row = tx.query_opt("SELECT hash FROM audit WHERE seq = ?1", &[(seq as i64).into()])?;
+    row.map(|row| row.array(0).map(Digest384)).transpose()
 }
 
 fn head_of_row(row: &Row) -> Result<Head, StoreError> {

@@ -9,7 +9,7 @@ use hanzo_attestation::name::KeyId;
 use hanzo_attestation::{Digest384, UnixTime};
 use hanzo_kbs_protocol::{SessionBindingError, SessionEvidence, WireError, encode_nonce};
 use hanzo_policy::{AppraisalPolicy, PrivacyTier};
-use hanzo_root::Surroundings;
+use hanzo_root::{RootConfig, Surroundings};
 use hanzo_store::{Store, StoreError, StoreMode, Tx};
 use hanzo_vault::{
     Ask, KeyPolicy, KeyPurpose, Moment, Refusal, ReleaseError, Root, RootPurpose, Stored, Uses, authorize, tenant_of,
@@ -46,7 +46,11 @@ pub(crate) struct Broker {
     pub(crate) tokens: TokenKey,
     pub(crate) lives: Lives,
     pub(crate) metrics: Arc<Metrics>,
-    head: Fences,
+    pub(crate) head: Arc<Fences>,
+    /// Where the root came from.
+    pub(crate) root: RootConfig,
+    /// False: the store is a file.
+    pub(crate) is_database: bool,
 }
 
 /// Why there is no key in the reply.
@@ -117,6 +121,9 @@ impl Broker {
             }
         }
         broker.write_head()?;
+        if config.postgres_url().is_some() {
+            broker.watch();
+        }
         Ok(broker)
     }
 
@@ -137,7 +144,7 @@ impl Broker {
                 detail: "coco.sample_tee: expected false: this store holds keys that protect something".into(),
             });
         }
-        let head = Fences::new(config, &identity)?;
+        let head = Arc::new(Fences::new(config, &identity)?);
         Ok(Self {
             db,
             identity,
@@ -148,7 +155,16 @@ impl Broker {
             lives: Lives::new(Live::load(config)?),
             metrics: Arc::default(),
             head,
+            root: config.root.clone(),
+            is_database: config.postgres_url().is_some(),
         })
+    }
+
+    /// Has every transaction find the newest decision first: another database may have taken this one's place, at a failover
+    /// for one. A file has no one else in its place while it is open.
+    fn watch(&self) {
+        let (fences, place) = (Arc::clone(&self.head), self.db.place().to_owned());
+        self.db.guard(Box::new(move |tx| fences.check(tx, &place)));
     }
 
     /// Writes the newest head to its file.
@@ -157,16 +173,6 @@ impl Broker {
             Some(head) => Ok(self.head.advance(head)?),
             None => Ok(()),
         }
-    }
-
-    /// Whether the store can be read.
-    pub(crate) fn store_answers(&self) -> bool {
-        self.db.read(audit::head).is_ok()
-    }
-
-    /// Whether what is kept outside the store is there and can be read.
-    pub(crate) fn fence_holds(&self) -> bool {
-        self.head.read().is_ok()
     }
 
     pub(crate) fn simulated(&self) -> bool {

@@ -4,6 +4,7 @@ mod approve;
 mod audit;
 mod keys;
 mod policy;
+mod progress;
 mod vault;
 
 use std::io::Write;
@@ -49,6 +50,9 @@ enum Command {
         /// An empty PostgreSQL database for the store, e.g. `postgresql:///kbs?host=/run/postgresql&user=kbs`. Without: a file.
         #[arg(long)]
         store: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Copy the store, running or not, into a file, and write a manifest that proves what it holds beside it.
     #[command(after_help = "Example:\n  hanzo-kbs backup --config ./kbs/kbs.toml --to /backup/kbs-2026-11-22.db")]
@@ -59,6 +63,9 @@ enum Command {
         /// A file that does not exist yet.
         #[arg(long)]
         to: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Put a backup in the store's place. The broker must not run. One that is older than the newest decision is refused.
     #[command(after_help = "Example:\n  hanzo-kbs restore --config ./kbs/kbs.toml --from /backup/kbs-2026-11-22.db")]
@@ -72,6 +79,9 @@ enum Command {
         /// Accept that decisions after the backup are lost, use counts and revocations among them. The audit chain says so.
         #[arg(long)]
         accept_lost_decisions: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Serve guests and key owners until SIGTERM or Ctrl-C.
     #[command(after_help = "Example:\n  hanzo-kbs serve --config ./kbs/kbs.toml")]
@@ -86,6 +96,9 @@ enum Command {
         /// Configuration file.
         #[arg(long)]
         config: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Print every decision of a broker that is not running, one JSON line each, or export them for auditors.
     Audit(audit::Audit),
@@ -95,6 +108,9 @@ enum Command {
         /// Configuration file.
         #[arg(long)]
         config: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Put a data key, or its next version, into a running broker.
     PutKey(keys::PutKey),
@@ -133,19 +149,19 @@ pub(crate) fn run() -> ExitCode {
             listen,
             root,
             store,
-        } => run_init(dir, listen, root, store),
-        Command::Backup { config, to } => run_backup(config, to),
+            json,
+        } => run_init(dir, listen, root, store, json),
+        Command::Backup { config, to, json } => run_backup(config, to, json),
         Command::Restore {
             config,
             from,
             accept_lost_decisions,
-        } => run_restore(config, from, accept_lost_decisions),
+            json,
+        } => run_restore(config, from, accept_lost_decisions, json),
         Command::Serve { config } => run_serve(config),
-        Command::Check { config } => run_check(config),
+        Command::Check { config, json } => run_check(config, json),
         Command::Audit(audit) => audit.run(),
-        Command::AcceptHead { config } => KbsConfig::load(&config)
-            .and_then(|c| accept_head(&c, StoreMode::Production))
-            .map_err(said),
+        Command::AcceptHead { config, json } => run_accept_head(config, json),
         Command::PutKey(put) => put.run(),
         Command::Revoke(revoke) => revoke.run(),
         Command::RotateKek(rotate) => rotate.run(),
@@ -176,7 +192,13 @@ fn said(e: KbsError) -> String {
     format!("{e} [{}]", e.code())
 }
 
-fn run_init(dir: PathBuf, listen: SocketAddr, root: Option<PathBuf>, store: Option<String>) -> Result<(), String> {
+fn run_init(
+    dir: PathBuf,
+    listen: SocketAddr,
+    root: Option<PathBuf>,
+    store: Option<String>,
+    as_json: bool,
+) -> Result<(), String> {
     let options = InitOptions {
         dir,
         listen,
@@ -188,6 +210,14 @@ fn run_init(dir: PathBuf, listen: SocketAddr, root: Option<PathBuf>, store: Opti
         Some(path) => vault::root_table(&path)?,
     };
     let made = init_with(&options, root, store.as_deref()).map_err(said)?;
+    if as_json {
+        return json(&serde_json::json!({
+            "admin_key": made.admin_key_path,
+            "config": made.config_path,
+            "identity": made.identity,
+            "identity_path": made.identity_path,
+        }));
+    }
     let signer = &made.identity.signer;
     print(&format!(
         "configuration  {}
@@ -213,9 +243,14 @@ Next: hanzo-kbs serve --config {}
     Ok(())
 }
 
-fn run_backup(config: PathBuf, to: PathBuf) -> Result<(), String> {
+fn run_backup(config: PathBuf, to: PathBuf, as_json: bool) -> Result<(), String> {
     let config = KbsConfig::load(&config).map_err(said)?;
+    let working = progress::spinner(as_json, &config, "copying and verifying the store");
     let made = backup(&config, StoreMode::Production, &to).map_err(said)?;
+    working.finish_and_clear();
+    if as_json {
+        return json(&serde_json::json!({ "backup": to, "manifest": made.manifest, "seq": made.seq }));
+    }
     print(&format!(
         "backup         {}\nmanifest       {}\nnewest decision {}\n",
         to.display(),
@@ -225,9 +260,14 @@ fn run_backup(config: PathBuf, to: PathBuf) -> Result<(), String> {
     Ok(())
 }
 
-fn run_restore(config: PathBuf, from: PathBuf, accept_lost_decisions: bool) -> Result<(), String> {
+fn run_restore(config: PathBuf, from: PathBuf, accept_lost_decisions: bool, as_json: bool) -> Result<(), String> {
     let config = KbsConfig::load(&config).map_err(said)?;
+    let working = progress::spinner(as_json, &config, "verifying the backup");
     let put_back = restore(&config, StoreMode::Production, &from, accept_lost_decisions).map_err(said)?;
+    working.finish_and_clear();
+    if as_json {
+        return json(&serde_json::json!({ "restored": from, "seq": put_back.seq }));
+    }
     print(&format!(
         "restored {}, newest decision {}\n",
         from.display(),
@@ -247,10 +287,26 @@ fn run_serve(path: PathBuf) -> Result<(), String> {
         .map_err(said)
 }
 
-fn run_check(path: PathBuf) -> Result<(), String> {
+fn run_accept_head(path: PathBuf, as_json: bool) -> Result<(), String> {
     let config = KbsConfig::load(&path).map_err(said)?;
+    let working = progress::spinner(as_json, &config, "verifying the store");
+    accept_head(&config, StoreMode::Production).map_err(said)?;
+    working.finish_and_clear();
+    match as_json {
+        true => json(&serde_json::json!({ "accepted": true })),
+        false => Ok(()),
+    }
+}
+
+fn run_check(path: PathBuf, as_json: bool) -> Result<(), String> {
+    let config = KbsConfig::load(&path).map_err(said)?;
+    let working = progress::spinner(as_json, &config, "verifying the store");
     let mut decisions = 0u64;
     let identity = check(&config, StoreMode::Production, |_| decisions += 1).map_err(said)?;
+    working.finish_and_clear();
+    if as_json {
+        return json(&serde_json::json!({ "decisions": decisions, "identity": identity }));
+    }
     let text = String::from_utf8_lossy(&identity.canonical().map_err(said)?).into_owned();
     print(&format!("store verified, {decisions} decisions\n{text}\n"));
     Ok(())

@@ -43,10 +43,12 @@ pub struct CocoAdmin {
     pub public_key: String,
 }
 
-/// Roles of CoCo's admin routes.
+/// Roles of admins who prove themselves with bearer tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CocoRole {
+    /// Reads the audit log and what `/health` says in full; changes nothing.
+    Auditor,
     /// Every repository.
     Operator,
     /// One repository.

@@ -8,9 +8,11 @@ mod tpm;
 
 use std::sync::{Mutex, PoisonError};
 
+use hanzo_store::{StoreError, Tx};
+
 use crate::head::Head;
 use crate::identity::Identity;
-use crate::{FenceConfig, KbsConfig, KbsError};
+use crate::{FenceConfig, KbsConfig, KbsError, audit};
 use file::FileFence;
 use tpm::TpmFence;
 
@@ -24,6 +26,11 @@ pub(crate) trait Fence: Send + Sync {
 
     /// Makes it remember this, whatever it held.
     fn write(&self, head: Head) -> Result<(), KbsError>;
+
+    /// Whether it would take a write, as far as that can be known without wearing it out.
+    fn probe(&self) -> Result<(), KbsError> {
+        self.read().map(drop)
+    }
 }
 
 /// All places of one broker.
@@ -55,6 +62,11 @@ impl Fences {
         })
     }
 
+    /// How many there are.
+    pub(crate) fn places(&self) -> usize {
+        self.all.len()
+    }
+
     /// What each place remembers.
     pub(crate) fn read(&self) -> Result<Vec<(String, Option<Head>)>, KbsError> {
         self.read_each()
@@ -68,14 +80,78 @@ impl Fences {
         self.all.iter().map(|f| (f.place(), f.read())).collect()
     }
 
-    /// Returns once every place holds `head`, which is committed, or a newer one.
-    pub(crate) fn advance(&self, head: Head) -> Result<(), KbsError> {
+    /// Whether the store that `tx` sees is the newest one: it has the newest decision that this process knows of, or goes on
+    /// from there, as a replica makes it. If not, an operator may have accepted that meanwhile: then every place holds a
+    /// decision that is there.
+    ///
+    /// # Errors
+    /// [`StoreError::RolledBack`]; those of the query.
+    pub(crate) fn check(&self, tx: &Tx<'_>, place: &str) -> Result<(), StoreError> {
+        let Some(known) = self.known() else { return Ok(()) };
+        let newest = audit::head(tx)?;
+        if newest == Some(known) {
+            return Ok(());
+        }
+        let holds = |head: &Head| Ok::<_, StoreError>(audit::hash_at(tx, head.seq)? == Some(head.hash));
+        if let Some(newest) = newest.filter(|newest| newest.seq > known.seq)
+            && holds(&known)?
         {
-            let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-            if wanted.is_none_or(|w| w.seq < head.seq) {
-                *wanted = Some(head);
+            self.learn(newest);
+            return Ok(());
+        }
+        let got = newest.map_or(0, |head| head.seq);
+        let expected = known.seq;
+        let place = place.to_owned();
+        let refused = Err(StoreError::RolledBack { place, expected, got });
+        for (_, head) in self.read_each() {
+            match head {
+                Ok(Some(head)) if holds(&head)? => {}
+                _ => return refused,
             }
         }
+        tracing::warn!(target: "hanzo_kbs", expected, got, "an operator accepted the store as it is");
+        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = newest;
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = 0;
+        Ok(())
+    }
+
+    /// What each place remembers, once each has shown that it can be written.
+    pub(crate) fn probe(&self) -> Result<Vec<(String, Option<Head>)>, KbsError> {
+        let _still = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        self.all.iter().try_for_each(|fence| fence.probe())?;
+        self.read()
+    }
+
+    /// Whether the chain in `tx`, which began later, has what the places remember.
+    pub(crate) fn are_behind(tx: &Tx<'_>, heads: Vec<(String, Option<Head>)>) -> Result<(), KbsError> {
+        for (place, head) in heads {
+            let Some(head) = head else { continue };
+            if audit::hash_at(tx, head.seq)? != Some(head.hash) {
+                return Err(KbsError::RolledBack {
+                    path: place.into(),
+                    expected: head.seq,
+                    got: audit::head(tx)?.map_or(0, |head| head.seq),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn known(&self) -> Option<Head> {
+        *self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A newer head that is committed, by whomever.
+    fn learn(&self, head: Head) {
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        if wanted.is_none_or(|w| w.seq < head.seq) {
+            *wanted = Some(head);
+        }
+    }
+
+    /// Returns once every place holds `head`, which is committed, or a newer one.
+    pub(crate) fn advance(&self, head: Head) -> Result<(), KbsError> {
+        self.learn(head);
         // Whoever waited here finds that the one before wrote the newest head of all who were waiting.
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if *written >= head.seq {

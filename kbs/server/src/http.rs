@@ -3,6 +3,7 @@
 mod coco;
 mod cookie;
 mod heads;
+mod log;
 mod reply;
 
 use std::sync::Arc;
@@ -21,16 +22,22 @@ use hanzo_kbs_protocol::{
 };
 
 use crate::admin::{self, ADMIN_BYTES_MAX, ADMIN_PATH};
-use crate::admission::{Admission, Connection, Gate, admit, busy};
+use crate::admission::{Admission, Connection, Gate, admit, busy, session_busy};
 use crate::broker::{Broker, now};
 use crate::challenge::Challenge;
 use crate::health::Health;
+use crate::in_flight::UnderWay;
 use crate::metrics::count;
 use crate::rate::Route;
 use crate::sessions::{Attested, SessionRefusal, Sessions};
 use crate::shared;
 pub(crate) use cookie::Transport;
 pub(crate) use reply::Problem;
+
+/// Where the newest head of the audit log is.
+pub(crate) const LOG_HEAD_PATH: &str = "/hanzo/v1/log/checkpoint";
+/// Where its tiles are.
+pub(crate) const LOG_TILES_PATH: &str = "/hanzo/v1/log/tile/";
 
 /// What every handler needs.
 #[derive(Clone)]
@@ -47,6 +54,7 @@ pub(crate) fn router(state: AppState) -> Router {
         admission: Arc::clone(&state.admission),
         metrics: Arc::clone(&state.broker.metrics),
     };
+    let shown_head = Arc::new(log::ShownHead::default());
     let health = Arc::new(Health::new(Arc::clone(&state.broker)));
     Router::new()
         .route(AUTH_PATH, post(auth).layer(limit(AUTH_BYTES_MAX)))
@@ -54,8 +62,18 @@ pub(crate) fn router(state: AppState) -> Router {
         .merge(coco::routes(get(resource)))
         .route(heads::HEADS_ROUTE, post(heads::heads).layer(limit(HEADS_BYTES_MAX)))
         .route(ADMIN_PATH, post(admin_request).layer(limit(ADMIN_BYTES_MAX)))
+        .route(
+            LOG_HEAD_PATH,
+            get(move |state: State<AppState>| async move { shown_head.reply(&state.broker).await }),
+        )
+        .route(log::TILE_ROUTE, get(log::tile))
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/health", get(move || async move { health.reply().await }))
+        .route(
+            "/health",
+            get(move |state: State<AppState>, headers: HeaderMap| async move {
+                health.reply(coco::is_admin(&state, &headers)).await
+            }),
+        )
         .route("/metrics", get(metrics))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "NotFound", "kbs.path.unknown") })
         .method_not_allowed_fallback(|| async {
@@ -99,12 +117,6 @@ fn challenge_of<'a>(state: &AppState, headers: &'a HeaderMap) -> Result<(Challen
     let value = cookie::get(headers).ok_or(SessionRefusal::Unknown)?;
     let challenge = state.sessions.challenges.read(value, now());
     Ok((challenge.ok_or(SessionRefusal::Unknown)?, value))
-}
-
-/// What the session of a request's cookie or token proved.
-fn session_of(state: &AppState, headers: &HeaderMap) -> Result<Arc<Attested>, SessionRefusal> {
-    coco::session_named(state, headers)
-        .and_then(|(challenge, claims)| coco::of_session(state.sessions.ask(&challenge)?, claims.as_ref()))
 }
 
 async fn attest(
@@ -188,7 +200,7 @@ fn verify_and_admit(
         match shared::redeem(&broker.db, challenge, bytes, now) {
             Ok(true) => {}
             Ok(false) => return Err(Problem::session(SessionRefusal::Used)),
-            Err(e) => return Err(Problem::internal(&e)),
+            Err(e) => return Err(Problem::broker(&e.into())),
         }
     }
     sessions
@@ -199,7 +211,7 @@ fn verify_and_admit(
 
 /// A session that attested at another replica: its answer is in the store. It is taken over, and judged for each key like any.
 fn take_over(broker: &Broker, sessions: &Sessions, challenge: &Challenge) -> Result<Arc<Attested>, Problem> {
-    let bytes = shared::recall(&broker.db, challenge).map_err(|e| Problem::internal(&e))?;
+    let bytes = shared::recall(&broker.db, challenge).map_err(|e| Problem::broker(&e.into()))?;
     let bytes = bytes.ok_or_else(|| Problem::session(SessionRefusal::NotAttested))?;
     let body = AttestBody::parse(&bytes).map_err(|e| Problem::wire(&e))?;
     if body.nonce != encode_nonce(&challenge.nonce) {
@@ -213,6 +225,29 @@ fn take_over(broker: &Broker, sessions: &Sessions, challenge: &Challenge) -> Res
     }
 }
 
+/// What the session of a request's cookie or token proved, here or at another replica, and its place among the session's
+/// requests. Else the answer.
+async fn session_of(state: &AppState, headers: &HeaderMap) -> Result<(Arc<Attested>, UnderWay), Response> {
+    let refused = |refusal| Problem::session(refusal).into_response();
+    let (challenge, claims) = coco::session_named(state, headers).map_err(refused)?;
+    let under_way = state.admission.of_session(&challenge.nonce);
+    let under_way = under_way.ok_or_else(session_busy)?;
+    let asked = match state.sessions.ask(&challenge) {
+        Err(SessionRefusal::NotAttested) if state.sessions.has_replicas => {
+            let place = state.admission.place(Route::Attest).await;
+            let _place = place.ok_or_else(|| busy(&state.broker.metrics, Route::Attest))?;
+            let (broker, sessions) = (Arc::clone(&state.broker), Arc::clone(&state.sessions));
+            let work = tokio::task::spawn_blocking(move || take_over(&broker, &sessions, &challenge));
+            work.await
+                .map_err(|e| Problem::internal(&e).into_response())?
+                .map_err(IntoResponse::into_response)?
+        }
+        asked => asked.map_err(refused)?,
+    };
+    let attested = coco::of_session(asked, claims.as_ref()).map_err(refused)?;
+    Ok((attested, under_way))
+}
+
 async fn resource(
     State(state): State<AppState>,
     Extension(connection): Extension<Connection>,
@@ -220,30 +255,9 @@ async fn resource(
     Path((repository, kind, tag)): Path<(String, String, String)>,
 ) -> Response {
     // The session comes first: who has none learns nothing about names.
-    let named = match coco::session_named(&state, &headers) {
-        Ok(named) => named,
-        Err(refusal) => return Problem::session(refusal).into_response(),
-    };
-    let (challenge, claims) = named;
-    let asked = match state.sessions.ask(&challenge) {
-        Ok(asked) => asked,
-        Err(SessionRefusal::NotAttested) if state.sessions.has_replicas => {
-            let Some(_place) = state.admission.place(Route::Attest).await else {
-                return busy(&state.broker.metrics, Route::Attest);
-            };
-            let (broker, sessions) = (Arc::clone(&state.broker), Arc::clone(&state.sessions));
-            let work = tokio::task::spawn_blocking(move || take_over(&broker, &sessions, &challenge));
-            match work.await {
-                Ok(Ok(attested)) => attested,
-                Ok(Err(problem)) => return problem.into_response(),
-                Err(e) => return Problem::internal(&e).into_response(),
-            }
-        }
-        Err(refusal) => return Problem::session(refusal).into_response(),
-    };
-    let attested = match coco::of_session(asked, claims.as_ref()) {
-        Ok(attested) => attested,
-        Err(refusal) => return Problem::session(refusal).into_response(),
+    let (attested, _under_way) = match session_of(&state, &headers).await {
+        Ok(session) => session,
+        Err(response) => return response,
     };
     connection.standing.prove();
     let Ok(key_id) = KeyId::new(&format!("{repository}/{kind}/{tag}")) else {

@@ -23,5 +23,6 @@ pub(crate) const SCHEMA: StoreSchema = StoreSchema {
         step!("04_admins"),
         step!("05_store_heads"),
         step!("06_challenges"),
+        step!("07_operations"),
     ],
 };

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use hanzo_store::StoreMode;
+use hanzo_vault::RootPurpose;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -118,7 +119,11 @@ pub async fn serve(
 fn sessions(broker: &Broker, config: &KbsConfig) -> Result<Sessions, KbsError> {
     let replicas = shared::has_replicas(config);
     let challenges = match replicas {
-        true => ChallengeKey::new(&*shared::secret(&broker.db)?, config.session_ttl_s),
+        // Each of them has the root, and whoever has the store alone does not have this.
+        true => ChallengeKey::new(
+            broker.vaults.derive(RootPurpose::SessionMac)?.expose(),
+            config.session_ttl_s,
+        ),
         false => ChallengeKey::of_this_process(config.session_ttl_s)?,
     };
     let sessions = Sessions::new(challenges, config.sessions_max, config.limits.sessions_bytes_max);

@@ -6,12 +6,10 @@
 //! when its MAC no longer counts.
 
 use hanzo_attestation::UnixTime;
-use hanzo_pqc::{PqcError, random};
-use hanzo_store::{Store, StoreError, Tx, Value};
-use zeroize::Zeroizing;
+use hanzo_store::{Store, StoreError, Value};
 
+use crate::KbsConfig;
 use crate::challenge::Challenge;
-use crate::{KbsConfig, KbsError};
 
 /// After a challenge's end its row stays this long: replicas' clocks differ.
 const KEPT_S: u64 = 30;
@@ -24,29 +22,6 @@ pub(crate) fn has_replicas(config: &KbsConfig) -> bool {
     ["postgres://", "postgresql://"]
         .iter()
         .any(|scheme| store.starts_with(scheme))
-}
-
-/// The key of the replicas' challenges; made by the first of them.
-pub(crate) fn secret(store: &Store) -> Result<Zeroizing<[u8; 32]>, KbsError> {
-    let columns = store.columns();
-    let stored = |tx: &Tx<'_>| tx.query_opt("SELECT sealed_secret FROM challenge_key WHERE id = 1", &[]);
-    store.write(|tx| {
-        if let Some(row) = stored(tx)? {
-            let opened = columns.open("challenge_key", "sealed_secret", b"1", 1, row.blob(0)?)?;
-            let secret = opened.as_slice().try_into();
-            return secret.map(Zeroizing::new).map_err(|_| KbsError::Stored {
-                what: "the challenge key",
-            });
-        }
-        let mut secret = Zeroizing::new([0; 32]);
-        random::fill(secret.as_mut()).map_err(|e: PqcError| KbsError::from(e))?;
-        let sealed = columns.seal("challenge_key", "sealed_secret", b"1", 1, secret.as_slice())?;
-        tx.execute(
-            "INSERT INTO challenge_key (id, sealed_secret) VALUES (1, ?1)",
-            &[sealed.into()],
-        )?;
-        Ok(secret)
-    })
 }
 
 /// Uses a challenge up: true for exactly one of all answers at all replicas.
@@ -97,7 +72,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let key = Dek::generate().unwrap();
         let store = Store::sqlcipher(&dir.path().join("kbs.db"), &key, SCHEMA, StoreMode::Simulated).unwrap();
-        let replica = || ChallengeKey::new(&secret(&store).unwrap(), 60);
+        let replica = || ChallengeKey::new(&[7; 32], 60);
         let (cookie, _) = replica().issue(Tee::Snp, NOW).unwrap().unwrap();
         let challenge = replica().read(&cookie, NOW).unwrap();
         assert_eq!(recall(&store, &challenge).unwrap(), None);

@@ -17,9 +17,11 @@ pub(crate) use told::ToldKeks;
 
 use hanzo_attestation::Digest384;
 use hanzo_attestation::name::{KeyId, Name};
+use hanzo_pqc::{Dek, PqcError};
 use hanzo_store::{Row, StoreError, Tx};
 use hanzo_vault::{
-    KeyPolicy, KeyPurpose, Place, Root, TenantKek, TierClass, VaultError, check_kek_seals, tenant_of, vault_for,
+    KeyPolicy, KeyPurpose, Place, Root, RootPurpose, TenantKek, TierClass, VaultError, check_kek_seals, tenant_of,
+    vault_for,
 };
 use zeroize::Zeroizing;
 
@@ -65,6 +67,11 @@ impl KekRow {
 impl Vaults {
     pub(crate) fn new(root: Root) -> Self {
         Self { root }
+    }
+
+    /// The root's key for one purpose.
+    pub(crate) fn derive(&self, purpose: RootPurpose) -> Result<Dek, PqcError> {
+        self.root.derive(purpose)
     }
 
     /// The key under which the tenant's secrets are sealed now, made if there is none; it is counted as used `seals` times.

@@ -10,7 +10,8 @@ use hanzo_kbs::{KbsError, StoreMode};
 use hanzo_policy::AllowList;
 use hanzo_pqc::sign::SigningKeys;
 use hanzo_pqc::{Dek, SignatureSuite};
-use hanzo_vault::KeyPolicy;
+use hanzo_root::Surroundings;
+use hanzo_vault::{KeyPolicy, RootPurpose};
 use harness::{Broker, DEK, Guest, block_on, policy};
 
 const KEY: &str = "hanzo/dek/m";
@@ -310,4 +311,81 @@ fn configurations_without_two_pairs_of_eyes_say_so() {
             .unwrap_err()
             .contains("roles: expected")
     );
+}
+
+impl Office {
+    /// Moves the end of a proposal, as whoever has the store's key can and time does.
+    fn expires(&mut self, id: Digest384, at: u64) {
+        self.broker.stop();
+        let config = &self.broker.config;
+        let root = config.root.provider(&Surroundings::default()).load().unwrap();
+        let key = hex::encode(root.derive(RootPurpose::Store).unwrap().expose());
+        let store = hanzo_store::rusqlite::Connection::open(&config.store).unwrap();
+        store
+            .execute_batch(&format!(
+                "PRAGMA key = \"x'{key}'\"; DROP TRIGGER proposals_are_fixed;
+                 UPDATE proposals SET expires_at = {at} WHERE id = x'{id}';
+                 CREATE TRIGGER proposals_are_fixed BEFORE UPDATE OF id, request, base, expires_at ON proposals
+                 BEGIN SELECT RAISE(ABORT, 'a proposal is fixed'); END;"
+            ))
+            .unwrap();
+        drop(store);
+        self.broker.restart().unwrap();
+    }
+
+    fn waiting(&self) -> usize {
+        let (at, id) = (self.broker.address, &self.broker.made.identity);
+        let list = block_on(admin::pending(at, id, &self.bob.keys)).unwrap();
+        list.proposals.len()
+    }
+}
+
+#[test]
+fn a_proposal_counts_until_its_last_second_and_not_after_it() {
+    let mut office = office();
+    office.put(&office.alice, KEY, 1, &policy()).unwrap();
+    let id = office.set(&office.alice, &more()).unwrap().proposal.unwrap();
+    let now = harness::now().0;
+    let list = block_on(admin::pending(
+        office.broker.address,
+        &office.broker.made.identity,
+        &office.bob.keys,
+    ));
+    let expires_at = list.unwrap().proposals[0].expires_at;
+    assert!((now..=now + 5).contains(&(expires_at - admin::PROPOSAL_LIFETIME_S)));
+    office.expires(id, now - 1);
+    assert_eq!(office.waiting(), 0);
+    assert_eq!(office.approve(&office.bob, id).unwrap_err(), "kbs.proposal.expired");
+    assert_eq!(office.uses(), 10);
+    // Its neighbour: some seconds are left.
+    office.expires(id, now + 60);
+    assert_eq!(office.waiting(), 1);
+    office.approve(&office.bob, id).unwrap();
+    assert_eq!(office.uses(), 11);
+    let lines = office.broker.audit();
+    assert!(lines.iter().any(|l| l["code"] == "kbs.proposal.expired"));
+}
+
+#[test]
+fn as_many_proposals_wait_as_may_and_no_more() {
+    let (mut office, base) = (office(), policy());
+    office.put(&office.alice, KEY, 1, &base).unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..admin::PROPOSALS_MAX {
+        ids.push(office.set(&office.alice, &more()).unwrap().proposal.unwrap());
+    }
+    assert_eq!(office.set(&office.alice, &more()).unwrap_err(), "kbs.proposal.full");
+    assert_eq!(
+        office.set(&office.bob, &more()).unwrap_err(),
+        "kbs.proposal.full",
+        "for all together"
+    );
+    // What narrows does not wait, and so is not in the way.
+    let mut narrow = base.clone();
+    narrow.max_uses = 9;
+    assert_eq!(office.set(&office.alice, &narrow).unwrap().proposal, None);
+    // One that is over makes room.
+    office.expires(ids[0], harness::now().0 - 1);
+    assert!(office.set(&office.alice, &more()).unwrap().proposal.is_some());
+    assert_eq!(office.set(&office.alice, &more()).unwrap_err(), "kbs.proposal.full");
 }

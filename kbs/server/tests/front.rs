@@ -131,18 +131,6 @@ fn strangers_who_hold_every_connection_give_way() {
 }
 
 #[test]
-fn health_names_every_part_and_nothing_else() {
-    let broker = Broker::simulated();
-    let reply = http(broker.address, "GET", "/health", "", b"");
-    assert_eq!(reply.status, 200);
-    let json = reply.json();
-    assert_eq!((&json["status"], &json["store"]), (&"ok".into(), &"ok".into()));
-    assert_eq!((&json["fence"], &json["root"]), (&"ok".into(), &"ok".into()));
-    assert!(json["collateral"]["oldest_age_s"].is_null());
-    assert!(!reply.text().contains('/'), "no path: {}", reply.text());
-}
-
-#[test]
 fn a_configuration_says_how_it_is_reached() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("kbs.toml");

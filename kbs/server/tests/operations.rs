@@ -324,10 +324,7 @@ fn a_new_revocation_list_counts_for_sessions_that_attested_before_it() {
     let other = guest.ask(broker.address, "hanzo/dek/other");
     assert_eq!(other.error(), (403, "snp.crl.revoked".into()));
     let health = http(broker.address, "GET", "/health", "", b"").json();
-    assert_eq!(
-        (&health["status"], &health["store"]),
-        (&"degraded".into(), &"ok".into())
-    );
+    assert_eq!(health, serde_json::json!({ "status": "degraded" }));
 }
 
 #[derive(Clone, Default)]

@@ -3,7 +3,7 @@
 //! # Layout
 //! ```text
 //! Root (32 bytes, outside the store; hanzo-root)
-//!  ├─ HKDF, one domain string per RootPurpose ── store key, KEK wrapping key, MAC seeds, commitment
+//!  ├─ HKDF, one domain string per RootPurpose ── store key, KEK wrapping key, session MAC key, commitment
 //!  └─ KEK wrapping key ── AES-256-GCM ── TenantKek (32 random bytes, versioned per tenant)
 //!        └─ HKDF by tier class ── AES-256-GCM ── secret (a data key, or a resource of 1 to 64 KiB)
 //!              └─ HKDF by label ── per-object key

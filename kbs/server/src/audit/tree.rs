@@ -68,18 +68,11 @@ pub(super) fn store(tx: &Tx<'_>, completed: &[Completed]) -> Result<(), KbsError
 /// The newest head of the log with both signatures. It is kept, so that whoever compares exports finds it again.
 pub(crate) fn signed_head(tx: &Tx<'_>, identity: &Identity) -> Result<(Option<Head>, String), KbsError> {
     let (head, frontier) = newest(tx)?;
-    let size = head.map_or(0, |h| h.seq);
-    let stored = tx.query_opt("SELECT note FROM audit_heads WHERE size = ?1", &[(size as i64).into()])?;
-    if let Some(row) = stored {
-        return Ok((head, row.text(0)?.to_owned()));
+    let size = frontier.size();
+    if let Some(note) = stored_head(tx, size)? {
+        return Ok((head, note));
     }
-    let checkpoint = Checkpoint {
-        origin: identity.log_verifier.origin().clone(),
-        size,
-        root: frontier.root(),
-    };
-    let signature = identity.log.sign_note(&checkpoint.text())?;
-    let note = SignedCheckpoint::assemble(checkpoint, &identity.log_verifier, &signature)?.to_text();
+    let note = sign(&frontier, identity)?;
     if size > 0 {
         tx.execute(
             "INSERT INTO audit_heads (size, note) VALUES (?1, ?2)",
@@ -89,9 +82,25 @@ pub(crate) fn signed_head(tx: &Tx<'_>, identity: &Identity) -> Result<(Option<He
     Ok((head, note))
 }
 
-#[allow(dead_code, reason = "for the endpoints of auditors")]
+/// The head of so many lines, if it was signed before.
+pub(super) fn stored_head(tx: &Tx<'_>, size: u64) -> Result<Option<String>, KbsError> {
+    let row = tx.query_opt("SELECT note FROM audit_heads WHERE size = ?1", &[(size as i64).into()])?;
+    Ok(row.map(|row| row.text(0).map(str::to_owned)).transpose()?)
+}
+
+/// Signs the head of a tree.
+pub(super) fn sign(frontier: &Frontier, identity: &Identity) -> Result<String, KbsError> {
+    let checkpoint = Checkpoint {
+        origin: identity.log_verifier.origin().clone(),
+        size: frontier.size(),
+        root: frontier.root(),
+    };
+    let signature = identity.log.sign_note(&checkpoint.text())?;
+    Ok(SignedCheckpoint::assemble(checkpoint, &identity.log_verifier, &signature)?.to_text())
+}
+
 /// The bytes of a tile; `None` if the log has no such tile.
-pub(crate) fn tile_bytes(tx: &Tx<'_>, tile: &Tile) -> Result<Option<Vec<u8>>, KbsError> {
+pub(super) fn tile_bytes(tx: &Tx<'_>, tile: &Tile) -> Result<Option<Vec<u8>>, KbsError> {
     let size = super::head(tx)?.map_or(0, |h| h.seq);
     if !tile.exists_in(size) {
         return Ok(None);

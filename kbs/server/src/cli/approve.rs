@@ -52,6 +52,9 @@ pub(super) struct Approve {
     /// The proposal's id, 96 hex digits.
     #[arg(long, value_parser = digest)]
     proposal: Digest384,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 fn digest(text: &str) -> Result<Digest384, String> {
@@ -62,6 +65,6 @@ impl Approve {
     pub(super) fn run(self) -> Result<(), String> {
         let (identity, admin) = self.broker.open()?;
         let approve = admin::approve(self.broker.broker, &identity, &admin, self.proposal);
-        report(super::runtime()?.block_on(approve))
+        report(super::runtime()?.block_on(approve), self.json)
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use hanzo_kbs::{KbsConfig, StoreMode, check, export_audit};
 
-use super::{print, said};
+use super::{print, progress, said};
 
 #[derive(Args)]
 #[command(
@@ -36,21 +36,46 @@ enum AuditCommand {
         /// An empty or missing folder.
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
 impl Audit {
     pub(super) fn run(self) -> Result<(), String> {
         match (self.command, self.config) {
-            (Some(AuditCommand::Export { config, to }), _) => {
+            (Some(AuditCommand::Export { config, to, json }), _) => {
                 let config = KbsConfig::load(&config).map_err(said)?;
-                let done = export_audit(&config, StoreMode::Production, &to, |_, _| {}).map_err(said)?;
+                let verifying = progress::spinner(json, &config, "verifying the store");
+                let bar = progress::bar(json, "decisions");
+                let done = export_audit(&config, StoreMode::Production, &to, |at, of| {
+                    verifying.finish_and_clear();
+                    bar.set_length(of);
+                    bar.set_position(at);
+                })
+                .map_err(said)?;
+                verifying.finish_and_clear();
+                bar.finish_and_clear();
+                if json {
+                    return super::json(&serde_json::json!({
+                        "checkpoint": done.checkpoint,
+                        "entries": done.entries,
+                        "folder": to,
+                    }));
+                }
                 print(&format!("{} decisions written to {}\n", done.entries, to.display()));
                 Ok(())
             }
             (None, Some(config)) => {
                 let config = KbsConfig::load(&config).map_err(said)?;
-                check(&config, StoreMode::Production, |line| print(&format!("{line}\n"))).map_err(said)?;
+                let verifying = progress::spinner(false, &config, "verifying the store");
+                let line = |line: &str| {
+                    verifying.finish_and_clear();
+                    print(&format!("{line}\n"));
+                };
+                check(&config, StoreMode::Production, line).map_err(said)?;
+                verifying.finish_and_clear();
                 Ok(())
             }
             (None, None) => Err("audit: --config says which broker".into()),

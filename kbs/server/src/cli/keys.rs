@@ -61,6 +61,9 @@ pub(super) struct PutKey {
     /// The release policy.
     #[arg(long)]
     policy: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 impl PutKey {
@@ -79,7 +82,7 @@ impl PutKey {
             &dek,
             &policy,
         );
-        report(super::runtime()?.block_on(put))
+        report(super::runtime()?.block_on(put), self.json)
     }
 }
 
@@ -95,19 +98,25 @@ pub(super) struct Revoke {
     /// Its newest version.
     #[arg(long)]
     version: u64,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Revoke {
     pub(super) fn run(self) -> Result<(), String> {
         let (identity, admin) = self.broker.open()?;
         let revoke = admin::revoke(self.broker.broker, &identity, &admin, &self.key, self.version);
-        report(super::runtime()?.block_on(revoke))
+        report(super::runtime()?.block_on(revoke), self.json)
     }
 }
 
 /// Says what became of a change.
-pub(super) fn report(outcome: Result<AdminReply, AdminError>) -> Result<(), String> {
+pub(super) fn report(outcome: Result<AdminReply, AdminError>, json: bool) -> Result<(), String> {
     let reply = outcome.map_err(|e| said(&e))?;
+    if json {
+        return super::json(&reply);
+    }
     super::print(&format!("{} version {}\n", reply.key_id, reply.key_version));
     if let Some(id) = reply.proposal {
         super::print(&format!(

@@ -43,6 +43,9 @@ pub(super) enum Policy {
         /// The release policy.
         #[arg(long)]
         policy: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// What a second policy changes, member by member, and whether it widens.
     #[command(after_help = "Example:
@@ -133,11 +136,12 @@ impl Policy {
                 key,
                 version,
                 policy,
+                json,
             } => {
                 let (identity, admin) = broker.open()?;
                 let policy = read_policy(&policy)?;
                 let set = admin::set_policy(broker.broker, &identity, &admin, &key, version, &policy);
-                report(super::runtime()?.block_on(set)).map(|()| 0)
+                report(super::runtime()?.block_on(set), json).map(|()| 0)
             }
             Self::Diff { from, to, json } => diff(&read_policy(&from)?, &read_policy(&to)?, json),
             Self::Test(test) => test.run(),

@@ -1,15 +1,13 @@
 //! Commands of whoever holds the root.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_kbs::{KbsConfig, RotationReport, Shredded, StoreMode, rotate_keks, shred};
 use hanzo_root::{RootConfig, SecretSource, Share, Surroundings};
-use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{print, said};
+use super::{print, progress, said};
 
 #[derive(Args)]
 #[command(after_help = "Example:
@@ -39,19 +37,16 @@ fn name(text: &str) -> Result<Name, String> {
 impl RotateKek {
     pub(super) fn run(self) -> Result<(), String> {
         let config = KbsConfig::load(&self.config).map_err(said)?;
-        // Where nobody looks, the bar draws nothing.
-        let bar = match self.json || !std::io::stderr().is_terminal() {
-            true => ProgressBar::hidden(),
-            false => ProgressBar::new(0),
-        };
-        let style = ProgressStyle::with_template("{msg:20} {wide_bar} {pos}/{len} {per_sec} {eta}");
-        bar.set_style(style.map_err(|e| e.to_string())?);
+        let verifying = progress::spinner(self.json, &config, "verifying the store");
+        let bar = progress::bar(self.json, "");
         let reports = rotate_keks(&config, StoreMode::Production, self.tenant.as_ref(), |at| {
+            verifying.finish_and_clear();
             bar.set_length(at.total);
             bar.set_position(at.moved);
             bar.set_message(at.tenant);
         })
         .map_err(said)?;
+        verifying.finish_and_clear();
         bar.finish_and_clear();
         match self.json {
             true => print(&format!("{}\n", serde_json::json!({ "rotated": reports }))),
@@ -101,6 +96,9 @@ pub(super) struct Shred {
     /// The tenant or key id once more.
     #[arg(long)]
     confirm: String,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Shred {
@@ -117,7 +115,12 @@ impl Shred {
             ));
         }
         let config = KbsConfig::load(&self.config).map_err(said)?;
+        let verifying = progress::spinner(self.json, &config, "verifying the store");
         let report = shred(&config, StoreMode::Production, &what).map_err(said)?;
+        verifying.finish_and_clear();
+        if self.json {
+            return super::json(&serde_json::json!({ "destroyed": report, "of": named }));
+        }
         print(&format!(
             "{named}: {} KEKs and {} secrets destroyed\n",
             report.keks, report.secrets
@@ -149,6 +152,9 @@ pub(super) enum RootCommand {
         /// TOML with the members of the new `[root]`; relative paths start at the configuration file's directory.
         #[arg(long)]
         to: PathBuf,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Split the root among operators: any THRESHOLD of the SHARES files give it back.
     #[command(
@@ -170,6 +176,9 @@ pub(super) enum RootCommand {
         /// Ask for a passphrase for each share; without it the files are bare.
         #[arg(long)]
         prompt: bool,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -190,11 +199,13 @@ impl RootCommand {
         let coded = |e: hanzo_root::RootError| format!("{e} [{}]", e.code());
         let load = |path: &PathBuf| {
             let config = KbsConfig::load(path).map_err(said)?;
+            let opening = progress::spinner(false, &config, "opening the root");
             let root = config
                 .root
                 .provider(&Surroundings::of_process())
                 .load()
                 .map_err(coded)?;
+            opening.finish_and_clear();
             Ok::<_, String>((config, root))
         };
         match self {
@@ -210,12 +221,16 @@ impl RootCommand {
                     false => print(&format!("root of kind {kind}, commitment {commitment}\n")),
                 }
             }
-            Self::Move { config: path, to } => {
+            Self::Move { config: path, to, json } => {
                 let (config, root) = load(&path)?;
                 let mut table = root_table(&to)?;
                 table.rebase(path.parent().unwrap_or(Path::new(".")));
                 let provider = table.provider(&Surroundings::of_process());
                 provider.keep(&root).map_err(coded)?;
+                if json {
+                    let (from, kind) = (config.root.kind(), table.kind());
+                    return super::json(&serde_json::json!({ "from": from, "kind": kind }));
+                }
                 print(&format!(
                     "kept as {}: put the lines of {} under [root] in {}, then destroy what {} kept\n",
                     table.kind(),
@@ -230,6 +245,7 @@ impl RootCommand {
                 threshold,
                 shares,
                 prompt,
+                json,
             } => {
                 let (_, root) = load(&config)?;
                 let share = |n: u8| Share {
@@ -243,6 +259,9 @@ impl RootCommand {
                     cost: hanzo_root::Cost::default(),
                 };
                 split.provider(&Surroundings::default()).keep(&root).map_err(coded)?;
+                if json {
+                    return super::json(&serde_json::json!({ "out": out, "shares": shares, "threshold": threshold }));
+                }
                 print(&format!(
                     "{shares} shares in {}: give each to one operator, delete them here, keep set.json with the broker\n",
                     out.display()

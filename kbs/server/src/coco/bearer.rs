@@ -46,6 +46,8 @@ pub(crate) enum BearerRefusal {
     Role,
     #[error("this admin may not do that: its role is for another repository")]
     Tenant,
+    #[error("this admin may not do that: its role is for something else")]
+    Denied,
 }
 
 impl BearerRefusal {
@@ -59,6 +61,7 @@ impl BearerRefusal {
             Self::Time => "kbs.bearer.time",
             Self::Role => "kbs.bearer.role",
             Self::Tenant => "kbs.bearer.tenant",
+            Self::Denied => "kbs.bearer.denied",
         }
     }
 }
@@ -124,6 +127,7 @@ pub(crate) fn authenticate<'a>(
         return Err(BearerRefusal::Time);
     }
     let role = match pinned.role {
+        CocoRole::Auditor => "auditor",
         CocoRole::Operator => "operator",
         CocoRole::TenantAdmin => "tenant-admin",
     };
@@ -137,11 +141,22 @@ pub(crate) fn authenticate<'a>(
 }
 
 impl Admin<'_> {
-    /// Refuses another tenant's repository.
+    /// Refuses another tenant's repository, and who only reads.
     pub(crate) fn may_change(&self, repository: &Name) -> Result<(), BearerRefusal> {
         match &self.pinned.tenant {
+            _ if self.pinned.role == CocoRole::Auditor => Err(BearerRefusal::Denied),
             Some(tenant) if tenant != repository => Err(BearerRefusal::Tenant),
             _ => Ok(()),
+        }
+    }
+}
+
+impl Admin<'_> {
+    /// Refuses who may not read the audit log: it names every tenant.
+    pub(crate) fn may_audit(&self) -> Result<(), BearerRefusal> {
+        match self.pinned.role {
+            CocoRole::Auditor => Ok(()),
+            CocoRole::Operator | CocoRole::TenantAdmin => Err(BearerRefusal::Denied),
         }
     }
 }

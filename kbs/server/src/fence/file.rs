@@ -43,6 +43,24 @@ impl Fence for FileFence {
         })
     }
 
+    /// A file beside it, made, synced and removed.
+    fn probe(&self) -> Result<(), KbsError> {
+        let probe = self.path.with_extension("probe");
+        let write = || -> std::io::Result<()> {
+            let mut options = OpenOptions::new();
+            let mut file = options
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&probe)?;
+            file.write_all(b"probe\n")?;
+            file.sync_all()?;
+            fs::remove_file(&probe)
+        };
+        Ok(write().map_err(|e| StoreError::io("write", &probe, e))?)
+    }
+
     fn write(&self, head: Head) -> Result<(), KbsError> {
         let temporary = self.path.with_extension("tmp");
         let write = || -> std::io::Result<()> {

@@ -178,6 +178,12 @@ pub(super) fn of_session(attested: Arc<Attested>, claims: Option<&Claims>) -> Re
     }
 }
 
+/// Whether a request carries an admin's token, of whatever role.
+pub(super) fn is_admin(state: &AppState, headers: &HeaderMap) -> bool {
+    let admins = &state.broker.coco.admins;
+    bearer_token(headers).is_some_and(|token| bearer::authenticate(token, admins, now()).is_ok())
+}
+
 /// The one bearer token of a request.
 pub(super) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
@@ -189,14 +195,22 @@ pub(super) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
 }
 
 impl Problem {
+    /// A token that is nobody's, or somebody's who may not.
+    pub(super) fn bearer(refusal: BearerRefusal) -> Self {
+        let (status, name) = match refusal {
+            BearerRefusal::Tenant | BearerRefusal::Denied => (StatusCode::FORBIDDEN, "AdminRefused"),
+            _ => (StatusCode::UNAUTHORIZED, "AdminAuth"),
+        };
+        Self::new(status, name, refusal.code()).with_detail(refusal.to_string())
+    }
+
     /// Who did not prove to be an admin is told no more than what is wrong with the token.
     fn resource(refusal: &ResourceRefusal) -> Self {
         let (status, name) = match refusal {
-            ResourceRefusal::Bearer(BearerRefusal::Tenant) => (StatusCode::FORBIDDEN, "AdminRefused"),
-            ResourceRefusal::Bearer(_) => (StatusCode::UNAUTHORIZED, "AdminAuth"),
+            ResourceRefusal::Bearer(refusal) => return Self::bearer(*refusal),
             ResourceRefusal::Length { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge"),
             ResourceRefusal::Unknown { .. } => (StatusCode::NOT_FOUND, "ResourceNotFound"),
-            ResourceRefusal::Broker(e) => return Self::internal(e),
+            ResourceRefusal::Broker(e) => return Self::broker(e),
             _ => (StatusCode::FORBIDDEN, "AdminRefused"),
         };
         Self::new(status, name, refusal.code()).with_detail(refusal.to_string())

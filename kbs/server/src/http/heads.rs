@@ -10,7 +10,9 @@ use axum::response::{IntoResponse, Response};
 use hanzo_attestation::name::KeyId;
 
 use super::{AppState, Problem, session_of};
+use crate::admission::busy;
 use crate::heads::HeadRefusal;
+use crate::rate::Route;
 
 pub(super) const HEADS_ROUTE: &str = "/hanzo/v1/heads/{repository}/{kind}/{tag}";
 
@@ -28,9 +30,19 @@ pub(super) async fn heads(
         return Problem::new(StatusCode::NOT_FOUND, "InvalidRequestPath", "kbs.head.path").into_response();
     };
     // Without a session there is still the lease key; which of both is needed, the broker says.
-    let by = session_of(&state, &headers).ok();
+    let session = match session_of(&state, &headers).await {
+        Ok(session) => Some(session),
+        Err(response) if response.status() == StatusCode::UNAUTHORIZED => None,
+        Err(response) => return response,
+    };
+    let Some(_place) = state.admission.place(Route::Release).await else {
+        return busy(&state.broker.metrics, Route::Release);
+    };
     let broker = Arc::clone(&state.broker);
-    let work = tokio::task::spawn_blocking(move || broker.head(&store, &body, by.as_deref()));
+    let work = tokio::task::spawn_blocking(move || {
+        let by = session.as_ref().map(|(attested, _)| attested.as_ref());
+        broker.head(&store, &body, by)
+    });
     match work.await {
         Ok(Ok(reply)) => ([(header::CONTENT_TYPE, "application/json")], reply).into_response(),
         Ok(Err(refusal)) => problem(&refusal).into_response(),
@@ -44,7 +56,7 @@ fn problem(refusal: &HeadRefusal) -> Problem {
         HeadRefusal::Message(_) | HeadRefusal::Path => (StatusCode::BAD_REQUEST, "InvalidRequest"),
         HeadRefusal::Session => (StatusCode::UNAUTHORIZED, "Session"),
         HeadRefusal::NoGrant => (StatusCode::FORBIDDEN, "PolicyDeny"),
-        HeadRefusal::Broker(e) => return Problem::internal(e),
+        HeadRefusal::Broker(e) => return Problem::broker(e),
         _ => (StatusCode::CONFLICT, "HeadConflict"),
     };
     Problem::new(status, name, refusal.code())

@@ -8,6 +8,7 @@ use hanzo_kbs_protocol::{ERROR_TYPE_PREFIX, WireError};
 use hanzo_vault::Refusal;
 use hanzo_verifier::VerifyError;
 
+use crate::KbsError;
 use crate::admin::AdminRefusal;
 use crate::broker::{Denied, NotAttested};
 use crate::sessions::SessionRefusal;
@@ -71,7 +72,7 @@ impl Problem {
             }
             Denied::Refused(refusal) => Self::new(StatusCode::FORBIDDEN, "PolicyDeny", refusal.code()),
             Denied::Release(e) => Self::internal(e),
-            Denied::Broker(e) => Self::internal(e),
+            Denied::Broker(e) => Self::broker(e),
         }
     }
 
@@ -85,13 +86,24 @@ impl Problem {
             | AdminRefusal::ProposalOutdated => (StatusCode::CONFLICT, "AdminConflict"),
             AdminRefusal::UnknownKey { .. } | AdminRefusal::NoProposal => (StatusCode::NOT_FOUND, "AdminNotFound"),
             AdminRefusal::TooManyProposals { .. } => (StatusCode::TOO_MANY_REQUESTS, "AdminRefused"),
-            AdminRefusal::Broker(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Internal"),
+            AdminRefusal::Broker(e) => return Self::broker(e),
             _ => (StatusCode::FORBIDDEN, "AdminRefused"),
         };
         let problem = Self::new(status, name, refusal.code());
         match refusal.to_admin() {
             true => problem.with_detail(refusal.to_string()),
             false => problem,
+        }
+    }
+
+    /// What went wrong within, in so far as whoever waits can know it: a store that is not the newest, or does not answer.
+    pub(super) fn broker(e: &KbsError) -> Self {
+        match e.code() {
+            code @ ("store.rolled_back" | "store.connection" | "store.busy" | "store.disk_full") => {
+                tracing::error!(target: "hanzo_kbs", error = %e);
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", code)
+            }
+            _ => Self::internal(e),
         }
     }
 
@@ -134,7 +146,7 @@ impl Problem {
             NotAttested::Wire(e) => Self::wire(e),
             NotAttested::Evidence(e) => Self::verify(e),
             NotAttested::Session(e) => Self::new(StatusCode::FORBIDDEN, "Unbound", e.code()),
-            NotAttested::Broker(e) => return Self::internal(e),
+            NotAttested::Broker(e) => return Self::broker(e),
         };
         tracing::warn!(target: "hanzo_kbs::attest", code = problem.code, why = %e, "refused");
         problem

@@ -10,35 +10,22 @@ pub enum RootPurpose {
     Store,
     /// Wraps the tenants' KEKs.
     KekWrap,
-    /// Seed of MAC keys over what the broker keeps outside its store: heads, fences.
-    AuditMac,
-    /// Seed of MAC keys over session challenges; the same at every replica.
+    /// MAC key over the session challenges of replicas: the same at each of them, and nowhere stored.
     SessionMac,
-    /// Seals backups.
-    Backup,
     /// Public: tells the right root from another one (see [`Root::commitment`]).
     Commitment,
 }
 
 impl RootPurpose {
     /// Every purpose.
-    pub const ALL: [Self; 6] = [
-        Self::Store,
-        Self::KekWrap,
-        Self::AuditMac,
-        Self::SessionMac,
-        Self::Backup,
-        Self::Commitment,
-    ];
+    pub const ALL: [Self; 4] = [Self::Store, Self::KekWrap, Self::SessionMac, Self::Commitment];
 
     /// The domain string, `hanzo/<what>/v1`.
     pub const fn domain(self) -> &'static str {
         match self {
             Self::Store => "hanzo/root-store/v1",
             Self::KekWrap => "hanzo/root-kek-wrap/v1",
-            Self::AuditMac => "hanzo/root-audit-mac/v1",
             Self::SessionMac => "hanzo/root-session-mac/v1",
-            Self::Backup => "hanzo/root-backup/v1",
             Self::Commitment => "hanzo/root-commitment/v1",
         }
     }
