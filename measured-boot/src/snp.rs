@@ -11,6 +11,7 @@
 mod cpu;
 mod error;
 mod features;
+pub mod id_block;
 mod kernel;
 mod launch;
 mod legacy;

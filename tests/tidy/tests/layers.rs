@@ -106,7 +106,13 @@ const IMPURE: &[&str] = &[
 
 #[test]
 fn rule_1_pure_crates_reach_no_runtime_socket_file_clock_or_random_source() {
-    for package in ["hanzo-attestation", "hanzo-log", "hanzo-policy", "hanzo-verifier"] {
+    for package in [
+        "hanzo-attestation",
+        "hanzo-log",
+        "hanzo-policy",
+        "hanzo-verifier",
+        "hanzo-measured-boot",
+    ] {
         let names = linked(package);
         for denied in [ASYNC_AND_SOCKETS, RANDOM, FILES_AND_CLOCKS, NETWORK_CLIENTS] {
             assert_absent("rule 1", package, &names, denied);
@@ -120,7 +126,13 @@ fn rule_1_pure_crates_reach_no_runtime_socket_file_clock_or_random_source() {
             );
         }
     }
-    for folder in ["attestation/src", "attestation/log/src", "policy/src", "verifier/src"] {
+    for folder in [
+        "attestation/src",
+        "attestation/log/src",
+        "policy/src",
+        "verifier/src",
+        "measured-boot/src",
+    ] {
         let sources = production(&root().join(folder));
         assert!(
             sources.len() > 3,
