@@ -115,7 +115,7 @@ fn each_value_is_the_digest_of_its_machine() {
     }
     let inputs = matrix.inputs();
     assert_eq!(inputs.firmware.sha256, Digest256::of(&bytes));
-    assert_eq!(inputs.kernel.as_ref().unwrap().sha384, Digest384::of(b"kernel"));
+    assert_eq!(inputs.kernel.as_ref().unwrap().sha256, Digest256::of(b"kernel"));
     assert_eq!(
         (inputs.initrd.as_ref().unwrap().bytes, inputs.cmdline.as_str()),
         (6, CMDLINE)

@@ -1,10 +1,9 @@
 //! The files of a boot, and what a matrix keeps of them.
 
-use hanzo_attestation::digest::{Digest256, Digest384};
+use hanzo_attestation::digest::Digest256;
 use serde::{Deserialize, Serialize};
 
 use super::MatrixError;
-use crate::hash::{sha256, sha384};
 use crate::snp::KernelHashes;
 
 /// The argument that measures the configuration.
@@ -31,8 +30,6 @@ pub struct FileDigest {
     pub bytes: u64,
     /// SHA-256.
     pub sha256: Digest256,
-    /// SHA-384.
-    pub sha384: Digest384,
 }
 
 /// What the values were computed from.
@@ -56,8 +53,7 @@ impl FileDigest {
     pub fn of(file: &[u8]) -> Self {
         Self {
             bytes: file.len() as u64,
-            sha256: sha256(&[file]),
-            sha384: sha384(&[file]),
+            sha256: Digest256::of(file),
         }
     }
 }

@@ -51,8 +51,8 @@ impl KernelHashes {
             });
         }
         Ok(Self {
-            kernel: sha256(&[kernel]),
-            initrd: sha256(&[initrd]),
+            kernel: Digest256::of(kernel),
+            initrd: Digest256::of(initrd),
             cmdline: sha256(&[cmdline.as_bytes(), &[0]]),
         })
     }

@@ -7,7 +7,6 @@ use super::{
     SnpError, TscFields, VCPUS_MAX, VMSA_GPA, Vmm, Vmsa,
 };
 use crate::firmware::{Area, Firmware, FirmwareError, PAGE_BYTES, SevSection, SevSectionKind};
-use crate::hash::sha384;
 
 /// What a digest depends on beside the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +86,7 @@ impl SnpLaunch {
         }
         let registers = |eip| {
             let page = Vmsa::real_mode(shape.vmm, eip, shape.cpu, Some(shape.features), shape.host, shape.tsc);
-            sha384(&[page.bytes()])
+            Digest384::of(page.bytes())
         };
         context.page(PageKind::Vmsa, VMSA_GPA, &registers(BSP_EIP));
         if shape.vcpus > 1 {

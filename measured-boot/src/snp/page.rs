@@ -10,7 +10,6 @@
 use hanzo_attestation::digest::Digest384;
 
 use crate::firmware::PAGE_BYTES;
-use crate::hash::sha384;
 
 /// Where VMSA pages are measured, wherever they lie: `u64::MAX`, page-aligned and cut to 52 bits.
 pub const VMSA_GPA: u64 = 0xffff_ffff_f000;
@@ -60,13 +59,23 @@ impl LaunchContext {
 
     /// Measures one page whose contents have this SHA-384 (48 zero bytes for kinds whose contents are not measured).
     pub fn page(&mut self, kind: PageKind, gpa: u64, contents: &Digest384) {
-        self.digest = sha384(&[
-            &self.digest.0,
-            &contents.0,
-            &PAGE_INFO_BYTES.to_le_bytes(),
-            &[kind as u8, 0, 0, 0, 0, 0],
-            &gpa.to_le_bytes(),
-        ]);
+        let mut info = [0; PAGE_INFO_BYTES as usize];
+        let [digest @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = &mut info;
+        let (current, measured) = digest.split_at_mut(Digest384::LEN);
+        current.copy_from_slice(&self.digest.0);
+        measured.copy_from_slice(&contents.0);
+        let tail = PAGE_INFO_BYTES
+            .to_le_bytes()
+            .into_iter()
+            .chain([kind as u8, 0, 0, 0, 0, 0]);
+        for (to, from) in info
+            .iter_mut()
+            .skip(2 * Digest384::LEN)
+            .zip(tail.chain(gpa.to_le_bytes()))
+        {
+            *to = from;
+        }
+        self.digest = Digest384::of(&info);
     }
 
     /// Measures pages without contents: `bytes / 4096` of them.
@@ -100,19 +109,20 @@ impl BlankPages {
         let remembered = match page.first() {
             Some(0) => &mut self.zeros,
             Some(0xff) => &mut self.ones,
-            _ => return sha384(&[page]),
+            _ => return Digest384::of(page),
         };
         // All bytes are equal if each equals the next: one comparison of memory.
         if page.get(1..) != page.get(..page.len().saturating_sub(1)) {
-            return sha384(&[page]);
+            return Digest384::of(page);
         }
-        *remembered.get_or_insert_with(|| sha384(&[page]))
+        *remembered.get_or_insert_with(|| Digest384::of(page))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hash::sha384;
 
     #[test]
     fn blank_pages_have_the_digest_of_their_bytes() {

@@ -6,7 +6,6 @@ use hanzo_attestation::digest::Digest384;
 use super::launch::{check, firmware_prefix, measure};
 use super::{CpuSignature, LaunchContext, PageKind, SnpError, VCPUS_MAX, VMSA_GPA, Vmm, Vmsa};
 use crate::firmware::{Firmware, PAGE_BYTES};
-use crate::hash::sha384;
 
 /// What a digest depends on beside the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +27,7 @@ pub fn svsm_digest(firmware: &Firmware<'_>, svsm: &Firmware<'_>, shape: &SvsmSha
     if !(1..=VCPUS_MAX).contains(&shape.vcpus) {
         return Err(SnpError::Vcpus { got: shape.vcpus });
     }
-    if shape.vars_bytes % PAGE_BYTES as u64 != 0 {
+    if !shape.vars_bytes.is_multiple_of(PAGE_BYTES as u64) {
         return Err(SnpError::Svsm {
             what: "the variable store's size is no multiple of 4096",
         });
@@ -51,7 +50,7 @@ pub fn svsm_digest(firmware: &Firmware<'_>, svsm: &Firmware<'_>, shape: &SvsmSha
         measure(&mut context, section, None, Vmm::Qemu);
     }
     let page = Vmsa::svsm(image.saturating_add(u64::from(entry)), shape.cpu);
-    let contents = sha384(&[page.bytes()]);
+    let contents = Digest384::of(page.bytes());
     for _ in 0..shape.vcpus {
         context.page(PageKind::Vmsa, VMSA_GPA, &contents);
     }
