@@ -34,7 +34,7 @@ use hanzo_pqc::Dek;
 use hanzo_store::{Store, StoreError, StoreMode, StoreSchema};
 
 use crate::link::{PgLink, Server};
-use crate::schema::Expected;
+use crate::schema::{Expected, MARKS, Making, UNMARK};
 pub use crate::target::is_postgres_url;
 
 /// Opens the store in the database at `url`, and brings it to the newest schema.
@@ -43,7 +43,7 @@ pub use crate::target::is_postgres_url;
 /// [`StoreError`]: among them `store.target` for the URL, `store.none` for a database without a store, `store.foreign`,
 /// `store.wrong_key`, `store.newer_schema`, `store.simulated`, `store.not_durable`, `store.connection`.
 pub fn open(url: &str, key: &Dek, schema: StoreSchema, mode: StoreMode) -> Result<Store, StoreError> {
-    connect(url, key, schema, mode, false)
+    connect(url, key, schema, mode, Making::Never)
 }
 
 /// As [`open`], and makes the store if the database is empty.
@@ -51,14 +51,62 @@ pub fn open(url: &str, key: &Dek, schema: StoreSchema, mode: StoreMode) -> Resul
 /// # Errors
 /// As [`open`], without `store.none`.
 pub fn open_or_create(url: &str, key: &Dek, schema: StoreSchema, mode: StoreMode) -> Result<Store, StoreError> {
-    connect(url, key, schema, mode, true)
+    connect(url, key, schema, mode, Making::IfEmpty)
 }
 
-fn connect(url: &str, key: &Dek, schema: StoreSchema, mode: StoreMode, may_create: bool) -> Result<Store, StoreError> {
+/// Makes a store in an empty database, marked as unfinished until [`finish`]. A store that is still
+/// marked, whatever its key, gives way if the query `unused` counts 0 in it: its maker was interrupted, and nobody used it.
+///
+/// # Errors
+/// As [`open`], without `store.none`; `store.foreign` for a database with a finished store.
+pub fn make_unfinished(
+    url: &str,
+    key: &Dek,
+    schema: StoreSchema,
+    mode: StoreMode,
+    unused: &str,
+) -> Result<Store, StoreError> {
+    connect(url, key, schema, mode, Making::Marked { unused })
+}
+
+/// Ends the making of a store: it is marked no more.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn finish(store: &Store) -> Result<(), StoreError> {
+    let marked = store.read(|tx| tx.query_one(MARKS, &[])?.integer(0))?;
+    match marked {
+        0 => Ok(()),
+        _ => store.write(|tx| tx.execute(UNMARK, &[]).map(drop)),
+    }
+}
+
+/// Empties a database whose store is still marked as unfinished, and in which `unused` counts 0.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn remove_unfinished(
+    url: &str,
+    key: &Dek,
+    schema: StoreSchema,
+    mode: StoreMode,
+    unused: &str,
+) -> Result<(), StoreError> {
+    let server = Server::new(url, Expected::new(key, schema, mode)?)?;
+    PgLink::writer(&server).remove_unfinished(unused)
+}
+
+fn connect(
+    url: &str,
+    key: &Dek,
+    schema: StoreSchema,
+    mode: StoreMode,
+    making: Making<'_>,
+) -> Result<Store, StoreError> {
     let expected = Expected::new(key, schema, mode)?;
     let server = Server::new(url, expected)?;
     let mut writer = PgLink::writer(&server);
-    writer.migrate(may_create)?;
+    writer.migrate(making)?;
     let reader = PgLink::reader(&server);
     let place = server.place().to_owned();
     Store::over(Box::new(writer), Box::new(reader), key, mode, place)

@@ -9,7 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, NoTls};
 
 use crate::errors::store_error;
-use crate::schema::{Expected, Found};
+use crate::schema::{CLEAR, Expected, Found, MARK, MARKS, Making};
 use crate::target::Target;
 use crate::tls::{Rustls, Tls};
 use crate::wire::{Sent, placeholders, row};
@@ -132,19 +132,45 @@ impl PgLink {
 
     /// Makes the store if the database is empty and it may be made, and brings it to the newest schema. Replicas that start
     /// together do this one after the other.
-    pub(crate) fn migrate(&mut self, may_create: bool) -> Result<(), StoreError> {
+    pub(crate) fn migrate(&mut self, making: Making<'_>) -> Result<(), StoreError> {
+        self.migrating(|link| link.migrate_locked(making))
+    }
+
+    /// See [`crate::remove_unfinished`].
+    pub(crate) fn remove_unfinished(&mut self, unused: &str) -> Result<(), StoreError> {
+        self.migrating(|link| link.give_way(unused))
+    }
+
+    fn migrating(&mut self, work: impl FnOnce(&mut Self) -> Result<(), StoreError>) -> Result<(), StoreError> {
         self.connected()?;
         let lock = self.lock(MIGRATING);
         self.batch(&format!("BEGIN; {lock}"))?;
         self.open = true;
-        let outcome = self.migrate_locked(may_create).and_then(|()| self.commit());
+        let outcome = work(self).and_then(|()| self.commit());
         if outcome.is_err() {
             self.rollback();
         }
         outcome
     }
 
-    fn migrate_locked(&mut self, may_create: bool) -> Result<(), StoreError> {
+    /// Takes away a store that is marked and unused.
+    fn give_way(&mut self, unused: &str) -> Result<(), StoreError> {
+        if self.number(MARKS)? > 0 && self.number(unused)? == 0 {
+            self.batch(CLEAR)?;
+        }
+        Ok(())
+    }
+
+    fn migrate_locked(&mut self, making: Making<'_>) -> Result<(), StoreError> {
+        if let Making::Marked { unused } = making {
+            self.give_way(unused)?;
+            if self.found()?.is_some() {
+                return Err(StoreError::Foreign {
+                    path: self.server.place().into(),
+                    what: "a database with a store in it, where a new one is to be made".into(),
+                });
+            }
+        }
         if self.found()?.is_none() {
             let sql = "SELECT count(*) FROM pg_catalog.pg_class WHERE relnamespace = current_schema()::regnamespace";
             let relations = self.number(sql)?;
@@ -154,13 +180,16 @@ impl PgLink {
                     what: format!("a database of another program ({relations} tables and indexes, none of them ours)"),
                 });
             }
-            if !may_create {
+            if matches!(making, Making::Never) {
                 return Err(StoreError::NoStore {
                     place: self.server.place().to_owned(),
                 });
             }
             let creation = self.server.expected.creation()?;
             self.batch(&creation)?;
+            if let Making::Marked { .. } = making {
+                self.batch(MARK)?;
+            }
         }
         let server = Arc::clone(&self.server);
         let found = self.checked()?;

@@ -22,6 +22,38 @@ BEGIN RAISE EXCEPTION 'the mode of a store is fixed'; END $$;
 CREATE TRIGGER hanzo_store_is_fixed BEFORE UPDATE OF id, application_id, simulated, key_check ON hanzo_store
 FOR EACH ROW EXECUTE FUNCTION hanzo_store_is_fixed();";
 
+/// Says of a store that whoever makes it is not done. It goes when they are, or when a broker uses the store.
+pub(crate) const MARK: &str = "COMMENT ON TABLE hanzo_store IS 'hanzo: unfinished'";
+pub(crate) const UNMARK: &str = "COMMENT ON TABLE hanzo_store IS NULL";
+pub(crate) const MARKS: &str = "SELECT count(*) FROM pg_catalog.pg_description
+    WHERE objoid = to_regclass('hanzo_store') AND classoid = 'pg_catalog.pg_class'::regclass AND objsubid = 0
+    AND description = 'hanzo: unfinished'";
+
+/// Empties a database that was empty before its store was made: all tables, and the functions of their triggers.
+pub(crate) const CLEAR: &str = "DO $$
+DECLARE it record;
+BEGIN
+    FOR it IN SELECT relname FROM pg_catalog.pg_class
+        WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'
+    LOOP EXECUTE format('DROP TABLE %I CASCADE', it.relname); END LOOP;
+    FOR it IN SELECT oid::regprocedure AS name FROM pg_catalog.pg_proc p
+        WHERE pronamespace = current_schema()::regnamespace AND prorettype = 'trigger'::regtype
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+            WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+    LOOP EXECUTE format('DROP FUNCTION %s', it.name); END LOOP;
+END $$;";
+
+/// Whether a store may be made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Making<'a> {
+    /// It has to be there.
+    Never,
+    /// If the database is empty.
+    IfEmpty,
+    /// As before, and it is marked. One that is marked already, and in which `unused` counts nothing, gives way to it.
+    Marked { unused: &'a str },
+}
+
 /// What this program expects of its database.
 pub(crate) struct Expected {
     pub(crate) schema: StoreSchema,

@@ -274,8 +274,9 @@ fn acknowledged_writes_outlive_the_server() {
         drop(report);
         let wait = 100 + (round as u64 * 7919) % 300;
         std::thread::sleep(std::time::Duration::from_millis(wait));
-        match round % 2 {
-            0 => cluster.kill(),
+        match round % 3 {
+            0 => cluster.kill_all(),
+            1 => cluster.kill(),
             _ => cluster.stop(),
         }
         writers.into_iter().for_each(|w| w.join().unwrap());

@@ -240,3 +240,12 @@ impl RootError {
         }
     }
 }
+
+impl From<crate::TpmToolError> for RootError {
+    fn from(e: crate::TpmToolError) -> Self {
+        Self::Tpm {
+            program: e.program,
+            detail: e.detail,
+        }
+    }
+}

@@ -26,11 +26,13 @@ mod pkcs11;
 mod shamir;
 mod source;
 mod tpm;
+mod tpm_tools;
 
 pub use config::{RootConfig, Share};
 pub use error::RootError;
 pub use passphrase::Cost;
 pub use source::{SecretSource, Surroundings};
+pub use tpm_tools::{TpmToolError, TpmTools};
 
 use hanzo_vault::Root;
 

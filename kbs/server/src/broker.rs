@@ -130,7 +130,10 @@ impl Broker {
     /// As [`Broker::open`] without the comparison: for `accept-head`.
     pub(crate) fn open_without_head(config: &KbsConfig, mode: StoreMode) -> Result<Self, KbsError> {
         let root = config.root.provider(&Surroundings::of_process()).load()?;
-        Self::rooted(config, mode, root)
+        let broker = Self::rooted(config, mode, root)?;
+        // A configuration names it: whoever made it was done.
+        database::finish(config, &broker.db)?;
+        Ok(broker)
     }
 
     /// As [`Broker::open_without_head`] under a root that is at hand: for `init`, which asks for a passphrase once.

@@ -210,6 +210,9 @@ fn run_init(
         Some(path) => vault::root_table(&path)?,
     };
     let made = init_with(&options, root, store.as_deref()).map_err(said)?;
+    if made.interrupted {
+        eprintln!("hanzo-kbs: an init was interrupted here before it was done: what it had left was removed");
+    }
     if as_json {
         return json(&serde_json::json!({
             "admin_key": made.admin_key_path,

@@ -188,7 +188,7 @@ pub enum FenceConfig {
     TpmNv {
         /// How the programs reach it, for example `device:/dev/tpmrm0`.
         tcti: String,
-        /// Which index: 0x01000000 to 0x01ffffff. Nobody else may use it.
+        /// The first of three neighbouring indices: 0x01000000 to 0x01fffffd. Nobody else may use them.
         index: u32,
     },
 }
@@ -263,10 +263,10 @@ impl KbsConfig {
         }
         for (n, fence) in self.fences.iter().enumerate() {
             if let FenceConfig::TpmNv { index, .. } = fence
-                && !(0x0100_0000..=0x01ff_ffff).contains(index)
+                && !(0x0100_0000..=0x01ff_fffd).contains(index)
             {
                 return Err(format!(
-                    "fences[{n}].index: expected 0x01000000 to 0x01ffffff, got {index:#010x}"
+                    "fences[{n}].index: expected 0x01000000 to 0x01fffffd, got {index:#010x}"
                 ));
             }
         }

@@ -14,11 +14,29 @@ pub(crate) fn open(config: &KbsConfig, key: &Dek, mode: StoreMode) -> Result<Sto
     }
 }
 
-/// Makes the store.
+/// What a database that was never served holds none of.
+const DECISIONS: &str = "SELECT count(*) FROM audit";
+
+/// Makes the store. In a database it is marked as unfinished, and takes the place of one that is marked so and empty.
 pub(crate) fn make(config: &KbsConfig, key: &Dek, mode: StoreMode) -> Result<(), StoreError> {
     match config.postgres_url() {
-        Some(url) => hanzo_store_postgres::open_or_create(url, key, SCHEMA, mode).map(drop),
+        Some(url) => hanzo_store_postgres::make_unfinished(url, key, SCHEMA, mode, DECISIONS).map(drop),
         None => open(config, key, mode).map(drop),
+    }
+}
+
+/// Takes the mark away.
+pub(crate) fn finish(config: &KbsConfig, store: &Store) -> Result<(), StoreError> {
+    match config.postgres_url() {
+        Some(_) => hanzo_store_postgres::finish(store),
+        None => Ok(()),
+    }
+}
+
+/// Empties a database whose store is still marked. If that fails, the next init does it.
+pub(crate) fn unmake(config: &KbsConfig, key: &Dek, mode: StoreMode) {
+    if let Some(url) = config.postgres_url() {
+        let _ = hanzo_store_postgres::remove_unfinished(url, key, SCHEMA, mode, DECISIONS);
     }
 }
 

@@ -63,6 +63,18 @@ pub enum KbsError {
         /// What it says.
         detail: String,
     },
+    /// A head in a TPM is behind the counter beside it.
+    #[error(
+        "fence: TPM index {index}: it holds decision {got}, and the counter beside it says that there were {expected}: whoever has its secret wrote an older head; find out who, then accept the store as it is with `hanzo-kbs accept-head`"
+    )]
+    FenceSetBack {
+        /// Which index.
+        index: String,
+        /// The least that it may hold.
+        expected: u64,
+        /// What it holds.
+        got: u64,
+    },
     /// The log over the audit chain.
     #[error("audit log: {0}")]
     Log(#[from] hanzo_log::LogError),
@@ -125,6 +137,12 @@ pub enum KbsError {
         /// What is wrong, and what to do.
         detail: String,
     },
+    /// Another process makes a broker here.
+    #[error("init: {path} is held: another init is at work there; wait until it has ended, then look what is there")]
+    Initialising {
+        /// The file that it holds.
+        path: PathBuf,
+    },
     /// Directory to initialise is not empty of our files.
     #[error("init: {path} exists already: nothing was changed; choose another directory")]
     Exists {
@@ -144,6 +162,7 @@ impl KbsError {
             Self::Audit { .. } => "store.audit",
             Self::RolledBack { .. } => "store.rolled_back",
             Self::Tpm { .. } => "kbs.fence.tpm",
+            Self::FenceSetBack { .. } => "kbs.fence.set_back",
             Self::Log(e) => e.code(),
             Self::Listen { .. } => "kbs.listen",
             Self::Root(e) => e.code(),
@@ -156,6 +175,7 @@ impl KbsError {
             Self::Jcs(_) => "kbs.internal",
             Self::Stored { .. } => "store.corrupt",
             Self::Backup { .. } => "kbs.backup",
+            Self::Initialising { .. } => "kbs.init.running",
             Self::Exists { .. } => "kbs.init.exists",
         }
     }

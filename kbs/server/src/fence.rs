@@ -49,10 +49,7 @@ impl Fences {
         for fence in &config.fences {
             all.push(match fence {
                 FenceConfig::File { path } => Box::new(FileFence::new(path)),
-                FenceConfig::TpmNv { tcti, index } => {
-                    let scratch = config.head_file.with_extension("tpm");
-                    Box::new(TpmFence::new(tcti, *index, &identity.fence_secret()?, scratch))
-                }
+                FenceConfig::TpmNv { tcti, index } => Box::new(TpmFence::new(tcti, *index, &identity.fence_secret()?)),
             });
         }
         Ok(Self {

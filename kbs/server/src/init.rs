@@ -1,9 +1,11 @@
 //! Making a broker, and looking at one that does not run.
 
-use std::fs::{self, OpenOptions};
+mod unfinished;
+
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use hanzo_attestation::config::PinnedSigner;
@@ -20,6 +22,7 @@ use crate::broker::Broker;
 use crate::config::{Limits, PlainHttp};
 use crate::identity::pinned;
 use crate::{KbsConfig, KbsError, KbsIdentity, database};
+use unfinished::Unfinished;
 
 /// What kind of broker to make.
 #[derive(Debug)]
@@ -35,8 +38,10 @@ pub struct InitOptions {
 }
 
 /// A broker that was made.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Initialised {
+    /// An init was interrupted here before; what it had left is gone.
+    pub interrupted: bool,
     /// Its configuration file.
     pub config_path: PathBuf,
     /// Its public identity, for guests and key owners.
@@ -51,65 +56,43 @@ pub struct Initialised {
 
 /// Makes configuration, key file, store, identity and a first admin key in `options.dir`.
 ///
+/// The configuration gets its name last: without it there is no broker, and an init that was killed before is begun anew by
+/// the next one, which removes what it left.
+///
 /// # Errors
-/// [`KbsError::Exists`] if one of the files is there already; nothing is ever replaced. After any other error nothing is
-/// left.
+/// [`KbsError::Exists`] if one of the files is there already; nothing is ever replaced. [`KbsError::Initialising`] while
+/// another process makes a broker there. After any other error nothing is left.
 pub fn init(options: &InitOptions) -> Result<Initialised, KbsError> {
     let root = RootConfig::KeyFile { path: "kbs.key".into() };
     init_with(options, root, None)
 }
 
 /// As [`init`] with a root of another kind than a key file (relative paths in it start at `options.dir`), or with the store in
-/// the empty PostgreSQL database at `url`. After an error such a database may hold an empty store whose key is gone: make a
-/// new one then.
+/// the empty PostgreSQL database at `url`. A store that an interrupted init left there is marked as such, and replaced.
 ///
 /// # Errors
 /// As [`init`], those of the root's provider and of the database. What a provider made (shares, a token's key) stays after an
 /// error.
 pub fn init_with(options: &InitOptions, root: RootConfig, url: Option<&str>) -> Result<Initialised, KbsError> {
-    let dir = &options.dir;
-    let is_new = !dir.exists();
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|e| StoreError::io("create directory", dir, e))?;
-    let roots = (0..options.simulator_roots.len()).map(|n| dir.join(simulator_root(n)));
-    let files: Vec<PathBuf> = FILES.iter().map(|name| dir.join(name)).chain(roots).collect();
-    if let Some(path) = files.iter().find(|path| path.exists()) {
-        return Err(KbsError::Exists { path: path.clone() });
+    let place = Unfinished::begin(&options.dir, options.simulator_roots.len())?;
+    match make(options, &place, root, url) {
+        Ok(made) => Ok(made),
+        Err(e) => {
+            // None of its files was there before. Half a broker would only stand in the way of the next try.
+            place.abandon();
+            Err(e)
+        }
     }
-    make(options, root, url).inspect_err(|_| {
-        // None of them was there before. Half a broker would only stand in the way of the next try.
-        for path in &files {
-            let _ = fs::remove_file(path);
-        }
-        if is_new {
-            let _ = fs::remove_dir(dir);
-        }
-    })
 }
 
-/// Every file of a broker.
-const FILES: [&str; 9] = [
-    "kbs.toml",
-    "identity.json",
-    "admin.key",
-    "kbs.key",
-    "kbs.db",
-    "kbs.db-wal",
-    "kbs.db-shm",
-    "kbs.db.lock",
-    "kbs.head",
-];
-
-fn simulator_root(n: usize) -> String {
-    format!("simulator-root-{n}.der")
-}
-
-fn make(options: &InitOptions, root: RootConfig, url: Option<&str>) -> Result<Initialised, KbsError> {
+fn make(
+    options: &InitOptions,
+    place: &Unfinished,
+    root: RootConfig,
+    url: Option<&str>,
+) -> Result<Initialised, KbsError> {
     let dir = &options.dir;
-    let config_path = dir.join("kbs.toml");
+    let config_path = dir.join(unfinished::CONFIG);
     let identity_path = dir.join("identity.json");
     let admin_key_path = dir.join("admin.key");
     KeyFile::create(&admin_key_path)?;
@@ -119,7 +102,7 @@ fn make(options: &InitOptions, root: RootConfig, url: Option<&str>) -> Result<In
     })?;
     let mut simulator_roots = Vec::new();
     for (n, der) in options.simulator_roots.iter().enumerate() {
-        let name = simulator_root(n);
+        let name = unfinished::simulator_root(n);
         write_new(&dir.join(&name), der)?;
         simulator_roots.push(PathBuf::from(name));
     }
@@ -153,14 +136,22 @@ fn make(options: &InitOptions, root: RootConfig, url: Option<&str>) -> Result<In
         path: config_path.clone(),
         detail: e.to_string(),
     })?;
-    write_new(&config_path, format!("{CONFIG_HEAD}{text}").as_bytes())?;
-    let config = KbsConfig::load(&config_path)?;
+    place.write(format!("{CONFIG_HEAD}{text}").as_bytes())?;
+    let config = KbsConfig::load(place.path())?;
     let root = config.root.provider(&Surroundings::of_process()).create()?;
-    database::make(&config, &root.derive(RootPurpose::Store)?, options.mode)?;
-    let broker = Broker::rooted(&config, options.mode, root)?;
-    let identity = broker.identity.public(broker.simulated());
-    write_new(&identity_path, &identity.canonical()?)?;
+    let key = root.derive(RootPurpose::Store)?;
+    database::make(&config, &key, options.mode)?;
+    let finish = || {
+        let broker = Broker::rooted(&config, options.mode, root)?;
+        let identity = broker.identity.public(broker.simulated());
+        write_new(&identity_path, &identity.canonical()?)?;
+        place.finish(&config_path)?;
+        database::finish(&config, &broker.db)?;
+        Ok(identity)
+    };
+    let identity = finish().inspect_err(|_: &KbsError| database::unmake(&config, &key, options.mode))?;
     Ok(Initialised {
+        interrupted: place.interrupted(),
         config_path,
         identity_path,
         admin_key_path,

@@ -2,17 +2,16 @@
 
 #[path = "support/harness.rs"]
 mod harness;
+#[path = "../../root/tests/support/swtpm.rs"]
+mod swtpm;
 
 use std::fs;
-use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use hanzo_kbs::{FenceConfig, StoreMode, accept_head, export_audit};
 use hanzo_log::LogKey;
 use hanzo_log::audit::{AuditVerifier, Audited};
 use harness::{Broker, Guest, policy};
+use swtpm::Swtpm;
 
 const KEY: &str = "hanzo/dek/m";
 
@@ -182,90 +181,99 @@ fn an_export_has_the_tiles_of_its_size_and_replaces_nothing() {
     broker.restart().unwrap();
 }
 
-/// A software TPM on two neighbouring loopback ports, ended when dropped.
-struct Swtpm {
-    child: Child,
-    tcti: String,
-}
-
-impl Drop for Swtpm {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Swtpm {
-    fn start(state: &Path) -> Self {
-        fs::create_dir_all(state).unwrap();
-        let neighbours = || {
-            let port = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
-            TcpListener::bind(("127.0.0.1", port.checked_add(1)?))
-                .ok()
-                .map(|_| port)
-        };
-        let port = (0..200).find_map(|_| neighbours()).unwrap();
-        let flags = [
-            "socket",
-            "--tpm2",
-            "--flags",
-            "not-need-init,startup-clear",
-            "--tpmstate",
-        ];
-        let child = Command::new("swtpm")
-            .args(flags)
-            .arg(format!("dir={}", state.display()))
-            .args(["--server", &format!("type=tcp,port={port}")])
-            .args(["--ctrl", &format!("type=tcp,port={}", port + 1)])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let tcti = format!("swtpm:host=127.0.0.1,port={port}");
-        let this = Self { child, tcti };
-        let start = Instant::now();
-        while !this.tool("tpm2_getrandom", &["--hex", "4"]) {
-            assert!(start.elapsed() < Duration::from_secs(10), "swtpm does not answer");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        this
-    }
-
-    fn tool(&self, program: &str, arguments: &[&str]) -> bool {
-        let run = Command::new(program).args(["-T", &self.tcti]).args(arguments).output();
-        run.unwrap().status.success()
-    }
+/// The secret of a broker's place in a TPM, derived by hand from its store.
+fn fence_secret(broker: &Broker) -> String {
+    let root = broker.config.root.provider(&Default::default()).load().unwrap();
+    let key = root.derive(hanzo_vault::RootPurpose::Store).unwrap();
+    let sql = format!("PRAGMA key = \"x'{}'\";", hex::encode(key.expose()));
+    let connection = hanzo_store::rusqlite::Connection::open(&broker.config.store).unwrap();
+    connection.execute_batch(&sql).unwrap();
+    let sql = "SELECT sealed_secret FROM identity WHERE name = 'signer'";
+    let sealed: Vec<u8> = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+    let columns = hanzo_store::ColumnSealer::new(&key).unwrap();
+    let seed = columns
+        .open("identity", "sealed_secret", b"signer", 1, &sealed)
+        .unwrap();
+    let mut secret = [0; 32];
+    hanzo_pqc::kdf::hkdf_sha256(b"", &seed, b"hanzo/kbs-fence/v1", &mut secret).unwrap();
+    format!("hex:{}", hex::encode(secret))
 }
 
 #[test]
-fn an_older_store_is_noticed_by_a_tpm() {
-    let present = |program: &str| Command::new(program).arg("--version").output().is_ok();
-    if !present("swtpm") || !present("tpm2_nvread") {
-        eprintln!("NOT TESTED: swtpm or tpm2-tools is absent: install both to test the fence in a TPM");
-        return;
-    }
+fn an_older_store_is_noticed_by_a_tpm_that_nobody_sets_back() {
+    const INDEX: u32 = 0x0150_0042;
+    const HEAD: &str = "0x01500042";
+    const COUNTER: &str = "0x01500043";
+    const START: &str = "0x01500044";
     let mut broker = Broker::start(StoreMode::Simulated, true, |_| {});
     broker.stop();
-    let tpm = Swtpm::start(&broker.dir.path().join("tpm"));
-    let index = 0x0150_0042;
+    let Some(tpm) = Swtpm::start(&broker.dir.path().join("tpm")) else {
+        return;
+    };
     broker.config.fences = vec![FenceConfig::TpmNv {
         tcti: tpm.tcti.clone(),
-        index,
+        index: INDEX,
     }];
+    let secret = fence_secret(&broker);
+    let read = |index: &str, size: &str| {
+        let bytes = tpm.output("tpm2_nvread", &[index, "-C", index, "-P", &secret, "-s", size]);
+        bytes.unwrap()
+    };
+    let file = broker.dir.path().join("area");
+    let write = |index: &str, bytes: &[u8]| {
+        fs::write(&file, bytes).unwrap();
+        let path = file.to_str().unwrap();
+        tpm.tool("tpm2_nvwrite", &[index, "-C", index, "-P", &secret, "-i", path])
+    };
+    broker.restart().unwrap();
+    broker.put("hanzo/dek/first", 1, &policy()).unwrap();
+    let older_area = read(HEAD, "56");
     let (older, older_head) = use_once(&mut broker);
     let newest = fs::read(&broker.config.store).unwrap();
     let newest_head = fs::read(&broker.config.head_file).unwrap();
-    fs::write(&broker.config.store, &older).unwrap();
-    fs::write(&broker.config.head_file, &older_head).unwrap();
+    let newest_area = read(HEAD, "56");
+    let put = |broker: &Broker, store: &[u8], head: &[u8]| {
+        fs::write(&broker.config.store, store).unwrap();
+        fs::write(&broker.config.head_file, head).unwrap();
+    };
+    put(&broker, &older, &older_head);
     assert_eq!(code(&mut broker), Err("store.rolled_back"));
-    fs::write(&broker.config.store, &newest).unwrap();
-    fs::write(&broker.config.head_file, &newest_head).unwrap();
+    put(&broker, &newest, &newest_head);
     assert_eq!(code(&mut broker), Ok(()));
     broker.stop();
-    // Without the broker's secret nobody reads or writes the index; cleared, it is missed.
-    assert!(!tpm.tool("tpm2_nvread", &["0x01500042", "-C", "0x01500042", "-s", "56"]));
-    assert!(tpm.tool("tpm2_nvundefine", &["0x01500042", "-C", "o"]));
+
+    // With the secret: an older head is written, and stands behind the counter, which nobody sets back; nor its start.
+    assert!(write(HEAD, &older_area));
+    for (store, head) in [(&older, &older_head), (&newest, &newest_head)] {
+        put(&broker, store, head);
+        assert_eq!(code(&mut broker), Err("kbs.fence.set_back"));
+    }
+    assert!(!write(COUNTER, &[0; 8]) && !write(START, &[0xff; 8]));
+    assert!(write(HEAD, &newest_area));
+    assert_eq!(code(&mut broker), Ok(()));
+    broker.stop();
+    // The counter counts decisions, not writes.
+    let number = |bytes: &[u8]| u64::from_be_bytes(bytes[..8].try_into().unwrap());
+    let counted = number(&read(COUNTER, "8")).wrapping_sub(number(&read(START, "8")));
+    assert_eq!(counted, number(&newest_area));
+
+    // Killed after the head was written and before the counter went up: the head is ahead, and that is no rollback.
+    assert!(tpm.tool("tpm2_nvundefine", &[COUNTER, "-C", "o"]));
+    assert_eq!(
+        code(&mut broker),
+        Err("kbs.fence.tpm"),
+        "a counter that is gone is missed"
+    );
+    accept_head(&broker.config, broker.mode).unwrap();
+    assert_eq!(code(&mut broker), Ok(()));
+    broker.stop();
+
+    // Without the secret nobody reads or writes it; cleared, it is missed.
+    assert!(!tpm.tool("tpm2_nvread", &[HEAD, "-C", HEAD, "-s", "56"]));
+    assert!(tpm.tool("tpm2_nvundefine", &[HEAD, "-C", "o"]));
     assert_eq!(code(&mut broker), Err("kbs.file"));
+    // An older store that its operator accepts starts the counter anew.
+    put(&broker, &older, &older_head);
     accept_head(&broker.config, broker.mode).unwrap();
     assert_eq!(code(&mut broker), Ok(()));
     broker.stop();

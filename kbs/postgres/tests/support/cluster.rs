@@ -147,6 +147,31 @@ impl Cluster {
         }
     }
 
+    /// SIGKILL for the server and every process that it started, as when the machine loses power.
+    pub fn kill_all(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        let parent = server.id();
+        // Stopped first, so that it starts no more of them meanwhile.
+        let signal = |pid: u32, signal| {
+            let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+            let _ = rustix::process::kill_process(pid, signal);
+        };
+        signal(parent, rustix::process::Signal::STOP);
+        for entry in fs::read_dir("/proc").unwrap().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            // After the name in parentheses: state, parent.
+            let of = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1));
+            if of == Some(&parent.to_string()) {
+                signal(pid, rustix::process::Signal::KILL);
+            }
+        }
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+
     /// SIGQUIT, what `pg_ctl stop -m immediate` sends: no checkpoint, recovery at the next start.
     pub fn stop(&mut self) {
         if let Some(mut server) = self.server.take() {

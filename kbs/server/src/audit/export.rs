@@ -22,15 +22,20 @@ pub struct Exported {
     pub checkpoint: String,
 }
 
-/// Writes every line up to the signed head `note` into `dir`, which must be empty or missing.
+/// Writes every line up to the signed head `note` into `dir`, which must be empty or missing. After an error it is empty.
 pub(crate) fn export(
     tx: &Tx<'_>,
     note: &str,
     dir: &Path,
-    mut progress: impl FnMut(u64, u64),
+    progress: impl FnMut(u64, u64),
 ) -> Result<Exported, KbsError> {
-    let size = SignedCheckpoint::parse(note.as_bytes())?.claimed().size;
     let folder = Folder::make(dir)?;
+    fill(tx, note, &folder, progress).inspect_err(|_| folder.clear())
+}
+
+fn fill(tx: &Tx<'_>, note: &str, folder: &Folder, mut progress: impl FnMut(u64, u64)) -> Result<Exported, KbsError> {
+    let dir = &folder.dir;
+    let size = SignedCheckpoint::parse(note.as_bytes())?.claimed().size;
     let mut heads = BTreeMap::new();
     for row in tx.query("SELECT size, note FROM audit_heads", &[])? {
         heads.insert(row.unsigned(0)?, row.text(1)?.to_owned());
@@ -77,6 +82,17 @@ impl Folder {
             return Err(KbsError::Exists { path: entry.path() });
         }
         Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// Half an export is none, and would be in the way of the next.
+    fn clear(&self) {
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let _ = match path.is_dir() {
+                true => fs::remove_dir_all(path),
+                false => fs::remove_file(path),
+            };
+        }
     }
 
     fn write(&self, tiles: &[(Tile, Vec<u8>)]) -> Result<(), KbsError> {

@@ -1,41 +1,69 @@
 //! A head in the non-volatile memory of a TPM 2.0: who puts back a disk does not put back the TPM.
 //!
 //! # Layout
-//! An ordinary NV index of 56 bytes (`seq`, big endian, then the hash), read and written with a secret that only the open
-//! store yields; no dictionary-attack counter. It is written over: a TPM's memory wears, and bears some hundred thousand
-//! writes; decisions that come together share one.
+//! Three neighbouring NV indices, read and written with a secret that only the open store yields, without dictionary-attack
+//! counter:
+//!
+//! | index | kind | what |
+//! |---|---|---|
+//! | `index` | ordinary, 56 bytes | the head: `seq` (u64, big endian), hash |
+//! | `index + 1` | counter | goes up by one with each decision, and never down |
+//! | `index + 2` | ordinary, 8 bytes, locked after its first write | what the counter stood at for `seq` 0 (u64, big endian, modulo 2^64) |
+//!
+//! The counter less its start is the least `seq` that the head may have: whoever has the secret can write an older head, and
+//! it is refused. The head is written first, so that after a crash it is ahead of the counter, not behind.
+//!
+//! A TPM's memory wears, and bears some hundred thousand writes. Each decision costs an increment; decisions that come together
+//! share the write of the head.
 //!
 //! # Does not establish
-//! Anything against who can clear the TPM: the index is then gone, which is refused like a lost head file.
+//! Anything against who has the TPM's owner authorisation, and can remove the indices and make them anew.
 
-use std::io::{ErrorKind, Read, Write};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError};
 
+use hanzo_root::{TpmToolError, TpmTools};
 use zeroize::Zeroizing;
 
 use super::Fence;
 use crate::KbsError;
 use crate::head::Head;
 
-const SIZE: &str = "56";
-const ATTRIBUTES: &str = "authwrite|authread|no_da";
-const TIMEOUT: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(2);
-const OUTPUT_BYTES_MAX: u64 = 4096;
+const HEAD: Area = Area {
+    offset: 0,
+    size: "56",
+    attributes: "authwrite|authread|no_da",
+};
+const COUNTER: Area = Area {
+    offset: 1,
+    size: "8",
+    attributes: "authwrite|authread|no_da|nt=counter",
+};
+const START: Area = Area {
+    offset: 2,
+    size: "8",
+    attributes: "authwrite|authread|no_da|writedefine",
+};
+/// More than a group of decisions; a counter that is further behind belongs to another store.
+const STEPS_MAX: u64 = 4096;
+
+/// One NV index.
+struct Area {
+    offset: u32,
+    size: &'static str,
+    attributes: &'static str,
+}
 
 pub(super) struct TpmFence {
     tcti: String,
-    index: String,
-    /// Where a head lies while a program reads it, in the broker's own folder.
-    scratch: PathBuf,
+    index: u32,
     /// `hex:` and 64 digits: how tpm2-tools take a secret of 32 bytes. It goes over a pipe.
     secret: Zeroizing<String>,
+    /// What the counter says, once it was read; forgotten after every failure.
+    least: Mutex<Option<u64>>,
 }
 
 impl TpmFence {
-    pub(super) fn new(tcti: &str, index: u32, secret: &Zeroizing<[u8; 32]>, scratch: PathBuf) -> Self {
+    pub(super) fn new(tcti: &str, index: u32, secret: &Zeroizing<[u8; 32]>) -> Self {
         let mut text = Zeroizing::new(String::with_capacity(80));
         text.push_str("hex:");
         secret.iter().for_each(|byte| {
@@ -45,125 +73,165 @@ impl TpmFence {
         });
         Self {
             tcti: tcti.to_owned(),
-            index: format!("{index:#010x}"),
-            scratch,
+            index,
             secret: text,
+            least: Mutex::new(None),
         }
     }
 
-    fn fail(&self, program: &'static str, detail: String) -> KbsError {
+    fn fail(&self, program: &'static str, detail: impl Into<String>) -> KbsError {
         KbsError::Tpm {
             program,
-            index: self.index.clone(),
-            detail,
+            index: self.name(&HEAD),
+            detail: detail.into(),
         }
     }
 
-    fn is_defined(&self) -> Result<bool, KbsError> {
-        let listed = self.run("tpm2_getcap", &["handles-nv-index"], b"")?;
-        let digits = self.index.trim_start_matches("0x").to_lowercase();
+    fn failed(&self, e: TpmToolError) -> KbsError {
+        self.fail(e.program, e.detail)
+    }
+
+    fn name(&self, area: &Area) -> String {
+        format!("{:#010x}", self.index.saturating_add(area.offset))
+    }
+
+    fn tools(&self) -> Result<TpmTools, KbsError> {
+        TpmTools::new(&self.tcti).map_err(|e| self.failed(e))
+    }
+
+    /// Runs a program on one area with the area's own authorisation.
+    fn on(
+        &self,
+        tools: &TpmTools,
+        program: &'static str,
+        area: &Area,
+        more: &[&str],
+    ) -> Result<Zeroizing<Vec<u8>>, KbsError> {
+        let name = self.name(area);
+        let arguments = [&[name.as_str(), "-C", &name, "-P", "file:-"], more].concat();
+        let output = tools.run(program, &arguments, self.secret.as_bytes());
+        output.map_err(|e| self.failed(e))
+    }
+
+    fn are_defined(&self, tools: &TpmTools) -> Result<[bool; 3], KbsError> {
+        let listed = tools.run("tpm2_getcap", &["handles-nv-index"], b"");
+        let listed = listed.map_err(|e| self.failed(e))?;
         let text = String::from_utf8_lossy(&listed).to_lowercase();
         // Handles stand one a line, with or without leading zeroes.
-        Ok(text
+        let there: Vec<u32> = text
             .split(|c: char| !c.is_ascii_hexdigit() && c != 'x')
-            .filter_map(|word| word.strip_prefix("0x"))
-            .any(|word| word.trim_start_matches('0') == digits.trim_start_matches('0')))
+            .filter_map(|word| u32::from_str_radix(word.strip_prefix("0x")?, 16).ok())
+            .collect();
+        Ok([&HEAD, &COUNTER, &START].map(|area| there.contains(&self.index.saturating_add(area.offset))))
     }
 
-    fn run(&self, program: &'static str, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>, KbsError> {
-        let fail = |detail: String| self.fail(program, detail);
-        let mut child = Command::new(program)
-            .args(["-T", &self.tcti])
-            .args(arguments)
-            .env_clear()
-            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|e| match e.kind() {
-                ErrorKind::NotFound => fail("it is not installed: install tpm2-tools".into()),
-                _ => fail(e.to_string()),
-            })?;
-        // Some dozen bytes fit the pipe: writing cannot block on a child that is not reading.
-        let written = child.stdin.take().map(|mut pipe| pipe.write_all(input));
-        let ended = wait(&mut child);
-        if ended.is_err() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        let success = ended.map_err(|e| fail(e.to_string()))?;
-        let (mut output, mut said) = (Vec::new(), String::new());
-        if let Some(pipe) = child.stdout.take() {
-            let read = pipe.take(OUTPUT_BYTES_MAX).read_to_end(&mut output);
-            read.map_err(|e| fail(e.to_string()))?;
-        }
-        if let Some(pipe) = child.stderr.take() {
-            let _ = pipe.take(OUTPUT_BYTES_MAX).read_to_string(&mut said);
-        }
-        match (success, written) {
-            (true, Some(Err(e))) if !input.is_empty() => Err(fail(e.to_string())),
-            (true, _) => Ok(output),
-            (false, _) => {
-                let line: String = said.split_whitespace().collect::<Vec<_>>().join(" ");
-                Err(fail(line.chars().take(400).collect()))
+    fn number(&self, tools: &TpmTools, area: &Area) -> Result<u64, KbsError> {
+        let bytes = self.on(tools, "tpm2_nvread", area, &["-s", area.size])?;
+        let bytes = bytes.as_slice().try_into();
+        let bytes = bytes.map_err(|_| self.fail("tpm2_nvread", "expected 8 bytes"))?;
+        Ok(u64::from_be_bytes(bytes))
+    }
+
+    /// The least `seq` that a head may have.
+    fn least(&self, tools: &TpmTools) -> Result<u64, KbsError> {
+        let start = self.number(tools, &START)?;
+        Ok(self.number(tools, &COUNTER)?.wrapping_sub(start))
+    }
+
+    /// Makes the three areas so that the counter says `seq`.
+    fn define(&self, tools: &TpmTools, seq: u64) -> Result<(), KbsError> {
+        // What is left of them says nothing any more.
+        for (area, there) in [HEAD, COUNTER, START].iter().zip(self.are_defined(tools)?) {
+            if there {
+                let removed = tools.run("tpm2_nvundefine", &[&self.name(area), "-C", "o"], b"");
+                removed.map_err(|e| self.failed(e))?;
             }
         }
+        // The head last: without it there never was anything.
+        for area in [&COUNTER, &START, &HEAD] {
+            let name = self.name(area);
+            let arguments = [&name, "-C", "o", "-s", area.size, "-a", area.attributes, "-p", "file:-"];
+            let defined = tools.run("tpm2_nvdefine", &arguments, self.secret.as_bytes());
+            defined.map_err(|e| self.failed(e))?;
+            match area.offset {
+                // It starts above all counters that this TPM ever had.
+                1 => drop(self.on(tools, "tpm2_nvincrement", area, &[])?),
+                2 => {
+                    let start = self.number(tools, &COUNTER)?.wrapping_sub(seq);
+                    self.put(tools, area, &start.to_be_bytes())?;
+                    self.on(tools, "tpm2_nvwritelock", area, &[])?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&self, tools: &TpmTools, area: &Area, bytes: &[u8]) -> Result<(), KbsError> {
+        // The secret takes the pipe; what is written is none and goes through a file.
+        tools.write("area", bytes).map_err(|e| self.failed(e))?;
+        self.on(tools, "tpm2_nvwrite", area, &["-i", "area"]).map(drop)
+    }
+
+    fn write_from(&self, known: Option<u64>, head: Head) -> Result<u64, KbsError> {
+        let tools = self.tools()?;
+        let mut least = match known {
+            Some(least) => least,
+            None => {
+                if self.are_defined(&tools)? != [true; 3] {
+                    self.define(&tools, head.seq)?;
+                }
+                self.least(&tools)?
+            }
+        };
+        if head.seq < least || head.seq.saturating_sub(least) > STEPS_MAX {
+            // The operator accepted an older store, or another one: no broker serves one before that.
+            self.define(&tools, head.seq)?;
+            least = self.least(&tools)?;
+        }
+        self.put(&tools, &HEAD, &head.to_bytes())?;
+        while least < head.seq {
+            self.on(&tools, "tpm2_nvincrement", &COUNTER, &[])?;
+            least = least.saturating_add(1);
+        }
+        Ok(least)
     }
 }
 
 impl Fence for TpmFence {
     fn place(&self) -> String {
-        format!("TPM index {}", self.index)
+        format!("TPM index {}", self.name(&HEAD))
     }
 
     fn read(&self) -> Result<Option<Head>, KbsError> {
-        if !self.is_defined()? {
-            return Ok(None);
+        let tools = self.tools()?;
+        match self.are_defined(&tools)? {
+            [true, true, true] => {}
+            [false, _, _] => return Ok(None),
+            _ => {
+                let detail =
+                    "the counter beside the head is gone: accept the store as it is with `hanzo-kbs accept-head`";
+                return Err(self.fail("tpm2_getcap", detail));
+            }
         }
-        let arguments = [self.index.as_str(), "-C", &self.index, "-P", "file:-", "-s", SIZE];
-        let bytes = self.run("tpm2_nvread", &arguments, self.secret.as_bytes())?;
-        let head = Head::from_bytes(&bytes).ok_or_else(|| self.fail("tpm2_nvread", "expected 56 bytes".into()))?;
+        let bytes = self.on(&tools, "tpm2_nvread", &HEAD, &["-s", HEAD.size])?;
+        let head = Head::from_bytes(&bytes).ok_or_else(|| self.fail("tpm2_nvread", "expected 56 bytes"))?;
+        let least = self.least(&tools)?;
+        if head.seq < least {
+            return Err(KbsError::FenceSetBack {
+                index: self.name(&HEAD),
+                expected: least,
+                got: head.seq,
+            });
+        }
         Ok(Some(head))
     }
 
     fn write(&self, head: Head) -> Result<(), KbsError> {
-        if !self.is_defined()? {
-            let arguments = [
-                self.index.as_str(),
-                "-C",
-                "o",
-                "-s",
-                SIZE,
-                "-a",
-                ATTRIBUTES,
-                "-p",
-                "file:-",
-            ];
-            self.run("tpm2_nvdefine", &arguments, self.secret.as_bytes())?;
-        }
-        // The secret takes the pipe; a head is none and goes through a file.
-        let fail = |e: std::io::Error| self.fail("tpm2_nvwrite", format!("{}: {e}", self.scratch.display()));
-        std::fs::write(&self.scratch, head.to_bytes()).map_err(fail)?;
-        let input = self.scratch.to_string_lossy();
-        let arguments = [self.index.as_str(), "-C", &self.index, "-P", "file:-", "-i", &input];
-        let written = self.run("tpm2_nvwrite", &arguments, self.secret.as_bytes());
-        let _ = std::fs::remove_file(&self.scratch);
-        written.map(drop)
-    }
-}
-
-/// The pipes hold more than these programs ever say, so nothing has to be read before the end.
-fn wait(child: &mut Child) -> std::io::Result<bool> {
-    let start = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status.success());
-        }
-        if start.elapsed() > TIMEOUT {
-            let text = "no answer in 30 s: is the TPM in use by another program?";
-            return Err(std::io::Error::new(ErrorKind::TimedOut, text));
-        }
-        std::thread::sleep(PAUSE);
+        let mut least = self.least.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whatever happens halfway, the TPM is asked again.
+        let known = least.take();
+        *least = Some(self.write_from(known, head)?);
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Error replies: `ErrorInformation` of RCAR with our stable code beside it.
 
 use axum::extract::rejection::BytesRejection;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hanzo_attestation::evidence::Class;
 use hanzo_kbs_protocol::{ERROR_TYPE_PREFIX, WireError};
@@ -96,15 +96,16 @@ impl Problem {
         }
     }
 
-    /// What went wrong within, in so far as whoever waits can know it: a store that is not the newest, or does not answer.
+    /// What went wrong within, in so far as whoever waits can know it: a store that is not the newest, does not answer, or has
+    /// no room.
     pub(super) fn broker(e: &KbsError) -> Self {
-        match e.code() {
-            code @ ("store.rolled_back" | "store.connection" | "store.busy" | "store.disk_full") => {
-                tracing::error!(target: "hanzo_kbs", error = %e);
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", code)
-            }
-            _ => Self::internal(e),
-        }
+        let (status, name) = match e.code() {
+            "store.rolled_back" | "store.connection" | "store.busy" => (StatusCode::SERVICE_UNAVAILABLE, "Unavailable"),
+            "store.disk_full" => (StatusCode::INSUFFICIENT_STORAGE, "StoreFull"),
+            _ => return Self::internal(e),
+        };
+        tracing::error!(target: "hanzo_kbs", error = %e);
+        Self::new(status, name, e.code())
     }
 
     pub(super) fn internal(e: &dyn std::error::Error) -> Self {
@@ -129,12 +130,13 @@ impl IntoResponse for Problem {
             "detail": self.detail.unwrap_or_else(|| format!("{}: {}", self.name, self.code)),
             "type": format!("{ERROR_TYPE_PREFIX}{}", self.name),
         });
-        (
-            self.status,
-            [(header::CONTENT_TYPE, "application/json")],
-            body.to_string(),
-        )
-            .into_response()
+        let kind = [(header::CONTENT_TYPE, "application/json")];
+        let mut response = (self.status, kind, body.to_string()).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let soon = HeaderValue::from_static("1");
+            response.headers_mut().insert(header::RETRY_AFTER, soon);
+        }
+        response
     }
 }
 

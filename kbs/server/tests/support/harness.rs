@@ -94,13 +94,7 @@ impl Broker {
         std::fs::copy(&self.config.head_file, &config.head_file).unwrap();
         let mut replica = Self {
             address: self.address,
-            made: Initialised {
-                config_path: self.made.config_path.clone(),
-                identity_path: self.made.identity_path.clone(),
-                admin_key_path: self.made.admin_key_path.clone(),
-                identity: self.made.identity.clone(),
-                admin: self.made.admin.clone(),
-            },
+            made: self.made.clone(),
             config,
             mode: self.mode,
             dir,
