@@ -16,6 +16,7 @@ mod data;
 mod dstack;
 mod error;
 mod log;
+mod mistaken;
 mod replay;
 mod text;
 

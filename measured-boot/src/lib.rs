@@ -32,9 +32,12 @@ pub mod acpi;
 pub mod crtm;
 pub mod efi;
 pub mod event;
+pub mod explain;
 pub mod kernel;
 pub mod pcr;
 pub mod pe;
+pub mod prediction;
+pub mod replay;
 pub mod rtmr;
 pub mod uki;
 

@@ -26,6 +26,21 @@ pub enum EventLogError {
         /// Where in it.
         field: &'static str,
     },
+    /// The old layout, with SHA-1 digests and no others.
+    #[error(
+        "event log: a log of TPM 1.2's layout, {events} events with SHA-1 digests alone: it proves nothing: set the \
+         firmware to TPM 2.0 with a SHA-256 bank"
+    )]
+    Sha1Only {
+        /// How many events.
+        events: usize,
+    },
+    /// The table that tells where the log lies, or another one.
+    #[error("event log: an ACPI table ({table}), not the log: read the log area that the table names")]
+    AcpiTable {
+        /// Its signature.
+        table: &'static str,
+    },
     /// Not the Spec ID event of a crypto-agile log.
     #[error("event log: header: {detail}")]
     Header {
@@ -134,6 +149,8 @@ impl EventLogError {
         match self {
             Self::Length { .. } | Self::TooMany => "eventlog.length",
             Self::Truncated { .. } => "eventlog.truncated",
+            Self::Sha1Only { .. } => "eventlog.sha1_only",
+            Self::AcpiTable { .. } => "eventlog.acpi_table",
             Self::Header { .. } => "eventlog.header",
             Self::Algorithm { .. } => "eventlog.algorithm",
             Self::Digests { .. } => "eventlog.digests",

@@ -12,6 +12,7 @@ use super::algorithm::Algorithm;
 use super::cursor::Cursor;
 use super::data::kind::EV_NO_ACTION;
 use super::error::EventLogError;
+use super::mistaken;
 
 /// Longest log in bytes. Log areas of TDX guests have 64 or 256 KiB.
 pub const LOG_BYTES_MAX: usize = 1 << 20;
@@ -81,6 +82,7 @@ impl EventLog {
         if log.len() > LOG_BYTES_MAX {
             return Err(EventLogError::Length { got: log.len() });
         }
+        mistaken::check(log)?;
         let mut at = Cursor::new(log);
         let algorithms = header(&mut at, form)?;
         let mut events = Vec::new();
@@ -136,9 +138,7 @@ fn header(at: &mut Cursor<'_>, form: Form) -> Result<BTreeSet<Algorithm>, EventL
     let digest = at.take::<20>("digest")?;
     let mut at = Cursor::new(at.sized("eventSize")?);
     if kind != EV_NO_ACTION || at.rest().first_chunk() != Some(SIGNATURE) {
-        return Err(wrong(
-            "expected a Spec ID Event03: a log of SHA-1 alone proves nothing, and an ACPI table is no log",
-        ));
+        return Err(wrong("expected a Spec ID Event03 first"));
     }
     if digest != [0; 20] || register > u32::from(form == Form::Ccel) {
         return Err(wrong("expected digest zero in register 0 (CCEL: 0 or 1)"));

@@ -25,6 +25,32 @@ impl EventLog {
         Ok(registers)
     }
 
+    /// Refuses what makes a log ambiguous whatever its registers are: a second separator of one register, a digest that
+    /// contradicts data which it must be the hash of.
+    ///
+    /// # Errors
+    /// [`EventLogError::Bank`], [`EventLogError::SeparatorTwice`], [`EventLogError::Separator`],
+    /// [`EventLogError::DataDigest`].
+    pub fn check(&self, algorithm: Algorithm) -> Result<(), EventLogError> {
+        self.judged(algorithm).map(|_| ())
+    }
+
+    /// The events that extend a register, with their digest and whether it vouches for the data.
+    fn judged(&self, algorithm: Algorithm) -> Result<Vec<(&LoggedEvent, &[u8], bool)>, EventLogError> {
+        let mut separated = BTreeSet::new();
+        let mut out = Vec::new();
+        for (event, digest) in self.extending(algorithm)? {
+            if event.kind == kind::EV_SEPARATOR && !separated.insert(event.register) {
+                return Err(EventLogError::SeparatorTwice {
+                    event: event.number,
+                    register: event.register,
+                });
+            }
+            out.push((event, digest, data::vouched(event, algorithm, digest)?));
+        }
+        Ok(out)
+    }
+
     /// The events that extend a register, with their digest.
     fn extending(&self, algorithm: Algorithm) -> Result<Vec<(&LoggedEvent, &[u8])>, EventLogError> {
         let extending = self.events().iter().filter(|e| e.kind != kind::EV_NO_ACTION);
@@ -70,15 +96,7 @@ pub(super) fn replay(
     }
     let replayed = log.registers(algorithm)?;
     let mut events = Vec::new();
-    let mut separated = BTreeSet::new();
-    for (event, digest) in log.extending(algorithm)? {
-        if event.kind == kind::EV_SEPARATOR && !separated.insert(event.register) {
-            return Err(EventLogError::SeparatorTwice {
-                event: event.number,
-                register: event.register,
-            });
-        }
-        let data_vouched = data::vouched(event, algorithm, digest)?;
+    for (event, digest, data_vouched) in log.judged(algorithm)? {
         if signed.contains_key(&event.register) {
             events.push(Event {
                 register: event.register,

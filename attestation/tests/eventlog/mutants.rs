@@ -46,6 +46,36 @@ fn a_boot_replays_and_another_boot_does_not() {
 }
 
 #[test]
+fn what_is_mistaken_for_a_log_is_refused_by_name() {
+    // TPM 1.2's layout: records with one SHA-1 digest each.
+    let record = |register: u32, digest: u8, data: &[u8]| {
+        let length = u32::try_from(data.len()).unwrap().to_le_bytes();
+        [
+            &register.to_le_bytes()[..],
+            &8_u32.to_le_bytes(),
+            &[digest; 20],
+            &length,
+            data,
+        ]
+        .concat()
+    };
+    let old = [record(0, 1, b"version"), record(7, 2, &[0; 4])].concat();
+    assert_eq!(parse_tcg(&old), "eventlog.sha1_only");
+    assert_eq!(parse_ccel(&old), "eventlog.sha1_only");
+    // Cut, in a register that is none, or without a digest it is not even that.
+    assert_eq!(parse_tcg(&old[..old.len() - 1]), "eventlog.header");
+    assert_eq!(parse_tcg(&record(24, 1, b"version")), "eventlog.header");
+    assert_eq!(parse_tcg(&record(0, 0, b"version")), "eventlog.header");
+    for signature in [b"CCEL", b"TPM2", b"TCPA"] {
+        let table = [&signature[..], &56_u32.to_le_bytes(), &[0; 48]].concat();
+        assert_eq!(parse_ccel(&table), "eventlog.acpi_table");
+        assert_ne!(parse_ccel(&table[..55]), "eventlog.acpi_table");
+    }
+    assert_eq!(parse_tcg(LogBuilder::tcg().bytes()), "parsed");
+    assert_eq!(parse_ccel(LogBuilder::ccel().bytes()), "parsed");
+}
+
+#[test]
 fn an_empty_log_explains_nothing() {
     let booted = LogBuilder::tcg().boot("quiet");
     let empty = LogBuilder::tcg();

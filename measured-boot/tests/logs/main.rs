@@ -1,10 +1,14 @@
 //! The log half: images, kernels, ACPI, registers, predictions, explanations; and what each refuses.
 
 mod acpi;
+mod explained;
 mod images;
 mod kernels;
 mod local;
+mod machine;
 mod pe;
+mod predictions;
+mod replays;
 mod td;
 mod uki;
 mod vectors;

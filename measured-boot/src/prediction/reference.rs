@@ -1,0 +1,94 @@
+//! From a prediction to the reference values of an appraisal policy.
+//!
+//! A reference value binds registers to a configuration. Which configuration that is stands on the measured command line
+//! (`hanzo.config=` and its SHA-256); it is read from there and nowhere else, so that no reference value names a
+//! configuration that its registers do not cover.
+
+use hanzo_attestation::digest::{Digest256, Digest384};
+use hanzo_attestation::name::Name;
+use hanzo_policy::{PcrValues, TdxReference, TpmReference};
+
+use super::{Prediction, PredictionError};
+use crate::event::{Input, Platform};
+
+/// What precedes the digest of the configuration on the command line.
+const CONFIG: &str = "hanzo.config=";
+/// The PCR that covers the command line.
+const COMMAND_LINE_PCR: u8 = 9;
+
+impl Prediction {
+    /// A reference value for TPM quotes: the SHA-256 values of `pcrs`, and of PCR 9, which covers the command line.
+    ///
+    /// # Errors
+    /// [`PredictionError::Platform`], [`PredictionError::NotPredicted`], [`PredictionError::CommandLine`],
+    /// [`PredictionError::Config`].
+    pub fn tpm_reference(
+        &self,
+        name: Name,
+        command_line: &str,
+        pcrs: impl IntoIterator<Item = u8>,
+    ) -> Result<TpmReference, PredictionError> {
+        self.expect(Platform::Tpm)?;
+        let config_digest = self.config_digest(command_line)?;
+        let mut values = PcrValues::default();
+        for index in pcrs.into_iter().chain([COMMAND_LINE_PCR]) {
+            let register = u32::from(index);
+            let value = self.register(register).and_then(|r| r.sha256);
+            let value = value.ok_or(PredictionError::NotPredicted { register })?;
+            values.0.insert(index, value);
+        }
+        Ok(TpmReference {
+            name,
+            config_digest,
+            pcrs: values,
+        })
+    }
+
+    /// A reference value for TDX: `mrtd` comes from the firmware, RTMR3 is zero as nothing has run yet.
+    ///
+    /// # Errors
+    /// As [`Prediction::tpm_reference`].
+    pub fn tdx_reference(
+        &self,
+        name: Name,
+        command_line: &str,
+        mrtd: Digest384,
+    ) -> Result<TdxReference, PredictionError> {
+        self.expect(Platform::Tdx)?;
+        let config_digest = self.config_digest(command_line)?;
+        let value = |register: u32| {
+            let value = self.register(register).map(|r| r.sha384);
+            value.ok_or(PredictionError::NotPredicted { register })
+        };
+        Ok(TdxReference {
+            name,
+            mrtd,
+            rtmr0: value(1)?,
+            rtmr1: value(2)?,
+            rtmr2: value(3)?,
+            rtmr3: Digest384([0; 48]),
+            config_digest,
+        })
+    }
+
+    fn expect(&self, expected: Platform) -> Result<(), PredictionError> {
+        match self.platform() {
+            got if got == expected => Ok(()),
+            got => Err(PredictionError::Platform { expected, got }),
+        }
+    }
+
+    /// The one configuration that the command line names.
+    fn config_digest(&self, command_line: &str) -> Result<Digest256, PredictionError> {
+        let predicted = self.input(Input::CommandLine).map(|i| i.sha256);
+        if predicted != Some(Digest256::of(command_line.as_bytes())) {
+            return Err(PredictionError::CommandLine);
+        }
+        let mut words = command_line.split(' ').filter_map(|word| word.strip_prefix(CONFIG));
+        match (words.next().map(Digest256::from_hex), words.count()) {
+            (Some(Some(digest)), 0) => Ok(digest),
+            (Some(Some(_)), more) => Err(PredictionError::Config { got: 1 + more }),
+            _ => Err(PredictionError::Config { got: 0 }),
+        }
+    }
+}
