@@ -6,7 +6,7 @@
 //! simulator's attesters live with its callers, which never ship in `hanzo-guest`.
 //!
 //! This is the only crate of the workspace with `unsafe` code: one intrinsic ([`entropy`]: RDSEED), one `ioctl`
-//! ([`tdx::td_report`]) and calls into NVIDIA's library ([`nvml`]). It never judges whether evidence is acceptable and
+//! ([`tdx::td_report`]), three calls of the first process ([`machine`]) and calls into NVIDIA's library ([`nvml`]). It never judges whether evidence is acceptable and
 //! never opens a network connection.
 //!
 //! ```no_run
@@ -45,6 +45,7 @@ pub mod endorsements;
 pub mod entropy;
 pub mod error;
 mod files;
+pub mod machine;
 pub mod nvml;
 pub mod process;
 pub mod snp;

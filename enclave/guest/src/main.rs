@@ -18,6 +18,8 @@ Examples:
       -- /usr/bin/hanzo-engine serve
   cat /proc/cmdline        # must say hanzo.config=<SHA-256 of the configuration file>
 
+As /init of an image (process 1) it is the image's init instead, takes no arguments, and starts itself as above.
+
 Exit codes: 0 stopped by SIGTERM or SIGINT; 75 the keyset's life is over, start again; 1 anything else, with one reason
 and its code on stderr; 2 usage.";
 
@@ -53,6 +55,9 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    if hanzo_init::is_init() {
+        return hanzo_init::become_init();
+    }
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)

@@ -1,0 +1,114 @@
+//! Why the machine was switched off before, or after, its agent ran. One reason, no secrets.
+
+use std::path::PathBuf;
+
+use hanzo_attestation::config::ConfigError;
+use hanzo_device::DeviceError;
+
+use crate::plan::PlanError;
+
+/// Errors of the first process.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// A file system of the kernel's could not be mounted.
+    #[error("mount {kind} on {at}: {source}")]
+    Mount {
+        /// Its type.
+        kind: &'static str,
+        /// Where.
+        at: &'static str,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// A file of the image or of the kernel.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// A file of the image is longer than its kind may be.
+    #[error("{path}: more than {bytes_max} bytes")]
+    TooLong {
+        /// Which.
+        path: PathBuf,
+        /// What is accepted.
+        bytes_max: usize,
+    },
+    /// The plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The command line, as far as it names the configuration.
+    #[error(transparent)]
+    CommandLine(#[from] DeviceError),
+    /// The command line and the plan are of different images.
+    #[error("command line: expected exactly one hanzo.profile={expected}, as the image says; got {got}")]
+    Profile {
+        /// What the plan says.
+        expected: &'static str,
+        /// What the command line says.
+        got: String,
+    },
+    /// The configuration is not the measured one.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A module was refused.
+    #[error("module {module}: {source}")]
+    Module {
+        /// Which.
+        module: String,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The network.
+    #[error("network: {what}: {source}")]
+    Network {
+        /// Which step.
+        what: &'static str,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The kernel took a setting and shows another.
+    #[error("lockdown: {path}: expected {expected}, got {got:?}")]
+    Lockdown {
+        /// Which setting.
+        path: &'static str,
+        /// What was asked for.
+        expected: &'static str,
+        /// What it shows.
+        got: String,
+    },
+    /// The agent did not start.
+    #[error("agent: {source}")]
+    Spawn {
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// The agent ended. Its own reason stands above on the console.
+    #[error("agent: ended with {how}")]
+    Ended {
+        /// Its exit code or signal.
+        how: String,
+    },
+}
+
+impl InitError {
+    /// Stable dotted code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Mount { .. } => "init.mount",
+            Self::File { .. } => "init.file",
+            Self::TooLong { .. } => "init.too_long",
+            Self::Plan(e) => e.code(),
+            Self::CommandLine(e) => e.code(),
+            Self::Profile { .. } => "init.profile",
+            Self::Config(e) => e.code(),
+            Self::Module { .. } => "init.module",
+            Self::Network { .. } => "init.network",
+            Self::Lockdown { .. } => "init.lockdown",
+            Self::Spawn { .. } => "init.agent.spawn",
+            Self::Ended { .. } => "init.agent.ended",
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The kernel's file systems. Everything is in memory: the image has no disk of its own.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+
+use hanzo_device::machine::{KernelFileSystem, mount};
+use rustix::io::Errno;
+
+use crate::error::InitError;
+
+const fn in_memory(kind: &'static str, at: &'static str, options: &'static str) -> KernelFileSystem {
+    KernelFileSystem {
+        kind,
+        at,
+        options,
+        devices: false,
+        programs: false,
+    }
+}
+
+/// Mounted first, in this order.
+const EARLY: &[KernelFileSystem] = &[
+    in_memory("proc", "/proc", "hidepid=invisible"),
+    in_memory("sysfs", "/sys", ""),
+    KernelFileSystem {
+        kind: "devtmpfs",
+        at: "/dev",
+        options: "mode=0755",
+        devices: true,
+        programs: false,
+    },
+    in_memory("tmpfs", "/run", "mode=0755"),
+    in_memory("tmpfs", "/tmp", "mode=1777,size=16m"),
+    in_memory("securityfs", "/sys/kernel/security", ""),
+];
+
+/// Needs a module (evidence of SNP and TDX is asked for through it).
+const CONFIGFS: KernelFileSystem = in_memory("configfs", "/sys/kernel/config", "");
+
+pub(crate) fn mount_early() -> Result<(), InitError> {
+    EARLY.iter().try_for_each(mount_one)
+}
+
+pub(crate) fn mount_configfs() -> Result<(), InitError> {
+    mount_one(&CONFIGFS)
+}
+
+fn mount_one(what: &KernelFileSystem) -> Result<(), InitError> {
+    let failed = |source| InitError::Mount {
+        kind: what.kind,
+        at: what.at,
+        source,
+    };
+    if !what.at.starts_with("/sys/") {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(what.at)
+            .map_err(failed)?;
+    }
+    match mount(what) {
+        Err(error) if error.raw_os_error() == Some(Errno::BUSY.raw_os_error()) => Ok(()),
+        outcome => outcome.map_err(failed),
+    }
+}

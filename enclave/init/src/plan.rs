@@ -1,0 +1,232 @@
+//! What the image tells its first process. Measured with the archive that holds it; nothing in it comes from the host.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// Longest plan in bytes.
+pub const PLAN_BYTES_MAX: usize = 16 * 1024;
+/// Most modules of one image.
+const MODULES_MAX: usize = 64;
+/// Longest name of a module, as the kernel bounds it (`MODULE_NAME_LEN`), less its NUL.
+const MODULE_NAME_BYTES_MAX: usize = 55;
+/// Longest name of a network interface (`IFNAMSIZ`), less its NUL.
+const INTERFACE_BYTES_MAX: usize = 15;
+
+/// Which of the two images this is. They differ in the archive and on the command line, hence in every measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// No shell, no tools: the one that production policies accept.
+    Core,
+    /// A shell on the console, for development.
+    Debug,
+}
+
+impl Profile {
+    /// As it stands on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Core => "core",
+            Self::Debug => "debug",
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The one network interface. There is no DHCP: an address that the host chooses would be the host's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Its name, such as `eth0`.
+    pub interface: String,
+    /// The machine's address.
+    pub address: Ipv4Addr,
+    /// Length of the network's prefix in bits: 8 to 30.
+    pub prefix: u8,
+    /// Where packets for other networks go; none is sent there without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Ipv4Addr>,
+}
+
+/// The plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InitPlan {
+    /// Format version: 1.
+    pub version: u32,
+    /// Which image this is; the command line says the same.
+    pub profile: Profile,
+    /// True if the archive holds an inference engine.
+    pub engine: bool,
+    /// Where the agent serves.
+    pub listen: SocketAddr,
+    /// Where the key broker is reached; who it is, the configuration decides.
+    pub kbs: SocketAddr,
+    /// Modules in the order in which they are loaded, each after those it needs.
+    pub modules: Vec<String>,
+    /// The network.
+    pub network: Network,
+}
+
+/// Why a text is no plan.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PlanError {
+    /// Longer than 16 KiB; nothing was parsed.
+    #[error("init.toml: {got} bytes, at most 16384 are accepted")]
+    TooLarge {
+        /// What came.
+        got: usize,
+    },
+    /// Not UTF-8, not TOML, an unknown or missing key, or a value of the wrong type.
+    #[error("init.toml: {0}")]
+    Toml(String),
+    /// A value out of its range.
+    #[error("init.toml: {field}: expected {expected}, got {got}")]
+    Value {
+        /// The key at fault.
+        field: &'static str,
+        /// What is accepted.
+        expected: &'static str,
+        /// What came.
+        got: String,
+    },
+}
+
+impl PlanError {
+    /// Stable dotted code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "init.plan.too_large",
+            Self::Toml(_) => "init.plan.malformed",
+            Self::Value { .. } => "init.plan.value",
+        }
+    }
+}
+
+impl InitPlan {
+    /// Reads and range-checks a plan.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub fn parse(text: &[u8]) -> Result<Self, PlanError> {
+        if text.len() > PLAN_BYTES_MAX {
+            return Err(PlanError::TooLarge { got: text.len() });
+        }
+        let text = std::str::from_utf8(text).map_err(|e| PlanError::Toml(format!("not UTF-8: {e}")))?;
+        let plan: Self = toml::from_str(text).map_err(|e| PlanError::Toml(e.message().to_owned()))?;
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// The text of a plan, always the same for the same plan.
+    ///
+    /// # Errors
+    /// [`PlanError`] if [`InitPlan::parse`] would refuse it.
+    pub fn to_text(&self) -> Result<String, PlanError> {
+        self.check()?;
+        toml::to_string(self).map_err(|e| PlanError::Toml(e.to_string()))
+    }
+
+    fn check(&self) -> Result<(), PlanError> {
+        let range = |ok: bool, field, expected, got: String| {
+            if ok {
+                Ok(())
+            } else {
+                Err(PlanError::Value { field, expected, got })
+            }
+        };
+        range(self.version == 1, "version", "1", self.version.to_string())?;
+        range(
+            self.listen.port() != 0,
+            "listen",
+            "a port other than 0",
+            self.listen.to_string(),
+        )?;
+        range(self.kbs.port() != 0, "kbs", "a port other than 0", self.kbs.to_string())?;
+        range(
+            self.modules.len() <= MODULES_MAX,
+            "modules",
+            "at most 64",
+            self.modules.len().to_string(),
+        )?;
+        for (at, module) in self.modules.iter().enumerate() {
+            let earlier = self.modules.iter().take(at);
+            range(
+                is_module_name(module),
+                "modules",
+                "names of [a-z0-9_-]",
+                format!("{module:?}"),
+            )?;
+            range(
+                !earlier.into_iter().any(|m| m == module),
+                "modules",
+                "each name once",
+                format!("{module} twice"),
+            )?;
+        }
+        let net = &self.network;
+        range(
+            is_interface(&net.interface),
+            "network.interface",
+            "1 to 15 of [a-z0-9], other than lo",
+            format!("{:?}", net.interface),
+        )?;
+        range(
+            (8..=30).contains(&net.prefix),
+            "network.prefix",
+            "8 to 30",
+            net.prefix.to_string(),
+        )?;
+        range(
+            is_host(net.address, net.prefix),
+            "network.address",
+            "a host's address of the network",
+            net.address.to_string(),
+        )?;
+        if let Some(gateway) = net.gateway {
+            let near = network_of(gateway, net.prefix) == network_of(net.address, net.prefix);
+            range(
+                near && gateway != net.address && is_host(gateway, net.prefix),
+                "network.gateway",
+                "another host's address of the network",
+                gateway.to_string(),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// True for what may stand in a path as `<name>.ko`.
+pub fn is_module_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= MODULE_NAME_BYTES_MAX
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+}
+
+fn is_interface(name: &str) -> bool {
+    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    !name.is_empty() && name.len() <= INTERFACE_BYTES_MAX && plain && name != "lo"
+}
+
+fn host_bits(prefix: u8) -> u32 {
+    u32::MAX.checked_shr(prefix.into()).unwrap_or(0)
+}
+
+fn network_of(address: Ipv4Addr, prefix: u8) -> u32 {
+    u32::from(address) & !host_bits(prefix)
+}
+
+fn is_host(address: Ipv4Addr, prefix: u8) -> bool {
+    let host = u32::from(address) & host_bits(prefix);
+    let usual = !address.is_loopback() && !address.is_multicast() && !address.is_unspecified();
+    usual && host != 0 && host != host_bits(prefix)
+}

@@ -1,0 +1,138 @@
+//! The life of the first process.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
+
+use crate::cmdline::measured_plan;
+use crate::error::InitError;
+use crate::lockdown::lock_down;
+use crate::modules::load_modules;
+use crate::mounts::{mount_configfs, mount_early};
+use crate::network::bring_up;
+use crate::plan::{InitPlan, Profile};
+use crate::{CONFIG_PATH, ENGINE_PATH, MODULES_DIR, PLAN_PATH, SHELL_PATH, watchdog};
+
+/// How the kernel calls the image's program.
+const OWN_PATH: &str = "/init";
+const PACKS: &str = "/run/packs";
+const STORE: &str = "/run/store/guest.db";
+
+/// True if this process is the first of a machine and was started as `/init` by its kernel. A container's first process
+/// is started under another name, and is none.
+pub fn is_init() -> bool {
+    std::process::id() == 1 && std::env::args_os().next().is_some_and(|name| name == OWN_PATH)
+}
+
+/// Runs the machine until the agent ends, says why on the console, and switches the machine off. It returns only if the
+/// kernel refuses that; the caller then ends, which the kernel answers with a panic.
+pub fn become_init() -> ExitCode {
+    match life() {
+        Ok(()) => say("the agent has stopped; switching off"),
+        Err(error) => say(&format!("{error} [{}]; switching off", error.code())),
+    }
+    let refused = hanzo_device::machine::power_off();
+    say(&format!("power off: {refused}"));
+    ExitCode::FAILURE
+}
+
+fn life() -> Result<(), InitError> {
+    mount_early()?;
+    hanzo_device::harden_process()?;
+    let plan = measured_plan(Path::new("/proc/cmdline"), Path::new(CONFIG_PATH), Path::new(PLAN_PATH))?;
+    load_modules(Path::new(MODULES_DIR), &plan.modules)?;
+    if plan.modules.iter().any(|module| module == "configfs") {
+        mount_configfs()?;
+    }
+    bring_up(&plan.network)?;
+    lock_down(Path::new("/proc/sys"), Path::new("/sys/kernel/security"))?;
+    let watched = watchdog::keep(Path::new("/dev/watchdog"));
+    say(&format!(
+        "profile {}, {} modules, network up, locked down, {}{}",
+        plan.profile,
+        plan.modules.len(),
+        if watched { "watchdog kept" } else { "no watchdog" },
+        if plan.engine { "" } else { ", NO ENGINE in this image" },
+    ));
+    let shell = match plan.profile {
+        Profile::Core => None,
+        Profile::Debug => Some(start_shell()?),
+    };
+    let agent = start_agent(&plan)?;
+    let how = reap_until(&agent)?;
+    if let Some(shell) = shell {
+        say(&format!(
+            "the agent ended with {how}; this image is for debugging: its shell stays"
+        ));
+        reap_until(&shell)?;
+    }
+    match how.as_str() {
+        "exit code 0" => Ok(()),
+        _ => Err(InitError::Ended { how }),
+    }
+}
+
+/// The same program under another process id is the agent.
+fn start_agent(plan: &InitPlan) -> Result<Child, InitError> {
+    for dir in [PACKS, "/run/store"] {
+        fs::create_dir_all(dir).map_err(|source| InitError::File {
+            path: dir.into(),
+            source,
+        })?;
+    }
+    Command::new(OWN_PATH)
+        .args(["--listen", &plan.listen.to_string(), "--kbs", &plan.kbs.to_string()])
+        .args(["--config", CONFIG_PATH, "--packs", PACKS, "--store", STORE])
+        .args(["--runtime-dir", "/run/hanzo", "--", ENGINE_PATH, "serve"])
+        .env_clear()
+        .stdin(Stdio::null())
+        .spawn()
+        .map_err(|source| InitError::Spawn { source })
+}
+
+/// A shell that owns the console.
+fn start_shell() -> Result<Child, InitError> {
+    Command::new(SHELL_PATH)
+        .args(["setsid", "-c", SHELL_PATH, "sh"])
+        .env_clear()
+        .spawn()
+        .map_err(|source| InitError::Spawn { source })
+}
+
+/// Waits for every child that there is, orphans included, until this one has ended; says how.
+fn reap_until(child: &Child) -> Result<String, InitError> {
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if is(pid, child) => return Ok(describe(status)),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(InitError::Spawn { source: error.into() }),
+        }
+    }
+}
+
+fn is(pid: Pid, child: &Child) -> bool {
+    u32::try_from(pid.as_raw_nonzero().get()) == Ok(child.id())
+}
+
+fn describe(status: WaitStatus) -> String {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "an unknown status".into(),
+    }
+}
+
+/// One line on the console, with the machine's uptime.
+fn say(line: &str) {
+    let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let uptime = uptime.split(' ').next().unwrap_or_default();
+    let line = format!("hanzo-init: [{uptime}] {line}\n");
+    // Before /dev is mounted, standard error is what the kernel opened.
+    match OpenOptions::new().write(true).open("/dev/console") {
+        Ok(mut console) => drop(console.write_all(line.as_bytes())),
+        Err(_) => drop(std::io::stderr().write_all(line.as_bytes())),
+    }
+}

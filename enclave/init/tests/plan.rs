@@ -1,0 +1,146 @@
+//! The plan and the measured command line: each accepted text has its nearest refused neighbour.
+
+use std::fs;
+use std::path::PathBuf;
+
+use hanzo_attestation::Digest256;
+use hanzo_init::cmdline::measured_plan;
+use hanzo_init::{InitPlan, Profile};
+
+const PLAN: &str = r#"version = 1
+profile = "core"
+engine = false
+listen = "0.0.0.0:8443"
+kbs = "10.0.2.2:8080"
+modules = ["failover", "net_failover", "virtio_net"]
+
+[network]
+interface = "eth0"
+address = "10.0.2.15"
+prefix = 24
+gateway = "10.0.2.2"
+"#;
+
+#[test]
+fn a_plan_is_read_and_written_back_to_the_same_bytes() {
+    let plan = InitPlan::parse(PLAN.as_bytes()).unwrap();
+    assert_eq!(plan.profile, Profile::Core);
+    assert_eq!(plan.to_text().unwrap(), PLAN);
+}
+
+#[test]
+fn each_neighbour_of_a_plan_is_refused() {
+    let cases = [
+        ("version = 1", "version = 2", "init.plan.value"),
+        ("\"core\"", "\"Core\"", "init.plan.malformed"),
+        ("engine = false\n", "", "init.plan.malformed"),
+        ("engine = false", "engine = false\nhost = 1", "init.plan.malformed"),
+        ("0.0.0.0:8443", "0.0.0.0:0", "init.plan.value"),
+        ("10.0.2.2:8080", "kbs.example:8080", "init.plan.malformed"),
+        ("\"failover\", ", "\"../failover\", ", "init.plan.value"),
+        ("\"failover\", ", "\"\", ", "init.plan.value"),
+        ("\"failover\", ", "\"net_failover\", ", "init.plan.value"),
+        ("\"eth0\"", "\"lo\"", "init.plan.value"),
+        ("\"eth0\"", "\"eth0eth0eth0eth0\"", "init.plan.value"),
+        ("prefix = 24", "prefix = 31", "init.plan.value"),
+        ("\"10.0.2.15\"", "\"10.0.2.0\"", "init.plan.value"),
+        ("\"10.0.2.15\"", "\"10.0.2.255\"", "init.plan.value"),
+        ("\"10.0.2.15\"", "\"127.0.0.1\"", "init.plan.value"),
+        ("gateway = \"10.0.2.2\"", "gateway = \"10.0.3.2\"", "init.plan.value"),
+        ("gateway = \"10.0.2.2\"", "gateway = \"10.0.2.15\"", "init.plan.value"),
+    ];
+    for (from, to, code) in cases {
+        let text = PLAN.replacen(from, to, 1);
+        assert_ne!(text, PLAN, "{from} is in the plan");
+        let error = InitPlan::parse(text.as_bytes()).unwrap_err();
+        assert_eq!(error.code(), code, "{to}: {error}");
+    }
+    let long = format!("{PLAN}#{}", "x".repeat(16 * 1024));
+    assert_eq!(
+        InitPlan::parse(long.as_bytes()).unwrap_err().code(),
+        "init.plan.too_large"
+    );
+}
+
+struct Image {
+    _dir: tempfile::TempDir,
+    cmdline: PathBuf,
+    config: PathBuf,
+    plan: PathBuf,
+}
+
+fn image(cmdline: &str, config: &str, plan: &str) -> Image {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    Image {
+        cmdline: put("cmdline", cmdline),
+        config: put("config.toml", config),
+        plan: put("init.toml", plan),
+        _dir: dir,
+    }
+}
+
+fn code(image: &Image) -> Result<InitPlan, &'static str> {
+    measured_plan(&image.cmdline, &image.config, &image.plan).map_err(|e| e.code())
+}
+
+#[test]
+fn the_command_line_decides_which_files_count() {
+    let config = config();
+    let digest = Digest256::of(config.as_bytes());
+    let line = format!("console=ttyS0 hanzo.profile=core hanzo.config={digest}\n");
+    assert!(code(&image(&line, &config, PLAN)).is_ok());
+
+    let changed = config.replace("operator = \"o\"", "operator = \"p\"");
+    assert_ne!(changed, config);
+    assert_eq!(code(&image(&line, &changed, PLAN)), Err("config.digest_mismatch"));
+    let debug = PLAN.replace("core", "debug");
+    assert_eq!(code(&image(&line, &config, &debug)), Err("init.profile"));
+    let twice = format!("{} hanzo.profile=core", line.trim_end());
+    assert_eq!(code(&image(&twice, &config, PLAN)), Err("init.profile"));
+    let none = line.replace("hanzo.config=", "config=");
+    assert_eq!(code(&image(&none, &config, PLAN)), Err("device.command_line"));
+    assert_eq!(code(&image(&line, &config, "version = 1")), Err("init.plan.malformed"));
+    let absent = Image {
+        config: "/nonexistent/config.toml".into(),
+        ..image(&line, &config, PLAN)
+    };
+    assert_eq!(code(&absent), Err("init.file"));
+    let endless = "x".repeat(17 * 1024);
+    assert_eq!(code(&image(&endless, &config, PLAN)), Err("init.too_long"));
+}
+
+fn config() -> String {
+    let (ml_dsa, ed25519) = ("00".repeat(1952), "00".repeat(32));
+    let root = "11".repeat(32);
+    format!(
+        r#"version = 1
+operator = "o"
+image = "dev"
+required_tier = 1
+keyset_lifetime_s = 3600
+[kbs]
+grant_lifetime_s = 60
+[kbs.signer]
+suite = "ml-dsa-65"
+ml_dsa = "{ml_dsa}"
+ed25519 = "{ed25519}"
+[store]
+id = "s"
+key_id = "t/store/s"
+[[models]]
+name = "m"
+weights_root = "{root}"
+key_id = "t/model/m"
+context_tokens = 512
+[limits]
+body_bytes_max = 65536
+concurrent_requests = 2
+request_timeout_s = 60
+"#
+    )
+}

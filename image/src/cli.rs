@@ -1,0 +1,308 @@
+//! The command line.
+
+use std::io::IsTerminal as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use hanzo_init::Network;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use crate::assemble::{Parts, build};
+use crate::error::ImageError;
+use crate::fetch::{MIRROR, Source};
+use crate::inputs::{COMMITTED, Inputs};
+use crate::manifest::Manifest;
+use crate::recipe::Recipe;
+use crate::run::{self, Accelerator, Machine};
+use crate::verify::verify;
+
+const EXAMPLES: &str = "\
+Examples:
+  RUSTFLAGS=\"-C target-cpu=x86-64-v3 -C target-feature=+crt-static\" \\
+      cargo build --release --target x86_64-unknown-linux-gnu -p hanzo-guest
+  hanzo-image build out --config config.toml --guest target/x86_64-unknown-linux-gnu/release/hanzo-guest
+  hanzo-image verify out --guest target/x86_64-unknown-linux-gnu/release/hanzo-guest
+  hanzo-image run out --port 8443 --until-ready
+
+Exit codes: 0 done; 1 usage, files, tools; 10 an input is malformed or not the pinned one; 20 the image differs from the
+one made again; 30 the machine did not get as far as it should.";
+
+/// Make, check and boot the guest's image.
+#[derive(Debug, Parser)]
+#[command(name = "hanzo-image", version, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Print the result as JSON on standard output
+    #[arg(long, global = true)]
+    json: bool,
+    /// Show no progress
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make an image from pinned inputs; the directory must not exist
+    #[command(
+        after_help = "Example:\n  hanzo-image build out --config config.toml --guest hanzo-guest --packages debs"
+    )]
+    Build {
+        /// Where the image appears
+        dir: PathBuf,
+        #[command(flatten)]
+        ingredients: IngredientArgs,
+        #[command(flatten)]
+        decisions: DecisionArgs,
+    },
+    /// Make an image again and compare every byte; the first difference is named
+    #[command(after_help = "Example:\n  hanzo-image verify out --guest hanzo-guest --packages debs")]
+    Verify {
+        /// The image
+        dir: PathBuf,
+        #[command(flatten)]
+        ingredients: IngredientArgs,
+    },
+    /// Boot an image under QEMU with a software TPM
+    #[command(after_help = "Example:\n  hanzo-image run out --port 8443 --console console.log --until-ready")]
+    Run {
+        /// The image
+        dir: PathBuf,
+        /// Port of 127.0.0.1 that leads to the guest's
+        #[arg(long, default_value_t = 8443)]
+        port: u16,
+        /// Where the console is written
+        #[arg(long, default_value = "console.log")]
+        console: PathBuf,
+        /// Memory in MiB
+        #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(256..=1_048_576))]
+        memory_mib: u32,
+        /// Virtual processors
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+        processors: u32,
+        /// What executes the guest's instructions
+        #[arg(long, value_enum, default_value_t = Accelerator::Tcg)]
+        accelerator: Accelerator,
+        /// Stop at the guest's first word: serving, or why not
+        #[arg(long)]
+        until_ready: bool,
+    },
+    /// Print the pinned inputs
+    Inputs,
+    /// Print shell completions
+    #[command(after_help = "Example:\n  hanzo-image completions bash > /etc/bash_completion.d/hanzo-image")]
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What goes in.
+#[derive(Debug, Args)]
+struct IngredientArgs {
+    /// The static hanzo-guest, which becomes /init
+    #[arg(long)]
+    guest: PathBuf,
+    /// A static inference engine; without it the image has none, and says so
+    #[arg(long)]
+    engine: Option<PathBuf>,
+    /// Directory with the pinned Debian packages; without it they are fetched by apt-get
+    #[arg(long)]
+    packages: Option<PathBuf>,
+    /// Where fetched packages are kept
+    #[arg(long, default_value = ".hanzo-image-packages", conflicts_with = "packages")]
+    keep: PathBuf,
+    /// Base address of a Debian mirror
+    #[arg(long, default_value = MIRROR, conflicts_with = "packages")]
+    mirror: String,
+    /// Other pinned inputs than the committed ones
+    #[arg(long)]
+    inputs: Option<PathBuf>,
+}
+
+/// What a person decides.
+#[derive(Debug, Args)]
+struct DecisionArgs {
+    /// The guest's configuration; its SHA-256 goes on the measured command line
+    #[arg(long)]
+    config: PathBuf,
+    /// core has no shell; debug has one on the console, and another measurement
+    #[arg(long, value_enum, default_value_t = ProfileArg::Core)]
+    profile: ProfileArg,
+    /// Where the guest serves
+    #[arg(long, default_value = "0.0.0.0:8443")]
+    listen: SocketAddr,
+    /// Where the guest reaches its key broker (10.0.2.2 is the host, under QEMU's user network)
+    #[arg(long, default_value = "10.0.2.2:8080")]
+    kbs: SocketAddr,
+    /// The guest's address and prefix
+    #[arg(long, default_value = "10.0.2.15/24")]
+    address: String,
+    /// The guest's gateway
+    #[arg(long, default_value = "10.0.2.2")]
+    gateway: Ipv4Addr,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ProfileArg {
+    Core,
+    Debug,
+}
+
+impl From<ProfileArg> for hanzo_init::Profile {
+    fn from(argument: ProfileArg) -> Self {
+        match argument {
+            ProfileArg::Core => Self::Core,
+            ProfileArg::Debug => Self::Debug,
+        }
+    }
+}
+
+/// Does what was asked, and says how it went.
+pub fn run(cli: Cli) -> ExitCode {
+    let bar = if cli.quiet || !std::io::stderr().is_terminal() {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new_spinner()
+    };
+    bar.set_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    let progress = |what: &str| bar.set_message(what.to_owned());
+    let json = cli.json;
+    let outcome = execute(cli, &progress);
+    bar.finish_and_clear();
+    match outcome {
+        Ok(said) => {
+            print!("{said}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            if json {
+                println!(
+                    "{}",
+                    json!({"error": {"code": error.code(), "text": error.to_string()}})
+                );
+            }
+            eprintln!("hanzo-image: {error} [{}]", error.code());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn execute(cli: Cli, progress: &dyn Fn(&str)) -> Result<String, ImageError> {
+    match cli.command {
+        Command::Build {
+            dir,
+            ingredients,
+            decisions,
+        } => {
+            let recipe = decisions.recipe()?;
+            let parts = ingredients.gather(recipe.profile, progress)?;
+            let manifest = build(&parts, &recipe, &dir, progress)?;
+            Ok(told(&manifest, &dir, "made", cli.json))
+        }
+        Command::Verify { dir, ingredients } => {
+            let claimed = Manifest::read(&dir)?;
+            let parts = ingredients.gather(claimed.recipe.profile, progress)?;
+            let manifest = verify(&dir, &parts, progress)?;
+            Ok(told(&manifest, &dir, "the same when made again", cli.json))
+        }
+        Command::Run {
+            dir,
+            port,
+            console,
+            memory_mib,
+            processors,
+            accelerator,
+            until_ready,
+        } => {
+            let machine = Machine {
+                image: dir,
+                console,
+                port,
+                memory_mib,
+                processors,
+                accelerator,
+            };
+            let report = run::run(&machine, until_ready, progress)?;
+            Ok(if cli.json {
+                format!("{}\n", json!(report))
+            } else {
+                report.to_string()
+            })
+        }
+        Command::Inputs => Ok(COMMITTED.to_owned()),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "hanzo-image", &mut script);
+            Ok(String::from_utf8_lossy(&script).into_owned())
+        }
+    }
+}
+
+impl IngredientArgs {
+    fn gather(self, profile: hanzo_init::Profile, progress: &dyn Fn(&str)) -> Result<Parts, ImageError> {
+        let text = match &self.inputs {
+            Some(path) => text_of(path)?,
+            None => COMMITTED.to_owned(),
+        };
+        let source = match self.packages {
+            Some(dir) => Source::Directory(dir),
+            None => Source::Archive {
+                kept: std::path::absolute(&self.keep).map_err(ImageError::io(&self.keep))?,
+                mirror: self.mirror,
+            },
+        };
+        let engine = self.engine.as_deref();
+        Parts::gather(Inputs::parse(&text)?, &source, profile, &self.guest, engine, progress)
+    }
+}
+
+impl DecisionArgs {
+    fn recipe(self) -> Result<Recipe, ImageError> {
+        let wrong = || ImageError::Inputs {
+            what: "--address".into(),
+            expected: "an address and its prefix, such as 10.0.2.15/24",
+            got: format!("{:?}", self.address),
+        };
+        let (address, prefix) = self.address.split_once('/').ok_or_else(wrong)?;
+        let network = Network {
+            interface: "eth0".into(),
+            address: address.parse().map_err(|_| wrong())?,
+            prefix: prefix.parse().map_err(|_| wrong())?,
+            gateway: Some(self.gateway),
+        };
+        Recipe::new(
+            self.profile.into(),
+            text_of(&self.config)?,
+            self.listen,
+            self.kbs,
+            network,
+        )
+    }
+}
+
+fn text_of(path: &Path) -> Result<String, ImageError> {
+    std::fs::read_to_string(path).map_err(ImageError::io(path))
+}
+
+fn told(manifest: &Manifest, dir: &Path, how: &str, json: bool) -> String {
+    if json {
+        return format!(
+            "{}\n",
+            json!({"directory": dir, "how": how, "outputs": manifest.outputs})
+        );
+    }
+    let mut text = format!("{}: {how}, profile {}\n", dir.display(), manifest.recipe.profile);
+    for (name, measured) in &manifest.outputs {
+        text += &format!("  {name:16} {:>11} bytes  sha256 {}\n", measured.bytes, measured.sha256);
+    }
+    if manifest.inputs.engine.is_none() {
+        text += "  no engine: this image attests and gets its keys, but answers no questions\n";
+    }
+    text
+}

@@ -1,0 +1,92 @@
+//! What a person decides about an image. Everything else follows from the pinned inputs.
+
+use std::net::SocketAddr;
+
+use hanzo_attestation::Digest256;
+use hanzo_attestation::config::Config;
+use hanzo_init::{InitPlan, Network, Profile};
+
+use crate::error::ImageError;
+
+/// Modules of every image, in the order in which they are asked for.
+///
+/// Network; confidential-guest evidence through configfs; the driver of each TEE; the watchdog of QEMU's machines.
+pub const MODULES: &[&str] = &["virtio_net", "configfs", "tsm", "sev-guest", "tdx-guest", "i6300esb"];
+
+/// What the kernel is told in every image, in this order. Measured.
+///
+/// Nothing is printed but faults; a panic resets at once; lockdown and signed modules from the first instruction; no
+/// firmware table of the host's is taken for ACPI code beyond what the machine needs to be found.
+const ALWAYS: &str = "console=ttyS0 quiet panic=-1 lockdown=confidentiality module.sig_enforce=1 acpi_no_static_ssdt";
+
+/// Longest command line (`COMMAND_LINE_SIZE` on x86 less its NUL).
+const COMMAND_LINE_BYTES_MAX: usize = 2047;
+
+/// The decisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipe {
+    /// With or without a shell.
+    pub profile: Profile,
+    /// The guest's configuration, checked.
+    config: String,
+    /// Where the agent serves.
+    pub listen: SocketAddr,
+    /// Where the broker is reached.
+    pub kbs: SocketAddr,
+    /// The machine's network.
+    pub network: Network,
+}
+
+impl Recipe {
+    /// Checks the configuration as the guest will.
+    ///
+    /// # Errors
+    /// [`ImageError::Config`].
+    pub fn new(
+        profile: Profile,
+        config: String,
+        listen: SocketAddr,
+        kbs: SocketAddr,
+        network: Network,
+    ) -> Result<Self, ImageError> {
+        Config::parse(config.as_bytes())?;
+        Ok(Self {
+            profile,
+            config,
+            listen,
+            kbs,
+            network,
+        })
+    }
+
+    /// The configuration's text.
+    pub fn config(&self) -> &str {
+        &self.config
+    }
+
+    /// The plan for the first process.
+    pub fn plan(&self, modules: Vec<String>, engine: bool) -> InitPlan {
+        InitPlan {
+            version: 1,
+            profile: self.profile,
+            engine,
+            listen: self.listen,
+            kbs: self.kbs,
+            modules,
+            network: self.network.clone(),
+        }
+    }
+
+    /// The command line.
+    ///
+    /// # Errors
+    /// [`ImageError::CommandLine`].
+    pub fn command_line(&self) -> Result<String, ImageError> {
+        let digest = Digest256::of(self.config.as_bytes());
+        let line = format!("{ALWAYS} hanzo.profile={} hanzo.config={digest}", self.profile);
+        if line.len() > COMMAND_LINE_BYTES_MAX {
+            return Err(ImageError::CommandLine { got: line.len() });
+        }
+        Ok(line)
+    }
+}

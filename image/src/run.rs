@@ -1,0 +1,311 @@
+//! Booting an image under QEMU, with a software TPM, as a user of this machine.
+//!
+//! A guest under load is starved, not hung: QEMU and swtpm get a session of their own (the kernel shares processors by
+//! session), and a boot is judged by the processor time it used, with one retry from a fresh TPM and fresh firmware
+//! variables.
+
+mod process;
+mod tools;
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use self::process::Own;
+use crate::assemble::{COMMAND_LINE, FIRMWARE, INITRD, KERNEL, Progress, VARIABLES};
+use crate::error::ImageError;
+use crate::manifest::{Manifest, Measured};
+
+/// Processor seconds after which a silent guest counts as hung; boots use 8 to 16.
+const HUNG_CPU_S: f64 = 60.0;
+/// Wall time without any processor time after which it counts as dead.
+const STILL: Duration = Duration::from_secs(30);
+/// Bound on everything.
+const BOOT_MAX: Duration = Duration::from_secs(300);
+const POLL: Duration = Duration::from_millis(100);
+/// Most of a console that is read, in bytes.
+const CONSOLE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What executes the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Accelerator {
+    /// QEMU itself; slow, and everywhere.
+    Tcg,
+    /// The host's KVM. A nested or paravirtual one may not run stock kernels.
+    Kvm,
+}
+
+/// A machine.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// The image's directory.
+    pub image: PathBuf,
+    /// Where the console is written.
+    pub console: PathBuf,
+    /// The port of 127.0.0.1 that leads to the guest's.
+    pub port: u16,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Virtual processors.
+    pub processors: u32,
+    /// What executes the guest.
+    pub accelerator: Accelerator,
+}
+
+/// How a guest's boot ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    /// It serves.
+    Serving,
+    /// It switched itself off, and said why.
+    Refused {
+        /// The line.
+        reason: String,
+    },
+}
+
+/// What a boot showed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The guest's word.
+    pub word: Word,
+    /// The guest's own uptime when init handed over to the agent, in seconds.
+    pub init_uptime_s: Option<f64>,
+    /// Wall time to the word, in seconds.
+    pub wall_s: f64,
+    /// QEMU's processor time to the word, in seconds.
+    pub cpu_s: f64,
+    /// 1, or 2 after a retry.
+    pub attempt: u32,
+    /// Kernel and compressed archive together, in bytes.
+    pub image_bytes: u64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.word {
+            Word::Serving => writeln!(f, "the guest serves")?,
+            Word::Refused { reason } => writeln!(f, "the guest refused: {reason}")?,
+        }
+        if let Some(uptime) = self.init_uptime_s {
+            writeln!(f, "  guest uptime when init was done: {uptime:.2} s")?;
+        }
+        writeln!(
+            f,
+            "  to its word: {:.1} s, {:.1} s of processor time, attempt {}\n  kernel and initrd: {} bytes",
+            self.wall_s, self.cpu_s, self.attempt, self.image_bytes
+        )
+    }
+}
+
+/// Boots, waits for the guest's word, and then, unless `until_ready`, for the machine's end.
+///
+/// # Errors
+/// [`ImageError::Tool`] if QEMU or swtpm is missing or too old, [`ImageError::Different`] if a file is not the manifest's,
+/// [`ImageError::Boot`] if there was no word twice.
+pub fn run(machine: &Machine, until_ready: bool, progress: Progress<'_>) -> Result<Report, ImageError> {
+    tools::check()?;
+    let manifest = Manifest::read(&machine.image)?;
+    let boot = Boot {
+        bytes: intact(&machine.image, &manifest)?,
+        command_line: manifest.recipe()?.command_line()?,
+        guest_port: manifest.recipe.listen.port(),
+    };
+    let mut attempt = 1;
+    loop {
+        progress(&format!("booting, attempt {attempt}"));
+        // Fresh each time: a TPM remembers, and so do the firmware's variables.
+        let state = tempfile::tempdir().map_err(ImageError::io(&std::env::temp_dir()))?;
+        let mut guest = Guest::start(machine, &boot, state.path())?;
+        match guest.word(machine, boot.bytes, attempt) {
+            Ok(report) => {
+                if !until_ready {
+                    progress("running");
+                    guest.qemu.wait();
+                }
+                return Ok(report);
+            }
+            Err(error) if attempt == 2 => return Err(error),
+            Err(_) => attempt = 2,
+        }
+    }
+}
+
+/// Every file is the manifest's; gives the size of kernel and archive.
+fn intact(image: &Path, manifest: &Manifest) -> Result<u64, ImageError> {
+    let mut boot_bytes = 0;
+    for name in [KERNEL, INITRD, COMMAND_LINE, FIRMWARE, VARIABLES] {
+        let path = image.join(name);
+        let bytes = fs::read(&path).map_err(ImageError::io(&path))?;
+        if manifest.outputs.get(name) != Some(&Measured::of(&bytes)) {
+            return Err(ImageError::Different {
+                file: name.to_owned(),
+                how: "is not what the manifest says: the image was changed after it was made; `hanzo-image verify` says where".into(),
+            });
+        }
+        if [KERNEL, INITRD].contains(&name) {
+            boot_bytes += bytes.len() as u64;
+        }
+    }
+    Ok(boot_bytes)
+}
+
+/// What of the image decides how QEMU is called.
+struct Boot {
+    /// Kernel and archive together.
+    bytes: u64,
+    command_line: String,
+    guest_port: u16,
+}
+
+/// Both processes; killed when dropped, QEMU first.
+struct Guest {
+    qemu: Own,
+    _tpm: Own,
+    started: Instant,
+}
+
+impl Guest {
+    fn start(machine: &Machine, boot: &Boot, state: &Path) -> Result<Self, ImageError> {
+        let tpm = tools::software_tpm(state)?;
+        let variables = state.join(VARIABLES);
+        fs::copy(machine.image.join(VARIABLES), &variables).map_err(ImageError::io(&variables))?;
+        make_writable(&variables)?;
+        fs::write(&machine.console, b"").map_err(ImageError::io(&machine.console))?;
+        let qemu = tools::qemu(machine, boot, state)?;
+        Ok(Self {
+            qemu,
+            _tpm: tpm,
+            started: Instant::now(),
+        })
+    }
+
+    fn word(&mut self, machine: &Machine, image_bytes: u64, attempt: u32) -> Result<Report, ImageError> {
+        let failed = |how: String| ImageError::Boot {
+            how,
+            console: machine.console.clone(),
+        };
+        let mut grown = (0.0, Instant::now());
+        loop {
+            let ended = self.qemu.ended();
+            let cpu_s = self.qemu.cpu_s().unwrap_or(grown.0);
+            let console = console(&machine.console)?;
+            if let Some(word) = word_of(&console) {
+                return Ok(Report {
+                    word,
+                    init_uptime_s: init_uptime(&console),
+                    wall_s: self.started.elapsed().as_secs_f64(),
+                    cpu_s,
+                    attempt,
+                    image_bytes,
+                });
+            }
+            if let Some(status) = ended {
+                let said = self.qemu.said();
+                return Err(failed(format!(
+                    "QEMU ended ({status}) before the guest said a word. {said}"
+                )));
+            }
+            if cpu_s > grown.0 {
+                grown = (cpu_s, Instant::now());
+            }
+            if cpu_s > HUNG_CPU_S {
+                return Err(failed(format!("no word after {cpu_s:.0} s of processor time")));
+            }
+            if grown.1.elapsed() > STILL {
+                return Err(failed(format!("no processor time used for {} s", STILL.as_secs())));
+            }
+            if self.started.elapsed() > BOOT_MAX {
+                return Err(failed(format!(
+                    "no word after {} s, of which it got {cpu_s:.0} s of processor time: this machine is overloaded",
+                    BOOT_MAX.as_secs()
+                )));
+            }
+            sleep(POLL);
+        }
+    }
+}
+
+fn make_writable(path: &Path) -> Result<(), ImageError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(ImageError::io(path))
+}
+
+fn console(path: &Path) -> Result<String, ImageError> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(ImageError::io(path))?;
+    file.take(CONSOLE_BYTES_MAX as u64)
+        .read_to_end(&mut bytes)
+        .map_err(ImageError::io(path))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The first word on a console: a whole line.
+fn word_of(console: &str) -> Option<Word> {
+    let whole = console.rsplit_once('\n')?.0;
+    let mut reason: Option<&str> = None;
+    for line in whole.lines().map(str::trim) {
+        if line.contains("\"message\":\"serving\"") {
+            return Some(Word::Serving);
+        }
+        if line.contains("Kernel panic") || line.starts_with("hanzo-guest: ") {
+            reason = reason.or(Some(line));
+        }
+        if line.starts_with("hanzo-init: ") && line.ends_with("; switching off") {
+            reason = reason.or(Some(line));
+            return reason.map(|reason| Word::Refused {
+                reason: reason.to_owned(),
+            });
+        }
+    }
+    // A panicked kernel says nothing more.
+    reason
+        .filter(|line| line.contains("Kernel panic"))
+        .map(|reason| Word::Refused {
+            reason: reason.to_owned(),
+        })
+}
+
+/// From `hanzo-init: [3.21] profile …`.
+fn init_uptime(console: &str) -> Option<f64> {
+    let line = console
+        .lines()
+        .map(str::trim)
+        .find(|line| line.starts_with("hanzo-init: ["))?;
+    let (uptime, _) = line.strip_prefix("hanzo-init: [")?.split_once(']')?;
+    uptime.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_whole_line_that_is_a_word_counts() {
+        let refused = |reason: &str| Some(Word::Refused { reason: reason.into() });
+        let start = "\x1b[2J\r\nhanzo-init: [3.21] profile core, 6 modules, network up\r\n";
+        assert_eq!(word_of(start), None);
+        assert_eq!(init_uptime(start), Some(3.21));
+        let serving = format!("{start}{{\"fields\":{{\"message\":\"serving\",\"tier\":1}}}}\r\n");
+        assert_eq!(word_of(&serving), Some(Word::Serving));
+        assert_eq!(word_of(serving.trim_end()), None, "a line that is still being written");
+        let why = "hanzo-guest: no KBS [kbs.connect]";
+        let off = "hanzo-init: [4.00] agent: ended with exit code 1 [init.agent.ended]; switching off";
+        assert_eq!(
+            word_of(&format!("{start}{why}\r\n")),
+            None,
+            "the machine is not off yet"
+        );
+        assert_eq!(word_of(&format!("{start}{why}\r\n{off}\r\n")), refused(why));
+        assert_eq!(word_of(&format!("{start}{off}\n")), refused(off));
+        let panic = "[    2.0] Kernel panic - not syncing: No working init found.";
+        assert_eq!(word_of(&format!("{panic}\n")), refused(panic));
+    }
+}

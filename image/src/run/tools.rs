@@ -1,0 +1,183 @@
+//! QEMU and swtpm: which versions, and how they are called.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::process::Own;
+use super::{Accelerator, Boot, Machine};
+use crate::assemble::{FIRMWARE, INITRD, KERNEL, VARIABLES};
+use crate::error::ImageError;
+
+const QEMU: &str = "qemu-system-x86_64";
+/// Older ones hand a patched kernel to the firmware, or lack AVX2 under TCG, which the guest needs.
+const QEMU_MAJOR_MIN: u32 = 10;
+const QEMU_REMEDY: &str = "install qemu-system-x86 10 or newer; on Debian 12 it is in bookworm-backports: apt-get install -t bookworm-backports --no-install-recommends qemu-system-x86 seabios";
+const TPM_REMEDY: &str = "install swtpm and swtpm-tools";
+/// How long swtpm may take to listen.
+const TPM_START: Duration = Duration::from_secs(20);
+
+/// Requires both programs, and of QEMU a version that boots our images.
+pub(super) fn check() -> Result<(), ImageError> {
+    let said = output(QEMU, &["--version"], QEMU_REMEDY)?;
+    if version_of(&said).is_none_or(|major| major < QEMU_MAJOR_MIN) {
+        return Err(ImageError::Tool {
+            program: QEMU,
+            why: format!(
+                "expected version {QEMU_MAJOR_MIN} or newer, got {:?}",
+                said.lines().next().unwrap_or_default()
+            ),
+            remedy: QEMU_REMEDY,
+        });
+    }
+    output("swtpm", &["--version"], TPM_REMEDY)?;
+    output("swtpm_setup", &["--print-capabilities"], TPM_REMEDY).map(drop)
+}
+
+fn version_of(said: &str) -> Option<u32> {
+    let (_, rest) = said.split_once("version ")?;
+    rest.split('.').next()?.parse().ok()
+}
+
+fn output(program: &'static str, arguments: &[&str], remedy: &'static str) -> Result<String, ImageError> {
+    let failed = |why: String| ImageError::Tool { program, why, remedy };
+    let done = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| failed(e.to_string()))?;
+    if !done.status.success() {
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        return Err(failed(format!("{}: {}", done.status, said.trim())));
+    }
+    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+}
+
+/// A fresh TPM 2.0 with both banks, listening in `state`.
+pub(super) fn software_tpm(state: &Path) -> Result<Own, ImageError> {
+    let dir = state.join("tpm");
+    fs::create_dir(&dir).map_err(ImageError::io(&dir))?;
+    let place = dir.to_string_lossy().into_owned();
+    output(
+        "swtpm_setup",
+        &[
+            "--tpm2",
+            "--tpmstate",
+            &place,
+            "--createek",
+            "--pcr-banks",
+            "sha256,sha384",
+            "--overwrite",
+        ],
+        TPM_REMEDY,
+    )?;
+    let socket = state.join("tpm.sock");
+    let arguments = [
+        "socket".to_owned(),
+        "--tpm2".to_owned(),
+        "--tpmstate".to_owned(),
+        format!("dir={place}"),
+        "--ctrl".to_owned(),
+        format!("type=unixio,path={}", socket.display()),
+        "--terminate".to_owned(),
+    ];
+    let mut tpm = Own::start("swtpm", arguments, &state.join("tpm.err"))?;
+    let start = Instant::now();
+    while !socket.exists() {
+        let ended = tpm.ended();
+        if ended.is_some() || start.elapsed() > TPM_START {
+            return Err(ImageError::Tool {
+                program: "swtpm",
+                why: format!("does not listen: {}", tpm.said()),
+                remedy: TPM_REMEDY,
+            });
+        }
+        sleep(Duration::from_millis(20));
+    }
+    Ok(tpm)
+}
+
+/// The machine. What is measured of it: kernel, archive, command line, firmware, and ACPI tables, which follow from the
+/// devices given here. Without a window for 64-bit BARs those tables do not depend on where the firmware puts them.
+pub(super) fn qemu(machine: &Machine, boot: &Boot, state: &Path) -> Result<Own, ImageError> {
+    let image = |name: &str| path(&machine.image.join(name));
+    let accelerator = match machine.accelerator {
+        Accelerator::Tcg => "tcg",
+        Accelerator::Kvm => "kvm",
+    };
+    // TCG's own model has AVX2 and RDSEED; under KVM the host's.
+    let model = match machine.accelerator {
+        Accelerator::Tcg => "max",
+        Accelerator::Kvm => "host",
+    };
+    let arguments = [
+        ["-machine", &format!("q35,smm=off,accel={accelerator}")],
+        ["-cpu", model],
+        ["-smp", &machine.processors.to_string()],
+        ["-m", &machine.memory_mib.to_string()],
+        ["-display", "none"],
+        ["-vga", "none"],
+        ["-monitor", "none"],
+        ["-parallel", "none"],
+        ["-serial", &format!("file:{}", path(&machine.console)?)],
+        [
+            "-drive",
+            &format!("if=pflash,unit=0,format=raw,readonly=on,file={}", image(FIRMWARE)?),
+        ],
+        [
+            "-drive",
+            &format!("if=pflash,unit=1,format=raw,file={}", path(&state.join(VARIABLES))?),
+        ],
+        ["-kernel", &image(KERNEL)?],
+        ["-initrd", &image(INITRD)?],
+        ["-append", &boot.command_line],
+        ["-fw_cfg", "name=opt/ovmf/X-PciMmio64Mb,string=0"],
+        [
+            "-netdev",
+            &format!(
+                "user,id=net,hostfwd=tcp:127.0.0.1:{}-:{}",
+                machine.port, boot.guest_port
+            ),
+        ],
+        ["-device", "virtio-net-pci,netdev=net,addr=1,romfile="],
+        [
+            "-chardev",
+            &format!("socket,id=tpm,path={}", path(&state.join("tpm.sock"))?),
+        ],
+        ["-tpmdev", "emulator,id=tpm,chardev=tpm"],
+        ["-device", "tpm-crb,tpmdev=tpm"],
+    ];
+    let arguments = arguments.iter().flatten().map(|a| (*a).to_owned());
+    let plain = ["-no-user-config", "-nodefaults", "-no-reboot"].map(str::to_owned);
+    Own::start(QEMU, plain.into_iter().chain(arguments), &state.join("qemu.err"))
+}
+
+/// An absolute path as QEMU's option lists take it: there a comma ends a value.
+fn path(path: &Path) -> Result<String, ImageError> {
+    let absolute = std::path::absolute(path).map_err(ImageError::io(path))?;
+    match absolute.to_str() {
+        Some(text) if !text.contains(',') => Ok(text.to_owned()),
+        _ => Err(ImageError::Inputs {
+            what: absolute.display().to_string(),
+            expected: "a UTF-8 path without commas (QEMU's options end there)",
+            got: "another".into(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_major_version_is_read() {
+        assert_eq!(
+            version_of("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\n"),
+            Some(10)
+        );
+        assert_eq!(version_of("QEMU emulator version 7.2.22\n"), Some(7));
+        assert_eq!(version_of("something else"), None);
+    }
+}
