@@ -29,6 +29,7 @@ pub mod tdx;
 
 // What the boot then measures, event by event, and what an event log tells of it.
 pub mod acpi;
+pub mod boot;
 pub mod crtm;
 pub mod efi;
 pub mod event;

@@ -1,7 +1,11 @@
 //! The log half: images, kernels, ACPI, registers, predictions, explanations; and what each refuses.
 
 mod acpi;
+mod anything;
+mod boots;
 mod explained;
+#[path = "../support/image.rs"]
+mod firmware_image;
 mod images;
 mod kernels;
 mod local;

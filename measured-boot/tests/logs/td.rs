@@ -93,6 +93,33 @@ fn the_predicted_rtmrs_are_those_of_a_real_quote() {
 }
 
 #[test]
+fn the_predicted_events_are_those_of_that_machines_log() {
+    let Some(bytes) = vector("tdx/v4_dstack_tdx-lite-getquote.json") else {
+        return;
+    };
+    let evidence: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    let log: Vec<serde_json::Value> = serde_json::from_str(evidence["event_log"].as_str().unwrap()).unwrap();
+    let logged: Vec<_> = log
+        .iter()
+        .filter(|e| e["imr"].as_u64().unwrap() < 3)
+        .map(|e| {
+            let register = e["imr"].as_u64().unwrap() + 1;
+            (
+                register,
+                e["event_type"].as_u64().unwrap(),
+                e["digest"].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect();
+    let expected: Vec<_> = boot()
+        .events()
+        .iter()
+        .map(|e| (u64::from(e.register), u64::from(e.kind), e.sha384.to_string()))
+        .collect();
+    assert_eq!(logged, expected);
+}
+
+#[test]
 fn the_hand_off_block_is_the_one_that_tdx_firmware_logged() {
     // The same digest stands in the log of another TD of 2 GiB with firmware of 2022.
     let logged = "0b8772e5b0b41b83e6044a68397e02f49fb47066b4fbe4917ea2c45c64f323fdacbb37948f821ebaf8bc9c938ba8a749";
