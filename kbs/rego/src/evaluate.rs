@@ -9,6 +9,9 @@ use crate::steps;
 
 const FILE: &str = "policy.rego";
 
+/// Trustee's function: the reference value of a name, or null.
+const QUERY_REFERENCE: &str = "query_reference_value";
+
 /// What a rule is.
 pub(crate) enum Answer {
     Bool(bool),
@@ -33,11 +36,28 @@ pub(crate) fn has_rule(text: &str, v0: bool, name: &str) -> Result<bool, String>
     })
 }
 
-/// Evaluates a rule.
-pub(crate) fn rule(text: &str, v0: bool, rule: &str, data: &str, input: &str) -> Result<Answer, RegoError> {
+/// Evaluates a rule. `reference` (JSON) is what [`QUERY_REFERENCE`] answers from; without it there is no such function.
+pub(crate) fn rule(
+    text: &str,
+    v0: bool,
+    rule: &str,
+    data: &str,
+    reference: Option<&str>,
+    input: &str,
+) -> Result<Answer, RegoError> {
     let outcome = guarded(|| {
         let mut engine = loaded(text, v0)?;
         engine.add_data_json(data).map_err(first_line)?;
+        if let Some(reference) = reference {
+            let values = Value::from_json_str(reference).map_err(first_line)?;
+            let query = move |names: Vec<Value>| {
+                let name = names.first().unwrap_or(&Value::Undefined);
+                let found = values.as_object().ok().and_then(|values| values.get(name));
+                Ok(found.cloned().unwrap_or(Value::Null))
+            };
+            let function = QUERY_REFERENCE.to_owned();
+            engine.add_extension(function, 1, Box::new(query)).map_err(first_line)?;
+        }
         engine.set_input_json(input).map_err(first_line)?;
         engine.eval_rule(rule.to_owned()).map_err(first_line)
     });

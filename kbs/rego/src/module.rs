@@ -163,6 +163,29 @@ impl Module {
     /// # Errors
     /// [`RegoError`]: everything but `true`.
     pub fn allows(&self, input: &serde_json::Value, resource: &Resource<'_>) -> Result<(), RegoError> {
+        self.ask(input, resource, None)
+    }
+
+    /// As [`Module::allows`], with `reference` (a JSON object: name to value) as `data.reference` and as what
+    /// `query_reference_value(name)` answers from, which is null for every other name.
+    ///
+    /// # Errors
+    /// [`RegoError`]: everything but `true`.
+    pub fn allows_by_reference(
+        &self,
+        input: &serde_json::Value,
+        resource: &Resource<'_>,
+        reference: &serde_json::Value,
+    ) -> Result<(), RegoError> {
+        self.ask(input, resource, Some(reference))
+    }
+
+    fn ask(
+        &self,
+        input: &serde_json::Value,
+        resource: &Resource<'_>,
+        reference: Option<&serde_json::Value>,
+    ) -> Result<(), RegoError> {
         let input = input.to_string();
         if input.len() > INPUT_BYTES_MAX {
             return Err(RegoError::InputTooLarge { got: input.len() });
@@ -172,8 +195,15 @@ impl Module {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), json!(value)))
             .collect();
-        let data = json!({"plugin": resource.plugin, "query": query, "resource-path": resource.path}).to_string();
-        match evaluate::rule(&self.text, self.v0, RULE, &data, &input)? {
+        let mut data = json!({"plugin": resource.plugin, "query": query, "resource-path": resource.path});
+        if let (Some(reference), Some(data)) = (reference, data.as_object_mut()) {
+            data.insert("reference".to_owned(), reference.clone());
+        }
+        let (data, reference) = (data.to_string(), reference.map(ToString::to_string));
+        if reference.as_ref().is_some_and(|r| r.len() > INPUT_BYTES_MAX) {
+            return Err(RegoError::InputTooLarge { got: data.len() });
+        }
+        match evaluate::rule(&self.text, self.v0, RULE, &data, reference.as_deref(), &input)? {
             Answer::Bool(true) => Ok(()),
             Answer::Bool(false) => Err(RegoError::Denied),
             Answer::Undefined => Err(RegoError::Undefined),

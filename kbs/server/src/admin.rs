@@ -9,15 +9,20 @@ mod answer;
 mod apply;
 mod change;
 mod client;
+mod document;
 mod proposals;
 mod read;
 mod refusal;
 mod roles;
 mod told;
 
-pub use answer::{AdminReply, AuditLines, KeyDetail, KeyEntry, KeyList, PendingList, PendingRequest};
+pub use answer::{AdminReply, AuditLines, KeyDetail, KeyEntry, KeyList, PendingList, PendingRequest, TenantDetail};
 pub(crate) use apply::apply;
-pub use client::{AdminError, approve, audit_lines, get_policy, list_keys, pending, put_key, revoke, set_policy};
+pub(crate) use change::Change;
+pub use client::{
+    AdminError, approve, audit_lines, get_policy, list_keys, pending, put_key, revoke, set_document, set_policy,
+};
+pub(crate) use proposals::store as propose;
 pub use proposals::{PROPOSAL_LIFETIME_S, PROPOSALS_MAX};
 pub(crate) use read::{newest_image, raise_image};
 pub(crate) use refusal::AdminRefusal;
@@ -33,6 +38,8 @@ use hanzo_pqc::Domain;
 use hanzo_pqc::hpke::{self, KemSuite};
 use hanzo_vault::KeyPolicy;
 use serde::{Deserialize, Serialize};
+
+use crate::tenant::Document;
 
 /// Where admin requests go.
 pub const ADMIN_PATH: &str = "/hanzo/v1/admin";
@@ -85,6 +92,12 @@ pub(crate) enum Action {
     },
     /// No more releases of the newest version.
     Revoke { key_id: KeyId, key_version: u64 },
+    /// The next version of a tenant's document: `<tenant>/coco/resource-policy` (Rego) or `<tenant>/coco/reference-values`.
+    SetDocument {
+        key_id: KeyId,
+        key_version: u64,
+        text: String,
+    },
     /// Carries out what another admin proposed. The proposal's id covers every byte of it.
     Approve { proposal: Digest384 },
     /// The keys that this admin may read.
@@ -103,6 +116,7 @@ impl Action {
             Self::PutKey { .. } => "put-key",
             Self::SetPolicy { .. } => "set-policy",
             Self::Revoke { .. } => "revoke",
+            Self::SetDocument { key_id, .. } => Document::named(key_id).map_or("set-document", Document::action),
             Self::Approve { .. } => "approve",
             Self::ListKeys {} => "list-keys",
             Self::GetPolicy { .. } => "get-policy",
@@ -118,13 +132,24 @@ impl Action {
         }
     }
 
-    /// The key and version that a change is about.
+    /// SHA-384 of the policy or document that the action carries.
+    pub(crate) fn digest(&self) -> Result<Option<Digest384>, JcsError> {
+        match self {
+            Self::SetDocument { text, .. } => Ok(Some(Digest384::of(text.as_bytes()))),
+            _ => self.policy().map(KeyPolicy::digest).transpose(),
+        }
+    }
+
+    /// The key or document and the version that a change is about.
     pub(crate) fn changes(&self) -> Option<(&KeyId, u64)> {
         match self {
             Self::PutKey {
                 key_id, key_version, ..
             }
             | Self::SetPolicy {
+                key_id, key_version, ..
+            }
+            | Self::SetDocument {
                 key_id, key_version, ..
             }
             | Self::Revoke { key_id, key_version } => Some((key_id, *key_version)),

@@ -28,6 +28,7 @@ use crate::live::{Live, Lives};
 use crate::metrics::{Metrics, count};
 use crate::release;
 use crate::sessions::Attested;
+use crate::tenant;
 use crate::token::{Proven, TokenKey};
 use crate::vault::{SealedSecret, Vaults, check_limits};
 use crate::{KbsConfig, KbsError, database};
@@ -288,7 +289,9 @@ impl Broker {
                     recipient: release::recipient(&attested.body.wrap_key),
                     evidence: attested.body.evidence.clone(),
                 };
+                let tenant = tenant::policy(tx, key_id.repository())?;
                 let stored = Stored {
+                    tenant: tenant.as_ref(),
                     version: key.version,
                     policy: &key.policy,
                     revoked: key.revoked,

@@ -1,6 +1,7 @@
 //! What is CoCo's alone: its admins, its sample TEE, and what a resource put by its client is released under.
 
 pub(crate) mod bearer;
+pub(crate) mod documents;
 pub(crate) mod resources;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use hanzo_vault::{KeyPolicy, POLICY_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 
 use crate::KbsError;
+use crate::admin::AdminKey;
 
 /// The configuration's table `coco`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,9 +78,17 @@ impl CocoAlgorithm {
 
 impl CocoConfig {
     /// Checks what can be checked without a store; what is wrong, if something is.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self, signers: &[AdminKey]) -> Result<(), String> {
         for (n, admin) in self.admins.iter().enumerate() {
             let fail = |what: &str| format!("coco.admins[{n}]: {what}");
+            let own = &admin.public_key;
+            let is_signer =
+                |key: &AdminKey| key.ed25519.eq_ignore_ascii_case(own) || key.ml_dsa.eq_ignore_ascii_case(own);
+            if signers.iter().any(is_signer) || self.admins.iter().filter(|a| a.public_key == *own).count() != 1 {
+                return Err(fail(
+                    "public_key: expected a key that no other admin has, here or in admin_keys: whoever proposes must not approve",
+                ));
+            }
             if (admin.role == CocoRole::TenantAdmin) != admin.tenant.is_some() {
                 return Err(fail("tenant: expected for role tenant-admin, and for no other"));
             }

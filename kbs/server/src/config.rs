@@ -273,7 +273,7 @@ impl KbsConfig {
         self.limits.check()?;
         self.check_transport()?;
         crate::admin::check_admins(&self.admin_keys, self.four_eyes)?;
-        self.coco.check()?;
+        self.coco.check(&self.admin_keys)?;
         Ok(())
     }
 

@@ -2,8 +2,10 @@
 
 mod coco;
 mod cookie;
+mod documents;
 mod heads;
 mod log;
+mod media;
 mod reply;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use crate::rate::Route;
 use crate::sessions::{Attested, SessionRefusal, Sessions};
 use crate::shared;
 pub(crate) use cookie::Transport;
+use media::Media;
 pub(crate) use reply::Problem;
 
 /// Where the newest head of the audit log is.
@@ -86,11 +89,12 @@ pub(crate) fn router(state: AppState) -> Router {
 async fn auth(
     State(state): State<AppState>,
     Extension(connection): Extension<Connection>,
+    headers: HeaderMap,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
-    let body = match body {
+    let body = match media::body(&headers, body, Media::Json) {
         Ok(body) => body,
-        Err(e) => return Problem::body(&e).into_response(),
+        Err(problem) => return problem.into_response(),
     };
     let samples = match state.broker.takes_samples() {
         true => SampleTee::TestOnly,
@@ -125,9 +129,9 @@ async fn attest(
     headers: HeaderMap,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
-    let body = match body {
+    let body = match media::body(&headers, body, Media::Json) {
         Ok(body) => body,
-        Err(e) => return Problem::body(&e).into_response(),
+        Err(problem) => return problem.into_response(),
     };
     let (challenge, value) = match challenge_of(&state, &headers) {
         Ok(found) => found,
@@ -277,11 +281,12 @@ async fn resource(
 
 async fn admin_request(
     State(state): State<AppState>,
+    headers: HeaderMap,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
-    let body = match body {
+    let body = match media::body(&headers, body, Media::Json) {
         Ok(body) => body,
-        Err(e) => return Problem::body(&e).into_response(),
+        Err(problem) => return problem.into_response(),
     };
     let Some(_place) = state.admission.place(Route::Admin).await else {
         return busy(&state.broker.metrics, Route::Admin);

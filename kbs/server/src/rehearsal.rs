@@ -2,25 +2,11 @@
 
 use hanzo_attestation::evidence::Class;
 use hanzo_attestation::foreign::{ForeignEvidence, ForeignExpectation, ForeignFormat, Supplied, detect};
-use hanzo_attestation::name::KeyId;
 use hanzo_attestation::{Anchors, Collateral, UnixTime};
 use hanzo_kbs_protocol::{AttestBody, TeeKey};
-use hanzo_vault::{Evidence, KeyPolicy, Rehearsal, Uses, Wrap, rehearse};
+use hanzo_vault::{Evidence, Rehearsal, Rehearsed, Wrap, rehearse};
 use hanzo_verifier::foreign::verify_foreign;
 use hanzo_verifier::{VerifierContext, VerifyError, read_bundle, verify_rcar};
-
-/// A key as a rehearsal asks for it.
-#[derive(Debug)]
-pub struct Rehearsed<'a> {
-    /// The key.
-    pub key_id: &'a KeyId,
-    /// Its version.
-    pub version: u64,
-    /// Its policy.
-    pub policy: &'a KeyPolicy,
-    /// Its grants so far.
-    pub uses: Uses,
-}
 
 /// Asks every rule about a bundle, an RCAR `attest` body, or evidence in another project's format.
 ///
@@ -43,8 +29,7 @@ pub fn rehearse_evidence(
         collateral,
         policy: key.policy.appraisal.clone(),
     };
-    let ask =
-        |wrap, evidence: &Evidence<'_>| rehearse(key.key_id, key.version, key.policy, wrap, key.uses, evidence, now);
+    let ask = |wrap, evidence: &Evidence<'_>| rehearse(key, wrap, evidence, now);
     if is_attest_body(bytes) {
         let body = match AttestBody::parse(bytes) {
             Ok(body) => body,

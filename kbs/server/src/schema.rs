@@ -24,5 +24,6 @@ pub(crate) const SCHEMA: StoreSchema = StoreSchema {
         step!("05_store_heads"),
         step!("06_challenges"),
         step!("07_operations"),
+        step!("08_tenant_documents"),
     ],
 };

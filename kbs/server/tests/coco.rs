@@ -1,5 +1,7 @@
 //! CoCo's protocol as an independent client speaks it, and what only this side can be asked.
 
+#[path = "support/bearers.rs"]
+mod bearers;
 #[path = "support/harness.rs"]
 mod harness;
 
@@ -7,9 +9,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bearers::{admin, ed25519_admin, ed25519_token, sample_session, token};
 use hanzo_attestation::binding::RcarRuntime;
 use hanzo_attestation::bundle::CpuEvidence;
 use hanzo_attestation::name::Name;
@@ -20,7 +22,7 @@ use hanzo_policy::{AppraisalPolicy, PrivacyTier};
 use hanzo_pqc::dsa::{MlDsa65, SigningKey};
 use hanzo_simulated_tee::{DeviceSpec, LaunchSpec, SimulatedNvidia, SimulatedProcessor};
 use hanzo_vault::{KeyPolicy, Wrap};
-use harness::{Broker, CONFIG, Guest, IMAGE, http, now, policy, vectors};
+use harness::{Broker, CONFIG, Guest, IMAGE, http, policy, vectors};
 use serde_json::{Value, json};
 
 const ALL: [Wrap; 3] = [Wrap::Akp, Wrap::Classical, Wrap::Hpke];
@@ -33,17 +35,6 @@ fn anybody(tenant: &str) -> KeyPolicy {
         tenant: Name::new(tenant).unwrap(),
         wrap: ALL.to_vec(),
         ..policy()
-    }
-}
-
-fn ed25519_admin(name: &str, seed: u8, role: CocoRole, tenant: Option<&str>) -> CocoAdmin {
-    let key = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
-    CocoAdmin {
-        name: Name::new(name).unwrap(),
-        role,
-        tenant: tenant.map(|t| Name::new(t).unwrap()),
-        algorithm: CocoAlgorithm::EdDSA,
-        public_key: hex::encode(key.public_key()),
     }
 }
 
@@ -145,6 +136,10 @@ fn python() -> Option<&'static str> {
 fn an_independent_client_gets_every_route_algorithm_and_error() {
     let Some(python) = python() else { return };
     let broker = broker();
+    let short_lived = Broker::start(StoreMode::Simulated, true, |c| {
+        configure(c);
+        c.session_ttl_s = 1;
+    });
     let put = |name: &str, change: fn(&mut KeyPolicy)| {
         let mut policy = anybody("default");
         change(&mut policy);
@@ -158,9 +153,11 @@ fn an_independent_client_gets_every_route_algorithm_and_error() {
     });
     put("postquantum", |p| p.wrap = vec![Wrap::Akp, Wrap::Hpke]);
     let output = Command::new(python)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/coco_blackbox.py"))
+        .arg("-B")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/blackbox"))
         .arg(format!("http://{}", broker.address))
         .arg(evidence_helper().to_string())
+        .arg(format!("http://{}", short_lived.address))
         .env("NO_PROXY", "*")
         .output()
         .unwrap();
@@ -170,58 +167,11 @@ fn an_independent_client_gets_every_route_algorithm_and_error() {
         "{text}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(text.lines().filter(|l| l.starts_with("ok")).count() >= 15, "{text}");
-}
-
-/// A session of the sample TEE: its cookie.
-fn sample_session(at: SocketAddr, key: &Value) -> String {
-    let reply = http(
-        at,
-        "POST",
-        AUTH_PATH,
-        "",
-        br#"{"version":"0.4.0","tee":"sample","extra-params":""}"#,
-    );
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    let (nonce, cookie) = (
-        reply.json()["nonce"].as_str().unwrap().to_owned(),
-        reply.cookie.unwrap(),
-    );
-    let runtime = RcarRuntime {
-        additional_evidence: "",
-        nonce: &nonce,
-        tee_pubkey: key,
-    };
-    let report_data = STANDARD.encode(runtime.digest().unwrap().as_bytes());
-    let body = json!({
-        "runtime-data": {"nonce": nonce, "tee-pubkey": key},
-        "tee-evidence": {
-            "primary_evidence": {"svn": "1", "report_data": report_data}, "additional_evidence": "",
-        },
-    });
-    let reply = http(at, "POST", ATTEST_PATH, &cookie, body.to_string().as_bytes());
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    cookie
-}
-
-/// A request with an admin's bearer token.
-fn admin(at: SocketAddr, method: &str, path: &str, token: &str, body: &[u8]) -> harness::Reply {
-    let headers = format!("a=b\r\nAuthorization: Bearer {token}");
-    http(at, method, path, &headers, body)
-}
-
-fn token(alg: &str, kid: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
-    let encode = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let header = encode(json!({"alg": alg, "kid": kid}));
-    let claims = encode(json!({"role": "operator", "iat": now().0, "exp": now().0 + 60}));
-    let signed = format!("{header}.{claims}");
-    let signature = URL_SAFE_NO_PAD.encode(sign(signed.as_bytes()));
-    format!("{signed}.{signature}")
+    assert!(text.lines().filter(|l| l.starts_with("ok")).count() >= 25, "{text}");
 }
 
 fn operator() -> String {
-    let key = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap();
-    token("EdDSA", "operator", |signed| key.sign(signed).as_ref().to_vec())
+    ed25519_token("operator", 5, "operator")
 }
 
 const SECRET: &str = "/kbs/v0/resource/default/key/secret";
@@ -229,9 +179,11 @@ const SECRET: &str = "/kbs/v0/resource/default/key/secret";
 #[test]
 fn ml_kem_clients_and_ml_dsa_admins_are_served() {
     let broker = broker();
-    let quantum = token("ML-DSA-65", "quantum", |signed| ml_dsa().sign(signed).unwrap());
+    let quantum = token("ML-DSA-65", "quantum", "operator", |signed| {
+        ml_dsa().sign(signed).unwrap()
+    });
     assert_eq!(admin(broker.address, "POST", SECRET, &quantum, b"a secret").status, 200);
-    let flipped = token("ML-DSA-65", "quantum", |signed| {
+    let flipped = token("ML-DSA-65", "quantum", "operator", |signed| {
         let mut signature = ml_dsa().sign(signed).unwrap();
         signature[7] ^= 1;
         signature
@@ -239,7 +191,7 @@ fn ml_kem_clients_and_ml_dsa_admins_are_served() {
     let refused = admin(broker.address, "POST", SECRET, &flipped, b"x").error();
     assert_eq!(refused, (401, "kbs.bearer.signature".into()));
     // The algorithm is the pinned key's, whatever the token says.
-    let other = token("EdDSA", "quantum", |signed| ml_dsa().sign(signed).unwrap());
+    let other = token("EdDSA", "quantum", "operator", |signed| ml_dsa().sign(signed).unwrap());
     let refused = admin(broker.address, "POST", SECRET, &other, b"x").error();
     assert_eq!(refused, (401, "kbs.bearer.algorithm".into()));
 
@@ -364,15 +316,6 @@ fn captured_requests_of_the_stock_client_replay() {
         post(ATTEST_PATH, &cookie, &read("old_attest.json")).error(),
         (400, "kbs.body.malformed".into())
     );
-    // Nothing here applies to all keys at once: an admin is told what does.
-    let reference = admin(
-        broker.address,
-        "POST",
-        "/kbs/v0/reference-value",
-        &operator(),
-        &read("rcar_0.4.0_reference-value.json"),
-    );
-    assert_eq!(reference.error(), (501, "kbs.policy.global".into()));
 }
 
 #[test]

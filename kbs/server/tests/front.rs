@@ -72,7 +72,7 @@ fn behind_a_front_the_forwarded_address_is_the_peer() {
     let body = String::from_utf8(Guest::new().session.auth_body()).unwrap();
     let auth = |forwarded: &str| {
         let request = format!(
-            "POST {AUTH_PATH} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Forwarded-For: {forwarded}\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST {AUTH_PATH} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Forwarded-For: {forwarded}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
         raw(broker.address, &[request.as_bytes()], Duration::ZERO).0[9..12].to_owned()

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use hanzo_attestation::Digest384;
+use hanzo_attestation::name::KeyId;
+use hanzo_kbs::admin;
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor};
 use hanzo_vault::KeyPolicy;
-use harness::{Broker, CONFIG, Guest, policy};
+use harness::{Broker, CONFIG, Guest, block_on, policy};
 use serde_json::Value;
 
 const KEY: &str = "hanzo/dek/m";
@@ -186,6 +188,47 @@ fn a_rehearsal_of_a_stored_key_has_its_counts_and_releases_nothing() {
     assert_eq!(KeyPolicy::parse(shown.stdout.trim_ascii_end()).unwrap(), one);
     let grants = desk.broker.audit().iter().filter(|l| l["action"] == "grant").count();
     assert_eq!(grants, 1);
+}
+
+#[test]
+fn a_rehearsal_asks_the_tenants_policy_as_well() {
+    let desk = Desk::new();
+    desk.broker.put(KEY, 1, &policy()).unwrap();
+    let address = desk.broker.address.to_string();
+    let (identity, admin_key) = (
+        desk.broker.made.identity_path.clone(),
+        desk.broker.made.admin_key_path.clone(),
+    );
+    let at = [
+        "--broker",
+        &address,
+        "--identity",
+        text(&identity),
+        "--admin-key",
+        text(&admin_key),
+    ];
+    let guest = Guest::new().challenged(desk.broker.address);
+    assert_eq!(desk.test(&guest.attest, &at), (0, vec![]));
+    // By the broker's word: what its tenant put over all its keys is asked, with its reference values.
+    let module = "package policy\nimport rego.v1\ndefault allow := false\nallow if \"1\" in data.reference.svn\n";
+    let admin = hanzo_kbs::load_admin_key(&admin_key).unwrap();
+    let set = |name: &str, body: &str| {
+        let document = KeyId::new(&format!("hanzo/coco/{name}")).unwrap();
+        let (at, identity) = (desk.broker.address, &desk.broker.made.identity);
+        block_on(admin::set_document(at, identity, &admin, &document, 1, body)).unwrap()
+    };
+    set("resource-policy", module);
+    let no = (40, vec!["kbs.tenant_policy".to_owned()]);
+    assert_eq!(desk.test(&guest.attest, &at), no);
+    set("reference-values", r#"{"svn":["1"]}"#);
+    assert_eq!(desk.test(&guest.attest, &at), (0, vec![]));
+    // By files: before it is put.
+    desk.file("tenant.rego", module.as_bytes());
+    desk.file("reference.json", br#"{"svn": ["1"]}"#);
+    let by_file = ["--policy", "policy.json", "--tenant-policy", "tenant.rego"];
+    assert_eq!(desk.test(&guest.attest, &by_file), no);
+    let with_values = [&by_file[..], &["--reference-values", "reference.json"]].concat();
+    assert_eq!(desk.test(&guest.attest, &with_values), (0, vec![]));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use hanzo_verifier::{VerifierContext, verify_rcar};
 
 use crate::claims::Proof;
 use crate::rules::{self, ImageVersion, Question};
-use crate::{KeyPolicy, Refusal, Wrap};
+use crate::{KeyPolicy, Refusal, TenantPolicy, Wrap};
 
 /// What the guest asks for and proves it with.
 #[derive(Debug)]
@@ -74,6 +74,8 @@ pub struct Stored<'a> {
     pub policy: &'a KeyPolicy,
     /// True once its owner withdrew it.
     pub revoked: bool,
+    /// The Rego module that its tenant put over all its keys, if it put one.
+    pub tenant: Option<&'a TenantPolicy>,
 }
 
 /// What was granted before, read in the transaction that will record this decision.
@@ -153,7 +155,7 @@ impl ReleaseGrant {
 /// # Establishes
 /// The evidence is authentic, answers this session's challenge, commits to this wrapping key and reaches the key's
 /// policy with the collateral and clock of this moment; its image is none that is older than one that got the key before;
-/// the policy names this way of wrapping, and its Rego module, if it has one, allows the release as well; the key is alive
+/// the policy names this way of wrapping, and its Rego module and the tenant's, where there is one, each allow the release as well; the key is alive
 /// and in its time, has uses left, and was not granted to this wrapping key before.
 ///
 /// # Errors
@@ -174,6 +176,7 @@ pub fn authorize(ask: Ask<'_>, key: &Stored<'_>, uses: Uses, moment: &Moment<'_>
         suite: ask.recipient.suite(),
         uses,
         proof: &proof,
+        tenant: key.tenant,
         now: moment.now,
     };
     for rule in rules::ALL {
@@ -217,7 +220,7 @@ fn prove(ask: &Ask<'_>, policy: &KeyPolicy, moment: &Moment<'_>) -> Result<Proof
         SessionEvidence::Sample(sample) => {
             sample.check(&ask.runtime)?;
             match policy.appraisal.minimum_tier {
-                PrivacyTier::Open => Ok(Proof::nothing(true)),
+                PrivacyTier::Open => Ok(Proof::of_sample()),
                 _ => Err(Refusal::Sample {
                     key_id: ask.key_id.clone(),
                 }),

@@ -38,6 +38,21 @@ impl Proof {
         Some(Self::of(reading.appraisal()?, tier, &subject))
     }
 
+    /// Of CoCo's sample TEE, as its token tells of it: hardware that nobody recognises, executables that nobody compared
+    /// (AR4SI: contraindicated). A policy that refuses samples finds one.
+    pub(crate) fn of_sample() -> Self {
+        Self {
+            claims: json!({"eat_profile": TRUSTEE_PROFILE, "submods": {"cpu0": {
+                "ear.status": "contraindicated",
+                "ear.trustworthiness-vector": {
+                    "configuration": 36, "executables": 33, "hardware": 97, "runtime-opaque": 96,
+                },
+                "ear.veraison.annotated-evidence": {"sample": {"simulated": true}},
+            }}}),
+            ..Self::nothing(true)
+        }
+    }
+
     /// For rules that do not look at evidence.
     pub(crate) fn nothing(simulated: bool) -> Self {
         Self {

@@ -25,6 +25,7 @@ mod refusal;
 mod rehearse;
 mod release;
 mod rules;
+mod tenant;
 mod vault;
 
 pub use authorize::{Ask, Moment, Recipient, ReleaseGrant, Stored, Uses, authorize};
@@ -33,9 +34,10 @@ pub use hierarchy::{Root, RootPurpose, TenantKek, WRAPPED_KEK_BYTES, object_key}
 pub use limits::{KEK_SEALS_MAX, Limits, check_kek_seals};
 pub use policy::{GRANT_LIFETIME_S_MAX, IMAGE_VERSIONS_MAX, KeyPolicy, KeyPolicyError, POLICY_BYTES_MAX, Wrap};
 pub use refusal::Refusal;
-pub use rehearse::{Evidence, Finding, Rehearsal, rehearse};
+pub use rehearse::{Evidence, Finding, Rehearsal, Rehearsed, rehearse};
 pub use release::{ReleaseError, release, release_jwe};
 pub use rules::{ImageVersion, ImageVersionSource};
+pub use tenant::{REFERENCE_BYTES_MAX, REFERENCE_NAMES_MAX, ReferenceError, TenantPolicy, check_reference};
 pub use vault::{
     GpuCcVault, GpuTeeIoVault, KeyPurpose, Place, PqcVault, SECRET_BYTES_MAX, TierClass, Vault, VaultError,
     shredded_secret, tenant_of, vault_for,

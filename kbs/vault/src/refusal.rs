@@ -137,6 +137,14 @@ pub enum Refusal {
         /// How it ended.
         why: RegoError,
     },
+    /// The tenant's Rego module did not allow it.
+    #[error("key {key_id}: the resource policy of its tenant: {why}")]
+    TenantRego {
+        /// The key.
+        key_id: KeyId,
+        /// How it ended.
+        why: RegoError,
+    },
     /// Withdrawn by its owner.
     #[error("key {key_id} was revoked: put a new version")]
     Revoked {
@@ -181,6 +189,7 @@ impl Refusal {
             Self::ImageRolledBack { .. } => "kbs.image.rolled_back",
             Self::Wrap { .. } => "kbs.wrap.not_allowed",
             Self::Rego { why, .. } => why.code(),
+            Self::TenantRego { .. } => "kbs.tenant_policy",
             Self::Revoked { .. } => "kbs.key.revoked",
             Self::Unknown { .. } => "kbs.key.unknown",
             Self::WeakSuite { .. } => "kbs.wrap.suite",
@@ -209,6 +218,7 @@ impl Refusal {
     pub fn failed_rules(&self) -> Vec<&'static str> {
         match self {
             Self::Evidence(e) if !e.failures().is_empty() => e.failures().iter().map(|f| f.code).collect(),
+            Self::TenantRego { why, .. } => vec![self.code(), why.code()],
             other => vec![other.code()],
         }
     }

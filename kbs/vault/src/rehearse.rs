@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::claims::Proof;
 use crate::rules::{self, Question};
-use crate::{KeyPolicy, Refusal, Uses, Wrap};
+use crate::{KeyPolicy, Refusal, TenantPolicy, Uses, Wrap};
 
 /// One rule that says no.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -56,19 +56,33 @@ pub enum Evidence<'a> {
     Foreign(&'a Result<ForeignReading, VerifyError>),
 }
 
-/// Asks every rule of `policy` about evidence that was verified under its appraisal policy.
+/// What is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Rehearsed<'a> {
+    /// The key.
+    pub key_id: &'a KeyId,
+    /// Its version.
+    pub version: u64,
+    /// Its policy.
+    pub policy: &'a KeyPolicy,
+    /// The Rego module that its tenant put over all its keys, if it put one.
+    pub tenant: Option<&'a TenantPolicy>,
+    /// Its grants so far.
+    pub uses: Uses,
+}
+
+/// Asks every rule of the key's policy and its tenant's about evidence that was verified under its appraisal policy.
 ///
 /// # Establishes
 /// What `authorize` would answer to the same evidence in a session of its own at `now`, with these counts.
-pub fn rehearse(
-    key_id: &KeyId,
-    version: u64,
-    policy: &KeyPolicy,
-    wrap: Wrap,
-    uses: Uses,
-    evidence: &Evidence<'_>,
-    now: UnixTime,
-) -> Rehearsal {
+pub fn rehearse(key: &Rehearsed<'_>, wrap: Wrap, evidence: &Evidence<'_>, now: UnixTime) -> Rehearsal {
+    let Rehearsed {
+        key_id,
+        version,
+        policy,
+        tenant,
+        uses,
+    } = *key;
     let (proof, error) = match evidence {
         Evidence::Session(Ok(result)) => (Some(Proof::of_result(result)), None),
         Evidence::Bundle(Ok(reading)) => (Some(Proof::of_reading(reading)), None),
@@ -109,6 +123,7 @@ pub fn rehearse(
         suite: None,
         uses,
         proof: &proof,
+        tenant,
         now,
     };
     let asked = match shown {

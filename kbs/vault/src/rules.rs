@@ -4,11 +4,11 @@ use hanzo_attestation::UnixTime;
 use hanzo_attestation::name::KeyId;
 use hanzo_pqc::hpke::KemSuite;
 use hanzo_pqc::suites_for_tier;
-use hanzo_rego::{Module, Resource};
+use hanzo_rego::{Module, RegoError, Resource};
 
 use crate::claims::Proof;
 use crate::limits::Limits;
-use crate::{KeyPolicy, Refusal, Uses, Wrap};
+use crate::{KeyPolicy, Refusal, TenantPolicy, Uses, Wrap};
 
 /// The version of the image that the evidence shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,7 @@ pub(crate) struct Question<'a> {
     pub(crate) suite: Option<KemSuite>,
     pub(crate) uses: Uses,
     pub(crate) proof: &'a Proof,
+    pub(crate) tenant: Option<&'a TenantPolicy>,
     pub(crate) now: UnixTime,
 }
 
@@ -60,7 +61,7 @@ impl Question<'_> {
 type Rule = fn(&Question<'_>) -> Result<(), Refusal>;
 
 /// Every rule. Rego comes last: what it is asked about is already good enough for us.
-pub(crate) const ALL: [Rule; 10] = [
+pub(crate) const ALL: [Rule; 11] = [
     simulated,
     tenant,
     not_before,
@@ -71,6 +72,7 @@ pub(crate) const ALL: [Rule; 10] = [
     uses,
     suite,
     rego,
+    tenant_rego,
 ];
 
 /// Those that say something without any evidence.
@@ -192,21 +194,41 @@ fn suite(q: &Question<'_>) -> Result<(), Refusal> {
     }
 }
 
+/// The key's own module. It sees no reference values: what the key's policy says is all that decides here.
 fn rego(q: &Question<'_>) -> Result<(), Refusal> {
     let Some(text) = &q.policy.rego else {
         return Ok(());
     };
-    let id = q.key_id.to_string();
+    let key_id = q.key_id();
+    ask(text, &key_id, |module, resource| {
+        module.allows(&q.proof.claims, resource)
+    })
+    .map_err(|why| Refusal::Rego { key_id, why })
+}
+
+/// The module over all keys of the tenant, with the tenant's reference values.
+fn tenant_rego(q: &Question<'_>) -> Result<(), Refusal> {
+    let Some(tenant) = q.tenant else {
+        return Ok(());
+    };
+    let key_id = q.key_id();
+    ask(&tenant.rego, &key_id, |module, resource| {
+        module.allows_by_reference(&q.proof.claims, resource, &tenant.reference)
+    })
+    .map_err(|why| Refusal::TenantRego { key_id, why })
+}
+
+fn ask(
+    text: &str,
+    key_id: &KeyId,
+    allows: impl FnOnce(&Module, &Resource<'_>) -> Result<(), RegoError>,
+) -> Result<(), RegoError> {
+    let id = key_id.to_string();
     let path: Vec<_> = id.split('/').collect();
     let resource = Resource {
         plugin: "resource",
         path: &path,
         query: &[],
     };
-    Module::parse(text)
-        .and_then(|module| module.allows(&q.proof.claims, &resource))
-        .map_err(|why| Refusal::Rego {
-            key_id: q.key_id(),
-            why,
-        })
+    Module::parse(text).and_then(|module| allows(&module, &resource))
 }

@@ -60,6 +60,19 @@ pub struct KeyDetail {
     pub key: KeyEntry,
     /// The policy of its newest version.
     pub policy: KeyPolicy,
+    /// What its tenant put over all its keys; `null` without a resource policy.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub tenant: Option<TenantDetail>,
+}
+
+/// A tenant's resource policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantDetail {
+    /// Its reference values: `data.reference` of the module.
+    pub reference: serde_json::Value,
+    /// Text of its Rego module.
+    pub rego: String,
 }
 
 /// The answer to `pending`.

@@ -5,7 +5,6 @@ use hanzo_attestation::name::Name;
 use hanzo_pqc::sign::Signature;
 use hanzo_pqc::{Domain, PqcError};
 use hanzo_store::Tx;
-use hanzo_vault::KeyPolicy;
 
 use super::answer::{AdminReply, Answer};
 use super::change::{Change, open_import};
@@ -14,6 +13,7 @@ use super::{ADMIN_BYTES_MAX, ADMIN_PURPOSE, ADMIN_WINDOW_S, Action, AdminRequest
 use super::{AdminRefusal, Admins, proposals, read};
 use crate::audit::{self, Line};
 use crate::broker::{Broker, now};
+use crate::coco::bearer;
 use crate::head::Head;
 
 /// Carries a signed request out; what it changes is on the disk when this returns.
@@ -95,7 +95,7 @@ impl Scene<'_> {
         let action = &self.request.action;
         let answer = match action {
             Action::PutKey { .. } => return self.change(tx, Right::PutKey),
-            Action::SetPolicy { .. } => return self.change(tx, Right::SetPolicy),
+            Action::SetPolicy { .. } | Action::SetDocument { .. } => return self.change(tx, Right::SetPolicy),
             Action::Revoke { .. } => return self.change(tx, Right::Revoke),
             Action::Approve { proposal } => return self.approve(tx, proposal),
             Action::ListKeys {} => {
@@ -127,7 +127,7 @@ impl Scene<'_> {
         let change = Change::of(self.broker, tx, request)?;
         let mut line = self.line(request.action.name());
         (line.key_id, line.key_version) = (key_id.to_string(), key_version);
-        line.policy = request.action.policy().map(KeyPolicy::digest).transpose()?;
+        line.policy = request.action.digest()?;
         let proposal = match change.widens(request)? {
             Some(base) if self.admins.four_eyes => {
                 if let Action::PutKey {
@@ -172,8 +172,15 @@ impl Scene<'_> {
             Action::PutKey { .. } => Right::PutKey,
             _ => Right::SetPolicy,
         };
-        let proposer = self.admins.get(&proposed.admin);
-        if !proposer.is_some_and(|p| p.may(right, key_id.repository())) {
+        let may = match (self.admins.get(&proposed.admin), &proposed.action) {
+            (Some(proposer), _) => proposer.may(right, key_id.repository()),
+            // Documents are proposed through CoCo's routes too, by keys that the configuration pins for those.
+            (None, Action::SetDocument { .. }) => {
+                bearer::may_still(&self.broker.coco.admins, &proposed.admin, key_id.repository())
+            }
+            (None, _) => false,
+        };
+        if !may {
             return Err(AdminRefusal::ProposerGone);
         }
         let change = Change::of(self.broker, tx, proposed).map_err(|e| match e {
@@ -191,7 +198,7 @@ impl Scene<'_> {
         let mut line = Line::of(proposed.action.name(), proposed.admin, self.now);
         line.about = Some(format!("proposal {id}"));
         (line.key_id, line.key_version) = (key_id.to_string(), key_version);
-        line.policy = proposed.action.policy().map(KeyPolicy::digest).transpose()?;
+        line.policy = proposed.action.digest()?;
         let (head, text) = audit::append(tx, line)?;
         let reply = AdminReply {
             key_id: key_id.clone(),

@@ -5,6 +5,7 @@ use hanzo_pqc::{Dek, PqcError, hpke};
 use hanzo_store::Tx;
 use hanzo_vault::{KeyPolicy, KeyPurpose};
 
+use super::document::DocumentChange;
 use super::{Action, AdminRefusal, AdminRequest, import_aad, import_info};
 use crate::broker::{Broker, KeyRow, newest, now};
 use crate::vault::check_limits;
@@ -14,12 +15,21 @@ pub(crate) struct Change {
     key: Option<KeyRow>,
     /// The new policy's canonical text.
     text: Option<String>,
+    /// A change of a tenant's document, which is about no key.
+    document: Option<DocumentChange>,
 }
 
 impl Change {
     /// Checks the version, the policy, and that it may follow the one that is there.
     pub(crate) fn of(broker: &Broker, tx: &Tx<'_>, request: &AdminRequest) -> Result<Self, AdminRefusal> {
         let (key_id, got) = request.action.changes().ok_or(AdminRefusal::Elsewhere)?;
+        if let Action::SetDocument { text, .. } = &request.action {
+            return Ok(Self {
+                key: None,
+                text: None,
+                document: Some(DocumentChange::of(tx, key_id, got, text)?),
+            });
+        }
         let key = newest(tx, key_id)?;
         let current = key.as_ref().map_or(0, |k| k.version);
         let expected = match request.action {
@@ -46,12 +56,19 @@ impl Change {
             }
             text = Some(String::from_utf8_lossy(&policy.canonical()?).into_owned());
         }
-        Ok(Self { key, text })
+        Ok(Self {
+            key,
+            text,
+            document: None,
+        })
     }
 
     /// What the change was compared with, if it lets through what was refused before: another policy that does not only
     /// narrow. A key that is new widens nothing.
     pub(crate) fn widens(&self, request: &AdminRequest) -> Result<Option<Digest384>, AdminRefusal> {
+        if let Some(document) = &self.document {
+            return Ok(document.widens());
+        }
         match (request.action.policy(), &self.key) {
             (Some(policy), Some(key)) if !policy.only_narrows(&key.policy) => Ok(Some(key.policy.digest()?)),
             _ => Ok(None),
@@ -60,6 +77,9 @@ impl Change {
 
     /// True if the policy that the proposal was compared with is still there.
     pub(crate) fn is_from(&self, base: &Digest384) -> Result<bool, AdminRefusal> {
+        if let Some(document) = &self.document {
+            return Ok(document.base() == *base);
+        }
         match &self.key {
             Some(key) => Ok(key.policy.digest()? == *base),
             None => Ok(false),
@@ -68,6 +88,9 @@ impl Change {
 
     /// Carries it out.
     pub(crate) fn carry_out(self, broker: &Broker, tx: &Tx<'_>, request: &AdminRequest) -> Result<(), AdminRefusal> {
+        if let Some(document) = self.document {
+            return document.carry_out(tx);
+        }
         let (key_id, got) = request.action.changes().ok_or(AdminRefusal::Elsewhere)?;
         let (id, version) = (key_id.to_string().into(), (got as i64).into());
         match (&request.action, self.text) {

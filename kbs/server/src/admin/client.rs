@@ -106,6 +106,27 @@ pub async fn put_key(
     send(address, head.sign(admin, action)?).await
 }
 
+/// Puts the next version of a tenant's document: `<tenant>/coco/resource-policy` (a Rego module over all the tenant's keys) or
+/// `<tenant>/coco/reference-values` (what that module finds as `data.reference`). See [`AdminReply::proposal`].
+///
+/// # Errors
+/// [`AdminError`].
+pub async fn set_document(
+    address: SocketAddr,
+    broker: &KbsIdentity,
+    admin: &SigningKeys,
+    document: &KeyId,
+    version: u64,
+    text: &str,
+) -> Result<AdminReply, AdminError> {
+    let action = Action::SetDocument {
+        key_id: document.clone(),
+        key_version: version,
+        text: text.to_owned(),
+    };
+    send(address, Header::new(broker, admin)?.sign(admin, action)?).await
+}
+
 /// Gives the newest version of a key another policy. One that lets through what was refused before waits for a second
 /// admin, unless the broker's configuration says otherwise: see [`AdminReply::proposal`].
 ///

@@ -3,11 +3,12 @@
 use hanzo_attestation::name::KeyId;
 use hanzo_store::Tx;
 
-use super::answer::{AuditLines, KeyDetail, KeyEntry, KeyList, PendingList, PendingRequest};
+use super::answer::{AuditLines, KeyDetail, KeyEntry, KeyList, PendingList, PendingRequest, TenantDetail};
 use super::roles::{Admin, Right};
-use super::{AdminRefusal, Admins, proposals};
+use super::{Action, AdminRefusal, Admins, proposals};
 use crate::KbsError;
 use crate::broker::{KeyRow, newest};
+use crate::tenant;
 
 const LINES_MAX: i64 = 1000;
 /// Most bytes of lines in one answer.
@@ -34,6 +35,10 @@ pub(crate) fn policy(tx: &Tx<'_>, key_id: &KeyId) -> Result<KeyDetail, AdminRefu
     Ok(KeyDetail {
         key: entry(tx, key_id.clone(), &key)?,
         policy: key.policy,
+        tenant: tenant::policy(tx, key_id.repository())?.map(|over| TenantDetail {
+            reference: over.reference,
+            rego: over.rego,
+        }),
     })
 }
 
@@ -87,7 +92,11 @@ pub(crate) fn pending(tx: &Tx<'_>, admins: &Admins, admin: &Admin, now: u64) -> 
         if !admin.may(Right::ReadKeys, key_id.repository()) {
             continue;
         }
-        let before = newest(tx, key_id)?;
+        // A document's change has no direction: whoever approves reads the request.
+        let before = match request.action {
+            Action::SetDocument { .. } => None,
+            _ => newest(tx, key_id)?,
+        };
         let changes = match (request.action.policy(), &before) {
             (Some(policy), Some(key)) => policy.changes_from(&key.policy),
             _ => Vec::new(),

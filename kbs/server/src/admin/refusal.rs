@@ -7,6 +7,7 @@ use hanzo_store::StoreError;
 use hanzo_vault::{KeyPolicyError, VaultError};
 
 use crate::KbsError;
+use crate::tenant::DocumentError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AdminRefusal {
@@ -40,6 +41,8 @@ pub(crate) enum AdminRefusal {
     SimulatedKey,
     #[error("sealed key: {0}: it was sealed to another broker, key, version or policy")]
     Sealed(PqcError),
+    #[error(transparent)]
+    Document(#[from] DocumentError),
     #[error("key policy: {0}")]
     Limit(#[from] VaultError),
     #[error("there is no key {key_id}")]
@@ -82,6 +85,7 @@ impl AdminRefusal {
             Self::Policy(e) => e.code(),
             Self::SimulatedKey => "store.simulated_key",
             Self::Sealed(_) => "kbs.admin.sealed",
+            Self::Document(e) => e.code(),
             Self::Limit(e) => e.code(),
             Self::UnknownKey { .. } => "kbs.key.unknown",
             Self::NoProposal => "kbs.proposal.unknown",

@@ -1,10 +1,12 @@
-//! What the audit chain tells of proposals and image versions, compared with the tables.
+//! What the audit chain tells of proposals, image versions and tenants' documents, compared with the tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hanzo_attestation::Digest384;
 use hanzo_store::{StoreError, Tx};
 
 use crate::audit::Line;
+use crate::tenant::{self, Document};
 
 /// Collects while the chain is replayed.
 #[derive(Default)]
@@ -12,6 +14,8 @@ pub(crate) struct Told {
     floors: BTreeMap<String, u64>,
     proposed: BTreeSet<String>,
     approved: BTreeSet<String>,
+    /// By name: the digest of each version, from the first.
+    documents: BTreeMap<(String, u64), Option<Digest384>>,
 }
 
 const IMAGE: &str = "image ";
@@ -23,6 +27,13 @@ pub(crate) fn about_image(version: u64) -> String {
 
 impl Told {
     pub(crate) fn see(&mut self, line: &Line) {
+        if [Document::ResourcePolicy, Document::ReferenceValues]
+            .map(Document::action)
+            .contains(&line.action.as_str())
+        {
+            self.documents
+                .insert((line.key_id.clone(), line.key_version), line.policy);
+        }
         let Some(about) = &line.about else {
             return;
         };
@@ -58,6 +69,15 @@ impl Told {
         }
         if proposed != self.proposed || approved != self.approved {
             return Ok(Some("proposals are not those that the decisions tell of".into()));
+        }
+        let stored = tenant::all(tx)?.into_iter();
+        let stored: BTreeMap<_, _> = stored
+            .map(|(name, version, digest)| ((name, version), Some(digest)))
+            .collect();
+        if stored != self.documents {
+            return Ok(Some(
+                "tenants' documents are not those that the decisions tell of".into(),
+            ));
         }
         Ok(None)
     }

@@ -9,7 +9,7 @@ use hanzo_attestation::name::KeyId;
 use hanzo_attestation::{Anchors, Collateral, UnixTime};
 use hanzo_kbs::admin::{self, KeyDetail};
 use hanzo_kbs::{KbsIdentity, Rehearsed, load_admin_key, rehearse_evidence};
-use hanzo_vault::{KeyPolicy, Rehearsal, Uses, Wrap};
+use hanzo_vault::{KeyPolicy, Rehearsal, TenantPolicy, Uses, Wrap, check_reference};
 
 use super::keys::{Broker, key_id, report, said};
 
@@ -70,7 +70,7 @@ Exit codes: 0 equal or only narrower, 40 something widens or changes, 1 unreadab
       --broker 127.0.0.1:8090 --identity identity.json --admin-key admin.key --json
 
 Evidence is a bundle, an RCAR attest body, or another format that `hanzo-verify` reads. Without --policy the key's own policy
-and counts are asked for at the broker.
+and counts, and its tenant's resource policy, are asked for at the broker.
 
 Exit codes: 0 would release, 10 malformed, 20 not authentic, 30 unbound, 40 refused, 1 unreadable.")]
     Test(Box<Test>),
@@ -84,6 +84,12 @@ pub(super) struct Test {
     /// The release policy; else the broker's.
     #[arg(long, conflicts_with = "broker", required_unless_present = "broker")]
     policy: Option<PathBuf>,
+    /// With --policy: the tenant's resource policy (Rego), which must allow as well.
+    #[arg(long, conflicts_with = "broker")]
+    tenant_policy: Option<PathBuf>,
+    /// With --tenant-policy: the tenant's reference values (JSON), `data.reference` of it.
+    #[arg(long, requires = "tenant_policy")]
+    reference_values: Option<PathBuf>,
     /// Where the broker listens.
     #[arg(long, requires = "identity", requires = "admin_key")]
     broker: Option<SocketAddr>,
@@ -178,7 +184,7 @@ fn diff(from: &KeyPolicy, to: &KeyPolicy, json: bool) -> Result<u8, String> {
 
 impl Test {
     fn run(self) -> Result<u8, String> {
-        let (policy, version, uses) = self.policy()?;
+        let (policy, version, uses, tenant) = self.policy()?;
         let mut anchors = Anchors::vendor();
         for path in &self.simulator_root {
             anchors = anchors.with_simulator_ark(read(path)?);
@@ -193,6 +199,7 @@ impl Test {
             key_id: &self.key,
             version,
             policy: &policy,
+            tenant: tenant.as_ref(),
             uses,
         };
         let wrap = match self.wrap {
@@ -209,15 +216,33 @@ impl Test {
         Ok(rehearsal.exit_code)
     }
 
-    /// The policy with the version and counts that it is asked about.
-    fn policy(&self) -> Result<(KeyPolicy, u64, Uses), String> {
+    /// The tenant's module from files.
+    fn tenant(&self) -> Result<Option<TenantPolicy>, String> {
+        let Some(path) = &self.tenant_policy else {
+            return Ok(None);
+        };
+        let text = |path| read(path).and_then(|b| String::from_utf8(b).map_err(|e| format!("{}: {e}", path.display())));
+        let rego = text(path)?;
+        hanzo_rego::Module::parse(&rego).map_err(|e| format!("{}: {e} [{}]", path.display(), e.code()))?;
+        let reference = match &self.reference_values {
+            Some(path) => {
+                let (values, _) = check_reference(&read(path)?).map_err(|e| format!("{}: {e}", path.display()))?;
+                serde_json::Value::Object(values)
+            }
+            None => serde_json::json!({}),
+        };
+        Ok(Some(TenantPolicy { rego, reference }))
+    }
+
+    /// The policy with the version, counts and tenant's module that it is asked about.
+    fn policy(&self) -> Result<(KeyPolicy, u64, Uses, Option<TenantPolicy>), String> {
         if let Some(path) = &self.policy {
             let unused = Uses {
                 count: 0,
                 includes_recipient: false,
                 newest_image: None,
             };
-            return Ok((read_policy(path)?, 1, unused));
+            return Ok((read_policy(path)?, 1, unused, self.tenant()?));
         }
         let (Some(at), Some(identity), Some(admin_key)) = (self.broker, &self.identity, &self.admin_key) else {
             return Err("--policy, or --broker with --identity and --admin-key, is needed".into());
@@ -225,7 +250,7 @@ impl Test {
         let identity = KbsIdentity::parse(&read(identity)?).map_err(super::said)?;
         let admin = load_admin_key(admin_key).map_err(super::said)?;
         let detail = admin::get_policy(at, &identity, &admin, &self.key);
-        let KeyDetail { key, policy } = super::runtime()?.block_on(detail).map_err(|e| said(&e))?;
+        let KeyDetail { key, policy, tenant } = super::runtime()?.block_on(detail).map_err(|e| said(&e))?;
         if key.revoked {
             return Err(format!("key {} was revoked: nothing of it is released", key.key_id));
         }
@@ -234,7 +259,11 @@ impl Test {
             includes_recipient: false,
             newest_image: Some(key.newest_image).filter(|v| *v > 0),
         };
-        Ok((policy, key.key_version, uses))
+        let tenant = tenant.map(|over| TenantPolicy {
+            rego: over.rego,
+            reference: over.reference,
+        });
+        Ok((policy, key.key_version, uses, tenant))
     }
 }
 

@@ -161,6 +161,15 @@ impl Admin<'_> {
     }
 }
 
+/// True if the key that audit lines name by this digest is still pinned, and for this tenant.
+pub(crate) fn may_still(admins: &[CocoAdmin], party: &Digest384, tenant: &Name) -> bool {
+    admins.iter().any(|pinned| {
+        let party = *party;
+        let named = hex::decode(&pinned.public_key).is_ok_and(|key| Digest384::of(&key) == party);
+        named && Admin { pinned, party }.may_change(tenant).is_ok()
+    })
+}
+
 /// What is wrong with a pinned key, if something is.
 pub(super) fn check_key(admin: &CocoAdmin) -> Result<(), &'static str> {
     let key = hex::decode(&admin.public_key).map_err(|_| "public_key: expected lower-case hex")?;

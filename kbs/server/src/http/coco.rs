@@ -12,6 +12,8 @@ use axum::routing::{any, get};
 use hanzo_attestation::name::KeyId;
 use hanzo_kbs_protocol::jwe::SECRET_BYTES_MAX;
 
+use super::documents;
+use super::media::{self, Media};
 use super::reply::Problem;
 use super::{AppState, challenge_of, cookie};
 use crate::broker::now;
@@ -22,22 +24,8 @@ use crate::metrics::count;
 use crate::sessions::{Attested, SessionRefusal};
 use crate::token::Claims;
 
-/// Longest body of a policy or reference value that is read, to be refused by name.
-const POLICY_BYTES_MAX: usize = 1 << 20;
-
 /// The routes; a resource's `GET` is the caller's.
 pub(super) fn routes(resource: axum::routing::MethodRouter<AppState>) -> Router<AppState> {
-    let replaced = |by: &'static str| {
-        any(
-            move |state: State<AppState>, headers: HeaderMap, body: Result<Bytes, BytesRejection>| {
-                replaced(state, headers, body, by)
-            },
-        )
-        .layer(DefaultBodyLimit::max(POLICY_BYTES_MAX))
-    };
-    let policy = "each key has a policy of its own: member `rego` of it takes such a module, by `hanzo-kbs set-policy`";
-    let appraisal = "each key has a policy of its own: member `appraisal` of it says what evidence must reach, by `hanzo-kbs set-policy`";
-    let reference = "each key has a policy of its own: `references` in member `appraisal` of it are its reference values, by `hanzo-kbs set-policy`";
     Router::new()
         .route(
             "/kbs/v0/resource/{repository}/{kind}/{tag}",
@@ -46,12 +34,7 @@ pub(super) fn routes(resource: axum::routing::MethodRouter<AppState>) -> Router<
                 .delete(delete)
                 .layer(DefaultBodyLimit::max(SECRET_BYTES_MAX + 1)),
         )
-        .route("/kbs/v0/resource-policy", replaced(policy))
-        .route("/kbs/v0/resource-policy/{id}", replaced(policy))
-        .route("/kbs/v0/attestation-policy", replaced(appraisal))
-        .route("/kbs/v0/attestation-policy/{id}", replaced(appraisal))
-        .route("/kbs/v0/reference-value", replaced(reference))
-        .route("/kbs/v0/reference-value/{id}", replaced(reference))
+        .merge(documents::routes())
         .route("/kbs/v0/jwks", get(jwks))
         .route("/.well-known/jwks.json", get(jwks))
         .route("/kbs/v0/{plugin}", any(plugin))
@@ -83,9 +66,9 @@ async fn put(
     Path(parts): Path<(String, String, String)>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let body = match body {
+    let body = match media::body(&headers, body, Media::Bytes) {
         Ok(body) => body,
-        Err(e) => return Problem::body(&e).into_response(),
+        Err(problem) => return problem.into_response(),
     };
     change(state, headers, parts, move |broker, admin, key_id| {
         resources::put(broker, admin, key_id, &body).map(drop)
@@ -128,27 +111,6 @@ async fn change(
             Problem::resource(&refusal).into_response()
         }
         Err(e) => Problem::internal(&e).into_response(),
-    }
-}
-
-/// One policy or value for all keys of all tenants would overwrite what each key's owner wrote.
-async fn replaced(
-    State(state): State<AppState>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-    by: &'static str,
-) -> Response {
-    if let Err(e) = body {
-        return Problem::body(&e).into_response();
-    }
-    let admin = bearer_token(&headers)
-        .ok_or(BearerRefusal::Missing)
-        .and_then(|token| bearer::authenticate(token, &state.broker.coco.admins, now()));
-    match admin {
-        Err(refusal) => Problem::resource(&refusal.into()).into_response(),
-        Ok(_) => Problem::new(StatusCode::NOT_IMPLEMENTED, "GlobalPolicy", "kbs.policy.global")
-            .with_detail(format!("nothing here applies to all keys at once; {by}"))
-            .into_response(),
     }
 }
 

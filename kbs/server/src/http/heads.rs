@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hanzo_attestation::name::KeyId;
 
+use super::media::{self, Media};
 use super::{AppState, Problem, session_of};
 use crate::admission::busy;
 use crate::heads::HeadRefusal;
@@ -22,9 +23,9 @@ pub(super) async fn heads(
     Path((repository, kind, tag)): Path<(String, String, String)>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let body = match body {
+    let body = match media::body(&headers, body, Media::Json) {
         Ok(body) => body,
-        Err(e) => return Problem::body(&e).into_response(),
+        Err(problem) => return problem.into_response(),
     };
     let Ok(store) = KeyId::new(&format!("{repository}/{kind}/{tag}")) else {
         return Problem::new(StatusCode::NOT_FOUND, "InvalidRequestPath", "kbs.head.path").into_response();

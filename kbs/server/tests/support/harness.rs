@@ -349,8 +349,13 @@ pub fn http(address: SocketAddr, method: &str, path: &str, cookie: &str, body: &
         "" => String::new(),
         cookie => format!("Cookie: {cookie}\r\n"),
     };
+    // As the stock client: resources are bytes, everything else is JSON.
+    let media = match path.starts_with("/kbs/v0/resource/") {
+        true => "application/octet-stream",
+        false => "application/json",
+    };
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n{cookie}Content-Length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: {media}\r\n{cookie}Content-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();

@@ -125,6 +125,7 @@ pub fn asked(
         version: 1,
         policy,
         revoked: false,
+        tenant: None,
     };
     let moment = Moment {
         anchors: &anchors(),

@@ -1,178 +1,15 @@
-"""A client of the CoCo key broker protocol (RCAR 0.4.0), written from the protocol's description alone.
-
-It shares no code with the broker: requests over `requests`, keys and ciphers from `cryptography`, JWE from `jwcrypto`. It
-gets evidence from a helper that answers one JSON line per question, and says what failed by raising.
-
-usage: coco_blackbox.py KBS_URL EVIDENCE_HOST:PORT
-"""
+"""What the broker answers to a client that knows the protocol's description alone, right or wrong."""
 
 import base64
 import hashlib
 import json
-import socket
-import sys
 import time
 
 import requests
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from jwcrypto import jwe, jwk, jws
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwcrypto import jwk, jws
 
-KBS, HELPER = sys.argv[1], sys.argv[2]
-PREFIX = "https://github.com/confidential-containers/kbs/errors/"
-DONE = []
-
-
-def b64u(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def unb64u(text):
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-def jcs(value):
-    # No numbers and no text beyond ASCII here, so this is RFC 8785.
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
-def helper(question):
-    host, port = HELPER.rsplit(":", 1)
-    with socket.create_connection((host, int(port))) as s:
-        s.sendall(json.dumps(question).encode() + b"\n")
-        return json.loads(s.makefile().readline())
-
-
-def case(name):
-    def keep(f):
-        DONE.append((name, f))
-        return f
-
-    return keep
-
-
-def refused(reply, status, code):
-    """An error has RCAR's body, whatever it is."""
-    got = (reply.status_code, reply.text)
-    assert reply.status_code == status, got
-    assert reply.headers["content-type"] == "application/json", reply.headers
-    body = reply.json()
-    assert body["type"].startswith(PREFIX) and isinstance(body["detail"], str), got
-    assert body["code"] == code, got
-
-
-class Ec:
-    def __init__(self, curve, crv, size):
-        self.key = ec.generate_private_key(curve)
-        n = self.key.public_key().public_numbers()
-        self.public = {
-            "kty": "EC",
-            "crv": crv,
-            "alg": "ECDH-ES+A256KW",
-            "x": b64u(n.x.to_bytes(size, "big")),
-            "y": b64u(n.y.to_bytes(size, "big")),
-        }
-
-    def open(self, reply):
-        pem = self.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        token = jwe.JWE(algs=["ECDH-ES+A256KW", "A256GCM"])
-        token.deserialize(reply.text, key=jwk.JWK.from_pem(pem))
-        header = json.loads(unb64u(reply.json()["protected"]))
-        assert list(header) == ["alg", "enc", "epk"] and list(header["epk"]) == ["crv", "kty", "x", "y"], header
-        return token.payload
-
-
-class Rsa:
-    def __init__(self, bits=2048):
-        self.key = rsa.generate_private_key(65537, bits)
-        n = self.key.public_key().public_numbers()
-        self.public = {
-            "kty": "RSA",
-            "alg": "RSA-OAEP-256",
-            "n": b64u(n.n.to_bytes(bits // 8, "big")),
-            "e": b64u(n.e.to_bytes(3, "big")),
-        }
-
-    def open(self, reply):
-        # By hand, to have one decryption that no JOSE library did.
-        body = reply.json()
-        assert sorted(body) == ["ciphertext", "encrypted_key", "iv", "protected", "tag"], sorted(body)
-        assert unb64u(body["protected"]) == b'{"alg":"RSA-OAEP-256","enc":"A256GCM"}'
-        oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
-        cek = self.key.decrypt(unb64u(body["encrypted_key"]), oaep)
-        sealed = unb64u(body["ciphertext"]) + unb64u(body["tag"])
-        return AESGCM(cek).decrypt(unb64u(body["iv"]), sealed, body["protected"].encode())
-
-
-def p256():
-    return Ec(ec.SECP256R1(), "P-256", 32)
-
-
-class Session:
-    """One exchange. Each step can be spoilt by its caller."""
-
-    def __init__(self, tee="sample", key=None):
-        self.http = requests.Session()
-        self.tee, self.key, self.nonce, self.token = tee, key or p256(), None, None
-
-    def auth(self, **other):
-        extra = {"supported-hash-algorithms": ["sha256", "sha384", "sha512", "sm3"]}
-        body = {"version": "0.4.0", "tee": self.tee, "extra-params": extra, **other}
-        reply = self.http.post(KBS + "/kbs/v0/auth", json=body)
-        if reply.status_code == 200:
-            self.nonce = reply.json()["nonce"]
-            assert reply.json()["extra-params"] == "" and len(base64.b64decode(self.nonce)) == 32
-            assert "kbs-session-id" in self.http.cookies
-        return reply
-
-    def body(self, additional=None, init=None):
-        runtime = {"nonce": self.nonce, "tee-pubkey": self.key.public}
-        device = hashlib.sha384(jcs(runtime)).digest()
-        text = additional(device) if additional else ""
-        digest = hashlib.sha384(jcs({**runtime, "additional-evidence": text})).digest()
-        if self.tee == "sample":
-            primary = {"svn": "1", "report_data": base64.b64encode(digest).decode()}
-        else:
-            primary = helper({"tee": self.tee, "report_data": (digest + bytes(16)).hex()})
-        return {
-            "init-data": init,
-            "runtime-data": runtime,
-            "tee-evidence": {"primary_evidence": primary, "additional_evidence": text},
-        }
-
-    def attest(self, body=None, **how):
-        reply = self.http.post(KBS + "/kbs/v0/attest", json=body or self.body(**how))
-        if reply.status_code == 200:
-            self.token = reply.json()["token"]
-        return reply
-
-    def attested(self, **how):
-        reply = self.auth()
-        assert reply.status_code == 200, reply.text
-        reply = self.attest(**how)
-        assert reply.status_code == 200, reply.text
-        return self
-
-    def get(self, path):
-        return self.http.get(KBS + "/kbs/v0/resource/" + path)
-
-
-def bearer(name="operator", seed=5, role="operator", alg="EdDSA", **claims):
-    key = ed25519.Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32)
-    now = int(time.time())
-    claims = {"role": role, "iat": now, "exp": now + 60, **claims}
-    claims = {k: v for k, v in claims.items() if v is not None}
-    signed = b64u(json.dumps({"alg": alg, "typ": "JWT", "kid": name}).encode())
-    signed += "." + b64u(json.dumps(claims).encode())
-    return {"Authorization": "Bearer " + signed + "." + b64u(key.sign(signed.encode()))}
-
-
-def admin(method, path, token=None, data=None):
-    headers = bearer() if token is None else token
-    return requests.request(method, KBS + "/kbs/v0/" + path, headers=headers, data=data)
+from client import *
 
 
 @case("an admin puts what the others ask for")
@@ -198,6 +35,41 @@ def _():
         s = Session(key=key).attested()
         assert key.open(s.get("default/key/small")) == b"a small secret"
         assert key.open(s.get("default/key/large")) == bytes(range(256)) * 256
+
+
+@case("ML-KEM-768, where no policy falls back to a classical wrap")
+def _():
+    mlkem768.self_test()
+    s = Session(key=Akp()).attested()
+    assert s.key.open(s.get("default/key/small")) == b"a small secret"
+    assert s.key.open(s.get("default/key/large")) == bytes(range(256)) * 256
+    # Policy by name: the same key opens what no EC key gets.
+    s = Session(tee="snp", key=Akp()).attested()
+    assert len(s.key.open(s.get("default/key/postquantum"))) == 32
+    # A ciphertext that was changed opens nothing.
+    reply = s.get("default/key/small")
+    body = reply.json()
+    header = json.loads(unb64u(body["protected"]))
+    header["ek"] = ("B" if header["ek"][0] == "A" else "A") + header["ek"][1:]
+    body["protected"] = b64u(json.dumps(header, separators=(",", ":")).encode())
+    reply._content = json.dumps(body).encode()
+    try:
+        s.key.open(reply)
+    except Exception as e:
+        assert type(e).__name__ == "InvalidUnwrap", repr(e)
+    else:
+        raise AssertionError("a changed ciphertext opened")
+    short = Akp()
+    short.public["pub"] = b64u(unb64u(short.public["pub"])[:-1])
+    # Coefficients of q and more are refused (FIPS 203, 7.2).
+    large = Akp()
+    large.public["pub"] = b64u(b"\xff\xff" + unb64u(large.public["pub"])[2:])
+    other = Akp()
+    other.public["alg"] = "ML-KEM-1024+A256KW"
+    for key, code in [(short, "kbs.wrap.jwk"), (large, "kbs.wrap.jwk"), (other, "kbs.wrap.jwk")]:
+        s = Session(key=key)
+        s.auth()
+        refused(s.attest(), 400, code)
 
 
 @case("simulated hardware evidence in CoCo's form")
@@ -235,7 +107,7 @@ def _():
     for tee in ["sgx", "cca", "csv", "se", "hygondcu", "nvidia", "sampledevice"]:
         refused(s.auth(tee=tee), 400, "kbs.tee.unsupported")
     refused(s.auth(tee="none such"), 400, "kbs.body.malformed")
-    post = lambda data: requests.post(KBS + "/kbs/v0/auth", data=data)
+    post = lambda data: requests.post(KBS + "/kbs/v0/auth", data=data, headers=JSON)
     for data in [b"", b"{", b"[]", b"\xff\xfe", b'{"version":"0.4.0","version":"0.4.0","tee":"snp","extra-params":""}']:
         refused(post(data), 400, "kbs.body.malformed")
     refused(post(b" " * 5000), 413, "kbs.body.too_large")
@@ -262,7 +134,7 @@ def _():
         reply = s.attest(changed)
         assert reply.status_code == 400 and reply.json()["type"].startswith(PREFIX), (pointer, reply.text)
     s.auth()
-    reply = s.http.post(KBS + "/kbs/v0/attest", data=b" " * (1 << 20 | 2))
+    reply = s.http.post(KBS + "/kbs/v0/attest", data=b" " * (1 << 20 | 2), headers=JSON)
     refused(reply, 413, "kbs.body.too_large")
     # Of another session; with another key, or with other additional evidence, under the same evidence.
     s.auth()
@@ -430,29 +302,27 @@ def _():
     assert put(tenant, "acme/key/admin").status_code == 200
 
 
-@case("admin: nothing applies to all keys at once")
+@case("admin: resource policies and reference values are a tenant's own")
 def _():
-    for path, body in [
-        ("resource-policy", {"policy": b64u(b"package policy\ndefault allow = true")}),
-        ("attestation-policy", {"type": "rego", "policy_id": "default_cpu", "policy": b64u(b"package policy")}),
-        ("reference-value", {"version": "0.1.0", "type": "sample", "payload": base64.b64encode(b'{"svn":["1"]}').decode()}),
-    ]:
-        refused(admin("POST", path, {}, json.dumps(body)), 401, "kbs.bearer.missing")
-        reply = admin("POST", path, data=json.dumps(body))
-        refused(reply, 501, "kbs.policy.global")
-        assert "each key has a policy of its own" in reply.text
-    refused(admin("GET", "resource-policy"), 501, "kbs.policy.global")
-
-
-failed = 0
-for name, run in DONE:
-    try:
-        run()
-        print("ok    ", name)
-    except Exception as e:  # each case is told apart, and all are run
-        import traceback
-
-        failed += 1
-        print("FAILED", name)
-        traceback.print_exc(file=sys.stdout)
-sys.exit(1 if failed else 0)
+    acme = bearer(name="tenant", seed=7, role="tenant-admin")
+    ask = lambda: Session().attested().get("acme/key/admin")
+    module = lambda text: json.dumps({"policy": b64u(text.encode())})
+    payload = lambda values: base64.b64encode(json.dumps(values).encode()).decode()
+    message = lambda values: json.dumps({"version": "0.1.0", "type": "sample", "payload": payload(values)})
+    assert ask().status_code == 200
+    deny = "package policy\ndefault allow = false\n"
+    assert admin("POST", "resource-policy", acme, module(deny)).status_code == 200
+    refused(ask(), 403, "kbs.tenant_policy")
+    assert Session().attested().get("default/key/small").status_code == 200
+    assert unb64u(admin("GET", "resource-policy", acme).json()["policy"]).decode() == deny
+    looks = 'package policy\nimport rego.v1\nallow if "1" in data.reference.svn\n'
+    assert admin("POST", "resource-policy", acme, module(looks)).status_code == 200
+    refused(ask(), 403, "kbs.tenant_policy")
+    assert admin("POST", "reference-value", acme, message({"svn": ["1"]})).status_code == 200
+    assert admin("GET", "reference-value/svn", acme).json() == ["1"]
+    assert ask().status_code == 200
+    refused(admin("POST", "resource-policy", None, module(deny)), 400, "kbs.tenant.unnamed")
+    refused(admin("GET", "resource-policy?tenant=none"), 404, "kbs.document.unknown")
+    affirm = {"type": "rego", "policy_id": "default_cpu", "policy": b64u(b"package policy")}
+    refused(admin("POST", "attestation-policy", {}, json.dumps(affirm)), 401, "kbs.bearer.missing")
+    refused(admin("POST", "attestation-policy", None, json.dumps(affirm)), 501, "kbs.policy.global")
