@@ -177,8 +177,7 @@ async fn appraisal(State(state): State<AppState>, headers: HeaderMap, body: Resu
 impl Problem {
     fn document(refusal: &DocumentRefusal) -> Self {
         let (status, name) = match refusal {
-            DocumentRefusal::Bearer(BearerRefusal::Tenant | BearerRefusal::Denied) => (StatusCode::FORBIDDEN, "AdminRefused"),
-            DocumentRefusal::Bearer(_) => (StatusCode::UNAUTHORIZED, "AdminAuth"),
+            DocumentRefusal::Bearer(refusal) => return Self::bearer(*refusal),
             DocumentRefusal::Waits { .. } => (StatusCode::ACCEPTED, "Proposed"),
             DocumentRefusal::None { .. } => (StatusCode::NOT_FOUND, "AdminNotFound"),
             DocumentRefusal::Admin(crate::admin::AdminRefusal::Document(_)) => {

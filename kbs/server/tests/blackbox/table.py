@@ -30,6 +30,8 @@ ROUTES = [
     ("/kbs/v0/attestation-policy/default_cpu", METHODS, 1 << 20, None, BEARER),
     (HEADS, ["POST"], 32 << 10, JSON, None),
     (ADMIN, ["POST"], 1 << 20, JSON, None),
+    ("/hanzo/v1/log/tile/0/000", ["GET"], None, None, BEARER),
+    ("/hanzo/v1/log/checkpoint", ["GET"], None, None, None),
     ("/kbs/v0/jwks", ["GET"], None, None, None),
     ("/.well-known/jwks.json", ["GET"], None, None, None),
     ("/healthz", ["GET"], None, None, None),
