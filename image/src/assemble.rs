@@ -32,8 +32,8 @@ pub const FIRMWARE: &str = "firmware.fd";
 pub const VARIABLES: &str = "variables.fd";
 
 /// zstd's level. With the crate's version it decides the archive's bytes.
-const LEVEL: i32 = 19;
-const ZSTD: &str = "zstd 1.5.7, level 19, one thread, no checksum";
+const LEVEL: i32 = 22;
+const ZSTD: &str = "zstd 1.5.7, level 22, one thread, no checksum";
 const PROGRAM_BYTES_MAX: u64 = 1 << 30;
 const FIRMWARE_CODE: &str = "usr/share/OVMF/OVMF_CODE_4M.fd";
 const FIRMWARE_VARIABLES: &str = "usr/share/OVMF/OVMF_VARS_4M.fd";

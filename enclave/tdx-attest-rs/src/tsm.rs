@@ -19,6 +19,9 @@ const BLOB_BYTES_MAX: usize = 64 * 1024;
 const TEXT_BYTES_MAX: usize = 256;
 /// Tries until a generation passes undisturbed, and names until one is free.
 const TRIES: u32 = 5;
+/// What `mkdir` answers without a driver (Linux `drivers/virt/coco/tsm.c`, `tsm_report_make_item`).
+const ENXIO: i32 = 6;
+const NEEDS_DRIVER: &str = "no driver of a confidential machine is loaded (sev-guest or tdx-guest)";
 const NEEDS: &str = "this machine offers no confidential guest's reports; run inside a TDX or SEV-SNP guest whose kernel has CONFIG_TSM_REPORTS and CONFIG_TDX_GUEST_DRIVER or CONFIG_SEV_GUEST, with configfs mounted on /sys/kernel/config";
 const NEEDS_ATTRIBUTE: &str = "the kernel's entry lacks this attribute; configfs-tsm came with Linux 6.7";
 
@@ -100,7 +103,7 @@ impl Machine {
     /// Who makes this machine's reports.
     ///
     /// # Errors
-    /// [`AttestError::Absent`] without configfs-tsm; [`AttestError::Provider`] for one this crate does not know.
+    /// [`AttestError::Absent`] without configfs-tsm or a driver behind it; [`AttestError::Provider`] for one this crate does not know.
     pub fn provider(&self) -> Result<Provider, AttestError> {
         let name = self.make_entry()?.text("provider")?;
         Provider::parse(&name).ok_or(AttestError::Provider {
@@ -185,6 +188,13 @@ impl Machine {
                 // Left by a process that died, or of another pid namespace: nobody's entry is shared.
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists && tries < TRIES => tries += 1,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(AttestError::file(&reports, NEEDS)(e)),
+                // The interface is there and no driver stands behind it: the module came without a confidential machine.
+                Err(e) if e.raw_os_error() == Some(ENXIO) => {
+                    return Err(AttestError::Absent {
+                        path,
+                        needs: NEEDS_DRIVER,
+                    });
+                }
                 Err(e) => return Err(AttestError::file(&path, NEEDS)(e)),
             }
         }

@@ -30,6 +30,8 @@ pub struct FakeKernel {
     pub refuses: Vec<(&'static str, io::ErrorKind)>,
     /// Generation that entries begin with.
     pub generation: &'static str,
+    /// No driver stands behind the interface.
+    pub no_driver: bool,
 }
 
 impl FakeKernel {
@@ -43,6 +45,7 @@ impl FakeKernel {
             foreign_extend: false,
             refuses: Vec::new(),
             generation: "41\n",
+            no_driver: false,
         }
     }
 
@@ -64,6 +67,10 @@ impl FakeKernel {
 impl Kernel for FakeKernel {
     fn make_dir(&self, path: &Path) -> io::Result<()> {
         self.refusal(path.parent().unwrap_or(path))?;
+        if self.no_driver {
+            const ENXIO: i32 = 6;
+            return Err(io::Error::from_raw_os_error(ENXIO));
+        }
         HostKernel.make_dir(path)?;
         let provider = format!("{}\n", self.provider);
         let mut files = vec![("provider", provider.as_str()), ("generation", self.generation)];

@@ -126,6 +126,12 @@ fn a_machine_without_the_interface_and_a_user_without_the_right_are_told_so() {
     assert_eq!(error.code(), "tsm.absent");
     assert!(error.to_string().contains("CONFIG_TSM_REPORTS"), "{error}");
 
+    let driverless = FakeKernel {
+        no_driver: true,
+        ..echo("tdx_guest")
+    };
+    assert_eq!(refused(driverless, Provider::TdxGuest), "tsm.absent");
+
     let refuses = |file, kind| FakeKernel {
         refuses: vec![(file, kind)],
         ..echo("tdx_guest")
