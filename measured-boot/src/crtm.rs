@@ -2,8 +2,9 @@
 //!
 //! OVMF logs its version string and two volumes: that of its early phase (PEI) and that of its drivers (DXE). The DXE
 //! volume is hashed as it was unpacked from the file. The PEI volume lies in RAM, its modules run in place and write to
-//! their variables, so its digest is not that of any bytes of the file. It was the same in every recorded boot of one
-//! firmware file; it is therefore a parameter, taken from one recorded boot of exactly this file, named by its SHA-256.
+//! their variables, so its digest is not that of any bytes of the file (in one build two bytes differ: the port of the
+//! ACPI timer). It was the same over all machines of one type that were tried, see `measured-boot/LOGS.md` section 6. It is
+//! a parameter, taken from one recorded boot of exactly this file, named by its SHA-256.
 
 use hanzo_attestation::digest::{Digest256, Digest384};
 use hanzo_attestation::eventlog::{Algorithm, EventLog, kind};

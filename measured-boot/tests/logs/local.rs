@@ -163,3 +163,20 @@ fn the_authenticode_hash_of_the_recorded_kernel_is_computed_from_its_file() {
     };
     assert_eq!(kernel.pe().authenticode(Padding::AsMeasured), expected);
 }
+
+#[test]
+fn the_specification_has_the_recorded_values() {
+    let text = include_str!("../../LOGS.md");
+    for value in QUOTED
+        .iter()
+        .filter(|v| !v.starts_with("0000"))
+        .chain(&crate::td::QUOTED)
+    {
+        assert!(text.contains(value), "{value}");
+    }
+    let BootImage::Direct { kernel, .. } = boot().image else {
+        panic!("a kernel")
+    };
+    assert!(text.contains(&kernel.sha256.to_string()));
+    assert!(text.contains(&crate::td::boot().td_hob.to_string()));
+}

@@ -63,3 +63,67 @@ fn images_without_one_measurement_are_refused() {
     assert_eq!(Uki::parse(&pe(&sections, b"")).unwrap_err().code(), "uki.no_kernel");
     assert_eq!(Uki::parse(b"MZ").unwrap_err().code(), "pe.truncated");
 }
+
+#[test]
+fn sections_go_to_pcr_11_and_to_rtmr2() {
+    use hanzo_measured_boot::event::{Platform, registers_of};
+    use hanzo_measured_boot::pcr::{BootImage, TpmBoot, predicted};
+    use hanzo_measured_boot::pe::Padding;
+    use hanzo_measured_boot::rtmr::{PREDICTED, TdBoot, TdImage};
+    use hanzo_measured_boot::{sha256, sha384};
+
+    let bytes = pe(&sections(), b"");
+    let uki = Uki::parse(&bytes).unwrap();
+    let image = uki.pe().authenticode(Padding::AsMeasured);
+    let inner = Digests::of(b"inner kernel");
+    let boot = TpmBoot {
+        image: BootImage::Unified {
+            image,
+            inner_kernel: Some(inner),
+            sections: uki.measured(),
+        },
+        ..crate::local::boot()
+    };
+    let values = registers_of(Platform::Tpm, predicted(&boot.image), &boot.events());
+    let parts: [&[u8]; 8] = [
+        b".linux\0",
+        b"kernel",
+        b".osrel\0",
+        b"ID=hanzo\n",
+        b".cmdline\0",
+        b"console=ttyS0",
+        b".initrd\0",
+        b"initrd",
+    ];
+    let by_hand = parts
+        .iter()
+        .fold([0; 32], |value, part| sha256(&[&value, &sha256(&[part]).0]).0);
+    let of = |register| values.iter().find(|v| v.register == register);
+    assert_eq!(of(11).unwrap().sha256.unwrap().0, by_hand);
+    // What its stub hands on is not predicted, and not said to be zero either.
+    assert!(of(9).is_none());
+    // The kernel inside is measured after the separator.
+    let separator = sha256(&[&[0; 4]]);
+    let calling = sha256(&[b"Calling EFI Application from Boot Option"]);
+    let by_hand = [image.sha256, calling, separator, inner.sha256]
+        .iter()
+        .fold([0; 32], |value, digest| sha256(&[&value, &digest.0]).0);
+    assert_eq!(of(4).unwrap().sha256.unwrap().0, by_hand);
+
+    let boot = TdBoot {
+        image: TdImage::Unified {
+            image: image.sha384,
+            inner_kernel: None,
+            sections: uki.measured(),
+            load_options: sha384(&[b"options"]),
+            initrd: Some(sha384(&[b"assembled"])),
+        },
+        ..crate::td::boot()
+    };
+    let values = registers_of(Platform::Tdx, &PREDICTED, &boot.events());
+    let by_hand = parts
+        .iter()
+        .chain(&[&b"options"[..], b"assembled"])
+        .fold([0; 48], |value, part| sha384(&[&value, &sha384(&[part]).0]).0);
+    assert_eq!(values[2].sha384.0, by_hand);
+}
