@@ -45,11 +45,7 @@ fn anchors() -> Anchors {
         Anchors::vendor()
             .with_simulator_ark(PROCESSOR.ark_der().to_vec())
             .with_simulator_tdx_root(hanzo_simulated_tee::SimulatedTdx::for_tests().root_der().to_vec())
-            .with_simulator_nvidia_root(
-                hanzo_simulated_tee::SimulatedNvidia::for_tests()
-                    .device_root_der()
-                    .to_vec(),
-            )
+            .with_simulator_nvidia_root(hanzo_simulated_tee::SimulatedNvidia::for_tests().device_root_der().to_vec())
             .with_simulator_rim_root(hanzo_simulated_tee::SimulatedRimIssuer::for_tests().root_der().to_vec())
             .with_tpm_root(hanzo_simulated_tee::SimulatedTpm::for_tests().root_der().to_vec())
     });
@@ -76,10 +72,7 @@ fn authenticate(evidence: RawEvidence) {
 
 fn guest() -> hanzo_simulated_tee::SimulatedGuest {
     use hanzo_attestation::{Digest256, Digest384};
-    PROCESSOR.launch(hanzo_simulated_tee::LaunchSpec::new(
-        Digest384([1; 48]),
-        Digest256([2; 32]),
-    ))
+    PROCESSOR.launch(hanzo_simulated_tee::LaunchSpec::new(Digest384([1; 48]), Digest256([2; 32])))
 }
 
 fn snp_seed() -> SnpEvidence {
@@ -148,10 +141,7 @@ pub fn tdx_collateral(data: &[u8]) {
 pub fn tpm_quote(data: &[u8]) {
     let [ak, message, signature, certificate, log] = parts(data);
     authenticate(RawEvidence::Tpm(TpmEvidence {
-        ak_certificates: (!certificate.is_empty())
-            .then_some(Base64(certificate))
-            .into_iter()
-            .collect(),
+        ak_certificates: (!certificate.is_empty()).then_some(Base64(certificate)).into_iter().collect(),
         ak_public: Base64(ak),
         event_log: (!log.is_empty()).then_some(Base64(log)),
         quote: quote(message, signature),

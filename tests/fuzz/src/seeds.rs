@@ -61,14 +61,9 @@ fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let mut verify = NOW.0.to_le_bytes().to_vec();
     verify.extend(joined([&policy]));
     verify.extend(&bundle);
-    let mut out = crate::boot::seeds();
-    out.extend([
+    let mut out = vec![
         ("snp_report", "report", snp.report.0.clone()),
-        (
-            "snp_evidence",
-            "evidence",
-            joined([&snp.report.0, &snp.vek.0, &[], &[]]),
-        ),
+        ("snp_evidence", "evidence", joined([&snp.report.0, &snp.vek.0, &[], &[]])),
         (
             "tdx_collateral",
             "collateral",
@@ -87,44 +82,27 @@ fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         (
             "tpm_quote",
             "quote",
-            joined([
-                &quote.ak_public.0,
-                &quote.quote.message.0,
-                &quote.quote.signature.0,
-                &[],
-                &[],
-            ]),
+            joined([&quote.ak_public.0, &quote.quote.message.0, &quote.quote.signature.0, &[], &[]]),
         ),
         (
             "hcl_report",
             "snp",
-            joined([
-                &hcl.hcl_report.0,
-                &hcl.quote.message.0,
-                &hcl.quote.signature.0,
-                &hcl.vek.0,
-            ]),
+            joined([&hcl.hcl_report.0, &hcl.quote.message.0, &hcl.quote.signature.0, &hcl.vek.0]),
         ),
+        ("prediction", "log", LogBuilder::tcg().boot("quiet").bytes().to_vec()),
         ("event_log", "tcg", LogBuilder::tcg().boot("quiet").bytes().to_vec()),
         ("event_log", "ccel", LogBuilder::ccel().boot("quiet").bytes().to_vec()),
         ("nvidia_report", "hopper", joined([&gpu.certificates.0, &gpu.report.0])),
         ("rim", "driver", SimulatedRimIssuer::for_tests().sign(&rim)),
-        (
-            "ocsp",
-            "good",
-            joined([&device.certificates()[0], &device.certificates()[1], &ocsp]),
-        ),
+        ("ocsp", "good", joined([&device.certificates()[0], &device.certificates()[1], &ocsp])),
         ("foreign", "bundle", bundle.clone()),
         ("foreign", "snp-report", snp.report.0.clone()),
         ("bundle", "bundle", bundle.clone()),
-        (
-            "config",
-            "config",
-            include_bytes!("../../../attestation/tests/vectors/config.toml").to_vec(),
-        ),
+        ("config", "config", include_bytes!("../../../attestation/tests/vectors/config.toml").to_vec()),
         ("policy", "policy", policy),
         ("verify", "verify", verify),
-    ]);
+    ];
+    out.extend(crate::boot::seeds());
     for (name, format) in formats {
         out.push(("tdx_quote", name, tdx.quote(&TdSpec::new(format), &[7; 64])));
     }
