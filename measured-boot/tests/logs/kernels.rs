@@ -166,3 +166,52 @@ fn old_qemu_patches_the_header_and_new_qemu_does_not() {
     let error = handed_over(&ancient, "quiet", Handover::Patched(patch)).unwrap_err();
     assert_eq!(error.code(), "kernel.patch.low_kernel");
 }
+
+/// Bytes 0x210 to 0x240 of the setup data (fw_cfg key 0x18) of QEMU 10.0.2, q35, `-S -qtest`, for the kernel made of these 64
+/// bytes, an initrd of 0x123456 zeros and `-append quiet`: RAM in MiB, whether there is an initrd, what QEMU wrote.
+const QEMU_WROTE: [(u64, bool, &str); 5] = [
+    (
+        512,
+        true,
+        "b0810000000000000040eb1f563412000000000000fe000000000200ffffff7f0000000000003f000000000000000000",
+    ),
+    (
+        2815,
+        true,
+        "b0810000000000000040dbaf563412000000000000fe000000000200ffffff7f0000000000003f000000000000000000",
+    ),
+    (
+        2816,
+        true,
+        "b0810000000000000040eb7f563412000000000000fe000000000200ffffff7f0000000000003f000000000000000000",
+    ),
+    (
+        8192,
+        true,
+        "b0810000000000000040eb7f563412000000000000fe000000000200ffffff7f0000000000003f000000000000000000",
+    ),
+    (
+        512,
+        false,
+        "b08100000000000000000000000000000000000000fe000000000200ffffff7f0000000000003f000000000000000000",
+    ),
+];
+
+#[test]
+fn the_patched_header_is_the_one_that_a_real_qemu_wrote() {
+    let bytes = kernel(&[4; 64]);
+    let kernel = Kernel::parse(&bytes).unwrap();
+    for (memory_mib, with_initrd, wrote) in QEMU_WROTE {
+        let patch = Patch {
+            memory_bytes: memory_mib << 20,
+            initrd_bytes: with_initrd.then_some(0x12_3456),
+        };
+        let patched = handed_over(&kernel, "quiet", Handover::Patched(patch)).unwrap();
+        assert_eq!(hex::encode(&patched[0x210..0x240]), wrote, "{memory_mib} MiB");
+        // And nothing else.
+        assert_eq!(
+            (&patched[..0x210], &patched[0x240..]),
+            (&bytes[..0x210], &bytes[0x240..])
+        );
+    }
+}
