@@ -16,6 +16,7 @@ use crate::error::ImageError;
 use crate::fetch::{MIRROR, Source};
 use crate::inputs::{COMMITTED, Inputs};
 use crate::manifest::Manifest;
+use crate::predict;
 use crate::recipe::Recipe;
 use crate::run::{self, Accelerator, Machine};
 use crate::verify::verify;
@@ -78,18 +79,27 @@ enum Command {
         /// Where the console is written
         #[arg(long, default_value = "console.log")]
         console: PathBuf,
-        /// Memory in MiB
-        #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(256..=1_048_576))]
-        memory_mib: u32,
-        /// Virtual processors
-        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
-        processors: u32,
-        /// What executes the guest's instructions
-        #[arg(long, value_enum, default_value_t = Accelerator::Tcg)]
-        accelerator: Accelerator,
+        #[command(flatten)]
+        machine: MachineArgs,
+        /// A prediction: the registers that the guest shows must be its registers
+        #[arg(long)]
+        prediction: Option<PathBuf>,
         /// Stop at the guest's first word: serving, or why not
         #[arg(long)]
         until_ready: bool,
+    },
+    /// Write down what an image's boot will measure (PCR 0 to 9), before it boots
+    #[command(
+        after_help = "Example:\n  hanzo-image predict out --output prediction.json\n  hanzo-image run out --until-ready --prediction prediction.json"
+    )]
+    Predict {
+        /// The image
+        dir: PathBuf,
+        /// Where the prediction is written
+        #[arg(long)]
+        output: PathBuf,
+        #[command(flatten)]
+        machine: MachineArgs,
     },
     /// Print the pinned inputs
     Inputs,
@@ -99,6 +109,20 @@ enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
+}
+
+/// The machine.
+#[derive(Debug, Args)]
+struct MachineArgs {
+    /// Memory in MiB
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(256..=1_048_576))]
+    memory_mib: u32,
+    /// Virtual processors
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    processors: u32,
+    /// What executes the guest's instructions
+    #[arg(long, value_enum, default_value_t = Accelerator::Tcg)]
+    accelerator: Accelerator,
 }
 
 /// What goes in.
@@ -215,31 +239,57 @@ fn execute(cli: Cli, progress: &dyn Fn(&str)) -> Result<String, ImageError> {
             dir,
             port,
             console,
-            memory_mib,
-            processors,
-            accelerator,
+            machine,
+            prediction,
             until_ready,
         } => {
-            let machine = Machine {
-                image: dir,
-                console,
-                port,
-                memory_mib,
-                processors,
-                accelerator,
-            };
-            let report = run::run(&machine, until_ready, progress)?;
+            let machine = machine.of(dir, console, port);
+            let prediction = prediction.as_deref().map(predict::read).transpose()?;
+            let report = run::run(&machine, prediction.as_ref(), until_ready, progress)?;
             Ok(if cli.json {
                 format!("{}\n", json!(report))
             } else {
                 report.to_string()
             })
         }
+        Command::Predict { dir, output, machine } => {
+            let machine = machine.of(dir, PathBuf::new(), 0);
+            let prediction = predict::predict(&machine, progress)?;
+            let bytes = prediction
+                .to_vec()
+                .map_err(|e| ImageError::Prediction { what: e.to_string() })?;
+            std::fs::write(&output, bytes).map_err(ImageError::io(&output))?;
+            if cli.json {
+                return Ok(format!(
+                    "{}\n",
+                    json!({"prediction": output, "registers": prediction.registers()})
+                ));
+            }
+            let mut text = format!("{}: predicted before any boot\n", output.display());
+            for register in prediction.registers() {
+                let sha256 = register.sha256.map(|digest| digest.to_string()).unwrap_or_default();
+                text += &format!("  PCR {}  sha256 {sha256}\n", register.register);
+            }
+            Ok(text)
+        }
         Command::Inputs => Ok(COMMITTED.to_owned()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hanzo-image", &mut script);
             Ok(String::from_utf8_lossy(&script).into_owned())
+        }
+    }
+}
+
+impl MachineArgs {
+    fn of(self, image: PathBuf, console: PathBuf, port: u16) -> Machine {
+        Machine {
+            image,
+            console,
+            port,
+            memory_mib: self.memory_mib,
+            processors: self.processors,
+            accelerator: self.accelerator,
         }
     }
 }

@@ -173,6 +173,12 @@ pub enum ImageError {
         /// Where and how.
         how: String,
     },
+    /// What a boot measures cannot be told, or is not what was told.
+    #[error("measured boot: {what}")]
+    Prediction {
+        /// Why, or which registers and what made them differ.
+        what: String,
+    },
     /// The machine did not get as far as it should.
     #[error("boot: {how}; the console is in {console}")]
     Boot {
@@ -206,11 +212,13 @@ impl ImageError {
             Self::CommandLine { .. } => "image.command_line",
             Self::Exists { .. } => "image.exists",
             Self::Different { .. } => "image.different",
+            Self::Prediction { .. } => "image.prediction",
             Self::Boot { .. } => "image.boot",
         }
     }
 
-    /// Exit code of `hanzo-image`: 10 malformed or wrong inputs, 20 images that differ, 30 a boot that failed, 1 the rest.
+    /// Exit code of `hanzo-image`: 10 malformed or wrong inputs, 20 images or registers that
+    /// differ, 30 a boot that failed, 1 the rest.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Inputs { .. }
@@ -223,7 +231,7 @@ impl ImageError {
             | Self::Plan(_)
             | Self::Manifest { .. }
             | Self::CommandLine { .. } => 10,
-            Self::Different { .. } => 20,
+            Self::Different { .. } | Self::Prediction { .. } => 20,
             Self::Boot { .. } => 30,
             _ => 1,
         }

@@ -2,7 +2,8 @@
 //!
 //! [`build()`] puts a directory together: Debian's kernel, one archive with the static guest as `/init`, the modules it
 //! needs and the measured configuration, the command line, and a manifest with the digest of everything that went in and
-//! came out. [`verify`](verify::verify) makes the same image again and names the first difference. [`run`](run::run) boots it under QEMU with a
+//! came out. [`verify`](verify::verify) makes the same image again and names the first difference.
+//! [`predict`](predict::predict) writes down what its boot will measure. [`run`](run::run) boots it under QEMU with a
 //! software TPM.
 //!
 //! What it never does: take a package whose SHA-256 is not the pinned one, leave a half-written image behind, or write
@@ -34,6 +35,7 @@ pub mod inputs;
 pub mod manifest;
 pub mod module;
 pub mod output;
+pub mod predict;
 pub mod recipe;
 pub mod run;
 pub mod verify;

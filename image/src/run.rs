@@ -5,8 +5,10 @@
 //! variables.
 
 mod process;
+mod qtest;
 mod tools;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,12 +16,15 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use hanzo_measured_boot::prediction::Prediction;
 use serde::Serialize;
 
 use self::process::Own;
+use self::qtest::Qtest;
 use crate::assemble::{COMMAND_LINE, FIRMWARE, INITRD, KERNEL, Progress, VARIABLES};
 use crate::error::ImageError;
 use crate::manifest::{Manifest, Measured};
+use crate::predict::{self, BLOBS, Registers};
 
 /// Processor seconds after which a silent guest counts as hung; boots use 8 to 16.
 const HUNG_CPU_S: f64 = 60.0;
@@ -39,6 +44,19 @@ pub enum Accelerator {
     /// The host's KVM. A nested or paravirtual one may not run stock kernels.
     Kvm,
 }
+
+impl Accelerator {
+    /// TCG's own model has AVX2 and RDSEED, which the guest needs; under KVM it is the host's.
+    pub fn cpu_model(self) -> &'static str {
+        match self {
+            Self::Tcg => "max",
+            Self::Kvm => "host",
+        }
+    }
+}
+
+/// QEMU's machine type, by version: `q35` alone would be another machine with another QEMU.
+pub const MACHINE: &str = "pc-q35-10.0";
 
 /// A machine.
 #[derive(Debug, Clone)]
@@ -85,6 +103,10 @@ pub struct Report {
     pub attempt: u32,
     /// Kernel and compressed archive together, in bytes.
     pub image_bytes: u64,
+    /// The TPM's registers as the guest's kernel showed them on the console: no evidence.
+    pub registers: Registers,
+    /// True if they were compared with a prediction, and equal.
+    pub as_predicted: bool,
 }
 
 impl fmt::Display for Report {
@@ -96,6 +118,9 @@ impl fmt::Display for Report {
         if let Some(uptime) = self.init_uptime_s {
             writeln!(f, "  guest uptime when init was done: {uptime:.2} s")?;
         }
+        if self.as_predicted {
+            writeln!(f, "  every predicted register, in both banks, is as it was predicted")?;
+        }
         writeln!(
             f,
             "  to its word: {:.1} s, {:.1} s of processor time, attempt {}\n  kernel and initrd: {} bytes",
@@ -104,19 +129,22 @@ impl fmt::Display for Report {
     }
 }
 
-/// Boots, waits for the guest's word, and then, unless `until_ready`, for the machine's end.
+/// Boots, waits for the guest's word, and then, unless `until_ready`, for the machine's end. With a prediction, the
+/// registers that the guest shows are compared with it as soon as there is a word.
 ///
 /// # Errors
+/// [`ImageError::Prediction`] if a register differs;
 /// [`ImageError::Tool`] if QEMU or swtpm is missing or too old, [`ImageError::Different`] if a file is not the manifest's,
 /// [`ImageError::Boot`] if there was no word twice.
-pub fn run(machine: &Machine, until_ready: bool, progress: Progress<'_>) -> Result<Report, ImageError> {
+pub fn run(
+    machine: &Machine,
+    prediction: Option<&Prediction>,
+    until_ready: bool,
+    progress: Progress<'_>,
+) -> Result<Report, ImageError> {
     tools::check()?;
     let manifest = Manifest::read(&machine.image)?;
-    let boot = Boot {
-        bytes: intact(&machine.image, &manifest)?,
-        command_line: manifest.recipe()?.command_line()?,
-        guest_port: manifest.recipe.listen.port(),
-    };
+    let boot = Boot::of(machine, &manifest)?;
     let mut attempt = 1;
     loop {
         progress(&format!("booting, attempt {attempt}"));
@@ -124,7 +152,11 @@ pub fn run(machine: &Machine, until_ready: bool, progress: Progress<'_>) -> Resu
         let state = tempfile::tempdir().map_err(ImageError::io(&std::env::temp_dir()))?;
         let mut guest = Guest::start(machine, &boot, state.path())?;
         match guest.word(machine, boot.bytes, attempt) {
-            Ok(report) => {
+            Ok(mut report) => {
+                if let Some(prediction) = prediction {
+                    predict::compare(prediction, &report.registers)?;
+                    report.as_predicted = true;
+                }
                 if !until_ready {
                     progress("running");
                     guest.qemu.wait();
@@ -164,6 +196,52 @@ struct Boot {
     guest_port: u16,
 }
 
+impl Boot {
+    fn of(machine: &Machine, manifest: &Manifest) -> Result<Self, ImageError> {
+        Ok(Self {
+            bytes: intact(&machine.image, manifest)?,
+            command_line: manifest.recipe()?.command_line()?,
+            guest_port: manifest.recipe.listen.port(),
+        })
+    }
+}
+
+/// QEMU's version, and its program.
+pub(crate) fn qemu_version() -> Result<(String, PathBuf), ImageError> {
+    tools::qemu_version()
+}
+
+/// The blobs that the firmware of this machine will measure.
+pub(crate) fn acpi_blobs(
+    machine: &Machine,
+    manifest: &Manifest,
+) -> Result<BTreeMap<&'static str, Vec<u8>>, ImageError> {
+    tools::check()?;
+    let boot = Boot::of(machine, manifest)?;
+    let state = tempfile::tempdir().map_err(ImageError::io(&std::env::temp_dir()))?;
+    let tpm = tools::software_tpm(state.path())?;
+    copy_variables(machine, state.path())?;
+    let qemu = tools::stopped_qemu(machine, &boot, state.path())?;
+    let asked = Qtest::connect(&state.path().join("qtest.sock")).and_then(|mut qtest| {
+        qtest.as_firmware_leaves_it()?;
+        qtest.files(&BLOBS)
+    });
+    let blobs = asked.map_err(|error| ImageError::Tool {
+        program: "qemu-system-x86_64",
+        why: format!("{error}. {}", qemu.said()),
+        remedy: "see what it said",
+    });
+    drop(qemu);
+    drop(tpm);
+    blobs
+}
+
+fn copy_variables(machine: &Machine, state: &Path) -> Result<(), ImageError> {
+    let variables = state.join(VARIABLES);
+    fs::copy(machine.image.join(VARIABLES), &variables).map_err(ImageError::io(&variables))?;
+    make_writable(&variables)
+}
+
 /// Both processes; killed when dropped, QEMU first.
 struct Guest {
     qemu: Own,
@@ -174,9 +252,7 @@ struct Guest {
 impl Guest {
     fn start(machine: &Machine, boot: &Boot, state: &Path) -> Result<Self, ImageError> {
         let tpm = tools::software_tpm(state)?;
-        let variables = state.join(VARIABLES);
-        fs::copy(machine.image.join(VARIABLES), &variables).map_err(ImageError::io(&variables))?;
-        make_writable(&variables)?;
+        copy_variables(machine, state)?;
         fs::write(&machine.console, b"").map_err(ImageError::io(&machine.console))?;
         let qemu = tools::qemu(machine, boot, state)?;
         Ok(Self {
@@ -204,6 +280,8 @@ impl Guest {
                     cpu_s,
                     attempt,
                     image_bytes,
+                    registers: registers(&console),
+                    as_predicted: false,
                 });
             }
             if let Some(status) = ended {
@@ -247,11 +325,22 @@ fn console(path: &Path) -> Result<String, ImageError> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// A line without the firmware's escape sequences, which clear the screen and end in the middle of the first line.
+fn plain(line: &str) -> &str {
+    let text = match line.rfind('\x1b') {
+        Some(at) => line
+            .get(at..)
+            .and_then(|rest| rest.find("hanzo-").and_then(|from| rest.get(from..))),
+        None => Some(line),
+    };
+    text.unwrap_or_default().trim()
+}
+
 /// The first word on a console: a whole line.
 fn word_of(console: &str) -> Option<Word> {
     let whole = console.rsplit_once('\n')?.0;
     let mut reason: Option<&str> = None;
-    for line in whole.lines().map(str::trim) {
+    for line in whole.lines().map(plain) {
         if line.contains("\"message\":\"serving\"") {
             return Some(Word::Serving);
         }
@@ -277,10 +366,34 @@ fn word_of(console: &str) -> Option<Word> {
 fn init_uptime(console: &str) -> Option<f64> {
     let line = console
         .lines()
-        .map(str::trim)
+        .map(plain)
         .find(|line| line.starts_with("hanzo-init: ["))?;
     let (uptime, _) = line.strip_prefix("hanzo-init: [")?.split_once(']')?;
     uptime.parse().ok()
+}
+
+/// From `hanzo-init: [3.21] pcr sha256 0 <hex>`.
+fn registers(console: &str) -> Registers {
+    let mut found = Registers::new();
+    for line in console
+        .lines()
+        .map(plain)
+        .filter(|line| line.starts_with("hanzo-init: ["))
+    {
+        let mut words = line.split(' ').skip(2);
+        let (Some("pcr"), Some(bank), Some(index), Some(value)) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
+        if let Ok(index) = index.parse() {
+            found
+                .entry(bank.to_owned())
+                .or_default()
+                .insert(index, value.to_owned());
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -290,9 +403,14 @@ mod tests {
     #[test]
     fn the_first_whole_line_that_is_a_word_counts() {
         let refused = |reason: &str| Some(Word::Refused { reason: reason.into() });
-        let start = "\x1b[2J\r\nhanzo-init: [3.21] profile core, 6 modules, network up\r\n";
+        let start = "\x1b[2J\x1b[01;01Hhanzo-init: [3.21] profile core, 6 modules, network up\r\n";
         assert_eq!(word_of(start), None);
         assert_eq!(init_uptime(start), Some(3.21));
+        let shown = format!("{start}hanzo-init: [3.20] pcr sha256 9 ab\r\npcr sha256 8 cd\r\n");
+        assert_eq!(
+            registers(&shown)["sha256"].iter().collect::<Vec<_>>(),
+            [(&9, &"ab".to_owned())]
+        );
         let serving = format!("{start}{{\"fields\":{{\"message\":\"serving\",\"tier\":1}}}}\r\n");
         assert_eq!(word_of(&serving), Some(Word::Serving));
         assert_eq!(word_of(serving.trim_end()), None, "a line that is still being written");

@@ -32,6 +32,7 @@ mod modules;
 mod mounts;
 pub mod network;
 pub mod plan;
+pub mod registers;
 mod supervise;
 mod watchdog;
 

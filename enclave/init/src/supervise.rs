@@ -14,7 +14,7 @@ use crate::modules::load_modules;
 use crate::mounts::{mount_configfs, mount_early};
 use crate::network::bring_up;
 use crate::plan::{InitPlan, Profile};
-use crate::{CONFIG_PATH, ENGINE_PATH, MODULES_DIR, PLAN_PATH, SHELL_PATH, watchdog};
+use crate::{CONFIG_PATH, ENGINE_PATH, MODULES_DIR, PLAN_PATH, SHELL_PATH, registers, watchdog};
 
 /// How the kernel calls the image's program.
 const OWN_PATH: &str = "/init";
@@ -49,6 +49,9 @@ fn life() -> Result<(), InitError> {
     }
     bring_up(&plan.network)?;
     lock_down(Path::new("/proc/sys"), Path::new("/sys/kernel/security"))?;
+    for line in registers::lines(Path::new("/sys/class/tpm/tpm0")) {
+        say(&line);
+    }
     let watched = watchdog::keep(Path::new("/dev/watchdog"));
     say(&format!(
         "profile {}, {} modules, network up, locked down, {}{}",

@@ -1,13 +1,13 @@
 //! QEMU and swtpm: which versions, and how they are called.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::process::Own;
-use super::{Accelerator, Boot, Machine};
+use super::{Accelerator, Boot, MACHINE, Machine};
 use crate::assemble::{FIRMWARE, INITRD, KERNEL, VARIABLES};
 use crate::error::ImageError;
 
@@ -99,29 +99,62 @@ pub(super) fn software_tpm(state: &Path) -> Result<Own, ImageError> {
     Ok(tpm)
 }
 
+/// QEMU's version and its program's file.
+pub(super) fn qemu_version() -> Result<(String, PathBuf), ImageError> {
+    let said = output(QEMU, &["--version"], QEMU_REMEDY)?;
+    let version = said.split_once("version ").map(|(_, rest)| rest);
+    let version = version
+        .and_then(|rest| rest.split([' ', '\n', '(']).next())
+        .unwrap_or_default();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let program = std::env::split_paths(&path)
+        .map(|dir| dir.join(QEMU))
+        .find(|file| file.is_file());
+    let program = program.ok_or_else(|| ImageError::Tool {
+        program: QEMU,
+        why: "not found on PATH".into(),
+        remedy: QEMU_REMEDY,
+    })?;
+    Ok((version.to_owned(), program))
+}
+
+/// The machine, stopped before its first instruction, answering at `state`/qtest.sock.
+pub(super) fn stopped_qemu(machine: &Machine, boot: &Boot, state: &Path) -> Result<Own, ImageError> {
+    let mut arguments = arguments(machine, boot, state)?;
+    let socket = path(&state.join("qtest.sock"))?;
+    arguments.extend([
+        "-S".into(),
+        "-qtest".into(),
+        format!("unix:{socket},server=on,wait=off"),
+    ]);
+    arguments.extend(["-qtest-log", "none", "-serial", "null"].map(str::to_owned));
+    Own::start(QEMU, arguments, &state.join("qemu.err"))
+}
+
+/// The machine, running, its console in a file and its port forwarded.
+pub(super) fn qemu(machine: &Machine, boot: &Boot, state: &Path) -> Result<Own, ImageError> {
+    let mut arguments = arguments(machine, boot, state)?;
+    arguments.extend(["-serial".into(), format!("file:{}", path(&machine.console)?)]);
+    Own::start(QEMU, arguments, &state.join("qemu.err"))
+}
+
 /// The machine. What is measured of it: kernel, archive, command line, firmware, and ACPI tables, which follow from the
 /// devices given here. Without a window for 64-bit BARs those tables do not depend on where the firmware puts them.
-pub(super) fn qemu(machine: &Machine, boot: &Boot, state: &Path) -> Result<Own, ImageError> {
+fn arguments(machine: &Machine, boot: &Boot, state: &Path) -> Result<Vec<String>, ImageError> {
     let image = |name: &str| path(&machine.image.join(name));
     let accelerator = match machine.accelerator {
         Accelerator::Tcg => "tcg",
         Accelerator::Kvm => "kvm",
     };
-    // TCG's own model has AVX2 and RDSEED; under KVM the host's.
-    let model = match machine.accelerator {
-        Accelerator::Tcg => "max",
-        Accelerator::Kvm => "host",
-    };
     let arguments = [
-        ["-machine", &format!("q35,smm=off,accel={accelerator}")],
-        ["-cpu", model],
+        ["-machine", &format!("{MACHINE},smm=off,accel={accelerator}")],
+        ["-cpu", machine.accelerator.cpu_model()],
         ["-smp", &machine.processors.to_string()],
         ["-m", &machine.memory_mib.to_string()],
         ["-display", "none"],
         ["-vga", "none"],
         ["-monitor", "none"],
         ["-parallel", "none"],
-        ["-serial", &format!("file:{}", path(&machine.console)?)],
         [
             "-drive",
             &format!("if=pflash,unit=0,format=raw,readonly=on,file={}", image(FIRMWARE)?),
@@ -149,9 +182,12 @@ pub(super) fn qemu(machine: &Machine, boot: &Boot, state: &Path) -> Result<Own, 
         ["-tpmdev", "emulator,id=tpm,chardev=tpm"],
         ["-device", "tpm-crb,tpmdev=tpm"],
     ];
-    let arguments = arguments.iter().flatten().map(|a| (*a).to_owned());
-    let plain = ["-no-user-config", "-nodefaults", "-no-reboot"].map(str::to_owned);
-    Own::start(QEMU, plain.into_iter().chain(arguments), &state.join("qemu.err"))
+    let plain = ["-no-user-config", "-nodefaults", "-no-reboot"];
+    Ok(plain
+        .into_iter()
+        .chain(arguments.into_iter().flatten())
+        .map(str::to_owned)
+        .collect())
 }
 
 /// An absolute path as QEMU's option lists take it: there a comma ends a value.
