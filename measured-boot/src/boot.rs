@@ -3,7 +3,7 @@
 use hanzo_attestation::name::{Name, NameError};
 
 use crate::acpi::{AcpiBlobs, AcpiError};
-use crate::crtm::{Crtm, CrtmError};
+use crate::crtm::{Crtm, CrtmError, Profile};
 use crate::digests::Digests;
 use crate::efi::{self, CommandLineError};
 use crate::event::{Input, Platform, Step};
@@ -45,11 +45,16 @@ impl DirectBoot<'_> {
         if self.shape.tpm == TpmModel::None || self.acpi.tpm_log.is_none() {
             return Err(BootError::NoTpm);
         }
+        // Old firmware does not know the file that new QEMU offers.
+        if (crtm.profile, self.handover) == (Profile::Ovmf2022_11, Handover::Raw) {
+            return Err(BootError::OldFirmware);
+        }
         let digests = self.digests()?;
+        let acpi = self.acpi.digests()?;
         let boot = TpmBoot {
+            secure_boot: efi::no_secure_boot(crtm.profile),
+            acpi: (crtm.profile != Profile::Ovmf2022_11).then_some(acpi),
             crtm,
-            secure_boot: efi::no_secure_boot(),
-            acpi: self.acpi.digests()?,
             boot_variables: BootVariables::default(),
             image: BootImage::Direct {
                 kernel: digests.kernel,
@@ -102,7 +107,7 @@ impl DirectBoot<'_> {
         let boot = TdBoot {
             td_hob: crate::sha384(&[&hob]),
             configuration_volume: crate::sha384(&[variables]),
-            secure_boot: efi::no_secure_boot().map(|d| d.sha384),
+            secure_boot: efi::no_secure_boot(Profile::Ovmf2025_02).map(|d| d.sha384),
             acpi_loader: acpi.loader.sha384,
             acpi_rsdp: acpi.rsdp.sha384,
             acpi_tpm_log: acpi.tpm_log.map(|d| d.sha384),
@@ -208,6 +213,11 @@ pub enum BootError {
     /// The parameters of the patched kernel are another machine's.
     #[error("virtual machine: the kernel's handover is for another RAM or initrd than this machine's")]
     Handover,
+    /// A raw kernel for firmware that takes the patched one.
+    #[error(
+        "firmware: OVMF 2022.11 takes the kernel whose header QEMU patched: give the handover as patched, or newer firmware"
+    )]
+    OldFirmware,
     /// TDX firmware without a section that is measured.
     #[error("firmware: TDX metadata: expected a section of type {kind}, got none")]
     Section {
@@ -255,6 +265,7 @@ impl BootError {
         match self {
             Self::NoTpm => "boot.no_tpm",
             Self::Handover => "boot.handover",
+            Self::OldFirmware => "boot.old_firmware",
             Self::Section { .. } => "boot.section",
             Self::Firmware(e) => e.code(),
             Self::Crtm(e) => e.code(),

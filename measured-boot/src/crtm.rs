@@ -7,9 +7,11 @@
 //! a parameter, taken from one recorded boot of exactly this file, named by its SHA-256.
 
 use hanzo_attestation::digest::{Digest256, Digest384};
-use hanzo_attestation::eventlog::{Algorithm, EventLog, kind};
+use hanzo_attestation::eventlog::{Algorithm, EventLog, LoggedEvent, kind};
 
 use crate::digests::Digests;
+use crate::efi;
+use crate::pcr::EV_PLATFORM_CONFIG_FLAGS;
 
 /// EV_EFI_PLATFORM_FIRMWARE_BLOB.
 pub const EV_EFI_PLATFORM_FIRMWARE_BLOB: u32 = 0x8000_0008;
@@ -23,33 +25,65 @@ pub struct Crtm {
     pub version: Digests,
     /// Of the volumes, in order.
     pub volumes: Vec<Digests>,
+    /// What else it measures.
+    pub profile: Profile,
 }
 
-/// Firmware whose boot was recorded: SHA-256 of the file, version, digests of the two volumes.
+/// What a build of OVMF measures besides itself, by the version of the recorded boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// No ACPI blobs: tables that the host makes reach the guest unmeasured. SecureBoot holds one byte, 0. It takes the
+    /// kernel whose header QEMU patched, whatever QEMU.
+    Ovmf2022_11,
+    /// The ACPI blobs; SecureBoot is empty. It takes the kernel as it is where QEMU offers it.
+    Ovmf2025_02,
+}
+
+/// Firmware whose boot was recorded: SHA-256 of the files with these volumes, version, digests of the two volumes.
 struct Recorded {
-    files: [&'static str; 2],
+    files: &'static [&'static str],
     version: &'static str,
+    profile: Profile,
     volumes: [(&'static str, &'static str); 2],
 }
 
-/// Debian's ovmf 2025.02-8+deb13u1: OVMF.fd and OVMF_CODE_4M.fd hold the same volumes.
-const RECORDED: [Recorded; 1] = [Recorded {
-    files: [
-        "14954040cc754ade0c625ac3470ea46d4c14318b5b1396de4ef77090203d76db",
-        "624e06de18b4fa535e90db7160d00d3d07d206422b89999bf1e27d920264e4e0",
-    ],
-    version: "2025.02-8+deb13u1",
-    volumes: [
-        (
-            "a386f05738e11e7b8c253dc47b96bfc66d3d9ce62ee7b30ee3d4a6c5215e7e4e",
-            "12ad02c30d46cf89266ee49041394c0841d1987db638162ae5aac73b69c66c1752fa0369dc09cea957bcfc487a8356c6",
-        ),
-        (
-            "450136d3f01290a89f67a4ecc0e3f8a9d16f49e9eb4e17c4cacdffdeea32f806",
-            "10d7a73a4f51a085ed7f5c753df5138baed369eb4c9ad5353be7150c9ddb59ab7cfc920b451696d06baf09d86dbc35bf",
-        ),
-    ],
-}];
+const RECORDED: [Recorded; 2] = [
+    // Debian's ovmf 2025.02-8+deb13u1: OVMF.fd and OVMF_CODE_4M.fd.
+    Recorded {
+        files: &[
+            "14954040cc754ade0c625ac3470ea46d4c14318b5b1396de4ef77090203d76db",
+            "624e06de18b4fa535e90db7160d00d3d07d206422b89999bf1e27d920264e4e0",
+        ],
+        version: "2025.02-8+deb13u1",
+        profile: Profile::Ovmf2025_02,
+        volumes: [
+            (
+                "a386f05738e11e7b8c253dc47b96bfc66d3d9ce62ee7b30ee3d4a6c5215e7e4e",
+                "12ad02c30d46cf89266ee49041394c0841d1987db638162ae5aac73b69c66c1752fa0369dc09cea957bcfc487a8356c6",
+            ),
+            (
+                "450136d3f01290a89f67a4ecc0e3f8a9d16f49e9eb4e17c4cacdffdeea32f806",
+                "10d7a73a4f51a085ed7f5c753df5138baed369eb4c9ad5353be7150c9ddb59ab7cfc920b451696d06baf09d86dbc35bf",
+            ),
+        ],
+    },
+    // Debian's ovmf 2022.11-6+deb12u2: OVMF.fd. Its version string is empty.
+    Recorded {
+        files: &["7b456907dd0786d415999e801a1ac4637b8ed4d7cf5378cfc6edbe5e574dd773"],
+        version: "",
+        profile: Profile::Ovmf2022_11,
+        volumes: [
+            (
+                "f163cd8fcee98919f1aacec92a7b734a1fcac8d015b60a6ac8c6db4e9dd9b0ce",
+                "e466ea13ba891f61fb8502c5e6ca2a7ee1a242018491b6262ae6abce3af545e3d941d12e50ee8375b39cc998cf165882",
+            ),
+            (
+                "614b0bfb88626b36415706a5143619938a38542e732587e2fa05c481f2843d4d",
+                "2852e11689129d10abf0fff6d9721b51865261b90d9a615f7c93856afcf3c6936b51faa6e52d375d09e3a8d0a66a7e47",
+            ),
+        ],
+    },
+];
 
 impl Crtm {
     /// Of firmware whose boot was recorded, by the SHA-256 of its file.
@@ -71,6 +105,7 @@ impl Crtm {
         Ok(Self {
             version: version(recorded.version),
             volumes: volumes.ok_or(unknown)?,
+            profile: recorded.profile,
         })
     }
 
@@ -109,8 +144,29 @@ impl Crtm {
         if volumes.is_empty() {
             return Err(wrong("PCR 0: expected at least one firmware volume, got none"));
         }
-        Ok(Self { version, volumes })
+        let profile = profile_of(log).ok_or(wrong(
+            "PCR 1 and 7: expected ACPI blobs and an empty SecureBoot, or neither: firmware of another kind, or Secure Boot",
+        ))?;
+        Ok(Self {
+            version,
+            volumes,
+            profile,
+        })
     }
+}
+
+/// Which of the known kinds of firmware wrote a log.
+fn profile_of(log: &EventLog) -> Option<Profile> {
+    let acpi = |e: &LoggedEvent| e.register == 1 && e.kind == EV_PLATFORM_CONFIG_FLAGS;
+    let with_acpi = log.events().iter().any(acpi);
+    let first = |e: &&LoggedEvent| e.register == 7 && e.kind == kind::EV_EFI_VARIABLE_DRIVER_CONFIG;
+    let secure_boot = log.events().iter().find(first)?.digests.get(&Algorithm::Sha384)?;
+    let profile = match with_acpi {
+        true => Profile::Ovmf2025_02,
+        false => Profile::Ovmf2022_11,
+    };
+    let [expected, ..] = efi::no_secure_boot(profile);
+    (expected.sha384.0 == secure_boot.as_slice()).then_some(profile)
 }
 
 /// Of a version string as OVMF measures it: UTF-16 with a zero.

@@ -4,6 +4,7 @@
 //! UEFI 2.10 sections 3.1.3 (load options) and 10.3 (device paths); TCG PC Client Platform Firmware Profile 1.06 section
 //! 10.2.6 (UEFI_VARIABLE_DATA) and 3.3.4 (what goes to which PCR).
 
+use crate::crtm::Profile;
 use crate::digests::Digests;
 
 /// EFI_GLOBAL_VARIABLE, 8be4df61-93ca-11d2-aa0d-00e098032b8c, as it lies in memory.
@@ -49,16 +50,20 @@ pub fn variable_data(guid: &[u8; 16], name: &str, data: &[u8]) -> Vec<u8> {
     [&guid[..], &number(name.len() / 2), &number(data.len()), &name, data].concat()
 }
 
-/// The five variables that firmware measures for Secure Boot, all empty: SecureBoot, PK, KEK, db, dbx.
-pub fn no_secure_boot() -> [Digests; 5] {
+/// The five variables that firmware measures for Secure Boot, without any: SecureBoot, PK, KEK, db, dbx.
+pub fn no_secure_boot(profile: Profile) -> [Digests; 5] {
+    let secure_boot: &[u8] = match profile {
+        Profile::Ovmf2022_11 => &[0],
+        Profile::Ovmf2025_02 => &[],
+    };
     [
-        (GLOBAL_VARIABLE, "SecureBoot"),
-        (GLOBAL_VARIABLE, "PK"),
-        (GLOBAL_VARIABLE, "KEK"),
-        (IMAGE_SECURITY_DATABASE, "db"),
-        (IMAGE_SECURITY_DATABASE, "dbx"),
+        (GLOBAL_VARIABLE, "SecureBoot", secure_boot),
+        (GLOBAL_VARIABLE, "PK", &[]),
+        (GLOBAL_VARIABLE, "KEK", &[]),
+        (IMAGE_SECURITY_DATABASE, "db", &[]),
+        (IMAGE_SECURITY_DATABASE, "dbx", &[]),
     ]
-    .map(|(guid, name)| Digests::of(&variable_data(&guid, name, b"")))
+    .map(|(guid, name, data)| Digests::of(&variable_data(&guid, name, data)))
 }
 
 /// EFI_LOAD_OPTION of a file in a firmware volume.

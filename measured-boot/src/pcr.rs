@@ -29,10 +29,10 @@ pub const EV_PLATFORM_CONFIG_FLAGS: u32 = 0x0a;
 pub struct TpmBoot {
     /// What the firmware measures of itself.
     pub crtm: Crtm,
-    /// Of the variables SecureBoot, PK, KEK, db, dbx as UEFI_VARIABLE_DATA; [`efi::no_secure_boot`] if they are empty.
+    /// Of the variables SecureBoot, PK, KEK, db, dbx as UEFI_VARIABLE_DATA; [`efi::no_secure_boot`] without keys.
     pub secure_boot: [Digests; 5],
-    /// The blobs of this machine.
-    pub acpi: AcpiDigests,
+    /// The blobs of this machine; `None` with firmware that does not measure them.
+    pub acpi: Option<AcpiDigests>,
     /// BootOrder and the boot options.
     pub boot_variables: BootVariables,
     /// What is started.
@@ -107,13 +107,14 @@ impl TpmBoot {
         }
         let separator = Digests::of(&efi::SEPARATOR);
         log.tpm(7, kind::EV_SEPARATOR, Step::Separator, separator);
-        let acpi = &self.acpi;
-        log.tpm(1, EV_PLATFORM_CONFIG_FLAGS, Step::AcpiLoader, acpi.loader);
-        log.tpm(1, EV_PLATFORM_CONFIG_FLAGS, Step::AcpiRsdp, acpi.rsdp);
-        if let Some(tpm_log) = acpi.tpm_log {
-            log.tpm(1, EV_PLATFORM_CONFIG_FLAGS, Step::AcpiTpmLog, tpm_log);
+        if let Some(acpi) = &self.acpi {
+            log.tpm(1, EV_PLATFORM_CONFIG_FLAGS, Step::AcpiLoader, acpi.loader);
+            log.tpm(1, EV_PLATFORM_CONFIG_FLAGS, Step::AcpiRsdp, acpi.rsdp);
+            if let Some(tpm_log) = acpi.tpm_log {
+                log.tpm(1, EV_PLATFORM_CONFIG_FLAGS, Step::AcpiTpmLog, tpm_log);
+            }
+            log.tpm(1, EV_PLATFORM_CONFIG_FLAGS, Step::AcpiTables, acpi.tables);
         }
-        log.tpm(1, EV_PLATFORM_CONFIG_FLAGS, Step::AcpiTables, acpi.tables);
         let image = match &self.image {
             BootImage::Direct { kernel, .. } => kernel,
             BootImage::Unified { image, .. } => image,

@@ -2,7 +2,7 @@
 
 use hanzo_measured_boot::acpi::AcpiBlobs;
 use hanzo_measured_boot::boot::{BootError, DirectBoot};
-use hanzo_measured_boot::crtm::Crtm;
+use hanzo_measured_boot::crtm::{Crtm, Profile};
 use hanzo_measured_boot::event::{Input, Step};
 use hanzo_measured_boot::kernel::{Handover, Patch};
 use hanzo_measured_boot::prediction::{Prediction, Shape, TpmModel};
@@ -51,6 +51,7 @@ fn recorded() -> Crtm {
     Crtm {
         version: crtm::version("made"),
         volumes: vec![Digests::of(b"volume")],
+        profile: Profile::Ovmf2025_02,
     }
 }
 
@@ -236,6 +237,18 @@ fn what_does_not_fit_together_is_refused() {
         }),
         "boot.handover"
     );
+    // Firmware that takes the patched kernel, and measures no ACPI blob.
+    let old = || Crtm {
+        profile: Profile::Ovmf2022_11,
+        ..recorded()
+    };
+    assert_eq!(code(files.boot().predict_tpm(old())), "boot.old_firmware");
+    let patched = DirectBoot {
+        handover: patch(512 << 20, length),
+        ..files.boot()
+    };
+    let prediction = patched.predict_tpm(old()).unwrap();
+    assert!(prediction.events().iter().all(|e| e.step != Step::AcpiTables));
     let td = |image: &Image| {
         code(
             DirectBoot {

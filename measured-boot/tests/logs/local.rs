@@ -5,7 +5,7 @@ use hanzo_attestation::Digest384;
 use hanzo_attestation::eventlog::{Algorithm, EventLog};
 use hanzo_measured_boot::Digests;
 use hanzo_measured_boot::acpi::AcpiDigests;
-use hanzo_measured_boot::crtm::Crtm;
+use hanzo_measured_boot::crtm::{Crtm, Profile};
 use hanzo_measured_boot::efi;
 use hanzo_measured_boot::event::{Platform, registers_of};
 use hanzo_measured_boot::pcr::{BootImage, BootVariables, TpmBoot, predicted};
@@ -28,8 +28,8 @@ pub fn boot() -> TpmBoot {
     let firmware = "14954040cc754ade0c625ac3470ea46d4c14318b5b1396de4ef77090203d76db";
     TpmBoot {
         crtm: Crtm::known(&Digest256::from_hex(firmware).unwrap()).unwrap(),
-        secure_boot: efi::no_secure_boot(),
-        acpi: AcpiDigests {
+        secure_boot: efi::no_secure_boot(Profile::Ovmf2025_02),
+        acpi: Some(AcpiDigests {
             loader: pair(
                 "55513b7a1fe669bf8f10721e88c6003f35a765f54518324843f09b1bc0b014d1",
                 LOADER_384,
@@ -43,7 +43,7 @@ pub fn boot() -> TpmBoot {
                 "84e76ac1a5ebc3a4a045a02c273785920fc6eb426bd9bcb8f126c3f1f86d8eff",
                 TABLES_384,
             ),
-        },
+        }),
         boot_variables: BootVariables::default(),
         image: BootImage::Direct {
             kernel: pair(

@@ -4,7 +4,7 @@ use hanzo_attestation::Digest256;
 use hanzo_attestation::name::Name;
 use hanzo_measured_boot::Digests;
 use hanzo_measured_boot::acpi::AcpiBlobs;
-use hanzo_measured_boot::crtm::{self, Crtm};
+use hanzo_measured_boot::crtm::{self, Crtm, Profile};
 use hanzo_measured_boot::efi;
 use hanzo_measured_boot::event::{ExpectedEvent, Input, Platform};
 use hanzo_measured_boot::kernel::Kernel;
@@ -55,7 +55,7 @@ impl Machine {
             tpm_log: self.tpm_log.then_some(&zeros),
             tables: &self.tables,
         };
-        let mut secure_boot = efi::no_secure_boot();
+        let mut secure_boot = efi::no_secure_boot(Profile::Ovmf2025_02);
         secure_boot[0] = Digests::of(&self.secure_boot);
         let load_options = efi::load_options(&self.command_line, self.initrd.is_some()).unwrap();
         let kernel = Kernel::parse(&self.kernel).unwrap();
@@ -64,9 +64,10 @@ impl Machine {
             crtm: Crtm {
                 version: crtm::version("made"),
                 volumes: self.firmware.chunks(4096).map(Digests::of).collect(),
+                profile: Profile::Ovmf2025_02,
             },
             secure_boot,
-            acpi: blobs.digests().unwrap(),
+            acpi: Some(blobs.digests().unwrap()),
             boot_variables: BootVariables {
                 options: vec![Digests::of(&self.boot_option)],
                 ..BootVariables::default()

@@ -10,6 +10,7 @@ mod images;
 mod kernels;
 mod local;
 mod machine;
+mod old_firmware;
 mod pe;
 mod predictions;
 mod replays;

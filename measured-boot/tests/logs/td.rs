@@ -1,6 +1,7 @@
 //! TDX: RTMR0 to RTMR2 of a real quote from what is on record of its inputs.
 
 use hanzo_attestation::Digest384;
+use hanzo_measured_boot::crtm::Profile;
 use hanzo_measured_boot::efi;
 use hanzo_measured_boot::event::{Platform, mr_index, registers_of};
 use hanzo_measured_boot::rtmr::{AcceptedMemory, PREDICTED, TdBoot, TdImage, td_hob};
@@ -42,7 +43,7 @@ pub fn boot() -> TdBoot {
         configuration_volume: hex(
             "344bc51c980ba621aaa00da3ed7436f7d6e549197dfe699515dfa2c6583d95e6412af21c097d473155875ffd561d6790",
         ),
-        secure_boot: efi::no_secure_boot().map(|d| d.sha384),
+        secure_boot: efi::no_secure_boot(Profile::Ovmf2025_02).map(|d| d.sha384),
         acpi_loader: hex(
             "095d04cf26fe03aef6e3561fa24c1aa1cea93f4aeaf563b1f9f7616184c53454875925759434769cec2490acb563a337",
         ),
