@@ -305,3 +305,41 @@ fn the_table_names_its_kind_and_nothing_unknown() {
         assert!(parse(bad).is_err(), "{bad}");
     }
 }
+
+/// Whether the place is there can be told without the secret, and without anybody who has it.
+#[test]
+fn a_place_that_is_gone_or_open_to_others_is_known_without_the_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("root");
+    let reachable = |config: &RootConfig, surroundings: &Surroundings| code(config.provider(surroundings).reachable());
+    let none = Surroundings::default();
+    let file = RootConfig::KeyFile { path: path.clone() };
+    assert_eq!(reachable(&file, &none), "root.missing");
+    file.provider(&none).create().unwrap();
+    assert_eq!(reachable(&file, &none), "ok");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
+    assert_eq!(reachable(&file, &none), "root.mode");
+    fs::remove_file(&path).unwrap();
+
+    let sealed = |passphrase| RootConfig::PassphraseFile {
+        path: path.clone(),
+        passphrase,
+        cost: CHEAP,
+    };
+    let asked = sealed(SecretSource::Prompt("nobody is there".into()));
+    assert!(asked.prompts() && !file.prompts());
+    assert_eq!(reachable(&asked, &none), "root.missing");
+    let given = sealed(secret_file(dir.path(), "passphrase", "correct horse battery"));
+    given.provider(&none).create().unwrap();
+    assert_eq!(reachable(&asked, &none), "ok", "nobody was asked");
+
+    let name = hanzo_attestation::name::Name::new("kbs-root").unwrap();
+    let credential = RootConfig::Credential { name };
+    let there = Surroundings {
+        credentials_dir: Some(dir.path().to_owned()),
+    };
+    assert_eq!(reachable(&credential, &none), "root.source");
+    assert_eq!(reachable(&credential, &there), "root.missing");
+    fs::write(dir.path().join("kbs-root"), [7; 32]).unwrap();
+    assert_eq!(reachable(&credential, &there), "ok");
+}

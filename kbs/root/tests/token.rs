@@ -112,6 +112,11 @@ fn with_token(dir: &Path) {
     let root = provider.create().unwrap();
     assert_eq!(provider.load().unwrap().expose(), root.expose());
     assert_eq!(code(provider.create()), "root.exists");
+    let reachable = |case: &Case| code(case.config().provider(&Surroundings::default()).reachable());
+    assert_eq!(reachable(&right), "ok");
+    // No PIN is read: a token of another name is all that is missed.
+    assert_eq!(reachable(&case("kbs", "kbs-root", "00000000")), "ok");
+    assert_eq!(reachable(&case("none", "kbs-root", "87654321")), "root.pkcs11");
     let blob = dir.join("root.json");
     assert_eq!(fs::metadata(&blob).unwrap().permissions().mode() & 0o7777, 0o600);
 

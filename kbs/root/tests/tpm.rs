@@ -73,4 +73,7 @@ fn a_tpm_hands_the_root_out_in_the_state_that_sealed_it_alone() {
         pcrs: vec![0, 16],
     };
     assert_eq!(code(none.provider(&Surroundings::default()).load()), "root.tpm");
+    // Whether one answers at all; the state that unseals is not asked about.
+    let reachable = |config: &RootConfig| code(config.provider(&Surroundings::default()).reachable());
+    assert_eq!((reachable(&right), reachable(&none)), ("ok", "root.tpm"));
 }
