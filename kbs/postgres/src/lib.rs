@@ -20,7 +20,7 @@
 //!
 //! # Does not establish
 //! That the database is the newest one: a server restored from a backup, or a standby that took over and had not got the last
-//! commits, is an older store. The broker compares it with the head that it keeps outside.
+//! commits, is an older store. The broker looks for its newest decision in every transaction ([`Store::guard`]).
 #![forbid(unsafe_code)]
 
 mod errors;

@@ -15,12 +15,17 @@ mod read;
 mod refusal;
 mod roles;
 mod told;
+mod vaults;
 
-pub use answer::{AdminReply, AuditLines, KeyDetail, KeyEntry, KeyList, PendingList, PendingRequest, TenantDetail};
+pub use answer::{
+    AdminReply, AuditLines, KeyDetail, KeyEntry, KeyList, PendingList, PendingRequest, RotationStatus, TenantDetail,
+};
 pub(crate) use apply::apply;
 pub(crate) use change::Change;
+pub(crate) use client::log_head;
 pub use client::{
-    AdminError, approve, audit_lines, get_policy, list_keys, pending, put_key, revoke, set_document, set_policy,
+    AdminError, accept_store_head, approve, audit_lines, get_policy, list_keys, pending, put_key, revoke, rotate_kek,
+    rotation, set_document, set_policy, shred, status,
 };
 pub(crate) use proposals::store as propose;
 pub use proposals::{PROPOSAL_LIFETIME_S, PROPOSALS_MAX};
@@ -32,8 +37,8 @@ pub(crate) use told::{Told, about_image};
 
 use hanzo_attestation::jcs::JcsError;
 use hanzo_attestation::keyset::{KemKey, SignaturePair};
-use hanzo_attestation::name::KeyId;
-use hanzo_attestation::{Digest384, Nonce, jcs};
+use hanzo_attestation::name::{KeyId, Name};
+use hanzo_attestation::{Digest256, Digest384, Nonce, jcs};
 use hanzo_pqc::Domain;
 use hanzo_pqc::hpke::{self, KemSuite};
 use hanzo_vault::KeyPolicy;
@@ -43,6 +48,8 @@ use crate::tenant::Document;
 
 /// Where admin requests go.
 pub const ADMIN_PATH: &str = "/hanzo/v1/admin";
+/// Where a rotation is asked after: this, then its id.
+pub const ROTATIONS_PATH: &str = "/hanzo/v1/admin/rotations/";
 /// Longest admin request in bytes.
 pub const ADMIN_BYTES_MAX: usize = 1 << 20;
 /// How far a request's `issued_at` may lie from the broker's clock, in seconds.
@@ -98,6 +105,14 @@ pub(crate) enum Action {
         key_version: u64,
         text: String,
     },
+    /// Makes a new version of a tenant's KEK and moves its secrets to it, while keys are released.
+    RotateKek { tenant: Name },
+    /// Destroys every KEK and secret of a tenant.
+    ShredTenant { tenant: Name },
+    /// Destroys one version of a key.
+    ShredKey { key_id: KeyId, key_version: u64 },
+    /// Sets the head of a guest's store to what the guest has.
+    AcceptStoreHead { key_id: KeyId, root: Digest256, size: u64 },
     /// Carries out what another admin proposed. The proposal's id covers every byte of it.
     Approve { proposal: Digest384 },
     /// The keys that this admin may read.
@@ -108,6 +123,8 @@ pub(crate) enum Action {
     Pending {},
     /// Lines of the audit chain after this number.
     AuditRead { after: u64 },
+    /// How the broker and its parts stand.
+    Status {},
 }
 
 impl Action {
@@ -117,11 +134,16 @@ impl Action {
             Self::SetPolicy { .. } => "set-policy",
             Self::Revoke { .. } => "revoke",
             Self::SetDocument { key_id, .. } => Document::named(key_id).map_or("set-document", Document::action),
+            Self::RotateKek { .. } => "rotate-kek",
+            Self::ShredTenant { .. } => "shred-tenant",
+            Self::ShredKey { .. } => "shred-key",
+            Self::AcceptStoreHead { .. } => "accept-store-head",
             Self::Approve { .. } => "approve",
             Self::ListKeys {} => "list-keys",
             Self::GetPolicy { .. } => "get-policy",
             Self::Pending {} => "pending",
             Self::AuditRead { .. } => "audit-read",
+            Self::Status {} => "status",
         }
     }
 
@@ -140,7 +162,19 @@ impl Action {
         }
     }
 
-    /// The key or document and the version that a change is about.
+    /// The tenant whose keys this changes, and the key with its version if it is about one; 0 where there is no version.
+    pub(crate) fn subject(&self) -> Option<(&Name, Option<&KeyId>, u64)> {
+        match self {
+            Self::RotateKek { tenant } | Self::ShredTenant { tenant } => Some((tenant, None, 0)),
+            Self::AcceptStoreHead { key_id, .. } => Some((key_id.repository(), Some(key_id), 0)),
+            Self::ShredKey { key_id, key_version } => Some((key_id.repository(), Some(key_id), *key_version)),
+            _ => self
+                .changes()
+                .map(|(key_id, version)| (key_id.repository(), Some(key_id), version)),
+        }
+    }
+
+    /// The key or document and the version that a change of its own is about.
     pub(crate) fn changes(&self) -> Option<(&KeyId, u64)> {
         match self {
             Self::PutKey {

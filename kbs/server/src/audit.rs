@@ -2,11 +2,13 @@
 //! leaves of a Merkle tree too, whose heads the broker signs.
 
 mod export;
+mod fetch;
 mod serve;
 mod tree;
 
 pub use export::Exported;
 pub(crate) use export::export;
+pub use fetch::fetch_audit;
 pub(crate) use tree::signed_head;
 
 use std::collections::BTreeMap;

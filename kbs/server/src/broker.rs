@@ -30,7 +30,7 @@ use crate::release;
 use crate::sessions::Attested;
 use crate::tenant;
 use crate::token::{Proven, TokenKey};
-use crate::vault::{SealedSecret, Vaults, check_limits};
+use crate::vault::{Rotations, SealedSecret, Vaults, check_limits};
 use crate::{KbsConfig, KbsError, database};
 
 /// A head is signed after so many decisions, and whenever somebody asks.
@@ -41,6 +41,7 @@ pub(crate) struct Broker {
     pub(crate) db: Store,
     pub(crate) identity: Identity,
     pub(crate) vaults: Vaults,
+    pub(crate) rotations: Rotations,
     pub(crate) coco: CocoConfig,
     /// What resources are made under whose client sends no policy.
     pub(crate) resource_policy: Option<KeyPolicy>,
@@ -153,6 +154,7 @@ impl Broker {
             db,
             identity,
             vaults: Vaults::new(root),
+            rotations: Rotations::default(),
             coco: config.coco.clone(),
             resource_policy: config.coco.load_policy()?,
             tokens,

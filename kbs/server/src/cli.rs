@@ -5,6 +5,7 @@ mod audit;
 mod keys;
 mod policy;
 mod progress;
+mod status;
 mod vault;
 
 use std::io::Write;
@@ -112,6 +113,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Set the head of a guest's store to what the guest has.
+    AcceptStoreHead(status::AcceptStoreHead),
+    /// How a running broker and its parts stand.
+    Status(status::Status),
     /// Put a data key, or its next version, into a running broker.
     PutKey(keys::PutKey),
     /// End all releases of a key.
@@ -162,6 +167,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Check { config, json } => run_check(config, json),
         Command::Audit(audit) => audit.run(),
         Command::AcceptHead { config, json } => run_accept_head(config, json),
+        Command::AcceptStoreHead(accept) => accept.run(),
+        Command::Status(status) => status.run(),
         Command::PutKey(put) => put.run(),
         Command::Revoke(revoke) => revoke.run(),
         Command::RotateKek(rotate) => rotate.run(),

@@ -98,6 +98,9 @@ pub enum KbsError {
         /// The tenant.
         tenant: hanzo_attestation::name::Name,
     },
+    /// A rotation that the broker's own end interrupted.
+    #[error("rotation: the broker is stopping: ask for it again when it runs, it goes on where it stood")]
+    Stopped,
     /// No such version of a key.
     #[error("there is no key {key_id} version {version}")]
     NoKey {
@@ -168,6 +171,7 @@ impl KbsError {
             Self::Root(e) => e.code(),
             Self::Vault(e) => e.code(),
             Self::NoTenant { .. } => "kbs.tenant.none",
+            Self::Stopped => "kbs.rotation.stopped",
             Self::NoKey { .. } => "kbs.key.none",
             Self::Harden { .. } => "kbs.harden",
             Self::Crypto(e) => e.code(),

@@ -274,6 +274,41 @@ fn write(tx: &Tx<'_>, store: &KeyId, fenced: &Fenced) -> Result<(), StoreError> 
     .map(drop)
 }
 
+/// The line of an operator who set a store's head.
+pub(crate) const ACCEPTED: &str = "accept-store-head";
+
+/// Whether there is this version of a key.
+pub(crate) fn has_version(tx: &Tx<'_>, key_id: &KeyId, version: u64) -> Result<bool, StoreError> {
+    let sql = "SELECT count(*) FROM keys WHERE key_id = ?1 AND key_version = ?2";
+    let version = i64::try_from(version).unwrap_or(i64::MAX);
+    let row = tx.query_one(sql, &[key_id.to_string().into(), version.into()])?;
+    Ok(row.unsigned(0)? > 0)
+}
+
+/// How the head of a store stands, as a line tells it.
+pub(crate) fn told_of(tx: &Tx<'_>, store: &KeyId) -> Result<Option<String>, StoreError> {
+    Ok(read(tx, store)?.map(|fenced| told(&fenced)))
+}
+
+/// Sets the head of a store to what its guest has, and ends every lease of it; how the line tells of it. `None` if there is no
+/// head of this store.
+pub(crate) fn accept(
+    tx: &Tx<'_>,
+    store: &KeyId,
+    head: StoreHead,
+    (by, now): (Digest384, u64),
+) -> Result<Option<String>, StoreError> {
+    let Some(was) = read(tx, store)? else { return Ok(None) };
+    let fenced = Fenced {
+        head,
+        token: was.token + 1,
+        writer: by,
+        until: now,
+    };
+    write(tx, store, &fenced)?;
+    Ok(Some(told(&fenced)))
+}
+
 /// How a line tells of a head: size, root, token, end of the lease.
 fn told(fenced: &Fenced) -> String {
     format!(
@@ -289,7 +324,7 @@ pub(crate) struct ToldHeads(BTreeMap<String, (String, Digest384)>);
 impl ToldHeads {
     /// Takes a line into account.
     pub(crate) fn hear(&mut self, line: &Line) {
-        let moves = ["head-acquire", "head-advance", "head-renew", "head-release"];
+        let moves = ["head-acquire", "head-advance", "head-renew", "head-release", ACCEPTED];
         if let (true, Some(about)) = (moves.contains(&line.action.as_str()), &line.about) {
             self.0.insert(line.key_id.clone(), (about.clone(), line.party));
         }

@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use hanzo_attestation::Nonce;
 use hanzo_attestation::name::KeyId;
 use hanzo_kbs_protocol::heads::HEADS_BYTES_MAX;
 use hanzo_kbs_protocol::{
@@ -41,6 +42,8 @@ pub(crate) use reply::Problem;
 pub(crate) const LOG_HEAD_PATH: &str = "/hanzo/v1/log/checkpoint";
 /// Where its tiles are.
 pub(crate) const LOG_TILES_PATH: &str = "/hanzo/v1/log/tile/";
+
+const ROTATION_ROUTE: &str = "/hanzo/v1/admin/rotations/{id}";
 
 /// What every handler needs.
 #[derive(Clone)]
@@ -70,6 +73,7 @@ pub(crate) fn router(state: AppState) -> Router {
             get(move |state: State<AppState>| async move { shown_head.reply(&state.broker).await }),
         )
         .route(log::TILE_ROUTE, get(log::tile))
+        .route(ROTATION_ROUTE, get(rotation))
         .route("/healthz", get(|| async { "ok\n" }))
         .route(
             "/health",
@@ -296,8 +300,12 @@ async fn admin_request(
     match work.await {
         Ok(Ok(done)) => {
             count(&state.broker.metrics.admin);
+            let status = match done.rotation() {
+                Some(_) => StatusCode::ACCEPTED,
+                None => StatusCode::OK,
+            };
             match hanzo_attestation::jcs::to_vec("admin reply", &done) {
-                Ok(reply) => ([(header::CONTENT_TYPE, "application/json")], reply).into_response(),
+                Ok(reply) => (status, [(header::CONTENT_TYPE, "application/json")], reply).into_response(),
                 Err(e) => Problem::internal(&e).into_response(),
             }
         }
@@ -306,6 +314,20 @@ async fn admin_request(
             tracing::warn!(target: "hanzo_kbs::admin", code = refusal.code(), %refusal);
             Problem::admin(&refusal).into_response()
         }
+        Err(e) => Problem::internal(&e).into_response(),
+    }
+}
+
+/// How a rotation stands. Its id is the nonce of the request that led to it: who does not know it learns nothing.
+async fn rotation(State(state): State<AppState>, Path(id): Path<String>) -> Response {
+    let status = Nonce::from_hex(&id).and_then(|id| state.broker.rotations.status(&id));
+    let Some(status) = status else {
+        return Problem::new(StatusCode::NOT_FOUND, "AdminNotFound", "kbs.rotation.unknown")
+            .with_detail("there is none of this id, or the broker was started anew: ask for it again".into())
+            .into_response();
+    };
+    match hanzo_attestation::jcs::to_vec("rotation", &status) {
+        Ok(reply) => ([(header::CONTENT_TYPE, "application/json")], reply).into_response(),
         Err(e) => Problem::internal(&e).into_response(),
     }
 }

@@ -45,7 +45,7 @@ mod tls;
 mod token;
 mod vault;
 
-pub use audit::Exported;
+pub use audit::{Exported, fetch_audit};
 pub use backup::{BackupReport, backup, restore};
 pub use coco::{CocoAdmin, CocoAlgorithm, CocoConfig, CocoRole};
 pub use config::{FenceConfig, KbsConfig};

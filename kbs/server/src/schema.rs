@@ -25,5 +25,6 @@ pub(crate) const SCHEMA: StoreSchema = StoreSchema {
         step!("06_challenges"),
         step!("07_operations"),
         step!("08_tenant_documents"),
+        step!("09_accepted_heads"),
     ],
 };

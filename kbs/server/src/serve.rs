@@ -112,6 +112,8 @@ pub async fn serve(
     .accept(listener, shutdown)
     .await;
     reloader.abort();
+    // The store is closed when this returns, and is taken up by whoever comes next.
+    let _ = tokio::task::spawn_blocking(move || broker.rotations.stop()).await;
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 //! each use reads the KEK's row in its own transaction, so replicas see a rotation or a destruction at once.
 
 mod rotate;
+mod rotations;
 mod shred;
 mod told;
 
@@ -12,7 +13,9 @@ mod told;
 mod tests;
 
 pub use rotate::{RotationProgress, RotationReport, rotate_keks};
+pub(crate) use rotations::Rotations;
 pub use shred::{ShredReport, Shredded, shred};
+pub(crate) use shred::{destroy, extent};
 pub(crate) use told::ToldKeks;
 
 use hanzo_attestation::Digest384;

@@ -53,7 +53,7 @@ fn request(at: SocketAddr, method: &str, path: &str, token: Option<&str>) -> Ans
     let bearer = token.map_or(String::new(), |t| format!("Authorization: Bearer {t}\r\n"));
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{bearer}Content-Length: 0\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{bearer}Content-Type: application/octet-stream\r\nContent-Length: 0\r\n\r\n"
     )
     .unwrap();
     let mut bytes = Vec::new();
@@ -273,4 +273,62 @@ fn showing_heads_writes_nothing() {
     assert_eq!(std::fs::metadata(&file).map_or(0, |m| m.len()), before);
     let lines = broker.audit();
     assert_eq!(lines.len(), 1, "{lines:?}");
+}
+
+/// An auditor's command on a running broker writes what the operator's does on one that does not run.
+#[test]
+fn an_export_out_of_a_running_broker_is_the_export_of_a_stopped_one() {
+    let mut broker = Broker::start(StoreMode::Production, false, |_| {});
+    let mut real = policy();
+    real.allow_simulated = false;
+    broker.put(KEY, 1, &real).unwrap();
+    for _ in 0..260 {
+        block_on(admin::list_keys(broker.address, &broker.made.identity, &broker.admin())).unwrap();
+    }
+    let dir = broker.dir.path().to_owned();
+    let folder = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    let (near, far) = (folder("near"), folder("far"));
+    let at = broker.address.to_string();
+    let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_hanzo-kbs"));
+        command
+            .args(["audit", "export", "--json"])
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let identity = text(&broker.made.identity_path);
+    let remote = ["--broker", &at, "--identity", &identity];
+    let key = text(&broker.made.admin_key_path);
+    let done = run(&[&remote[..], &["--admin-key", &key, "--to", &far]].concat());
+    assert!(done.status.success(), "{done:?}");
+    let done: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    let entries = done["entries"].as_u64().unwrap();
+    assert!(entries > 260);
+    // Its neighbours: a folder that is not empty, and another broker's identity.
+    let refused = run(&[&remote[..], &["--admin-key", &key, "--to", &far]].concat());
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("[kbs.init.exists]"));
+    let stranger = Broker::simulated();
+    let other = text(&stranger.made.identity_path);
+    let to = folder("nowhere");
+    let refused = run(&["--broker", &at, "--identity", &other, "--admin-key", &key, "--to", &to]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("[log.checkpoint.origin]"), "{said}");
+
+    broker.stop();
+    let config = text(&broker.made.config_path);
+    let done = run(&["--config", &config, "--to", &near]);
+    assert!(done.status.success(), "{done:?}");
+    // The first one's own reading has lines that came after its head.
+    let entries_of = |folder: &str| {
+        let text = std::fs::read_to_string(format!("{folder}/log.jsonl")).unwrap();
+        let lines = text.lines().filter(|l| l.starts_with("{\"hash\""));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (near, far) = (entries_of(&near), entries_of(&far));
+    assert_eq!(far.len() as u64, entries);
+    assert_eq!(far[..], near[..far.len()]);
+    let tile = |folder: &str| std::fs::read(format!("{folder}/tile/entries/000")).unwrap();
+    assert_eq!(tile(&folder("near")), tile(&folder("far")));
 }

@@ -368,7 +368,7 @@ fn what_may_widen_waits_for_a_second_admin() {
     let pending = block_on(signed::pending(at, &id, &bob)).unwrap().proposals;
     let named: Vec<_> = pending
         .iter()
-        .map(|p| (p.action.as_str(), p.key_id.to_string()))
+        .map(|p| (p.action.as_str(), p.key_id.as_ref().unwrap().to_string()))
         .collect();
     assert!(named.contains(&("set-resource-policy", "acme/coco/resource-policy".into())));
     assert!(named.contains(&("set-reference-values", "acme/coco/reference-values".into())));

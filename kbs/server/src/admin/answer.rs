@@ -1,21 +1,71 @@
 //! What admins are told.
 
-use hanzo_attestation::Digest384;
 use hanzo_attestation::name::{KeyId, Name};
+use hanzo_attestation::{Digest384, Nonce};
 use hanzo_vault::KeyPolicy;
 use serde::{Deserialize, Serialize};
+
+use crate::{BrokerStatus, RotationReport, ShredReport};
 
 /// The answer to a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdminReply {
-    /// The key.
-    pub key_id: KeyId,
-    /// The version that the change is about.
+    /// What was destroyed, if that was asked for.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub destroyed: Option<ShredReport>,
+    /// The key; `null` if the change is about a tenant.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub key_id: Option<KeyId>,
+    /// The version that the change is about; 0 if there is none.
     pub key_version: u64,
     /// `null`: the change was carried out. An id: it waits for a second admin and nothing has changed yet.
     #[serde(deserialize_with = "Option::deserialize")]
     pub proposal: Option<Digest384>,
+    /// Under this id the rotation goes on, and can be asked after.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub rotation: Option<Nonce>,
+    /// Whose it is.
+    pub tenant: Name,
+}
+
+impl AdminReply {
+    /// Nothing but what it was about.
+    pub(crate) fn about((tenant, key_id, key_version): (&Name, Option<&KeyId>, u64)) -> Self {
+        Self {
+            destroyed: None,
+            key_id: key_id.cloned(),
+            key_version,
+            proposal: None,
+            rotation: None,
+            tenant: tenant.clone(),
+        }
+    }
+}
+
+impl RotationStatus {
+    /// Whether nothing more comes of it.
+    pub fn has_ended(&self) -> bool {
+        self.report.is_some() || self.code.is_some()
+    }
+}
+
+/// How a rotation stands: the answer to `GET` of its id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotationStatus {
+    /// What ended it early. What was moved until then stays moved; ask for it again.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub code: Option<String>,
+    /// Secrets moved so far.
+    pub moved: u64,
+    /// What it did; `null` while it goes on.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub report: Option<RotationReport>,
+    /// Whose KEK.
+    pub tenant: Name,
+    /// Secrets that stood under older KEKs when it began.
+    pub total: u64,
 }
 
 /// The answer to `list-keys`.
@@ -98,12 +148,15 @@ pub struct PendingRequest {
     pub expires_at: u64,
     /// SHA-384 of `request`.
     pub id: Digest384,
-    /// The key.
-    pub key_id: KeyId,
-    /// The version that the change is about.
+    /// The key; `null` if the change is about a tenant.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub key_id: Option<KeyId>,
+    /// The version that the change is about; 0 if there is none.
     pub key_version: u64,
     /// The request as it was signed: canonical JSON. Whoever approves computes the id from it.
     pub request: String,
+    /// Whose it is.
+    pub tenant: Name,
 }
 
 /// The answer to `audit-read`.
@@ -125,4 +178,15 @@ pub(crate) enum Answer {
     Policy(Box<KeyDetail>),
     Pending(PendingList),
     Audit(AuditLines),
+    Status(Box<BrokerStatus>),
+}
+
+impl Answer {
+    /// The rotation that this answer promises, and whose KEK.
+    pub(crate) fn rotation(&self) -> Option<(Nonce, &Name)> {
+        match self {
+            Self::Done(reply) => reply.rotation.map(|id| (id, &reply.tenant)),
+            _ => None,
+        }
+    }
 }

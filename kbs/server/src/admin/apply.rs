@@ -1,5 +1,7 @@
 //! The broker's side of an admin request.
 
+use std::sync::Arc;
+
 use hanzo_attestation::jcs;
 use hanzo_attestation::name::Name;
 use hanzo_pqc::sign::Signature;
@@ -10,14 +12,15 @@ use super::answer::{AdminReply, Answer};
 use super::change::{Change, open_import};
 use super::roles::{Admin, Right};
 use super::{ADMIN_BYTES_MAX, ADMIN_PURPOSE, ADMIN_WINDOW_S, Action, AdminRequest, SignedRequest, kbs_digest};
-use super::{AdminRefusal, Admins, proposals, read};
+use super::{AdminRefusal, Admins, proposals, read, vaults};
 use crate::audit::{self, Line};
 use crate::broker::{Broker, now};
 use crate::coco::bearer;
 use crate::head::Head;
+use crate::health::{self, BrokerStatus};
 
 /// Carries a signed request out; what it changes is on the disk when this returns.
-pub(crate) fn apply(broker: &Broker, body: &[u8]) -> Result<Answer, AdminRefusal> {
+pub(crate) fn apply(broker: &Arc<Broker>, body: &[u8]) -> Result<Answer, AdminRefusal> {
     let signed: SignedRequest = jcs::from_slice("admin request", body, ADMIN_BYTES_MAX)?;
     let request = &signed.request;
     let live = broker.lives.now();
@@ -43,6 +46,8 @@ pub(crate) fn apply(broker: &Broker, body: &[u8]) -> Result<Answer, AdminRefusal
         admin,
         request,
         now,
+        // It tries the store, which no transaction can from within.
+        status: matches!(request.action, Action::Status {}).then(|| health::look(broker)),
     };
     let outcome = broker.db.write(|tx| {
         take_nonce(tx, request)?;
@@ -51,6 +56,9 @@ pub(crate) fn apply(broker: &Broker, body: &[u8]) -> Result<Answer, AdminRefusal
     match outcome {
         Ok((answer, head, line)) => {
             broker.record(head, &line)?;
+            if let Some((id, tenant)) = answer.rotation() {
+                broker.rotations.start(broker, id, tenant);
+            }
             Ok(answer)
         }
         Err(refusal) => {
@@ -85,6 +93,7 @@ struct Scene<'a> {
     admin: &'a Admin,
     request: &'a AdminRequest,
     now: u64,
+    status: Option<BrokerStatus>,
 }
 
 type Acted = (Answer, Head, String);
@@ -97,7 +106,16 @@ impl Scene<'_> {
             Action::PutKey { .. } => return self.change(tx, Right::PutKey),
             Action::SetPolicy { .. } | Action::SetDocument { .. } => return self.change(tx, Right::SetPolicy),
             Action::Revoke { .. } => return self.change(tx, Right::Revoke),
+            Action::RotateKek { .. }
+            | Action::ShredTenant { .. }
+            | Action::ShredKey { .. }
+            | Action::AcceptStoreHead { .. } => return self.vault(tx),
             Action::Approve { proposal } => return self.approve(tx, proposal),
+            Action::Status {} => {
+                self.must_somewhere(Right::ReadKeys)?;
+                let status = self.status.clone().ok_or(AdminRefusal::Elsewhere)?;
+                Answer::Status(Box::new(status))
+            }
             Action::ListKeys {} => {
                 self.must_somewhere(Right::ReadKeys)?;
                 Answer::Keys(read::keys(tx, self.admins, self.admin)?)
@@ -108,7 +126,7 @@ impl Scene<'_> {
             }
             Action::Pending {} => {
                 self.must_somewhere(Right::ReadKeys)?;
-                Answer::Pending(read::pending(tx, self.admins, self.admin, self.now)?)
+                Answer::Pending(read::pending(self.broker, tx, (self.admins, self.admin), self.now)?)
             }
             Action::AuditRead { after } => {
                 self.must_somewhere(Right::ReadAudit)?;
@@ -150,11 +168,32 @@ impl Scene<'_> {
             }
         };
         let (head, text) = audit::append(tx, line)?;
-        let reply = AdminReply {
-            key_id: key_id.clone(),
-            key_version,
-            proposal,
+        let mut reply = AdminReply::about((key_id.repository(), Some(key_id), key_version));
+        reply.proposal = proposal;
+        Ok((Answer::Done(reply), head, text))
+    }
+
+    /// Rotates, destroys or sets a store's head, or keeps that until a second admin approves it.
+    fn vault(&self, tx: &Tx<'_>) -> Result<Acted, AdminRefusal> {
+        let request = self.request;
+        let subject = request.action.subject().ok_or(AdminRefusal::Elsewhere)?;
+        must(self.admin, Right::Vault, &request.action, subject.0)?;
+        let extent = vaults::look(self.broker, tx, &request.action)?;
+        let (reply, mut line) = match self.admins.four_eyes {
+            true => {
+                let id = proposals::store(tx, request, &extent.base, self.now)?;
+                let mut reply = AdminReply::about(subject);
+                reply.proposal = Some(id);
+                let mut line = self.line("propose");
+                line.about = Some(id.to_string());
+                line.key_id = subject.1.map_or(subject.0.to_string(), |key| key.to_string());
+                line.key_version = subject.2;
+                (reply, line)
+            }
+            false => vaults::carry_out(tx, &request.action, (request.admin, request.nonce, self.now))?,
         };
+        line.nonce = Some(request.nonce);
+        let (head, text) = audit::append(tx, line)?;
         Ok((Answer::Done(reply), head, text))
     }
 
@@ -163,25 +202,39 @@ impl Scene<'_> {
         self.must_somewhere(Right::Approve)?;
         let proposal = proposals::take(tx, id, self.now)?;
         let proposed = &proposal.request;
-        let (key_id, key_version) = proposed.action.changes().ok_or(AdminRefusal::NoProposal)?;
-        must(self.admin, Right::Approve, &self.request.action, key_id.repository())?;
+        let subject = proposed.action.subject().ok_or(AdminRefusal::NoProposal)?;
+        let (tenant, key_id, key_version) = subject;
+        must(self.admin, Right::Approve, &self.request.action, tenant)?;
         if self.admin.digest == proposed.admin {
             return Err(AdminRefusal::SameAdmin);
         }
         let right = match proposed.action {
             Action::PutKey { .. } => Right::PutKey,
-            _ => Right::SetPolicy,
+            Action::SetPolicy { .. } | Action::SetDocument { .. } => Right::SetPolicy,
+            _ => Right::Vault,
         };
         let may = match (self.admins.get(&proposed.admin), &proposed.action) {
-            (Some(proposer), _) => proposer.may(right, key_id.repository()),
+            (Some(proposer), _) => proposer.may(right, tenant),
             // Documents are proposed through CoCo's routes too, by keys that the configuration pins for those.
-            (None, Action::SetDocument { .. }) => {
-                bearer::may_still(&self.broker.coco.admins, &proposed.admin, key_id.repository())
-            }
+            (None, Action::SetDocument { .. }) => bearer::may_still(&self.broker.coco.admins, &proposed.admin, tenant),
             (None, _) => false,
         };
         if !may {
             return Err(AdminRefusal::ProposerGone);
+        }
+        let mut approval = self.line("approve");
+        approval.about = Some(id.to_string());
+        approval.key_id = key_id.map_or(tenant.to_string(), |key| key.to_string());
+        approval.key_version = key_version;
+        if right == Right::Vault {
+            if vaults::look(self.broker, tx, &proposed.action)?.base != proposal.base {
+                return Err(AdminRefusal::ProposalOutdated);
+            }
+            audit::append(tx, approval)?;
+            let by = (proposed.admin, self.request.nonce, self.now);
+            let (reply, line) = vaults::carry_out(tx, &proposed.action, by)?;
+            let (head, text) = audit::append(tx, line)?;
+            return Ok((Answer::Done(reply), head, text));
         }
         let change = Change::of(self.broker, tx, proposed).map_err(|e| match e {
             AdminRefusal::Version { .. } => AdminRefusal::ProposalOutdated,
@@ -191,21 +244,13 @@ impl Scene<'_> {
             return Err(AdminRefusal::ProposalOutdated);
         }
         change.carry_out(self.broker, tx, proposed)?;
-        let mut line = self.line("approve");
-        line.about = Some(id.to_string());
-        (line.key_id, line.key_version) = (key_id.to_string(), key_version);
-        audit::append(tx, line)?;
         let mut line = Line::of(proposed.action.name(), proposed.admin, self.now);
         line.about = Some(format!("proposal {id}"));
-        (line.key_id, line.key_version) = (key_id.to_string(), key_version);
+        (line.key_id, line.key_version) = (approval.key_id.clone(), key_version);
         line.policy = proposed.action.digest()?;
+        audit::append(tx, approval)?;
         let (head, text) = audit::append(tx, line)?;
-        let reply = AdminReply {
-            key_id: key_id.clone(),
-            key_version,
-            proposal: None,
-        };
-        Ok((Answer::Done(reply), head, text))
+        Ok((Answer::Done(AdminReply::about(subject)), head, text))
     }
 
     fn line(&self, action: &str) -> Line {
@@ -233,8 +278,9 @@ impl Scene<'_> {
             line.code = refusal.code().to_owned();
             line.failed = vec![refusal.code().to_owned()];
             line.about = Some(self.request.action.name().to_owned());
-            if let Some((key_id, version)) = self.request.action.changes() {
-                (line.key_id, line.key_version) = (key_id.to_string(), version);
+            if let Some((tenant, key_id, version)) = self.request.action.subject() {
+                line.key_id = key_id.map_or(tenant.to_string(), |key| key.to_string());
+                line.key_version = version;
             }
             Ok::<_, AdminRefusal>(audit::append(tx, line)?)
         });

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hanzo_attestation::jcs::{self, JcsError};
 use hanzo_attestation::keyset::SignaturePair;
-use hanzo_attestation::name::KeyId;
-use hanzo_attestation::{Digest384, Nonce};
+use hanzo_attestation::name::{KeyId, Name};
+use hanzo_attestation::{Digest256, Digest384, Nonce};
 use hanzo_pqc::sign::SigningKeys;
 use hanzo_pqc::{Dek, Domain, PqcError, hpke, random};
 use hanzo_vault::KeyPolicy;
@@ -18,11 +18,12 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 
 use super::{ADMIN_PATH, ADMIN_PURPOSE, Action, AdminReply, AdminRequest, SignedRequest};
-use super::{AuditLines, KeyDetail, KeyList, PendingList};
+use super::{AuditLines, KeyDetail, KeyList, PendingList, ROTATIONS_PATH, RotationStatus};
 use super::{import_aad, import_info, kbs_digest};
-use crate::KbsIdentity;
 use crate::broker::now;
+use crate::http::LOG_HEAD_PATH;
 use crate::identity::{pinned, signer_digest};
+use crate::{BrokerStatus, KbsError, KbsIdentity, Shredded};
 
 const REPLY_BYTES_MAX: usize = 16 << 20;
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -55,6 +56,12 @@ pub enum AdminError {
         /// What the broker calls it.
         id: Digest384,
     },
+    /// The broker's log is not what was signed.
+    #[error("broker's audit log: {0}")]
+    Audit(#[from] hanzo_log::audit::AuditError),
+    /// What came could not be written.
+    #[error(transparent)]
+    Local(#[from] KbsError),
     /// A document has no canonical form.
     #[error(transparent)]
     Jcs(#[from] JcsError),
@@ -71,6 +78,8 @@ impl AdminError {
             Self::Refused { code, .. } => code,
             Self::Answer(_) => "kbs.answer",
             Self::Proposal { .. } => "kbs.answer.proposal",
+            Self::Audit(e) => e.code(),
+            Self::Local(e) => e.code(),
             Self::Jcs(_) => "kbs.internal",
             Self::Crypto(e) => e.code(),
         }
@@ -179,6 +188,74 @@ pub async fn approve(
     ask(address, broker, admin, Action::Approve { proposal }).await
 }
 
+/// Makes a new version of a tenant's KEK and moves its secrets to it. The broker goes on meanwhile: [`rotation`] tells how far
+/// it is, under [`AdminReply::rotation`].
+///
+/// # Errors
+/// [`AdminError`].
+pub async fn rotate_kek(
+    address: SocketAddr,
+    broker: &KbsIdentity,
+    admin: &SigningKeys,
+    tenant: &Name,
+) -> Result<AdminReply, AdminError> {
+    let tenant = tenant.clone();
+    ask(address, broker, admin, Action::RotateKek { tenant }).await
+}
+
+/// How a rotation stands.
+///
+/// # Errors
+/// [`AdminError`].
+pub async fn rotation(address: SocketAddr, id: Nonce) -> Result<RotationStatus, AdminError> {
+    get(address, &format!("{ROTATIONS_PATH}{id}")).await
+}
+
+/// Destroys a tenant's keys, or one version of one key, for ever.
+///
+/// # Errors
+/// [`AdminError`].
+pub async fn shred(
+    address: SocketAddr,
+    broker: &KbsIdentity,
+    admin: &SigningKeys,
+    what: &Shredded,
+) -> Result<AdminReply, AdminError> {
+    let action = match what.clone() {
+        Shredded::Tenant(tenant) => Action::ShredTenant { tenant },
+        Shredded::Key(key_id, key_version) => Action::ShredKey { key_id, key_version },
+    };
+    ask(address, broker, admin, action).await
+}
+
+/// Sets the head of a guest's store to what the guest has, and ends every lease of it: after the guest's disk, or the broker's
+/// store, was put back.
+///
+/// # Errors
+/// [`AdminError`].
+pub async fn accept_store_head(
+    address: SocketAddr,
+    broker: &KbsIdentity,
+    admin: &SigningKeys,
+    store: &KeyId,
+    (size, root): (u64, Digest256),
+) -> Result<AdminReply, AdminError> {
+    let key_id = store.clone();
+    ask(address, broker, admin, Action::AcceptStoreHead { key_id, root, size }).await
+}
+
+/// How the broker and its parts stand.
+///
+/// # Errors
+/// [`AdminError`].
+pub async fn status(
+    address: SocketAddr,
+    broker: &KbsIdentity,
+    admin: &SigningKeys,
+) -> Result<BrokerStatus, AdminError> {
+    ask(address, broker, admin, Action::Status {}).await
+}
+
 /// The keys that this admin may read.
 ///
 /// # Errors
@@ -234,6 +311,13 @@ pub async fn audit_lines(
     ask(address, broker, admin, Action::AuditRead { after }).await
 }
 
+/// The newest signed head of the audit log. Nothing of it is verified.
+pub(crate) async fn log_head(address: SocketAddr) -> Result<String, AdminError> {
+    let reply = whole(address, hyper::Request::get(LOG_HEAD_PATH), Vec::new()).await?;
+    let unreadable = |detail: String| AdminError::Unreachable { address, detail };
+    String::from_utf8(reply.to_vec()).map_err(|e| unreadable(e.to_string()))
+}
+
 async fn ask<T: DeserializeOwned + Serialize>(
     address: SocketAddr,
     broker: &KbsIdentity,
@@ -282,13 +366,36 @@ impl Header {
 }
 
 async fn send<T: DeserializeOwned + Serialize>(address: SocketAddr, body: Vec<u8>) -> Result<T, AdminError> {
+    let request = hyper::Request::post(ADMIN_PATH).header(hyper::header::CONTENT_TYPE, "application/json");
+    answer(address, request, body).await
+}
+
+async fn get<T: DeserializeOwned + Serialize>(address: SocketAddr, path: &str) -> Result<T, AdminError> {
+    answer(address, hyper::Request::get(path), Vec::new()).await
+}
+
+async fn answer<T: DeserializeOwned + Serialize>(
+    address: SocketAddr,
+    request: hyper::http::request::Builder,
+    body: Vec<u8>,
+) -> Result<T, AdminError> {
+    let reply = whole(address, request, body).await?;
+    jcs::from_slice("admin reply", &reply, REPLY_BYTES_MAX).map_err(AdminError::Answer)
+}
+
+/// The body of an answer that is no refusal.
+async fn whole(
+    address: SocketAddr,
+    request: hyper::http::request::Builder,
+    body: Vec<u8>,
+) -> Result<Bytes, AdminError> {
     let unreachable = |detail: String| AdminError::Unreachable { address, detail };
-    let exchange = tokio::time::timeout(TIMEOUT, post(address, body)).await;
+    let exchange = tokio::time::timeout(TIMEOUT, exchange(address, request, body)).await;
     let (status, reply) = exchange
         .map_err(|_| unreachable("no answer in 30 s".into()))?
         .map_err(|e| unreachable(e.to_string()))?;
-    if status == hyper::StatusCode::OK {
-        return jcs::from_slice("admin reply", &reply, REPLY_BYTES_MAX).map_err(AdminError::Answer);
+    if matches!(status, hyper::StatusCode::OK | hyper::StatusCode::ACCEPTED) {
+        return Ok(reply);
     }
     let error: serde_json::Value = serde_json::from_slice(&reply).unwrap_or_default();
     let text = |member: &str| {
@@ -304,15 +411,18 @@ async fn send<T: DeserializeOwned + Serialize>(address: SocketAddr, body: Vec<u8
     })
 }
 
-type PostError = Box<dyn std::error::Error + Send + Sync>;
+type ExchangeError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn post(address: SocketAddr, body: Vec<u8>) -> Result<(hyper::StatusCode, Bytes), PostError> {
+async fn exchange(
+    address: SocketAddr,
+    request: hyper::http::request::Builder,
+    body: Vec<u8>,
+) -> Result<(hyper::StatusCode, Bytes), ExchangeError> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);
-    let request = hyper::Request::post(ADMIN_PATH)
+    let request = request
         .header(hyper::header::HOST, address.to_string())
-        .header(hyper::header::CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(body)))?;
     let response = sender.send_request(request).await?;
     let status = response.status();

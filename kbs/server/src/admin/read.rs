@@ -5,9 +5,9 @@ use hanzo_store::Tx;
 
 use super::answer::{AuditLines, KeyDetail, KeyEntry, KeyList, PendingList, PendingRequest, TenantDetail};
 use super::roles::{Admin, Right};
-use super::{Action, AdminRefusal, Admins, proposals};
+use super::{Action, AdminRefusal, Admins, proposals, vaults};
 use crate::KbsError;
-use crate::broker::{KeyRow, newest};
+use crate::broker::{Broker, KeyRow, newest};
 use crate::tenant;
 
 const LINES_MAX: i64 = 1000;
@@ -82,38 +82,47 @@ pub(crate) fn raise_image(tx: &Tx<'_>, key_id: &KeyId, version: u64) -> Result<(
     tx.execute(sql, &values).map(drop)
 }
 
-pub(crate) fn pending(tx: &Tx<'_>, admins: &Admins, admin: &Admin, now: u64) -> Result<PendingList, AdminRefusal> {
+pub(crate) fn pending(
+    broker: &Broker,
+    tx: &Tx<'_>,
+    (admins, admin): (&Admins, &Admin),
+    now: u64,
+) -> Result<PendingList, AdminRefusal> {
     let mut list = Vec::new();
     for proposal in proposals::open(tx, now)? {
         let request = &proposal.request;
-        let Some((key_id, key_version)) = request.action.changes() else {
+        let Some((tenant, key_id, key_version)) = request.action.subject() else {
             continue;
         };
-        if !admin.may(Right::ReadKeys, key_id.repository()) {
+        if !admin.may(Right::ReadKeys, tenant) {
             continue;
         }
-        // A document's change has no direction: whoever approves reads the request.
-        let before = match request.action {
-            Action::SetDocument { .. } => None,
-            _ => newest(tx, key_id)?,
-        };
+        let before = key_id.map(|key_id| newest(tx, key_id)).transpose()?.flatten();
         let changes = match (request.action.policy(), &before) {
-            (Some(policy), Some(key)) => policy.changes_from(&key.policy),
-            _ => Vec::new(),
+            (Some(policy), Some(key)) => policy
+                .changes_from(&key.policy)
+                .iter()
+                .map(|d| format!("{}: {} -> {} ({})", d.path, d.from, d.to, d.direction.as_str()))
+                .collect(),
+            // A document's change has no direction: whoever approves reads the request.
+            _ if matches!(request.action, Action::SetDocument { .. }) => Vec::new(),
+            (Some(_), None) => Vec::new(),
+            (None, _) => match vaults::look(broker, tx, &request.action) {
+                Ok(extent) => vec![extent.text],
+                Err(refusal) => vec![format!("cannot be done now: {refusal}")],
+            },
         };
         let (_, text) = proposals::id_of(request)?;
         list.push(PendingRequest {
             admin: admins.get(&request.admin).map(|a| a.name.clone()),
             action: request.action.name().to_owned(),
-            changes: changes
-                .iter()
-                .map(|d| format!("{}: {} -> {} ({})", d.path, d.from, d.to, d.direction.as_str()))
-                .collect(),
+            changes,
             expires_at: proposal.expires_at,
             id: proposal.id,
-            key_id: key_id.clone(),
+            key_id: key_id.cloned(),
             key_version,
             request: text,
+            tenant: tenant.clone(),
         });
     }
     Ok(PendingList { proposals: list })

@@ -1,7 +1,7 @@
 //! Why an admin request was not carried out.
 
 use hanzo_attestation::jcs::JcsError;
-use hanzo_attestation::name::KeyId;
+use hanzo_attestation::name::{KeyId, Name};
 use hanzo_pqc::PqcError;
 use hanzo_store::StoreError;
 use hanzo_vault::{KeyPolicyError, VaultError};
@@ -45,6 +45,10 @@ pub(crate) enum AdminRefusal {
     Document(#[from] DocumentError),
     #[error("key policy: {0}")]
     Limit(#[from] VaultError),
+    #[error("tenant {tenant}: it has no key encryption key: it never had a secret, or was destroyed")]
+    NoTenant { tenant: Name },
+    #[error("tenant {tenant}: its KEK is being rotated: wait for its end")]
+    Rotating { tenant: Name },
     #[error("there is no key {key_id}")]
     UnknownKey { key_id: KeyId },
     #[error("proposal: there is none of this id: the id is SHA-384 of the request that was proposed")]
@@ -87,6 +91,8 @@ impl AdminRefusal {
             Self::Sealed(_) => "kbs.admin.sealed",
             Self::Document(e) => e.code(),
             Self::Limit(e) => e.code(),
+            Self::NoTenant { .. } => "kbs.tenant.none",
+            Self::Rotating { .. } => "kbs.rotation.running",
             Self::UnknownKey { .. } => "kbs.key.unknown",
             Self::NoProposal => "kbs.proposal.unknown",
             Self::ProposalDone => "kbs.proposal.done",

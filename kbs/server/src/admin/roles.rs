@@ -38,10 +38,10 @@ pub struct AdminKey {
 pub enum Role {
     /// Reads the audit chain, key lists and policies.
     Auditor,
-    /// Revokes keys of every tenant, approves what tenant admins propose, reads key lists and policies. It puts no keys and
-    /// proposes no policies.
+    /// Revokes, rotates and destroys keys of every tenant, approves what tenant admins propose, reads key lists and policies.
+    /// It puts no keys and proposes no policies.
     Operator,
-    /// Puts, changes, revokes and reads keys of its tenants, and approves what others propose for them.
+    /// Puts, changes, revokes, rotates, destroys and reads keys of its tenants, and approves what others propose for them.
     TenantAdmin,
 }
 
@@ -51,6 +51,8 @@ pub(crate) enum Right {
     PutKey,
     SetPolicy,
     Revoke,
+    /// Rotates KEKs, destroys, sets the heads of guests' stores.
+    Vault,
     Approve,
     ReadKeys,
     ReadAudit,
@@ -70,10 +72,10 @@ impl Role {
     fn has(self, right: Right) -> bool {
         match (self, right) {
             (Self::Auditor, Right::ReadKeys | Right::ReadAudit) => true,
-            (Self::Operator, Right::Revoke | Right::Approve | Right::ReadKeys) => true,
+            (Self::Operator, Right::Revoke | Right::Vault | Right::Approve | Right::ReadKeys) => true,
             (
                 Self::TenantAdmin,
-                Right::PutKey | Right::SetPolicy | Right::Revoke | Right::Approve | Right::ReadKeys,
+                Right::PutKey | Right::SetPolicy | Right::Revoke | Right::Vault | Right::Approve | Right::ReadKeys,
             ) => true,
             _ => false,
         }
@@ -228,19 +230,19 @@ mod tests {
 
     #[test]
     fn what_is_not_in_the_table_is_denied() {
-        use Right::{Approve, PutKey, ReadAudit, ReadKeys, Revoke, SetPolicy};
+        use Right::{Approve, PutKey, ReadAudit, ReadKeys, Revoke, SetPolicy, Vault};
         let (ours, theirs) = (Name::new("hanzo").unwrap(), Name::new("other").unwrap());
-        let all = [PutKey, SetPolicy, Revoke, Approve, ReadKeys, ReadAudit];
+        let all = [PutKey, SetPolicy, Revoke, Vault, Approve, ReadKeys, ReadAudit];
         for (role, here, elsewhere) in [
             (Role::Auditor, vec![ReadKeys, ReadAudit], vec![ReadKeys, ReadAudit]),
             (
                 Role::Operator,
-                vec![Revoke, Approve, ReadKeys],
-                vec![Revoke, Approve, ReadKeys],
+                vec![Revoke, Vault, Approve, ReadKeys],
+                vec![Revoke, Vault, Approve, ReadKeys],
             ),
             (
                 Role::TenantAdmin,
-                vec![PutKey, SetPolicy, Revoke, Approve, ReadKeys],
+                vec![PutKey, SetPolicy, Revoke, Vault, Approve, ReadKeys],
                 vec![],
             ),
         ] {

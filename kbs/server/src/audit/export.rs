@@ -5,9 +5,10 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use hanzo_attestation::Digest384;
 use hanzo_log::audit::{entry_record, head_record};
 use hanzo_log::tile::{Tile, TileWriter};
-use hanzo_log::{Frontier, SignedCheckpoint};
+use hanzo_log::{Completed, Frontier, SignedCheckpoint};
 use hanzo_store::{StoreError, Tx};
 
 use super::{each_line, tree};
@@ -27,47 +28,91 @@ pub(crate) fn export(
     tx: &Tx<'_>,
     note: &str,
     dir: &Path,
-    progress: impl FnMut(u64, u64),
+    mut progress: impl FnMut(u64, u64),
 ) -> Result<Exported, KbsError> {
-    let folder = Folder::make(dir)?;
-    fill(tx, note, &folder, progress).inspect_err(|_| folder.clear())
-}
-
-fn fill(tx: &Tx<'_>, note: &str, folder: &Folder, mut progress: impl FnMut(u64, u64)) -> Result<Exported, KbsError> {
-    let dir = &folder.dir;
     let size = SignedCheckpoint::parse(note.as_bytes())?.claimed().size;
     let mut heads = BTreeMap::new();
     for row in tx.query("SELECT size, note FROM audit_heads", &[])? {
         heads.insert(row.unsigned(0)?, row.text(1)?.to_owned());
     }
-    heads.insert(size, note.to_owned());
-    let path = dir.join("log.jsonl");
-    let io = |e| StoreError::io("write", &path, e);
-    let mut lines = BufWriter::new(File::create_new(&path).map_err(io)?);
-    let (mut frontier, mut writer) = (Frontier::default(), TileWriter::default());
-    if size == 0 {
-        writeln!(lines, "{}", head_record(note)).map_err(io)?;
-    }
+    heads.remove(&size);
+    let (mut export, mut frontier) = (Export::begin(dir)?, Frontier::default());
     each_line(tx, |head, text| {
         if head.seq > size {
             return Ok(());
         }
-        writeln!(lines, "{}", entry_record(text, &head.hash)).map_err(io)?;
-        let completed = tree::push(&mut frontier, text)?;
-        folder.write(&writer.push(text.as_bytes(), &completed)?)?;
+        export.entry(text, &head.hash, &tree::push(&mut frontier, text)?)?;
         if let Some(note) = heads.get(&head.seq) {
-            writeln!(lines, "{}", head_record(note)).map_err(io)?;
+            export.head(note)?;
         }
         progress(head.seq, size);
         Ok::<_, KbsError>(())
     })?;
-    folder.write(&writer.finish())?;
-    lines.flush().map_err(io)?;
-    folder.put("checkpoint", note.as_bytes())?;
+    export.finish(note)?;
     Ok(Exported {
         entries: size,
         checkpoint: note.to_owned(),
     })
+}
+
+/// An export that is being written.
+pub(crate) struct Export {
+    folder: Folder,
+    path: PathBuf,
+    lines: BufWriter<File>,
+    tiles: TileWriter,
+    is_whole: bool,
+}
+
+/// Half an export is none, and would be in the way of the next.
+impl Drop for Export {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            self.folder.clear();
+        }
+    }
+}
+
+impl Export {
+    /// Into `dir`, which must be empty or missing, and is empty again unless this comes to its end.
+    pub(crate) fn begin(dir: &Path) -> Result<Self, KbsError> {
+        let folder = Folder::make(dir)?;
+        let path = dir.join("log.jsonl");
+        let lines = File::create_new(&path).map_err(|e| StoreError::io("write", &path, e))?;
+        Ok(Self {
+            folder,
+            path,
+            lines: BufWriter::new(lines),
+            tiles: TileWriter::default(),
+            is_whole: false,
+        })
+    }
+
+    /// The next line, with its link and what it completes.
+    pub(crate) fn entry(&mut self, text: &str, hash: &Digest384, completed: &[Completed]) -> Result<(), KbsError> {
+        self.record(&entry_record(text, hash))?;
+        self.folder.write(&self.tiles.push(text.as_bytes(), completed)?)
+    }
+
+    /// The signed head of the lines so far.
+    pub(crate) fn head(&mut self, note: &str) -> Result<(), KbsError> {
+        self.record(&head_record(note))
+    }
+
+    /// Ends with the newest head.
+    pub(crate) fn finish(mut self, note: &str) -> Result<(), KbsError> {
+        self.head(note)?;
+        self.folder.write(&std::mem::take(&mut self.tiles).finish())?;
+        let flushed = self.lines.flush();
+        flushed.map_err(|e| StoreError::io("write", &self.path, e))?;
+        self.folder.put("checkpoint", note.as_bytes())?;
+        self.is_whole = true;
+        Ok(())
+    }
+
+    fn record(&mut self, record: &str) -> Result<(), KbsError> {
+        Ok(writeln!(self.lines, "{record}").map_err(|e| StoreError::io("write", &self.path, e))?)
+    }
 }
 
 struct Folder {
@@ -84,7 +129,6 @@ impl Folder {
         Ok(Self { dir: dir.to_owned() })
     }
 
-    /// Half an export is none, and would be in the way of the next.
     fn clear(&self) {
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let path = entry.path();

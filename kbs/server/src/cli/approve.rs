@@ -27,10 +27,13 @@ impl Pending {
         }
         for p in &list.proposals {
             let by = p.admin.as_ref().map_or("an admin who is gone", |n| n.as_str());
-            super::print(&format!(
-                "{}\n  {} {} version {}, by {by}, until {}\n",
-                p.id, p.action, p.key_id, p.key_version, p.expires_at
-            ));
+            let about = match (&p.key_id, p.key_version) {
+                (Some(key_id), 0) => key_id.to_string(),
+                (Some(key_id), version) => format!("{key_id} version {version}"),
+                (None, _) => format!("tenant {}", p.tenant),
+            };
+            let (id, action, until) = (p.id, &p.action, p.expires_at);
+            super::print(&format!("{id}\n  {action} {about}, by {by}, until {until}\n"));
             for change in &p.changes {
                 super::print(&format!("  {change}\n"));
             }
@@ -65,6 +68,6 @@ impl Approve {
     pub(super) fn run(self) -> Result<(), String> {
         let (identity, admin) = self.broker.open()?;
         let approve = admin::approve(self.broker.broker, &identity, &admin, self.proposal);
-        report(super::runtime()?.block_on(approve), self.json)
+        report(self.broker.broker, super::runtime()?.block_on(approve), self.json)
     }
 }

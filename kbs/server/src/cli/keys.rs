@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use hanzo_attestation::Nonce;
 use hanzo_attestation::name::KeyId;
 use hanzo_kbs::admin::{self, AdminError, AdminReply, KeyEntry};
 use hanzo_kbs::{KbsIdentity, load_admin_key};
@@ -30,6 +32,31 @@ impl Broker {
         let identity = KbsIdentity::parse(&bytes).map_err(|e| format!("{}: {e}", self.identity.display()))?;
         let admin = load_admin_key(&self.admin_key).map_err(super::said)?;
         Ok((identity, admin))
+    }
+}
+
+/// A running broker, for commands that work on a store as well.
+#[derive(Args)]
+pub(super) struct Remote {
+    /// Where the broker listens, if it runs.
+    #[arg(long, requires = "identity", requires = "admin_key")]
+    pub(super) broker: Option<SocketAddr>,
+    /// The broker's identity.json.
+    #[arg(long, requires = "broker")]
+    identity: Option<PathBuf>,
+    /// Your admin key.
+    #[arg(long, requires = "broker")]
+    admin_key: Option<PathBuf>,
+}
+
+impl Remote {
+    /// The broker, if one was named.
+    pub(super) fn broker(self) -> Option<Broker> {
+        Some(Broker {
+            broker: self.broker?,
+            identity: self.identity?,
+            admin_key: self.admin_key?,
+        })
     }
 }
 
@@ -82,7 +109,7 @@ impl PutKey {
             &dek,
             &policy,
         );
-        report(super::runtime()?.block_on(put), self.json)
+        report(self.broker.broker, super::runtime()?.block_on(put), self.json)
     }
 }
 
@@ -107,24 +134,66 @@ impl Revoke {
     pub(super) fn run(self) -> Result<(), String> {
         let (identity, admin) = self.broker.open()?;
         let revoke = admin::revoke(self.broker.broker, &identity, &admin, &self.key, self.version);
-        report(super::runtime()?.block_on(revoke), self.json)
+        report(self.broker.broker, super::runtime()?.block_on(revoke), self.json)
     }
 }
 
-/// Says what became of a change.
-pub(super) fn report(outcome: Result<AdminReply, AdminError>, json: bool) -> Result<(), String> {
+/// Says what became of a change; a rotation is followed to its end.
+pub(super) fn report(at: SocketAddr, outcome: Result<AdminReply, AdminError>, json: bool) -> Result<(), String> {
     let reply = outcome.map_err(|e| said(&e))?;
+    if let Some(id) = reply.rotation {
+        return follow(at, id, json);
+    }
     if json {
         return super::json(&reply);
     }
-    super::print(&format!("{} version {}\n", reply.key_id, reply.key_version));
+    match (&reply.key_id, reply.key_version) {
+        (Some(key_id), 0) => super::print(&format!("{key_id}\n")),
+        (Some(key_id), version) => super::print(&format!("{key_id} version {version}\n")),
+        (None, _) => super::print(&format!("tenant {}\n", reply.tenant)),
+    }
+    if let Some(destroyed) = reply.destroyed {
+        super::print(&format!(
+            "{} KEKs and {} secrets destroyed\n",
+            destroyed.keks, destroyed.secrets
+        ));
+    }
     if let Some(id) = reply.proposal {
         super::print(&format!(
-            "not yet: it widens the policy and waits for a second admin:\n  hanzo-kbs approve --proposal {id} ...\n"
+            "not yet: it waits for a second admin:\n  hanzo-kbs approve --proposal {id} ...\n"
         ));
     }
     Ok(())
 }
+
+/// Shows a rotation of a running broker until it ends.
+fn follow(at: SocketAddr, id: Nonce, json: bool) -> Result<(), String> {
+    let bar = super::progress::bar(json, "rotating");
+    let runtime = super::runtime()?;
+    loop {
+        let status = runtime.block_on(admin::rotation(at, id)).map_err(|e| said(&e))?;
+        bar.set_length(status.total);
+        bar.set_position(status.moved);
+        if let Some(code) = status.code {
+            return Err(format!(
+                "rotation of {}: it ended early, {} secrets are moved; ask for it again [{code}]",
+                status.tenant, status.moved
+            ));
+        }
+        if let Some(report) = status.report {
+            bar.finish_and_clear();
+            match json {
+                true => super::json(&serde_json::json!({ "rotated": [report] }))?,
+                false => super::vault::show(&report),
+            }
+            return Ok(());
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// How often a rotation is asked after.
+const POLL: Duration = Duration::from_millis(200);
 
 pub(super) fn said(e: &AdminError) -> String {
     format!("{e} [{}]", e.code())

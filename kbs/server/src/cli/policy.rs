@@ -147,7 +147,7 @@ impl Policy {
                 let (identity, admin) = broker.open()?;
                 let policy = read_policy(&policy)?;
                 let set = admin::set_policy(broker.broker, &identity, &admin, &key, version, &policy);
-                report(super::runtime()?.block_on(set), json).map(|()| 0)
+                report(broker.broker, super::runtime()?.block_on(set), json).map(|()| 0)
             }
             Self::Diff { from, to, json } => diff(&read_policy(&from)?, &read_policy(&to)?, json),
             Self::Test(test) => test.run(),

@@ -4,26 +4,32 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use hanzo_attestation::name::{KeyId, Name};
-use hanzo_kbs::{KbsConfig, RotationReport, Shredded, StoreMode, rotate_keks, shred};
+use hanzo_kbs::{KbsConfig, RotationReport, Shredded, StoreMode, admin, rotate_keks, shred};
 use hanzo_root::{RootConfig, SecretSource, Share, Surroundings};
 
+use super::keys::{Remote, report};
 use super::{print, progress, said};
 
 #[derive(Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   hanzo-kbs rotate-kek --config ./kbs/kbs.toml --tenant hanzo
+  hanzo-kbs rotate-kek --broker 127.0.0.1:8090 --identity identity.json --admin-key admin.key --tenant hanzo
 
 Makes a new version of the tenant's key encryption key and moves every sealed secret to it, in batches; data sealed under the
-data keys is not touched. If it is interrupted, run it again: it goes on where it stood. On SQLCipher the broker must not run.")]
+data keys is not touched. If it is interrupted, run it again: it goes on where it stood. A broker that runs
+is asked with --broker and goes on releasing keys meanwhile; with four eyes a second admin approves first. With --config and a
+store in a file it must not run.")]
 pub(super) struct RotateKek {
-    /// Configuration file.
-    #[arg(long)]
-    config: PathBuf,
+    /// Configuration file of a broker that does not run.
+    #[arg(long, required_unless_present = "broker", conflicts_with = "broker")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    remote: Remote,
     /// The tenant: the first part of its key ids.
     #[arg(long, value_parser = name, required_unless_present = "all", conflicts_with = "all")]
     tenant: Option<Name>,
     /// Every tenant.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "broker")]
     all: bool,
     /// Print the outcome as JSON.
     #[arg(long)]
@@ -36,7 +42,16 @@ fn name(text: &str) -> Result<Name, String> {
 
 impl RotateKek {
     pub(super) fn run(self) -> Result<(), String> {
-        let config = KbsConfig::load(&self.config).map_err(said)?;
+        let path = match (self.remote.broker(), self.config, &self.tenant) {
+            (Some(broker), _, Some(tenant)) => {
+                let (identity, admin) = broker.open()?;
+                let rotate = admin::rotate_kek(broker.broker, &identity, &admin, tenant);
+                return report(broker.broker, super::runtime()?.block_on(rotate), self.json);
+            }
+            (None, Some(path), _) => path,
+            _ => return Err("give --config, or --broker and --tenant".into()),
+        };
+        let config = KbsConfig::load(&path).map_err(said)?;
         let verifying = progress::spinner(self.json, &config, "verifying the store");
         let bar = progress::bar(self.json, "");
         let reports = rotate_keks(&config, StoreMode::Production, self.tenant.as_ref(), |at| {
@@ -56,7 +71,7 @@ impl RotateKek {
     }
 }
 
-fn show(report: &RotationReport) {
+pub(super) fn show(report: &RotationReport) {
     let RotationReport {
         tenant,
         kek_version,
@@ -78,12 +93,15 @@ fn show(report: &RotationReport) {
 #[command(after_help = "Examples:
   hanzo-kbs shred --config ./kbs/kbs.toml --tenant acme --confirm acme
   hanzo-kbs shred --config ./kbs/kbs.toml --key acme/dek/m --version 3 --confirm acme/dek/m
+  hanzo-kbs shred --broker 127.0.0.1:8090 --identity identity.json --admin-key admin.key --tenant acme --confirm acme
 
 What is destroyed is gone for ever. Backups made before still hold it for whoever has the root: destroy them as well.")]
 pub(super) struct Shred {
-    /// Configuration file.
-    #[arg(long)]
-    config: PathBuf,
+    /// Configuration file of a broker that does not run.
+    #[arg(long, required_unless_present = "broker", conflicts_with = "broker")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    remote: Remote,
     /// Destroy every KEK and secret of this tenant.
     #[arg(long, value_parser = name, required_unless_present = "key", conflicts_with = "key")]
     tenant: Option<Name>,
@@ -114,7 +132,16 @@ impl Shred {
                 self.confirm
             ));
         }
-        let config = KbsConfig::load(&self.config).map_err(said)?;
+        let path = match (self.remote.broker(), self.config) {
+            (Some(broker), _) => {
+                let (identity, admin) = broker.open()?;
+                let shred = admin::shred(broker.broker, &identity, &admin, &what);
+                return report(broker.broker, super::runtime()?.block_on(shred), self.json);
+            }
+            (None, Some(path)) => path,
+            (None, None) => return Err("give --config or --broker".into()),
+        };
+        let config = KbsConfig::load(&path).map_err(said)?;
         let verifying = progress::spinner(self.json, &config, "verifying the store");
         let report = shred(&config, StoreMode::Production, &what).map_err(said)?;
         verifying.finish_and_clear();

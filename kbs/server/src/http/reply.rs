@@ -82,9 +82,12 @@ impl Problem {
             AdminRefusal::NotPinned | AdminRefusal::Signature(_) => (StatusCode::UNAUTHORIZED, "AdminAuth"),
             AdminRefusal::Version { .. }
             | AdminRefusal::Replayed
+            | AdminRefusal::Rotating { .. }
             | AdminRefusal::ProposalDone
             | AdminRefusal::ProposalOutdated => (StatusCode::CONFLICT, "AdminConflict"),
-            AdminRefusal::UnknownKey { .. } | AdminRefusal::NoProposal => (StatusCode::NOT_FOUND, "AdminNotFound"),
+            AdminRefusal::UnknownKey { .. } | AdminRefusal::NoTenant { .. } | AdminRefusal::NoProposal => {
+                (StatusCode::NOT_FOUND, "AdminNotFound")
+            }
             AdminRefusal::TooManyProposals { .. } => (StatusCode::TOO_MANY_REQUESTS, "AdminRefused"),
             AdminRefusal::Broker(e) => return Self::broker(e),
             _ => (StatusCode::FORBIDDEN, "AdminRefused"),

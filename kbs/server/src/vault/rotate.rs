@@ -6,7 +6,7 @@
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_store::{StoreError, StoreMode, Tx};
 use hanzo_vault::{KeyPolicy, KeyPurpose, Place, TenantKek, shredded_secret, vault_for};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{SealedSecret, kek_line, newest_version};
 use crate::broker::{Broker, now};
@@ -28,7 +28,8 @@ pub struct RotationProgress {
 }
 
 /// What a run did for one tenant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RotationReport {
     /// Whose KEK.
     pub tenant: String,
@@ -59,7 +60,12 @@ pub fn rotate_keks(
     };
     tenants
         .iter()
-        .map(|tenant| broker.rotate(tenant, &mut progress))
+        .map(|tenant| {
+            broker.rotate(tenant, &mut |at| {
+                progress(at);
+                Ok(())
+            })
+        })
         .collect()
 }
 
@@ -78,10 +84,11 @@ fn name(text: &str) -> Result<Name, KbsError> {
 }
 
 impl Broker {
+    /// Rotates one tenant's KEK. `progress` is called before each batch, and its error ends the run there.
     pub(crate) fn rotate(
         &self,
         tenant: &Name,
-        progress: &mut dyn FnMut(RotationProgress),
+        progress: &mut dyn FnMut(RotationProgress) -> Result<(), KbsError>,
     ) -> Result<RotationReport, KbsError> {
         let (version, resumed) = self.begin_rotation(tenant)?;
         let total = self.db.read(|tx| older(tx, tenant, version))?;
@@ -91,7 +98,7 @@ impl Broker {
                 tenant: tenant.to_string(),
                 moved,
                 total: total.max(moved),
-            });
+            })?;
             match self.move_batch(tenant, version)? {
                 0 => break,
                 batch => moved += batch,

@@ -3,7 +3,7 @@
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_store::{StoreMode, Tx};
 use hanzo_vault::{TenantKek, shredded_secret, tenant_of};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{OPERATOR, kek_line, newest_version};
 use crate::audit::{self, Line};
@@ -20,7 +20,8 @@ pub enum Shredded {
 }
 
 /// What was destroyed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ShredReport {
     /// KEKs.
     pub keks: u64,
@@ -38,18 +39,36 @@ pub fn shred(config: &KbsConfig, mode: StoreMode, what: &Shredded) -> Result<Shr
 
 impl Broker {
     pub(crate) fn shred(&self, what: &Shredded) -> Result<ShredReport, KbsError> {
-        let (report, (head, line)) = self.db.write(|tx| match what {
-            Shredded::Tenant(tenant) => shred_tenant(tx, tenant),
-            Shredded::Key(key_id, version) => shred_key(tx, key_id, *version),
+        let (report, (head, line)) = self.db.write(|tx| {
+            let (report, line) = destroy(tx, what)?;
+            Ok::<_, KbsError>((report, audit::append(tx, line)?))
         })?;
         self.record(head, &line)?;
         Ok(report)
     }
 }
 
-type Done = (ShredReport, (crate::head::Head, String));
+/// Destroys; the line that tells of it is not written yet.
+pub(crate) fn destroy(tx: &Tx<'_>, what: &Shredded) -> Result<(ShredReport, Line), KbsError> {
+    match what {
+        Shredded::Tenant(tenant) => shred_tenant(tx, tenant),
+        Shredded::Key(key_id, version) => shred_key(tx, key_id, *version),
+    }
+}
 
-fn shred_tenant(tx: &Tx<'_>, tenant: &Name) -> Result<Done, KbsError> {
+/// A tenant's newest KEK and how many secrets it has; `None` if it has no KEK.
+pub(crate) fn extent(tx: &Tx<'_>, tenant: &Name) -> Result<Option<(u64, u64)>, KbsError> {
+    let count = |table: &str, also: &str| {
+        let sql = format!("SELECT count(*) FROM {table} WHERE tenant = ?1{also}");
+        tx.query_one(&sql, &[tenant.as_str().into()])?.unsigned(0)
+    };
+    if count("keks", " AND state = 'live'")? == 0 {
+        return Ok(None);
+    }
+    Ok(Some((newest_version(tx, tenant)?, count("keys", "")?)))
+}
+
+fn shred_tenant(tx: &Tx<'_>, tenant: &Name) -> Result<(ShredReport, Line), KbsError> {
     let keks = tx.execute(
         "UPDATE keks SET state = 'shredded', wrapped = ?2 WHERE tenant = ?1 AND state = 'live'",
         &[tenant.as_str().into(), TenantKek::shredded().as_slice().into()],
@@ -70,10 +89,10 @@ fn shred_tenant(tx: &Tx<'_>, tenant: &Name) -> Result<Done, KbsError> {
         keks,
         secrets: rows.len() as u64,
     };
-    Ok((report, audit::append(tx, line)?))
+    Ok((report, line))
 }
 
-fn shred_key(tx: &Tx<'_>, key_id: &KeyId, version: u64) -> Result<Done, KbsError> {
+fn shred_key(tx: &Tx<'_>, key_id: &KeyId, version: u64) -> Result<(ShredReport, Line), KbsError> {
     let id = key_id.to_string();
     let row = tx.query_opt(
         "SELECT sealed_dek FROM keys WHERE key_id = ?1 AND key_version = ?2 AND tenant = ?3",
@@ -90,7 +109,7 @@ fn shred_key(tx: &Tx<'_>, key_id: &KeyId, version: u64) -> Result<Done, KbsError
     line.key_id = id;
     line.key_version = version;
     let report = ShredReport { keks: 0, secrets: 1 };
-    Ok((report, audit::append(tx, line)?))
+    Ok((report, line))
 }
 
 fn overwrite(tx: &Tx<'_>, key_id: &str, version: i64, len: usize) -> Result<(), KbsError> {

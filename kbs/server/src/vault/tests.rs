@@ -1,7 +1,9 @@
 //! Rotation of many secrets, and of one that is interrupted.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use hanzo_attestation::Nonce;
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_policy::{AppraisalPolicy, PrivacyTier};
 use hanzo_pqc::Dek;
@@ -10,7 +12,7 @@ use hanzo_vault::{KeyPolicy, KeyPurpose, Wrap};
 
 use crate::audit::{self, Line};
 use crate::broker::{Broker, newest};
-use crate::{InitOptions, KbsConfig, KbsError, init};
+use crate::{InitOptions, KbsConfig, KbsError, RotationProgress, init};
 
 fn policy(tier: PrivacyTier) -> KeyPolicy {
     KeyPolicy {
@@ -102,7 +104,11 @@ fn rotating_the_kek_of_ten_thousand_keys_leaves_every_one_readable() {
     let deks = fill(&broker, count, PrivacyTier::CpuTee);
     let acme = Name::new("acme").unwrap();
     let (mut steps, start) = (Vec::new(), Instant::now());
-    let report = broker.rotate(&acme, &mut |at| steps.push(at.moved)).unwrap();
+    let mut step = |at: RotationProgress| {
+        steps.push(at.moved);
+        Ok(())
+    };
+    let report = broker.rotate(&acme, &mut step).unwrap();
     let took = start.elapsed();
     eprintln!(
         "rotated {count} keys in {took:?}: {:.0} a second",
@@ -145,14 +151,14 @@ fn an_interrupted_rotation_is_taken_up_where_it_stands() {
             Ok::<_, KbsError>(())
         })
         .unwrap();
-    let report = broker.rotate(&acme, &mut |_| {}).unwrap();
+    let report = broker.rotate(&acme, &mut |_| Ok(())).unwrap();
     assert_eq!(
         (report.resumed, report.moved, report.kek_version, report.destroyed),
         (true, 344, 2, 1)
     );
     all_open(&broker, &deks, 2);
     // And a finished one is followed by another version.
-    let report = broker.rotate(&acme, &mut |_| {}).unwrap();
+    let report = broker.rotate(&acme, &mut |_| Ok(())).unwrap();
     assert_eq!((report.resumed, report.moved, report.kek_version), (false, 600, 3));
 }
 
@@ -182,4 +188,46 @@ fn a_key_that_is_used_moves_by_itself_and_follows_its_policys_tier() {
         broker.vaults.open(tx, (&id(0), 1), &key.policy, &raised.sealed)
     });
     assert_eq!(moved.unwrap_err().code(), "vault.open");
+}
+
+/// Whoever writes while a rotation goes on waits for a batch at most, and gets its turn between any two.
+#[test]
+fn a_rotation_of_ten_thousand_keys_leaves_the_store_to_others_and_ends_with_the_broker() {
+    let made = Made::new();
+    let broker = Arc::new(made.open());
+    let deks = fill(&broker, 10_000, PrivacyTier::CpuTee);
+    let (acme, id) = (Name::new("acme").unwrap(), Nonce([1; 32]));
+    broker.rotations.start(&broker, id, &acme);
+    assert!(broker.rotations.is_running(&acme));
+    let mut waits = Vec::new();
+    while broker.rotations.is_running(&acme) {
+        let start = Instant::now();
+        // As a refusal is written.
+        let line = Line::of("refuse", super::OPERATOR, 1);
+        let head = broker.db.write(|tx| audit::append(tx, line)).unwrap().0;
+        broker.advance_head(head).unwrap();
+        waits.push(start.elapsed());
+    }
+    let status = broker.rotations.status(&id).unwrap();
+    let report = status.report.unwrap();
+    assert_eq!((report.moved, report.kek_version, status.moved), (10_000, 2, 10_000));
+    waits.sort();
+    let (half, most) = (waits[waits.len() / 2], waits[waits.len() - 1]);
+    eprintln!("{} writes meanwhile: median {half:?}, longest {most:?}", waits.len());
+    assert!(waits.len() >= 20 && half < Duration::from_secs(1), "{waits:?}");
+    all_open(&broker, &deks, 2);
+
+    // The broker ends in the middle of the next one, which is then taken up.
+    let second = Nonce([2; 32]);
+    broker.rotations.start(&broker, second, &acme);
+    while broker.rotations.status(&second).unwrap().moved == 0 {
+        std::thread::yield_now();
+    }
+    broker.rotations.stop();
+    let status = broker.rotations.status(&second).unwrap();
+    assert_eq!(status.code.as_deref(), Some("kbs.rotation.stopped"));
+    assert_eq!(broker.rotations.status(&Nonce([3; 32])), None);
+    let report = broker.rotate(&acme, &mut |_| Ok(())).unwrap();
+    assert!(report.resumed && report.moved + status.moved == 10_000, "{report:?}");
+    all_open(&broker, &deks, 3);
 }
