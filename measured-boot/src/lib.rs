@@ -23,6 +23,7 @@ mod hash;
 
 // What is launched: memory and registers that a processor measures before the first instruction.
 pub mod firmware;
+pub mod igvm;
 pub mod matrix;
 pub mod snp;
 pub mod tdx;

@@ -33,7 +33,7 @@ pub enum PageOrder {
 /// [`FirmwareError`]: no, malformed or overlapping TDX sections, or sections whose contents the file does not have.
 pub fn mrtd(firmware: &Firmware<'_>, order: PageOrder) -> Result<Digest384, FirmwareError> {
     let sections = firmware.tdvf_sections()?;
-    let mut stream = Context::new(&SHA384);
+    let mut stream = Stream::default();
     for section in &sections {
         // Checked to lie within the file.
         let contents = firmware
@@ -41,32 +41,68 @@ pub fn mrtd(firmware: &Firmware<'_>, order: PageOrder) -> Result<Digest384, Firm
             .get(section.offset..)
             .and_then(|rest| rest.get(..section.raw_bytes))
             .unwrap_or_default();
-        match order {
-            PageOrder::SinglePass => {
-                for page in pages(section) {
-                    add(&mut stream, section, page);
-                    extend(&mut stream, section, page, contents);
-                }
+        for page in pages(section) {
+            stream.add(section.gpa.wrapping_add(page));
+            if order == PageOrder::SinglePass && section.attributes.extended {
+                stream.extend(section.gpa, page, contents);
             }
-            PageOrder::TwoPass => {
-                for page in pages(section) {
-                    add(&mut stream, section, page);
-                }
-                for page in pages(section) {
-                    extend(&mut stream, section, page, contents);
-                }
+        }
+        if order == PageOrder::TwoPass && section.attributes.extended {
+            for page in pages(section) {
+                stream.extend(section.gpa, page, contents);
             }
         }
     }
-    let mut digest = [0; 48];
-    digest.copy_from_slice(stream.finish().as_ref());
-    Ok(Digest384(digest))
+    Ok(stream.finish())
 }
 
 /// Offsets of a section's pages from its start. Pages that come after the launch have none.
 fn pages(section: &TdvfSection) -> impl Iterator<Item = u64> + use<> {
     let bytes = if section.attributes.augmented { 0 } else { section.bytes };
     (0..bytes).step_by(PAGE_BYTES)
+}
+
+/// What MRTD is the hash of.
+pub(crate) struct Stream(Context);
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self(Context::new(&SHA384))
+    }
+}
+
+impl Stream {
+    /// A page that is added.
+    pub(crate) fn add(&mut self, gpa: u64) {
+        self.0.update(&record(b"MEM.PAGE.ADD", gpa));
+    }
+
+    /// Measures the page at offset `page` of contents that begin at `gpa`. What the contents do not have is zeros.
+    pub(crate) fn extend(&mut self, gpa: u64, page: u64, contents: &[u8]) {
+        for at in (page..page.saturating_add(PAGE_BYTES as u64)).step_by(CHUNK_BYTES) {
+            self.0.update(&record(b"MR.EXTEND", gpa.wrapping_add(at)));
+            let rest = usize::try_from(at)
+                .ok()
+                .and_then(|at| contents.get(at..))
+                .unwrap_or_default();
+            match rest.first_chunk::<CHUNK_BYTES>() {
+                Some(chunk) => self.0.update(chunk),
+                None => {
+                    let mut chunk = [0; CHUNK_BYTES];
+                    for (to, from) in chunk.iter_mut().zip(rest) {
+                        *to = *from;
+                    }
+                    self.0.update(&chunk);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn finish(self) -> Digest384 {
+        let mut digest = [0; 48];
+        digest.copy_from_slice(self.0.finish().as_ref());
+        Digest384(digest)
+    }
 }
 
 fn record(name: &[u8], gpa: u64) -> [u8; RECORD_BYTES] {
@@ -78,32 +114,4 @@ fn record(name: &[u8], gpa: u64) -> [u8; RECORD_BYTES] {
         *to = from;
     }
     out
-}
-
-fn add(stream: &mut Context, section: &TdvfSection, page: u64) {
-    stream.update(&record(b"MEM.PAGE.ADD", section.gpa.wrapping_add(page)));
-}
-
-/// What the file does not have of a page is zeros.
-fn extend(stream: &mut Context, section: &TdvfSection, page: u64, contents: &[u8]) {
-    if !section.attributes.extended {
-        return;
-    }
-    for at in (page..page.saturating_add(PAGE_BYTES as u64)).step_by(CHUNK_BYTES) {
-        stream.update(&record(b"MR.EXTEND", section.gpa.wrapping_add(at)));
-        let rest = usize::try_from(at)
-            .ok()
-            .and_then(|at| contents.get(at..))
-            .unwrap_or_default();
-        match rest.first_chunk::<CHUNK_BYTES>() {
-            Some(chunk) => stream.update(chunk),
-            None => {
-                let mut chunk = [0; CHUNK_BYTES];
-                for (to, from) in chunk.iter_mut().zip(rest) {
-                    *to = *from;
-                }
-                stream.update(&chunk);
-            }
-        }
-    }
 }

@@ -9,7 +9,7 @@ const SECTION: usize = 12;
 /// OVMF has six or seven.
 const SECTIONS_MAX: usize = 64;
 /// Most memory that the sections cover. OVMF's cover 132 KiB.
-const MEMORY_MAX: u64 = 256 << 20;
+const MEMORY_MAX: u64 = 80 << 20;
 
 /// One section: `{u32 gpa, u32 bytes, u32 kind}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

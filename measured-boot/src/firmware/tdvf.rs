@@ -9,7 +9,7 @@ const SECTION: usize = 32;
 /// OVMF has six.
 const SECTIONS_MAX: usize = 64;
 /// Most memory that the sections cover. OVMF's cover 4.2 MiB.
-const MEMORY_MAX: u64 = 256 << 20;
+const MEMORY_MAX: u64 = 80 << 20;
 /// A guest physical address has at most 52 bits, of which the highest is TDX's shared bit.
 const MEMORY_END: u64 = 1 << 51;
 

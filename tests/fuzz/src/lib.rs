@@ -288,3 +288,95 @@ pub fn verify(data: &[u8]) {
     }
     let _ = hanzo_verifier::read_bundle(bundle, &context, now);
 }
+
+/// A firmware image: its tables, and every digest that it has.
+pub fn firmware(data: &[u8]) {
+    use hanzo_measured_boot::firmware::Firmware;
+    use hanzo_measured_boot::snp::{
+        CpuModel, GuestFeatures, HostKernel, KernelHashes, SnpLaunch, SnpShape, SvsmShape, TscFields, Vmm, svsm_digest,
+    };
+    use hanzo_measured_boot::tdx::{PageOrder, mrtd};
+    let Ok(firmware) = Firmware::parse(data) else { return };
+    let _ = (
+        firmware.launch_secret(),
+        firmware.hash_table(),
+        firmware.svsm_entry(),
+        firmware.guids().count(),
+    );
+    let _ = mrtd(&firmware, PageOrder::SinglePass);
+    let _ = mrtd(&firmware, PageOrder::TwoPass);
+    let cpu = CpuModel::Milan.signature();
+    let svsm = SvsmShape {
+        vcpus: 2,
+        cpu,
+        vars_bytes: 0x1_0000,
+    };
+    let _ = svsm_digest(&firmware, &firmware, &svsm);
+    let Ok(launch) = SnpLaunch::new(&firmware) else { return };
+    let kernel = KernelHashes {
+        kernel: hanzo_attestation::Digest256([1; 32]),
+        initrd: hanzo_attestation::Digest256([2; 32]),
+        cmdline: hanzo_attestation::Digest256([3; 32]),
+    };
+    for vmm in [Vmm::Qemu, Vmm::Ec2, Vmm::Gce] {
+        let shape = |vcpus| SnpShape {
+            vmm,
+            vcpus,
+            cpu,
+            features: GuestFeatures::SNP,
+            host: HostKernel::FromLinux6_10,
+            tsc: TscFields::default(),
+        };
+        let bare = launch.digest(None, &shape(1));
+        // What a kernel's hashes do not change is a kernel that nothing checks.
+        if let Ok(with) = launch.digest(Some(&kernel), &shape(1)) {
+            assert_ne!(Ok(with), bare);
+        }
+        let _ = launch.digest(None, &shape(2));
+    }
+}
+
+/// An SNP ID block and its authentication, one after the other.
+pub fn id_block(data: &[u8]) {
+    use hanzo_measured_boot::snp::id_block::{AuthBlock, ID_BLOCK_BYTES, IdBlock};
+    let (block, auth) = data.split_at(data.len().min(ID_BLOCK_BYTES));
+    let block = IdBlock::parse(block);
+    if let Ok(block) = &block {
+        assert_eq!(block.bytes(), data[..ID_BLOCK_BYTES]);
+    }
+    if let Ok(auth_block) = AuthBlock::parse(auth) {
+        assert_eq!(auth_block.bytes(), auth);
+        if let Ok(block) = &block {
+            let _ = auth_block.verify(block);
+        }
+    }
+}
+
+/// An IGVM file: as it is, and with the checksum that an attacker would put in.
+pub fn igvm(data: &[u8]) {
+    use hanzo_measured_boot::igvm::{Igvm, Loader, ZeroPages};
+    let measure = |bytes: &[u8]| {
+        let Ok(igvm) = Igvm::parse(bytes) else { return };
+        let _ = igvm.mrtd();
+        let as_written = igvm.snp_digest(Loader::AsWritten, ZeroPages::Normal);
+        let _ = igvm.snp_digest(Loader::AsWritten, ZeroPages::Native);
+        if let Ok(kvm) = igvm.snp_digest(Loader::Kvm, ZeroPages::Normal) {
+            assert_eq!(as_written, Ok(kvm));
+        }
+    };
+    measure(data);
+    if data.len() >= 24 {
+        let mut sealed = data.to_vec();
+        seeds::igvm::seal(&mut sealed);
+        measure(&sealed);
+    }
+}
+
+/// A matrix of reference values.
+pub fn matrix(data: &[u8]) {
+    use hanzo_measured_boot::matrix::ReferenceMatrix;
+    if let Ok(matrix) = ReferenceMatrix::from_canonical(data) {
+        assert_eq!(matrix.canonical().ok().as_deref(), Some(data));
+        let _ = (matrix.snp_references(), matrix.tdx_references());
+    }
+}

@@ -1,5 +1,10 @@
 //! Inputs to start from, all made by the simulator: `HANZO_WRITE_SEEDS=corpus` with any target writes them and ends.
 
+#[path = "../../../measured-boot/tests/support/igvm.rs"]
+pub mod igvm;
+#[path = "../../../measured-boot/tests/support/image.rs"]
+mod image;
+
 use std::path::Path;
 
 use hanzo_attestation::UnixTime;
@@ -103,8 +108,94 @@ fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("verify", "verify", verify),
     ];
     out.extend(crate::boot::seeds());
+    out.extend(measured_boot());
     for (name, format) in formats {
         out.push(("tdx_quote", name, tdx.quote(&TdSpec::new(format), &[7; 64])));
     }
     out
+}
+
+/// Firmware of our own, an ID block that nobody signed, and a matrix.
+fn measured_boot() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    use hanzo_attestation::{Digest384, name::Name};
+    use hanzo_measured_boot::matrix::{BootFiles, Machine, ReferenceMatrix, SnpAxes, TdxMachine, VmShape};
+    use hanzo_measured_boot::snp::id_block::{AuthBlock, IdBlock, IdKey, IdSignature};
+    use hanzo_measured_boot::snp::{CpuModel, GuestFeatures, HostKernel, Vmm};
+
+    let ovmf = image::Image::new(8192).build();
+    let mut svsm = image::Image::new(8192);
+    svsm.sev = vec![(0, 0x9_e000, 1), (0x9_e000, 0x1000, 2), (0x9_f000, 0x1000, 3)];
+    svsm.with_tdvf = false;
+    svsm.entries.push((image::SVSM_GUID, vec![0x40, 0, 0, 0]));
+    // The generator of P-384 (FIPS 186-5).
+    let point = [
+        "04",
+        "aa87ca22be8b05378eb1c71ef320ad746e1d3b628ba79b9859f741e082542a385502f25dbf55296c3a545e3872760ab7",
+        "3617de4a96262c6f5d9e98bf9292dc29f8f41dbd289a147ce9da3113b5f0b8c00a60b1ce1d7e819d7a431d7c90ea0e5f",
+    ]
+    .concat();
+    let point: Vec<u8> = (0..point.len() / 2)
+        .map(|i| u8::from_str_radix(&point[2 * i..2 * i + 2], 16).expect("hex"))
+        .collect();
+    let key = IdKey::from_point(&point).expect("a point");
+    let signature = IdSignature::from_fixed(&[1; 96]).expect("two numbers");
+    let block = IdBlock {
+        launch_digest: Digest384([9; 48]),
+        family_id: [1; 16],
+        image_id: [2; 16],
+        guest_svn: 3,
+        policy: 0x3_0000,
+    };
+    let auth = AuthBlock::new(key.clone(), signature.clone(), Some((key, signature)));
+    let name = |text: &str| Name::new(text).expect("a name");
+    let axes = SnpAxes {
+        image: name("seed"),
+        vmms: vec![(Vmm::Qemu, name("10.0.2"))],
+        host_kernels: vec![HostKernel::FromLinux6_10],
+        vcpus: vec![2],
+        cpus: vec![CpuModel::Milan],
+        ram_mib: 4096,
+        guest_features: vec![GuestFeatures::SNP],
+        secure_tsc: vec![hanzo_measured_boot::matrix::SecureTsc::On],
+    };
+    let mut shapes = axes.shapes().expect("one shape");
+    shapes.push(VmShape {
+        name: name("td"),
+        machine: Machine::Tdx(TdxMachine {
+            vmm_version: name("qemu-10.0.2"),
+            page_order: hanzo_measured_boot::tdx::PageOrder::TwoPass,
+            vcpus: 2,
+            ram_mib: 4096,
+        }),
+    });
+    let cmdline = format!("hanzo.config={}", "11".repeat(32));
+    let files = BootFiles {
+        firmware: &ovmf,
+        kernel: Some(b"kernel"),
+        initrd: None,
+        cmdline: &cmdline,
+    };
+    let mut matrix = ReferenceMatrix::predict(&files, &shapes).expect("two values");
+    matrix.set_rtmrs(&name("td"), [Digest384([7; 48]); 4]).expect("a TD");
+    vec![
+        ("firmware", "ovmf", ovmf.clone()),
+        ("firmware", "svsm", svsm.build()),
+        ("igvm", "snp-tdx", igvm_seed()),
+        ("id_block", "unsigned", [&block.bytes()[..], &auth.bytes()].concat()),
+        ("matrix", "two", matrix.canonical().expect("JSON")),
+    ]
+}
+
+/// Each kind of directive once, without the contents of most pages: those are not looked at.
+fn igvm_seed() -> Vec<u8> {
+    let mut file = igvm::File::new(2);
+    file.pages(0x10_0000, 3, 0, 0, igvm::page(3));
+    file.pages(0x10_1000, 3, 0, 0, Vec::new());
+    file.pages(0x10_2000, 3, 2, 0, Vec::new());
+    file.pages(0x10_3000, 1, 0, 1, Vec::new());
+    file.pages(0x10_4000, 1, 0, 2, Vec::new());
+    file.pages(0x20_0000, 2, 1, 0, Vec::new());
+    file.parameters(0, 0x2000, 0x40_0000, 3);
+    file.registers(0xffff_ffff_f000, 0, igvm::registers());
+    file.build()
 }
