@@ -9,6 +9,15 @@ use super::error::EventLogError;
 use super::log::{EventLog, LoggedEvent};
 use super::{Event, ReplayedLog};
 
+/// An event that extends a register.
+struct Judged<'a> {
+    event: &'a LoggedEvent,
+    /// Its digest in the bank that is replayed.
+    digest: &'a [u8],
+    /// See [`Event::data_vouched`].
+    data_vouched: bool,
+}
+
 impl EventLog {
     /// What the registers that the log names would be if it were true. MRTD, which no event extends, is not among them.
     ///
@@ -36,7 +45,7 @@ impl EventLog {
     }
 
     /// The events that extend a register, with their digest and whether it vouches for the data.
-    fn judged(&self, algorithm: Algorithm) -> Result<Vec<(&LoggedEvent, &[u8], bool)>, EventLogError> {
+    fn judged(&self, algorithm: Algorithm) -> Result<Vec<Judged<'_>>, EventLogError> {
         let mut separated = BTreeSet::new();
         let mut out = Vec::new();
         for (event, digest) in self.extending(algorithm)? {
@@ -46,7 +55,11 @@ impl EventLog {
                     register: event.register,
                 });
             }
-            out.push((event, digest, data::vouched(event, algorithm, digest)?));
+            out.push(Judged {
+                event,
+                digest,
+                data_vouched: data::vouched(event, algorithm, digest)?,
+            });
         }
         Ok(out)
     }
@@ -96,7 +109,12 @@ pub(super) fn replay(
     }
     let replayed = log.registers(algorithm)?;
     let mut events = Vec::new();
-    for (event, digest, data_vouched) in log.judged(algorithm)? {
+    for judged in log.judged(algorithm)? {
+        let Judged {
+            event,
+            digest,
+            data_vouched,
+        } = judged;
         if signed.contains_key(&event.register) {
             events.push(Event {
                 register: event.register,

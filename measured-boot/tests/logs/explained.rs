@@ -334,3 +334,105 @@ fn questions_that_make_no_sense_are_refused() {
     let found = explain_log(&prediction, &replay(&other.boot().events()), Algorithm::Sha256, &[]).unwrap();
     assert_eq!(found, []);
 }
+
+#[test]
+fn in_a_td_ram_variable_store_kernel_command_line_and_initrd_are_named() {
+    use hanzo_measured_boot::prediction::{InputFile, Prediction};
+    use hanzo_measured_boot::rtmr::{PREDICTED, TdBoot, TdImage};
+    use hanzo_measured_boot::sha384;
+
+    let inputs = || {
+        [
+            Input::AcpiLoader,
+            Input::AcpiRsdp,
+            Input::AcpiTables,
+            Input::Kernel,
+            Input::CommandLine,
+            Input::Initrd,
+        ]
+        .map(|input| InputFile::of(input, b"recorded elsewhere"))
+        .to_vec()
+    };
+    let events = crate::td::boot().events();
+    let prediction = Prediction::new(Platform::Tdx, &PREDICTED, events, inputs(), crate::machine::shape()).unwrap();
+    let other = sha384(&[b"other"]);
+    let image = |change: fn(&mut TdImage)| {
+        let mut boot = crate::td::boot();
+        change(&mut boot.image);
+        boot
+    };
+    let boots = [
+        (
+            Input::Shape,
+            1,
+            TdBoot {
+                td_hob: other,
+                ..crate::td::boot()
+            },
+        ),
+        (
+            Input::SecureBoot,
+            1,
+            TdBoot {
+                configuration_volume: other,
+                ..crate::td::boot()
+            },
+        ),
+        (
+            Input::AcpiTables,
+            1,
+            TdBoot {
+                acpi_tables: other,
+                ..crate::td::boot()
+            },
+        ),
+        (
+            Input::Kernel,
+            2,
+            image(|i| {
+                if let TdImage::Direct { kernel, .. } = i {
+                    kernel.0[0] ^= 1
+                }
+            }),
+        ),
+        (
+            Input::CommandLine,
+            3,
+            image(|i| {
+                if let TdImage::Direct { load_options, .. } = i {
+                    load_options.0[0] ^= 1
+                }
+            }),
+        ),
+        (
+            Input::Initrd,
+            3,
+            image(|i| {
+                if let TdImage::Direct { initrd: Some(d), .. } = i {
+                    d.0[0] ^= 1
+                }
+            }),
+        ),
+    ];
+    for (input, register, boot) in boots {
+        // The area of a CC log is filled up.
+        let log = [log_of(&boot.events()), vec![0xff; 64]].concat();
+        let replay = Replay::strict(&log, Platform::Tdx).unwrap();
+        let found = explain_log(&prediction, &replay, Algorithm::Sha384, &[]).unwrap();
+        assert_eq!(found.len(), 1, "{input:?}");
+        assert_eq!((found[0].input, found[0].register), (Some(input), register));
+        assert!(
+            found[0].text.starts_with(&format!("RTMR{}", register - 1)),
+            "{}",
+            found[0].text
+        );
+        let values = &replay.banks[&Algorithm::Sha384];
+        let found = explain_registers(&prediction, values, Algorithm::Sha384, &[]).unwrap();
+        assert_eq!((found.len(), found[0].register), (1, register));
+        // The kernel has RTMR1 to itself.
+        assert_eq!(
+            found[0].verdict == Verdict::Only { input: Input::Kernel },
+            register == 2
+        );
+    }
+}

@@ -117,20 +117,29 @@ pub fn shape() -> Shape {
     }
 }
 
-/// The log that these events make, as a TPM's firmware writes it. Event data is that of the real ones where it is hashed.
+/// The log that these events make: a TPM's with both banks, or a TD's with SHA-384 alone. Event data is that of the real
+/// ones where it is hashed.
 pub fn log_of(events: &[ExpectedEvent]) -> Vec<u8> {
+    let tpm = events.iter().all(|e| e.sha256.is_some());
+    let banks: &[u8] = match tpm {
+        true => &[2, 0, 0, 0, 0x0b, 0, 32, 0, 0x0c, 0, 48, 0],
+        false => &[1, 0, 0, 0, 0x0c, 0, 48, 0],
+    };
     let mut spec = b"Spec ID Event03\0".to_vec();
-    spec.extend([0, 0, 0, 0, 0, 2, 0, 2, 2, 0, 0, 0]);
-    spec.extend([0x0b, 0, 32, 0, 0x0c, 0, 48, 0, 0]);
+    spec.extend([0, 0, 0, 0, 0, 2, 0, 2]);
+    spec.extend(banks);
+    spec.push(0);
     let mut out = [&0_u32.to_le_bytes()[..], &3_u32.to_le_bytes(), &[0; 20]].concat();
     out.extend((spec.len() as u32).to_le_bytes());
     out.extend(spec);
     for event in events {
         out.extend(event.register.to_le_bytes());
         out.extend(event.kind.to_le_bytes());
-        out.extend(2_u32.to_le_bytes());
-        out.extend([0x0b, 0]);
-        out.extend(event.sha256.unwrap().0);
+        out.extend(&banks[..4]);
+        if let Some(digest) = event.sha256 {
+            out.extend([0x0b, 0]);
+            out.extend(digest.0);
+        }
         out.extend([0x0c, 0]);
         out.extend(event.sha384.0);
         let data = data_of(event);

@@ -16,4 +16,5 @@ mod predictions;
 mod replays;
 mod td;
 mod uki;
+mod unified;
 mod vectors;
