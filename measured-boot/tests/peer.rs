@@ -72,7 +72,7 @@ impl Inputs {
             ovmf: Image::new(262_144).build(),
             svsm: svsm.build(),
             kernel: (0..100_001_u32).map(|i| (i.wrapping_mul(i) >> 3) as u8).collect(),
-            initrd: (0..55_555_u32).map(|i| (i * 7 >> 2) as u8).collect(),
+            initrd: (0..55_555_u32).map(|i| ((i * 7) >> 2) as u8).collect(),
         }
     }
 

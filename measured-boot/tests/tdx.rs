@@ -34,6 +34,62 @@ fn both_orders() {
     );
 }
 
+/// SHA-256 of a file, MRTD in both orders, SNP digest.
+type Built = (&'static str, Option<[&'static str; 2]>, Option<&'static str>);
+
+/// Firmware built from Debian's edk2 2025.02-8+deb13u1 source, by SHA-256: MRTD in both orders, and the SNP digest of one
+/// EPYC-v4 processor without a kernel. Computed once with two other programs; no hardware.
+const BUILT: [Built; 2] = [
+    (
+        "e1747cb0b79aa0f75bb886498c8c28fbe6a1f4d1a38f8f2182187a5e3eae25aa", // IntelTdxX64
+        Some([
+            "eec1c3242a6d27a4ac4b4ecc7c09def2cab1b25fb6b5473273bfd435ed5295777b31f5b7a07f0f286f907be35afb3d3b",
+            "ad058d3030997602405bcf1b4291945e4357eefdadaeb0a7b13522f46cf1a98947a163c8e29a21142bffd0d9cb3ad7c2",
+        ]),
+        None,
+    ),
+    (
+        "f0074f9a73866d3f4efa5513971cd6591567d8f7b9ac868d25f09d669453afe3", // AmdSevX64
+        None,
+        Some("f90d5d4672b9e6b19c8b5893aea06472e68c1a95f2c76ae5696947e83528190a58558929d12bd322caf895e6f3ae9e71"),
+    ),
+];
+
+fn snp(firmware: &Firmware<'_>) -> String {
+    let shape = SnpShape {
+        vmm: Vmm::Qemu,
+        vcpus: 1,
+        cpu: CpuModel::EpycV4.signature(),
+        features: GuestFeatures::SNP,
+        host: HostKernel::FromLinux6_10,
+        tsc: TscFields::default(),
+    };
+    let launch = SnpLaunch::new(firmware).unwrap();
+    launch.digest(None, &shape).unwrap().to_string()
+}
+
+/// A firmware file that this machine may have (`HANZO_OVMF_FD`): what was computed for its SHA-256.
+#[test]
+fn our_builds_of_edk2() {
+    let Some(bytes) = std::env::var_os("HANZO_OVMF_FD").and_then(|place| std::fs::read(place).ok()) else {
+        eprintln!("FIRMWARE MISSING (HANZO_OVMF_FD): AmdSevX64 and IntelTdxX64 were NOT checked");
+        return;
+    };
+    let digest = Digest256::of(&bytes).to_string();
+    let firmware = Firmware::parse(&bytes).unwrap();
+    let Some((_, mrtds, launch)) = BUILT.iter().find(|(sha256, ..)| *sha256 == digest) else {
+        eprintln!("FIRMWARE OTHER (HANZO_OVMF_FD): neither AmdSevX64 nor IntelTdxX64 as pinned: NOT checked");
+        return;
+    };
+    if let Some([single, two]) = mrtds {
+        assert_eq!(mrtd(&firmware, PageOrder::SinglePass).unwrap().to_string(), *single);
+        assert_eq!(mrtd(&firmware, PageOrder::TwoPass).unwrap().to_string(), *two);
+    }
+    if let Some(launch) = launch {
+        assert_eq!(snp(&firmware), *launch);
+    }
+}
+
 /// Debian's packaged firmware, if this machine has it: MRTD and SNP digest.
 #[test]
 fn debians_firmware() {
@@ -64,17 +120,8 @@ fn debians_firmware() {
                 "{key}"
             );
         }
-        let shape = SnpShape {
-            vmm: Vmm::Qemu,
-            vcpus: 1,
-            cpu: CpuModel::EpycV4.signature(),
-            features: GuestFeatures::SNP,
-            host: HostKernel::FromLinux6_10,
-            tsc: TscFields::default(),
-        };
-        let snp = SnpLaunch::new(&firmware).unwrap().digest(None, &shape).unwrap();
         assert_eq!(
-            snp.to_string(),
+            snp(&firmware),
             known["snp_1vcpu_EPYC-v4_feat0x1_nokernel"].as_str().unwrap()
         );
         checked += 1;

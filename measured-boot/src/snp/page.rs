@@ -60,19 +60,15 @@ impl LaunchContext {
     /// Measures one page whose contents have this SHA-384 (48 zero bytes for kinds whose contents are not measured).
     pub fn page(&mut self, kind: PageKind, gpa: u64, contents: &Digest384) {
         let mut info = [0; PAGE_INFO_BYTES as usize];
-        let [digest @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = &mut info;
-        let (current, measured) = digest.split_at_mut(Digest384::LEN);
+        let (current, rest) = info.split_at_mut(Digest384::LEN);
+        let (measured, rest) = rest.split_at_mut(Digest384::LEN);
         current.copy_from_slice(&self.digest.0);
         measured.copy_from_slice(&contents.0);
         let tail = PAGE_INFO_BYTES
             .to_le_bytes()
             .into_iter()
             .chain([kind as u8, 0, 0, 0, 0, 0]);
-        for (to, from) in info
-            .iter_mut()
-            .skip(2 * Digest384::LEN)
-            .zip(tail.chain(gpa.to_le_bytes()))
-        {
+        for (to, from) in rest.iter_mut().zip(tail.chain(gpa.to_le_bytes())) {
             *to = from;
         }
         self.digest = Digest384::of(&info);

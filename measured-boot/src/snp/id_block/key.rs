@@ -35,35 +35,8 @@ fn put(out: &mut [u8], at: usize, number: &[u8]) {
 
 /// The field at `at`, big-endian, if it has at most 48 bytes.
 fn number(view: View<'_>, at: usize) -> Option<[u8; NUMBER]> {
-    let [
-        low @ ..,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-        _,
-    ] = view.array::<FIELD>(at)?;
+    let mut out: [u8; NUMBER] = view.array(at)?;
     let high = view.bytes(at.checked_add(NUMBER)?, FIELD - NUMBER)?;
-    let mut out: [u8; NUMBER] = low;
     out.reverse();
     high.iter().all(|b| *b == 0).then_some(out)
 }
