@@ -1,5 +1,7 @@
 //! Binding: authentic claims belong to *this* nonce and *this* key.
 
+use serde::Serialize;
+
 use crate::bundle::Bundle;
 use crate::digest::{Digest384, Nonce};
 use crate::evidence::{Authentic, AuthenticDevices, Claims, Class, Commitment, DeviceClaims, UnixTime};
@@ -406,12 +408,19 @@ impl RcarRuntime<'_> {
     /// # Errors
     /// [`JcsError`] if the key object holds a number that has no canonical form.
     pub fn digest(&self) -> Result<Digest384, JcsError> {
-        let value = serde_json::json!({
-            "additional-evidence": self.additional_evidence,
-            "nonce": self.nonce,
-            "tee-pubkey": self.tee_pubkey,
-        });
-        Ok(Digest384::of(&jcs::to_vec("RCAR runtime data", &value)?))
+        #[derive(Serialize)]
+        #[serde(rename_all = "kebab-case")]
+        struct RuntimeData<'a> {
+            additional_evidence: &'a str,
+            nonce: &'a str,
+            tee_pubkey: &'a serde_json::Value,
+        }
+        let data = RuntimeData {
+            additional_evidence: self.additional_evidence,
+            nonce: self.nonce,
+            tee_pubkey: self.tee_pubkey,
+        };
+        Ok(Digest384::of(&jcs::to_vec("RCAR runtime data", &data)?))
     }
 
     /// What devices answer: the first 32 bytes of SHA-384(JCS({"nonce","tee-pubkey"})).
@@ -419,8 +428,17 @@ impl RcarRuntime<'_> {
     /// # Errors
     /// As [`RcarRuntime::digest`].
     pub fn device_nonce(&self) -> Result<[u8; 32], JcsError> {
-        let value = serde_json::json!({ "nonce": self.nonce, "tee-pubkey": self.tee_pubkey });
-        let digest = Digest384::of(&jcs::to_vec("RCAR device data", &value)?);
+        #[derive(Serialize)]
+        #[serde(rename_all = "kebab-case")]
+        struct DeviceData<'a> {
+            nonce: &'a str,
+            tee_pubkey: &'a serde_json::Value,
+        }
+        let data = DeviceData {
+            nonce: self.nonce,
+            tee_pubkey: self.tee_pubkey,
+        };
+        let digest = Digest384::of(&jcs::to_vec("RCAR device data", &data)?);
         let mut out = [0; 32];
         for (to, from) in out.iter_mut().zip(digest.0) {
             *to = from;
@@ -433,9 +451,10 @@ impl RcarRuntime<'_> {
     /// # Errors
     /// As [`RcarRuntime::digest`].
     pub fn request(&self) -> Result<EvidenceRequest, JcsError> {
+        let digest = self.digest()?;
         Ok(EvidenceRequest {
-            report_data: self.report_data()?,
-            qualifying_data: self.digest()?.0.to_vec(),
+            report_data: padded(&digest),
+            qualifying_data: digest.0.to_vec(),
         })
     }
 
@@ -444,13 +463,16 @@ impl RcarRuntime<'_> {
     /// # Errors
     /// As [`RcarRuntime::digest`].
     pub fn report_data(&self) -> Result<[u8; 64], JcsError> {
-        let digest = self.digest()?;
-        let mut out = [0; 64];
-        for (to, from) in out.iter_mut().zip(digest.0) {
-            *to = from;
-        }
-        Ok(out)
+        Ok(padded(&self.digest()?))
     }
+}
+
+fn padded(digest: &Digest384) -> [u8; 64] {
+    let mut out = [0; 64];
+    for (to, from) in out.iter_mut().zip(digest.0) {
+        *to = from;
+    }
+    out
 }
 
 /// Binds claims and devices to an RCAR session. The whole field is compared: REPORT_DATA zero-padded, a TPM quote's
@@ -470,12 +492,12 @@ pub fn bind_rcar(
 ) -> Result<Bound<Claims>, BindingError> {
     let runtime_digest = runtime.digest()?;
     match authentic.claims().commitment() {
-        Commitment::ReportData(signed) if runtime.report_data()? != *signed => {
+        Commitment::ReportData(signed) if padded(&runtime_digest) != *signed => {
             return Err(BindingError::RcarReportData);
         }
         // CoCo's attesters of a plain TPM have the padded digest signed, all others the bare one.
         Commitment::QualifyingData(signed) if matches!(authentic.claims(), Claims::Tpm(_)) && signed.len() == 64 => {
-            if runtime.report_data()? != *signed {
+            if padded(&runtime_digest) != *signed {
                 return Err(BindingError::RcarQualifyingData);
             }
         }
@@ -484,7 +506,9 @@ pub fn bind_rcar(
         }
         _ => {}
     }
-    if let Some(index) = answered_another(&devices, &runtime.device_nonce()?) {
+    if !devices.devices().is_empty()
+        && let Some(index) = answered_another(&devices, &runtime.device_nonce()?)
+    {
         return Err(BindingError::RcarDeviceNonce { index });
     }
     Ok(Bound {

@@ -73,8 +73,17 @@ impl RawEvidence {
     /// # Errors
     /// [`AttestationError`] with class [`Class::Malformed`].
     pub fn parse(self) -> Result<ParsedEvidence, AttestationError> {
+        self.parse_with(&KnownSignatures::default())
+    }
+
+    /// As [`RawEvidence::parse`], for whoever judges much evidence of few processors: certificates that were read before
+    /// and found authentic are not read again.
+    ///
+    /// # Errors
+    /// As [`RawEvidence::parse`].
+    pub fn parse_with(self, known: &KnownSignatures) -> Result<ParsedEvidence, AttestationError> {
         Ok(match self {
-            Self::Snp(raw) => ParsedEvidence::Snp(Box::new(ParsedSnp::parse(raw)?)),
+            Self::Snp(raw) => ParsedEvidence::Snp(Box::new(ParsedSnp::parse_with(raw, known)?)),
             Self::Tdx(raw) => ParsedEvidence::Tdx(Box::new(ParsedTdx::parse(raw)?)),
             Self::Tpm(raw) => ParsedEvidence::Tpm(Box::new(ParsedTpm::parse(raw)?)),
             Self::AzSnp(raw) => ParsedEvidence::AzSnp(Box::new(ParsedAzSnp::parse(raw)?)),

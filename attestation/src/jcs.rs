@@ -3,6 +3,8 @@
 //! That one rule refuses duplicate keys, other member orders, white space, other number spellings and escapes, and
 //! trailing bytes. Unknown and repeated members are refused by the types themselves (`deny_unknown_fields`).
 
+mod ordered;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Most values of one document of evidence. Each may take some hundred times its own length in memory, and a document of
@@ -45,6 +47,9 @@ pub enum JcsError {
 /// # Errors
 /// [`JcsError::Shape`] if the value has no JSON form (a non-finite float, a map key that is no string).
 pub fn to_vec<T: Serialize>(what: &'static str, value: &T) -> Result<Vec<u8>, JcsError> {
+    if let Some(canonical) = ordered::write(value) {
+        return Ok(canonical);
+    }
     serde_json_canonicalizer::to_vec(value).map_err(|e| JcsError::Shape {
         what,
         detail: e.to_string(),

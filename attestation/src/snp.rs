@@ -17,10 +17,13 @@ pub mod roots;
 mod tcb;
 mod vek;
 
+use std::any::Any;
+use std::sync::Arc;
+
 use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED, UnparsedPublicKey};
 
 use crate::bundle::{Base64, SnpEvidence};
-use crate::evidence::{Anchors, Collateral, Revocation, UnixTime};
+use crate::evidence::{Anchors, Collateral, KnownSignatures, Revocation, UnixTime};
 use certificate::Certificate;
 use crl::Crl;
 use report::ParsedReport;
@@ -49,13 +52,48 @@ pub struct SnpClaims {
     pub provider: Option<String>,
 }
 
+/// Kinds of documents that are kept once they are authentic.
+const VEK: &str = "SNP VEK certificate";
+const ASK: &str = "SNP ASK certificate";
+
 /// Parsed, not authenticated.
 pub struct ParsedSnp {
     signed: Vec<u8>,
     report: ParsedReport,
-    vek: VekCertificate,
-    ask: Option<Certificate>,
+    vek: Read<VekCertificate>,
+    ask: Option<Read<Certificate>>,
     crl: Option<Crl>,
+}
+
+/// A certificate of the evidence.
+struct Read<T> {
+    certificate: Arc<T>,
+    /// Its bytes, unless it was known before.
+    der: Option<Vec<u8>>,
+}
+
+impl<T: Any + Send + Sync> Read<T> {
+    fn new(
+        kind: &str,
+        der: Vec<u8>,
+        known: &KnownSignatures,
+        parse: impl FnOnce(&[u8]) -> Result<T, SnpError>,
+    ) -> Result<Self, SnpError> {
+        if let Some(certificate) = known.read(kind, &der) {
+            return Ok(Self { certificate, der: None });
+        }
+        Ok(Self {
+            certificate: Arc::new(parse(&der)?),
+            der: Some(der),
+        })
+    }
+
+    /// Its signature verified.
+    fn keep(&self, kind: &str, known: &KnownSignatures) {
+        if let Some(der) = &self.der {
+            known.keep(kind, der, &self.certificate);
+        }
+    }
 }
 
 impl std::fmt::Debug for ParsedSnp {
@@ -77,6 +115,10 @@ pub(crate) struct VerifiedSnp {
 
 impl ParsedSnp {
     pub(crate) fn parse(raw: SnpEvidence) -> Result<Self, SnpError> {
+        Self::parse_with(raw, &KnownSignatures::default())
+    }
+
+    pub(crate) fn parse_with(raw: SnpEvidence, known: &KnownSignatures) -> Result<Self, SnpError> {
         let SnpEvidence {
             ask,
             crl,
@@ -84,13 +126,13 @@ impl ParsedSnp {
             vek,
         } = raw;
         report::check_head(&bytes)?;
-        let vek = VekCertificate::parse(&vek.0)?;
-        let report = ParsedReport::parse(&bytes, Some(vek.product))?;
+        let vek = Read::new(VEK, vek.0, known, VekCertificate::parse)?;
+        let report = ParsedReport::parse(&bytes, Some(vek.certificate.product))?;
         // An intermediate that is the compiled-in one, byte for byte, is not verified again.
-        let pinned = roots::intermediate(vek.product, report.report.signing_key);
+        let pinned = roots::intermediate(vek.certificate.product, report.report.signing_key);
         let ask = ask
             .filter(|der| der.0 != pinned)
-            .map(|der| Certificate::parse(Role::Ask, &der.0))
+            .map(|der| Read::new(ASK, der.0, known, |der| Certificate::parse(Role::Ask, der)))
             .transpose()?;
         let crl = crl.map(|der| Crl::parse(&der.0)).transpose()?;
         let mut signed = bytes;
@@ -120,17 +162,22 @@ impl ParsedSnp {
         if report.mask_chip_key {
             return Err(SnpError::Masked);
         }
-        self.vek.check_kind(report.signing_key)?;
+        let vek = &*self.vek.certificate;
+        vek.check_kind(report.signing_key)?;
         let chain = chain::verify(
-            &self.vek,
+            vek,
             report.signing_key,
-            self.ask.as_ref(),
+            self.ask.as_ref().map(|ask| &*ask.certificate),
             self.crl.as_ref(),
             anchors,
             collateral,
             now,
         )?;
-        let point = self.vek.certificate.p384_point().ok_or(SnpError::Signature)?;
+        self.vek.keep(VEK, &collateral.known);
+        if let Some(ask) = &self.ask {
+            ask.keep(ASK, &collateral.known);
+        }
+        let point = vek.certificate.p384_point().ok_or(SnpError::Signature)?;
         let verified = collateral
             .known
             .verifies("ECDSA-P384-SHA384", point, &self.signed, &signature, || {
@@ -141,10 +188,9 @@ impl ParsedSnp {
         if !verified {
             return Err(SnpError::Signature);
         }
-        self.vek.check_endorses(&report)?;
+        vek.check_endorses(&report)?;
         let signing_key = report.signing_key;
-        let provider = self
-            .vek
+        let provider = vek
             .csp_id()
             .filter(|_| signing_key == SigningKey::Vlek)
             .map(str::to_owned);

@@ -36,5 +36,5 @@ pub mod view;
 pub use error::{Refusal, VerifyError};
 pub use reading::Reading;
 pub use result::AttestationResult;
-pub use verify::{VerifierContext, read_bundle, verify_bundle, verify_rcar};
+pub use verify::{VerifierContext, read_bundle, verify_bundle, verify_rcar, verify_rcar_with};
 pub use view::{DeviceView, TdxView, TpmView, VerdictView};

@@ -67,20 +67,34 @@ pub fn verify_rcar(
     context: &VerifierContext,
     now: UnixTime,
 ) -> Result<AttestationResult, VerifyError> {
+    let with = (&context.anchors, &context.collateral, &context.policy);
+    verify_rcar_with(evidence, runtime, with, now)
+}
+
+/// As [`verify_rcar`], with a context that is borrowed: a broker decides many keys under one set of roots and collateral.
+///
+/// # Errors
+/// As [`verify_rcar`].
+pub fn verify_rcar_with(
+    evidence: RawEvidence,
+    runtime: &RcarRuntime<'_>,
+    (anchors, collateral, policy): (&Anchors, &Collateral, &AppraisalPolicy),
+    now: UnixTime,
+) -> Result<AttestationResult, VerifyError> {
     let authentic = evidence
-        .parse()?
-        .authenticate(&context.anchors, &context.collateral, now)?;
+        .parse_with(&collateral.known)?
+        .authenticate(anchors, collateral, now)?;
     // What the guest sent beside its own evidence stands in the string that REPORT_DATA covers, so the devices are read out
     // of that string and nothing else.
     let devices = authenticate_devices(
         &devices_of_additional_evidence(runtime.additional_evidence)?,
         &DeviceCollateral::default(),
-        &context.anchors,
-        &context.collateral,
+        anchors,
+        collateral,
         now,
     )?;
     let bound = binding::bind_rcar(authentic, devices, runtime)?;
-    decide(Arc::new(Proven::of_session(bound)), &context.policy, now)
+    decide(Arc::new(Proven::of_session(bound)), policy, now)
 }
 
 /// Reads a bundle without having challenged the guest: a saved one, or somebody else's.

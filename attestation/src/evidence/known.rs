@@ -4,14 +4,22 @@
 //! it. Whoever judges much evidence of few processors, as a key broker does, keeps these facts and saves the arithmetic.
 //! What the facts are used for (chain, names, validity, revocation, binding) is decided anew each time, so verdicts with
 //! and without are the same.
+//!
+//! What the bytes of a certificate or list mean is such a fact, too. It is kept for those whose signature verified: nobody
+//! fills the memory with what he made up.
 
-use std::collections::HashSet;
+use std::any::Any;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
 /// What was signed, by whom, how: SHA-256 over the four, each after its length.
 type Fact = [u8; 32];
+
+/// Most documents whose reading is kept, and the longest of them in bytes.
+const DOCUMENTS_MAX: usize = 2048;
+const DOCUMENT_BYTES_MAX: usize = 16 * 1024;
 
 /// A bounded memory of signatures that verified. Clones share it. The default remembers nothing.
 #[derive(Clone, Default)]
@@ -22,6 +30,7 @@ struct Known {
     /// Facts used since the last turn, and those before them. The older ones go when the newer ones fill their half.
     newer: HashSet<Fact>,
     older: HashSet<Fact>,
+    read: HashMap<Fact, Arc<dyn Any + Send + Sync>>,
 }
 
 impl std::fmt::Debug for KnownSignatures {
@@ -41,7 +50,35 @@ impl KnownSignatures {
             half: (most / 2).max(1),
             newer: HashSet::new(),
             older: HashSet::new(),
+            read: HashMap::new(),
         }))))
+    }
+
+    /// What a document of this kind and these bytes was read as.
+    pub(crate) fn read<T: Any + Send + Sync>(&self, kind: &str, bytes: &[u8]) -> Option<Arc<T>> {
+        let known = self.0.as_ref()?;
+        let fact = fact([kind.as_bytes(), bytes, b"", b""]);
+        let found = known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .read
+            .get(&fact)
+            .cloned();
+        found?.downcast().ok()
+    }
+
+    /// Keeps what an authentic document was read as.
+    pub(crate) fn keep<T: Any + Send + Sync>(&self, kind: &str, bytes: &[u8], read: &Arc<T>) {
+        let Some(known) = self.0.as_ref().filter(|_| bytes.len() <= DOCUMENT_BYTES_MAX) else {
+            return;
+        };
+        let fact = fact([kind.as_bytes(), bytes, b"", b""]);
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.read.len() >= DOCUMENTS_MAX {
+            known.read.clear();
+        }
+        let read: Arc<dyn Any + Send + Sync> = Arc::<T>::clone(read);
+        known.read.entry(fact).or_insert(read);
     }
 
     /// How many are remembered.

@@ -1,6 +1,7 @@
 //! ARK -> ASK or ASVK -> VCEK or VLEK, and what revocation lists say about them.
 
-use std::borrow::Cow;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use super::certificate::{Certificate, Role};
 use super::crl::Crl;
@@ -11,10 +12,31 @@ use super::report::SigningKey;
 use super::vek::VekCertificate;
 use crate::evidence::{Anchors, Collateral, KnownSignatures, Revocation, UnixTime};
 
+/// Kinds of documents that are kept.
+const SIMULATOR_ARK: &str = "SNP simulator ARK";
+const CRL: &str = "SNP CRL";
+
 /// A root that counts.
 pub(super) struct Root {
-    pub(super) certificate: Cow<'static, Certificate>,
+    pub(super) certificate: RootCertificate,
     pub(super) simulated: bool,
+}
+
+/// Whose certificate it is.
+pub(super) enum RootCertificate {
+    Vendor(&'static Certificate),
+    Simulator(Arc<Certificate>),
+}
+
+impl Deref for RootCertificate {
+    type Target = Certificate;
+
+    fn deref(&self) -> &Certificate {
+        match self {
+            Self::Vendor(certificate) => certificate,
+            Self::Simulator(certificate) => certificate,
+        }
+    }
 }
 
 /// A chain that holds.
@@ -50,7 +72,7 @@ pub(super) fn verify(
         Some(ask) => find_root(vek.product, ask, anchors, &collateral.known, now)?,
         // The intermediate is compiled in like the root, and a test shows that the root signed it.
         None => Root {
-            certificate: Cow::Borrowed(pinned::ark(vek.product)?),
+            certificate: RootCertificate::Vendor(pinned::ark(vek.product)?),
             simulated: false,
         },
     };
@@ -78,7 +100,7 @@ pub(super) fn find_root(
     now: UnixTime,
 ) -> Result<Root, SnpError> {
     let vendor = Root {
-        certificate: Cow::Borrowed(pinned::ark(product)?),
+        certificate: RootCertificate::Vendor(pinned::ark(product)?),
         simulated: false,
     };
     let mut refused = None;
@@ -101,23 +123,37 @@ pub(super) fn find_root(
 
 pub(super) fn simulator_root(der: &[u8], known: &KnownSignatures, now: UnixTime) -> Result<Root, SnpError> {
     let wrong = |detail| SnpError::Anchor { detail };
+    let certificate = match known.read(SIMULATOR_ARK, der) {
+        Some(certificate) => certificate,
+        None => {
+            let certificate = Arc::new(read_simulator_root(der, known)?);
+            known.keep(SIMULATOR_ARK, der, &certificate);
+            certificate
+        }
+    };
+    certificate
+        .check_validity(now)
+        .map_err(|_| wrong("outside its validity"))?;
+    Ok(Root {
+        certificate: RootCertificate::Simulator(certificate),
+        simulated: true,
+    })
+}
+
+/// Everything about it that no clock changes.
+fn read_simulator_root(der: &[u8], known: &KnownSignatures) -> Result<Certificate, SnpError> {
+    let wrong = |detail| SnpError::Anchor { detail };
     let certificate = Certificate::parse(Role::Ark, der).map_err(|_| wrong("not a root certificate of AMD's form"))?;
     certificate
         .verify_signed_by(&certificate, known)
         .map_err(|_| wrong("not self-signed"))?;
-    certificate
-        .check_validity(now)
-        .map_err(|_| wrong("outside its validity"))?;
     let key = certificate.spki_der();
     for product in Product::ALL {
         if key == pinned::ark(product)?.spki_der() {
             return Err(wrong("it has the key of one of AMD's roots"));
         }
     }
-    Ok(Root {
-        certificate: Cow::Owned(certificate),
-        simulated: true,
-    })
+    Ok(certificate)
 }
 
 /// Every list by this root counts, stapled or not: a host cannot hide a newer list behind an older one of its own.
@@ -133,7 +169,15 @@ fn check_revocation(
     }
     let mut supplied = Vec::new();
     for der in &collateral.crls {
-        let crl = Crl::parse(der)?;
+        // The caller's own lists: there are few.
+        let crl: Arc<Crl> = match collateral.known.read(CRL, der) {
+            Some(crl) => crl,
+            None => {
+                let crl = Arc::new(Crl::parse(der)?);
+                collateral.known.keep(CRL, der, &crl);
+                crl
+            }
+        };
         if crl.is_issued_by_name_of(ark) {
             crl.verify_signed_by(ark, &collateral.known)?;
             supplied.push(crl);
@@ -141,7 +185,7 @@ fn check_revocation(
     }
     let mut latest = None;
     let mut stale = None;
-    for crl in stapled.into_iter().chain(&supplied) {
+    for crl in stapled.into_iter().chain(supplied.iter().map(|crl| &**crl)) {
         crl.check_names_none(chain)?;
         match crl.check_fresh(now) {
             Ok(next_update) => latest = latest.max(Some(next_update)),

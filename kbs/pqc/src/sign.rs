@@ -193,7 +193,7 @@ impl VerifyingKeys {
 
     /// The ML-DSA public key, lower-case hex.
     pub fn ml_dsa_hex(&self) -> String {
-        hex::encode(&self.ml_dsa)
+        text::encode(&self.ml_dsa)
     }
 
     /// The Ed25519 public key, lower-case hex.
@@ -278,7 +278,7 @@ impl Signature {
 
     /// The ML-DSA half, lower-case hex.
     pub fn ml_dsa_hex(&self) -> String {
-        hex::encode(&self.ml_dsa)
+        text::encode(&self.ml_dsa)
     }
 
     /// The Ed25519 half, lower-case hex.

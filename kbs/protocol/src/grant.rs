@@ -18,12 +18,12 @@ pub const WRAPPED_DEK_BYTES_MAX: usize = 32 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
+    /// The broker's clock, Unix seconds.
+    pub kbs_time: u64,
     /// Where the key is in the broker.
     pub key_id: KeyId,
     /// Its version, from 1.
     pub key_version: u64,
-    /// The broker's clock, Unix seconds.
-    pub kbs_time: u64,
     /// The RCAR challenge, 32 bytes.
     pub nonce: Nonce,
     /// Last second in which the wrap may be opened.

@@ -29,7 +29,7 @@ pub use client::{
 };
 pub(crate) use proposals::store as propose;
 pub use proposals::{PROPOSAL_LIFETIME_S, PROPOSALS_MAX};
-pub(crate) use read::{newest_image, raise_image};
+pub(crate) use read::raise_image;
 pub(crate) use refusal::AdminRefusal;
 pub use roles::{AdminKey, Role};
 pub(crate) use roles::{Admins, check as check_admins};

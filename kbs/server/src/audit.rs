@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use hanzo_attestation::jcs;
 use hanzo_attestation::{Digest384, Nonce};
+use hanzo_log::Frontier;
 use hanzo_store::{Row, StoreError, Tx, Value};
 use serde::{Deserialize, Serialize};
 
@@ -119,9 +120,36 @@ pub(crate) fn each_line<E: From<StoreError>>(
     }
 }
 
+/// Where chain and tree stand, as a transaction found them.
+pub(crate) struct Place {
+    head: Option<Head>,
+    frontier: Frontier,
+}
+
+impl Place {
+    /// The newest line's.
+    pub(crate) fn head(&self) -> Option<Head> {
+        self.head
+    }
+}
+
+/// Where chain and tree stand.
+pub(crate) fn newest(tx: &Tx<'_>) -> Result<Place, KbsError> {
+    let (head, frontier) = tree::newest(tx)?;
+    Ok(Place { head, frontier })
+}
+
 /// Appends `line` (its `seq` is set here) and returns the new head with the line's text.
-pub(crate) fn append(tx: &Tx<'_>, mut line: Line) -> Result<(Head, String), KbsError> {
-    let (previous, mut frontier) = tree::newest(tx)?;
+pub(crate) fn append(tx: &Tx<'_>, line: Line) -> Result<(Head, String), KbsError> {
+    append_after(tx, newest(tx)?, line)
+}
+
+/// As [`append`], at the place where this transaction found the end.
+pub(crate) fn append_after(tx: &Tx<'_>, at: Place, mut line: Line) -> Result<(Head, String), KbsError> {
+    let Place {
+        head: previous,
+        mut frontier,
+    } = at;
     line.seq = previous.map_or(1, |h| h.seq + 1);
     let text = String::from_utf8_lossy(&jcs::to_vec("audit line", &line)?).into_owned();
     let next = Head {

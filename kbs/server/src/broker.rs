@@ -1,7 +1,7 @@
 //! The broker's state and its one way to release a key.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hanzo_attestation::binding::RcarRuntime;
@@ -11,24 +11,20 @@ use hanzo_kbs_protocol::{SessionBindingError, SessionEvidence, WireError, encode
 use hanzo_policy::{AppraisalPolicy, PrivacyTier};
 use hanzo_root::{RootConfig, Surroundings};
 use hanzo_store::{Store, StoreError, StoreMode, Tx};
-use hanzo_vault::{
-    Ask, KeyPolicy, KeyPurpose, Moment, Refusal, ReleaseError, Root, RootPurpose, Stored, Uses, authorize, tenant_of,
-};
-use hanzo_verifier::{VerifierContext, VerifyError, verify_rcar};
+use hanzo_vault::{KeyPolicy, KeyPurpose, Refusal, ReleaseError, Root, RootPurpose, tenant_of};
+use hanzo_verifier::{VerifyError, verify_rcar_with};
+use tokio::runtime::Handle;
 
-use zeroize::Zeroizing;
-
-use crate::admin::{about_image, newest_image, raise_image};
 use crate::audit::{self, Exported, Line};
 use crate::coco::CocoConfig;
+use crate::decision::KnownKeys;
 use crate::fence::Fences;
 use crate::head::Head;
 use crate::identity::Identity;
 use crate::live::{Live, Lives};
 use crate::metrics::{Metrics, count};
-use crate::release;
+use crate::policies::Policies;
 use crate::sessions::Attested;
-use crate::tenant;
 use crate::token::{Proven, TokenKey};
 use crate::vault::{Rotations, SealedSecret, Vaults, check_limits};
 use crate::{KbsConfig, KbsError, database};
@@ -47,12 +43,32 @@ pub(crate) struct Broker {
     pub(crate) resource_policy: Option<KeyPolicy>,
     pub(crate) tokens: TokenKey,
     pub(crate) lives: Lives,
+    behind: OnceLock<Behind>,
+    pub(crate) policies: Policies,
+    pub(crate) known: KnownKeys,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) head: Arc<Fences>,
     /// Where the root came from.
     pub(crate) root: RootConfig,
     /// False: the store is a file.
     pub(crate) is_database: bool,
+}
+
+/// Where heads are signed that no reply waits for.
+pub(crate) struct Behind {
+    broker: Weak<Broker>,
+    runtime: Handle,
+}
+
+impl Behind {
+    fn sign(&self) {
+        let Some(broker) = self.broker.upgrade() else { return };
+        self.runtime.spawn_blocking(move || {
+            if let Err(e) = broker.signed_head() {
+                tracing::error!(target: "hanzo_kbs", code = e.code(), "no head of the audit log was signed: {e}");
+            }
+        });
+    }
 }
 
 /// Why there is no key in the reply.
@@ -159,6 +175,9 @@ impl Broker {
             resource_policy: config.coco.load_policy()?,
             tokens,
             lives: Lives::new(Live::load(config)?),
+            behind: OnceLock::new(),
+            policies: Policies::default(),
+            known: KnownKeys::default(),
             metrics: Arc::default(),
             head,
             root: config.root.clone(),
@@ -171,6 +190,12 @@ impl Broker {
     fn watch(&self) {
         let (fences, place) = (Arc::clone(&self.head), self.db.place().to_owned());
         self.db.guard(Box::new(move |tx| fences.check(tx, &place)));
+    }
+
+    /// From now on the heads of the audit log are signed behind the replies, on the runtime that serves.
+    pub(crate) fn sign_behind(self: &Arc<Self>) {
+        let (broker, runtime) = (Arc::downgrade(self), Handle::current());
+        let _ = self.behind.set(Behind { broker, runtime });
     }
 
     /// Writes the newest head to its file.
@@ -197,12 +222,9 @@ impl Broker {
             }
             SessionEvidence::Signed { raw, .. } => {
                 let live = self.lives.now();
-                let context = VerifierContext {
-                    anchors: live.anchors.clone(),
-                    collateral: live.collateral.clone(),
-                    policy: AppraisalPolicy::closed(PrivacyTier::Open),
-                };
-                let result = verify_rcar(raw.as_ref().clone(), &runtime, &context, now())?;
+                let policy = AppraisalPolicy::closed(PrivacyTier::Open);
+                let with = (&live.anchors, &live.collateral, &policy);
+                let result = verify_rcar_with(raw.as_ref().clone(), &runtime, with, now())?;
                 body.check_claims(result.bound().claims())?;
                 Ok(Proven::Signed(Box::new(result)))
             }
@@ -216,8 +238,7 @@ impl Broker {
 
     /// Decides, counts, records and wraps; everything is on the disk when this returns.
     pub(crate) fn release(&self, key_id: &KeyId, attested: &Attested) -> Result<Vec<u8>, Denied> {
-        let live = self.lives.now();
-        let (outcome, head, line) = self.db.write(|tx| self.decide(tx, key_id, attested, &live))?;
+        let (outcome, head, line) = self.decide(key_id, attested)?;
         self.record(head, &line)?;
         count(match outcome {
             Ok(_) => &self.metrics.granted,
@@ -265,101 +286,24 @@ impl Broker {
         self.head.advance(head)?;
         if head.seq.is_multiple_of(HEAD_EVERY) {
             // Signed heads among the lines tell where a log was rewritten that somebody had the store's key to rewrite.
-            self.signed_head()?;
+            match self.behind.get() {
+                Some(behind) => behind.sign(),
+                None => self.signed_head().map(drop)?,
+            }
         }
         tracing::info!(target: "hanzo_kbs::audit", decision = line);
         Ok(())
     }
 
-    fn decide(&self, tx: &Tx<'_>, key_id: &KeyId, attested: &Attested, live: &Live) -> Result<Decided, Denied> {
-        let now = now();
-        let recipient = attested.body.wrap_key.recipient();
-        let mut line = Line::of("refuse", recipient, now.0);
-        line.key_id = key_id.to_string();
-        line.evidence = Some(attested.body.evidence_digest);
-        let key = newest(tx, key_id)?;
-        let decision = match &key {
-            None => Err(Refusal::Unknown { key_id: key_id.clone() }),
-            Some(key) => {
-                line.key_version = key.version;
-                line.policy = Some(key.policy.digest().map_err(KbsError::from)?);
-                let text = encode_nonce(&attested.nonce);
-                let ask = Ask {
-                    key_id,
-                    nonce: attested.nonce,
-                    runtime: runtime(&text, attested),
-                    recipient: release::recipient(&attested.body.wrap_key),
-                    evidence: attested.body.evidence.clone(),
-                };
-                let tenant = tenant::policy(tx, key_id.repository())?;
-                let stored = Stored {
-                    tenant: tenant.as_ref(),
-                    version: key.version,
-                    policy: &key.policy,
-                    revoked: key.revoked,
-                };
-                let moment = Moment {
-                    anchors: &live.anchors,
-                    collateral: &live.collateral,
-                    now,
-                };
-                authorize(ask, &stored, uses(tx, key_id, key.version, &recipient)?, &moment)
-            }
-        };
-        match (decision, &key) {
-            (Ok(decision), Some(key)) => {
-                line.action = "grant".into();
-                line.simulated = Some(decision.grant().simulated);
-                line.tier = Some(decision.grant().tier);
-                let image = decision.image();
-                let secret = self.open_for_release(tx, key_id, key)?;
-                let to = &attested.body.wrap_key;
-                let Some(body) = release::carry_out(decision, &secret, to, &self.identity.signer)? else {
-                    return refused(tx, line, Refusal::NotADataKey { key_id: key_id.clone() });
-                };
-                if let Some(image) = image {
-                    raise_image(tx, key_id, image.number)?;
-                    line.about = Some(about_image(image.number));
-                }
-                let (head, text) = audit::append(tx, line)?;
-                tx.execute(
-                    "INSERT INTO grants (key_id, key_version, recipient, audit_seq) VALUES (?1, ?2, ?3, ?4)",
-                    &[
-                        key_id.to_string().into(),
-                        (key.version as i64).into(),
-                        recipient.as_bytes().into(),
-                        (head.seq as i64).into(),
-                    ],
-                )?;
-                Ok((Ok(body), head, text))
-            }
-            (decision, _) => {
-                let refusal = match decision {
-                    Err(refusal) => refusal,
-                    Ok(_) => Refusal::Unknown { key_id: key_id.clone() },
-                };
-                refused(tx, line, refusal)
-            }
-        }
-    }
-
     /// A stored secret, opened.
+    #[cfg(test)]
     pub(crate) fn open_secret(
         &self,
         tx: &Tx<'_>,
         key_id: &KeyId,
         key: &KeyRow,
-    ) -> Result<Zeroizing<Vec<u8>>, KbsError> {
+    ) -> Result<zeroize::Zeroizing<Vec<u8>>, KbsError> {
         self.vaults.open(tx, (key_id, key.version), &key.policy, &key.sealed)
-    }
-
-    /// As [`Broker::open_secret`]; if it stands under an older KEK, it moves to the newest one in the same transaction.
-    fn open_for_release(&self, tx: &Tx<'_>, key_id: &KeyId, key: &KeyRow) -> Result<Zeroizing<Vec<u8>>, KbsError> {
-        let secret = self.open_secret(tx, key_id, key)?;
-        let same = (&key.policy, &key.policy);
-        self.vaults
-            .reseal(tx, (key_id, key.version), same, &key.sealed, now().0)?;
-        Ok(secret)
     }
 
     /// Seals a secret and stores it as a version of a key.
@@ -419,35 +363,7 @@ pub(crate) fn newest(tx: &Tx<'_>, key_id: &KeyId) -> Result<Option<KeyRow>, KbsE
     }))
 }
 
-fn uses(tx: &Tx<'_>, key_id: &KeyId, version: u64, recipient: &Digest384) -> Result<Uses, StoreError> {
-    let row = tx.query_one(
-        "SELECT count(*), count(*) FILTER (WHERE recipient = ?3) FROM grants WHERE key_id = ?1 AND key_version = ?2",
-        &[
-            key_id.to_string().into(),
-            (version as i64).into(),
-            recipient.as_bytes().into(),
-        ],
-    )?;
-    Ok(Uses {
-        count: row.unsigned(0)?,
-        includes_recipient: row.integer(1)? > 0,
-        newest_image: newest_image(tx, key_id)?,
-    })
-}
-
-/// What a decision's transaction leaves: the reply or the refusal, and the audit's new head and line.
-type Decided = (Result<Vec<u8>, Refusal>, Head, String);
-
-fn refused(tx: &Tx<'_>, mut line: Line, refusal: Refusal) -> Result<Decided, Denied> {
-    line.action = "refuse".into();
-    line.code = refusal.code().into();
-    (line.simulated, line.tier) = (refusal.simulated(), refusal.tier());
-    line.failed = refusal.failed_rules().into_iter().map(str::to_owned).collect();
-    let (head, text) = audit::append(tx, line)?;
-    Ok((Err(refusal), head, text))
-}
-
-fn runtime<'a>(nonce: &'a str, attested: &'a Attested) -> RcarRuntime<'a> {
+pub(crate) fn runtime<'a>(nonce: &'a str, attested: &'a Attested) -> RcarRuntime<'a> {
     RcarRuntime {
         additional_evidence: &attested.body.additional_evidence,
         nonce,

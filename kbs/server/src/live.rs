@@ -95,6 +95,19 @@ impl Live {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn without_roots() -> Self {
+        let admins = Admins::of(&[], false).unwrap();
+        Self::of(
+            Arc::new(admins),
+            Anchors::vendor(),
+            Vec::new(),
+            None,
+            KnownSignatures::default(),
+        )
+        .unwrap()
+    }
+
     /// The same with the collateral of now; `None` if nothing changed.
     fn renewed(&self) -> Result<Option<Self>, KbsError> {
         if stamps(&self.crl_files, self.collateral_dir.as_deref()) == self.seen {
@@ -155,6 +168,11 @@ impl Lives {
             *current = Arc::clone(&newer);
         }
         newer
+    }
+
+    /// Whether this is the state in force.
+    pub(crate) fn is_current(&self, live: &Arc<Live>) -> bool {
+        Arc::ptr_eq(&self.now.read().unwrap_or_else(PoisonError::into_inner), live)
     }
 
     /// Puts another state in force, whole.

@@ -72,6 +72,7 @@ pub async fn serve(
         move || Broker::open(&config, mode)
     });
     let broker = Arc::new(opened.await.map_err(|e| KbsError::Audit { what: e.to_string() })??);
+    broker.sign_behind();
     let opened = tokio::task::spawn_blocking({
         let (broker, config) = (Arc::clone(&broker), config.clone());
         move || sessions(&broker, &config)

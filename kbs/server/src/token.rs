@@ -8,6 +8,7 @@
 //! decided from that session's evidence and wrapped to that session's key. It counts only under this broker's own key;
 //! what its header says about keys is never looked at.
 
+use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,7 +16,7 @@ use hanzo_attestation::{Digest256, UnixTime};
 use hanzo_kbs_protocol::AttestBody;
 use hanzo_verifier::AttestationResult;
 use hanzo_verifier::ear::{EAR_PROFILE, EarClaims, EarIssuer};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -34,6 +35,15 @@ pub(crate) enum Proven {
     Sample,
 }
 
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TokenError {
+    #[error("token: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("token: ES256 signing failed")]
+    Sign,
+}
+
 /// What a token of this broker says.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Claims {
@@ -50,10 +60,11 @@ pub(crate) struct Confirmation {
 
 /// The key that signs tokens and nothing else.
 pub(crate) struct TokenKey {
-    encoding: EncodingKey,
+    pair: EcdsaKeyPair,
     decoding: DecodingKey,
     jwk: Value,
-    kid: String,
+    /// Encoded; the same for every token.
+    header: String,
 }
 
 impl TokenKey {
@@ -66,11 +77,12 @@ impl TokenKey {
         let [x, y] = [x, y].map(|coordinate| URL_SAFE_NO_PAD.encode(coordinate));
         let thumbprint = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
         let kid = URL_SAFE_NO_PAD.encode(Digest256::of(thumbprint.as_bytes()).as_bytes());
+        let header = format!(r#"{{"typ":"JWT","alg":"ES256","kid":"{kid}"}}"#);
         Ok(Self {
-            encoding: EncodingKey::from_ec_der(&identity.token_pkcs8),
+            header: URL_SAFE_NO_PAD.encode(header),
             decoding: DecodingKey::from_ec_components(&x, &y).map_err(|_| stored())?,
             jwk: json!({"alg": "ES256", "crv": "P-256", "kid": kid, "kty": "EC", "use": "sig", "x": x, "y": y}),
-            kid,
+            pair,
         })
     }
 
@@ -87,7 +99,7 @@ impl TokenKey {
         session: &str,
         now: UnixTime,
         ends_at: UnixTime,
-    ) -> Result<String, jsonwebtoken::errors::Error> {
+    ) -> Result<String, TokenError> {
         let mut claims = claims(proven, now, ends_at);
         let runtime = json!({"nonce": body.nonce, "tee-pubkey": body.tee_pubkey});
         let evidence = claims.pointer_mut("/submods/cpu0/ear.veraison.annotated-evidence");
@@ -101,9 +113,16 @@ impl TokenKey {
             claims.insert("jti".into(), session.into());
             claims.insert("cnf".into(), json!({"jwk": body.tee_pubkey}));
         }
-        let mut header = Header::new(Algorithm::ES256);
-        header.kid = Some(self.kid.clone());
-        jsonwebtoken::encode(&header, &claims, &self.encoding)
+        let payload = serde_json::to_vec(&claims)?;
+        let mut token = String::with_capacity(self.header.len() + payload.len() / 3 * 4 + 96);
+        token.push_str(&self.header);
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(&payload, &mut token);
+        let signature = self.pair.sign(&SystemRandom::new(), token.as_bytes());
+        let signature = signature.map_err(|_| TokenError::Sign)?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature.as_ref(), &mut token);
+        Ok(token)
     }
 
     /// Reads a token of this broker's own that is not past its end.
@@ -129,11 +148,9 @@ fn claims(proven: &Proven, now: UnixTime, ends_at: UnixTime) -> Value {
     };
     let ttl_s = ends_at.0.saturating_sub(now.0);
     match proven {
-        Proven::Signed(result) => EarClaims::of(result, &issuer, None, ttl_s, now)
-            .canonical()
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default(),
+        Proven::Signed(result) => {
+            serde_json::to_value(EarClaims::of(result, &issuer, None, ttl_s, now)).unwrap_or_default()
+        }
         // Hardware that nobody recognises, executables that nobody compared: contraindicated (AR4SI).
         Proven::Sample => json!({
             "eat_profile": EAR_PROFILE,

@@ -153,12 +153,19 @@ impl Vaults {
         sealed: &SealedSecret,
     ) -> Result<Zeroizing<Vec<u8>>, KbsError> {
         let kek = self.kek(tx, &tenant_of(key_id), sealed.kek_version)?;
-        let place = Place {
-            key_id,
-            key_version,
-            purpose: sealed.purpose,
-        };
-        Ok(vault_for(policy.appraisal.minimum_tier).open(&kek, place, &sealed.bytes)?)
+        open_with(&kek, (key_id, key_version), policy, sealed)
+    }
+
+    /// As [`Vaults::open`] under a wrapped KEK that was read together with the key's row.
+    pub(crate) fn open_under(
+        &self,
+        wrapped_kek: &[u8],
+        (key_id, key_version): (&KeyId, u64),
+        policy: &KeyPolicy,
+        sealed: &SealedSecret,
+    ) -> Result<Zeroizing<Vec<u8>>, KbsError> {
+        let kek = TenantKek::unwrap(&self.root, tenant_of(key_id), sealed.kek_version, wrapped_kek)?;
+        open_with(&kek, (key_id, key_version), policy, sealed)
     }
 
     /// Moves one secret to the newest KEK if it stands under an older one (`then` = its policy until now), or to the vault
@@ -181,6 +188,20 @@ impl Vaults {
         let moved = self.seal(tx, place, sealed.purpose, after, &secret, time)?;
         store(tx, place, &moved)
     }
+}
+
+fn open_with(
+    kek: &TenantKek,
+    (key_id, key_version): (&KeyId, u64),
+    policy: &KeyPolicy,
+    sealed: &SealedSecret,
+) -> Result<Zeroizing<Vec<u8>>, KbsError> {
+    let place = Place {
+        key_id,
+        key_version,
+        purpose: sealed.purpose,
+    };
+    Ok(vault_for(policy.appraisal.minimum_tier).open(kek, place, &sealed.bytes)?)
 }
 
 /// Checks a policy against what its tier allows.

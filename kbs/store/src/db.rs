@@ -247,10 +247,11 @@ pub(crate) fn give_key(connection: &Connection, key: &Dek) -> Result<(), StoreEr
 /// As [`give_key`], and sets what every connection needs that may write.
 fn unlock(connection: &Connection, key: &Dek) -> Result<(), StoreError> {
     give_key(connection, key)?;
-    // secure_delete: what was destroyed on purpose stays in no free part of a page.
+    // secure_delete: what was destroyed on purpose stays in no free part of a page. wal_autocheckpoint: 16 MiB; each
+    // checkpoint makes whoever commits then wait, and pages that change often are copied once for all their changes.
     connection.execute_batch(
         "PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
-         PRAGMA trusted_schema = OFF; PRAGMA busy_timeout = 2000;",
+         PRAGMA trusted_schema = OFF; PRAGMA busy_timeout = 2000; PRAGMA wal_autocheckpoint = 4000;",
     )?;
     let journal: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     if journal != "wal" {

@@ -7,11 +7,11 @@ use hanzo_attestation::{Anchors, Collateral, Nonce, UnixTime};
 use hanzo_kbs_protocol::{GRANT_PURPOSE, Grant, SessionEvidence, WrapKey};
 use hanzo_policy::PrivacyTier;
 use hanzo_pqc::hpke::{KemSuite, PublicKey};
-use hanzo_verifier::{VerifierContext, verify_rcar};
+use hanzo_verifier::verify_rcar_with;
 
-use crate::claims::Proof;
+use crate::claims::{Proof, Readers};
 use crate::rules::{self, ImageVersion, Question};
-use crate::{KeyPolicy, Refusal, TenantPolicy, Wrap};
+use crate::{Budget, KeyPolicy, Refusal, StoredPolicy, TenantPolicy, Wrap};
 
 /// What the guest asks for and proves it with.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Ask<'a> {
     /// Who it goes to, read from that object.
     pub recipient: Recipient<'a>,
     /// The evidence as it came. The caller lets the sample TEE's in only where a configuration says so.
-    pub evidence: SessionEvidence,
+    pub evidence: &'a SessionEvidence,
 }
 
 /// The guest's key, by what can be made of it.
@@ -71,14 +71,14 @@ pub struct Stored<'a> {
     /// Its version, from 1.
     pub version: u64,
     /// Its release policy.
-    pub policy: &'a KeyPolicy,
+    pub policy: &'a StoredPolicy,
     /// True once its owner withdrew it.
     pub revoked: bool,
     /// The Rego module that its tenant put over all its keys, if it put one.
     pub tenant: Option<&'a TenantPolicy>,
 }
 
-/// What was granted before, read in the transaction that will record this decision.
+/// What was granted before: read in the transaction that will record this decision, or [`Budget::check`] is asked again there.
 #[derive(Debug, Clone, Copy)]
 pub struct Uses {
     /// Grants of this version so far.
@@ -105,7 +105,7 @@ pub struct Moment<'a> {
 /// use hanzo_kbs_protocol::Grant;
 /// use hanzo_pqc::hpke::PublicKey;
 /// fn forge(grant: Grant, to: PublicKey) -> hanzo_vault::ReleaseGrant {
-///     hanzo_vault::ReleaseGrant { grant, to, image: None }
+///     hanzo_vault::ReleaseGrant { grant, to, image: None, budget: unimplemented!() }
 /// }
 /// ```
 /// ```compile_fail,E0599
@@ -118,6 +118,7 @@ pub struct ReleaseGrant {
     grant: Grant,
     to: To,
     image: Option<ImageVersion>,
+    budget: Budget,
 }
 
 #[derive(Debug)]
@@ -145,6 +146,11 @@ impl ReleaseGrant {
         self.image
     }
 
+    /// The rules that earlier grants decide, for the transaction that records this one.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     pub(crate) fn into_parts(self) -> (Grant, To) {
         (self.grant, self.to)
     }
@@ -161,17 +167,20 @@ impl ReleaseGrant {
 /// # Errors
 /// [`Refusal`], the first of the rules that says no.
 pub fn authorize(ask: Ask<'_>, key: &Stored<'_>, uses: Uses, moment: &Moment<'_>) -> Result<ReleaseGrant, Refusal> {
-    let policy = key.policy;
+    let policy: &KeyPolicy = key.policy;
     if key.revoked {
         return Err(Refusal::Revoked {
             key_id: ask.key_id.clone(),
         });
     }
-    let proof = prove(&ask, policy, moment)?;
+    let proof = prove(&ask, Readers(policy, key.tenant), moment)?;
+    let reference = proof.reference.as_deref();
+    let image = rules::image_of(policy, reference);
+    let budget = Budget::new((ask.key_id, key.version), policy, image, reference);
     let question = Question {
         key_id: ask.key_id,
-        version: key.version,
         policy,
+        budget: &budget,
         wrap: ask.recipient.wrap(),
         suite: ask.recipient.suite(),
         uses,
@@ -188,7 +197,7 @@ pub fn authorize(ask: Ask<'_>, key: &Stored<'_>, uses: Uses, moment: &Moment<'_>
         kbs_time: moment.now.0,
         nonce: ask.nonce,
         not_after: policy.grant_not_after(moment.now),
-        policy_digest: policy.digest()?,
+        policy_digest: key.policy.digest(),
         purpose: GRANT_PURPOSE.to_owned(),
         recipient: ask.recipient.digest(),
         simulated: proof.simulated,
@@ -201,20 +210,18 @@ pub fn authorize(ask: Ask<'_>, key: &Stored<'_>, uses: Uses, moment: &Moment<'_>
             Recipient::Hpke(key) => To::Hpke(key.public_key().clone()),
             Recipient::Akp(_) | Recipient::Classical(_) => To::Jwe(ask.recipient.wrap()),
         },
-        image: question.image(),
+        image,
+        budget,
     })
 }
 
-fn prove(ask: &Ask<'_>, policy: &KeyPolicy, moment: &Moment<'_>) -> Result<Proof, Refusal> {
-    match &ask.evidence {
+fn prove(ask: &Ask<'_>, readers: Readers<'_>, moment: &Moment<'_>) -> Result<Proof, Refusal> {
+    let Readers(policy, _) = readers;
+    match ask.evidence {
         SessionEvidence::Signed { raw, .. } => {
-            let context = VerifierContext {
-                anchors: moment.anchors.clone(),
-                collateral: moment.collateral.clone(),
-                policy: policy.appraisal.clone(),
-            };
-            let result = verify_rcar(raw.as_ref().clone(), &ask.runtime, &context, moment.now)?;
-            Ok(Proof::of_result(&result))
+            let with = (moment.anchors, moment.collateral, &policy.appraisal);
+            let result = verify_rcar_with(raw.as_ref().clone(), &ask.runtime, with, moment.now)?;
+            Ok(Proof::of_result(&result, readers))
         }
         // It proves nothing: simulated, and of the tier that asks for nothing.
         SessionEvidence::Sample(sample) => {

@@ -7,6 +7,18 @@ use hanzo_verifier::foreign::ForeignReading;
 use hanzo_verifier::{AttestationResult, Reading};
 use serde_json::{Map, Value, json};
 
+use crate::{KeyPolicy, TenantPolicy};
+
+/// Whose modules may look at the claims.
+#[derive(Clone, Copy)]
+pub(crate) struct Readers<'a>(pub(crate) &'a KeyPolicy, pub(crate) Option<&'a TenantPolicy>);
+
+impl Readers<'_> {
+    fn any(self) -> bool {
+        self.0.rego.is_some() || self.1.is_some()
+    }
+}
+
 /// The part of a verdict that release rules look at. It proves nothing by itself: `authorize` makes it from evidence that it
 /// has just verified, and a rehearsal from evidence that answers nobody.
 #[derive(Debug)]
@@ -14,28 +26,28 @@ pub struct Proof {
     pub(crate) tier: u8,
     pub(crate) simulated: bool,
     pub(crate) reference: Option<String>,
-    /// For Rego: the claims of Trustee's attestation token.
+    /// For Rego: the claims of Trustee's attestation token; `null` if there is no module to read them.
     pub(crate) claims: Value,
 }
 
 impl Proof {
-    pub(crate) fn of_result(result: &AttestationResult) -> Self {
+    pub(crate) fn of_result(result: &AttestationResult, readers: Readers<'_>) -> Self {
         let bound = result.bound();
         let subject = subject(bound.claims(), bound.devices(), result.appraisal(), result.tier());
-        Self::of(result.appraisal(), result.tier(), &subject)
+        Self::of(result.appraisal(), result.tier(), &subject, readers)
     }
 
-    pub(crate) fn of_reading(reading: &Reading) -> Self {
+    pub(crate) fn of_reading(reading: &Reading, readers: Readers<'_>) -> Self {
         let (bound, tier) = (reading.bound(), reading.tier_if_fresh());
         let subject = subject(bound.claims(), bound.devices(), reading.appraisal(), tier);
-        Self::of(reading.appraisal(), tier, &subject)
+        Self::of(reading.appraisal(), tier, &subject, readers)
     }
 
     /// `None` for devices without a processor.
-    pub(crate) fn of_foreign(reading: &ForeignReading) -> Option<Self> {
+    pub(crate) fn of_foreign(reading: &ForeignReading, readers: Readers<'_>) -> Option<Self> {
         let tier = reading.tier_if_fresh();
         let subject = subject(reading.claims()?, reading.devices(), reading.appraisal()?, tier);
-        Some(Self::of(reading.appraisal()?, tier, &subject))
+        Some(Self::of(reading.appraisal()?, tier, &subject, readers))
     }
 
     /// Of CoCo's sample TEE, as its token tells of it: hardware that nobody recognises, executables that nobody compared
@@ -63,12 +75,15 @@ impl Proof {
         }
     }
 
-    fn of(appraisal: &Appraisal, tier: PrivacyTier, subject: &EarSubject<'_>) -> Self {
+    fn of(appraisal: &Appraisal, tier: PrivacyTier, subject: &EarSubject<'_>, readers: Readers<'_>) -> Self {
         Self {
             tier: tier.number(),
             simulated: appraisal.is_simulated(),
             reference: appraisal.reference().map(ToString::to_string),
-            claims: trustee_claims(subject),
+            claims: match readers.any() {
+                true => trustee_claims(subject),
+                false => Value::Null,
+            },
         }
     }
 }

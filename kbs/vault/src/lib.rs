@@ -17,6 +17,7 @@
 )]
 
 mod authorize;
+mod budget;
 mod claims;
 mod hierarchy;
 mod limits;
@@ -29,10 +30,13 @@ mod tenant;
 mod vault;
 
 pub use authorize::{Ask, Moment, Recipient, ReleaseGrant, Stored, Uses, authorize};
+pub use budget::Budget;
 pub use claims::Proof;
 pub use hierarchy::{Root, RootPurpose, TenantKek, WRAPPED_KEK_BYTES, object_key};
 pub use limits::{KEK_SEALS_MAX, Limits, check_kek_seals};
-pub use policy::{GRANT_LIFETIME_S_MAX, IMAGE_VERSIONS_MAX, KeyPolicy, KeyPolicyError, POLICY_BYTES_MAX, Wrap};
+pub use policy::{
+    GRANT_LIFETIME_S_MAX, IMAGE_VERSIONS_MAX, KeyPolicy, KeyPolicyError, POLICY_BYTES_MAX, StoredPolicy, Wrap,
+};
 pub use refusal::Refusal;
 pub use rehearse::{Evidence, Finding, Rehearsal, Rehearsed, rehearse};
 pub use release::{ReleaseError, release, release_jwe};

@@ -3,6 +3,7 @@
 mod change;
 mod check;
 mod error;
+mod stored;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::{GRANT_LIFETIME_S_MAX, IMAGE_VERSIONS_MAX};
 pub use error::KeyPolicyError;
+pub use stored::StoredPolicy;
 
 /// Longest release policy in bytes.
 pub const POLICY_BYTES_MAX: usize = 512 * 1024;

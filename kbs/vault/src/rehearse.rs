@@ -7,9 +7,9 @@ use hanzo_verifier::foreign::ForeignReading;
 use hanzo_verifier::{AttestationResult, Reading, VerifyError};
 use serde::Serialize;
 
-use crate::claims::Proof;
+use crate::claims::{Proof, Readers};
 use crate::rules::{self, Question};
-use crate::{KeyPolicy, Refusal, TenantPolicy, Uses, Wrap};
+use crate::{Budget, KeyPolicy, Refusal, TenantPolicy, Uses, Wrap};
 
 /// One rule that says no.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -83,10 +83,11 @@ pub fn rehearse(key: &Rehearsed<'_>, wrap: Wrap, evidence: &Evidence<'_>, now: U
         tenant,
         uses,
     } = *key;
+    let readers = Readers(policy, tenant);
     let (proof, error) = match evidence {
-        Evidence::Session(Ok(result)) => (Some(Proof::of_result(result)), None),
-        Evidence::Bundle(Ok(reading)) => (Some(Proof::of_reading(reading)), None),
-        Evidence::Foreign(Ok(reading)) => (Proof::of_foreign(reading), None),
+        Evidence::Session(Ok(result)) => (Some(Proof::of_result(result, readers)), None),
+        Evidence::Bundle(Ok(reading)) => (Some(Proof::of_reading(reading, readers)), None),
+        Evidence::Foreign(Ok(reading)) => (Proof::of_foreign(reading, readers), None),
         Evidence::None => (None, None),
         Evidence::Session(Err(e)) | Evidence::Bundle(Err(e)) | Evidence::Foreign(Err(e)) => (None, Some(e)),
     };
@@ -115,10 +116,12 @@ pub fn rehearse(key: &Rehearsed<'_>, wrap: Wrap, evidence: &Evidence<'_>, now: U
     // Rules that do not look at the evidence are asked in any case; the others only about evidence that counts.
     let shown = proof.as_ref().map(|p| (p.tier, p.simulated, p.reference.clone()));
     let proof = proof.unwrap_or_else(|| Proof::nothing(policy.allow_simulated));
+    let image = rules::image_of(policy, proof.reference.as_deref());
+    let budget = Budget::new((key_id, version), policy, image, proof.reference.as_deref());
     let question = Question {
         key_id,
-        version,
         policy,
+        budget: &budget,
         wrap,
         suite: None,
         uses,
@@ -151,7 +154,7 @@ pub fn rehearse(key: &Rehearsed<'_>, wrap: Wrap, evidence: &Evidence<'_>, now: U
         key_id: key_id.to_string(),
         tier,
         simulated,
-        image_version: shown.and(question.image()).map(|i| i.number),
+        image_version: shown.and(image).map(|i| i.number),
         reference,
         wrap,
         findings,

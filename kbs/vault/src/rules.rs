@@ -7,8 +7,7 @@ use hanzo_pqc::suites_for_tier;
 use hanzo_rego::{Module, RegoError, Resource};
 
 use crate::claims::Proof;
-use crate::limits::Limits;
-use crate::{KeyPolicy, Refusal, TenantPolicy, Uses, Wrap};
+use crate::{Budget, KeyPolicy, Refusal, TenantPolicy, Uses, Wrap};
 
 /// The version of the image that the evidence shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +29,9 @@ pub enum ImageVersionSource {
 /// What the rules look at.
 pub(crate) struct Question<'a> {
     pub(crate) key_id: &'a KeyId,
-    pub(crate) version: u64,
     pub(crate) policy: &'a KeyPolicy,
+    /// What earlier grants leave.
+    pub(crate) budget: &'a Budget,
     pub(crate) wrap: Wrap,
     /// Of an HPKE key.
     pub(crate) suite: Option<KemSuite>,
@@ -42,20 +42,19 @@ pub(crate) struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// The version of the image, if the policy knows it.
-    pub(crate) fn image(&self) -> Option<ImageVersion> {
-        let name = self.proof.reference.as_deref()?;
-        let mut known = self.policy.image_versions.iter();
-        let (_, number) = known.find(|(n, _)| n.as_str() == name)?;
-        Some(ImageVersion {
-            number: *number,
-            source: ImageVersionSource::Reference,
-        })
-    }
-
     fn key_id(&self) -> KeyId {
         self.key_id.clone()
     }
+}
+
+/// The version of the image behind a reference value, if the policy knows it.
+pub(crate) fn image_of(policy: &KeyPolicy, reference: Option<&str>) -> Option<ImageVersion> {
+    let name = reference?;
+    let (_, number) = policy.image_versions.iter().find(|(n, _)| n.as_str() == name)?;
+    Some(ImageVersion {
+        number: *number,
+        source: ImageVersionSource::Reference,
+    })
 }
 
 type Rule = fn(&Question<'_>) -> Result<(), Refusal>;
@@ -117,34 +116,8 @@ fn not_after(q: &Question<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// The floor is the higher of what the policy asks for and what the key was granted to before.
 fn image_version(q: &Question<'_>) -> Result<(), Refusal> {
-    let (minimum, newest) = (q.policy.minimum_image_version, q.uses.newest_image);
-    let Some(image) = q.image() else {
-        return match minimum > 0 || newest.is_some() {
-            true => Err(Refusal::ImageUnversioned {
-                key_id: q.key_id(),
-                reference: q.proof.reference.clone().unwrap_or_else(|| "none".to_owned()),
-                minimum: minimum.max(newest.unwrap_or(0)),
-            }),
-            false => Ok(()),
-        };
-    };
-    if image.number < minimum {
-        return Err(Refusal::ImageTooOld {
-            key_id: q.key_id(),
-            minimum,
-            got: image.number,
-        });
-    }
-    match newest {
-        Some(newest) if image.number < newest => Err(Refusal::ImageRolledBack {
-            key_id: q.key_id(),
-            newest,
-            got: image.number,
-        }),
-        _ => Ok(()),
-    }
+    q.budget.image(q.uses)
 }
 
 fn wrap(q: &Question<'_>) -> Result<(), Refusal> {
@@ -159,27 +132,11 @@ fn wrap(q: &Question<'_>) -> Result<(), Refusal> {
 }
 
 fn recipient(q: &Question<'_>) -> Result<(), Refusal> {
-    match q.uses.includes_recipient {
-        true => Err(Refusal::Repeated {
-            key_id: q.key_id(),
-            version: q.version,
-        }),
-        false => Ok(()),
-    }
+    q.budget.recipient(q.uses)
 }
 
 fn uses(q: &Question<'_>) -> Result<(), Refusal> {
-    // The tier's own bound holds for policies that were stored before it, too.
-    let tier = q.policy.appraisal.minimum_tier;
-    let max_uses = q.policy.max_uses.min(Limits::of(tier).releases_max);
-    match q.uses.count >= max_uses {
-        true => Err(Refusal::UsedUp {
-            key_id: q.key_id(),
-            version: q.version,
-            max_uses,
-        }),
-        false => Ok(()),
-    }
+    q.budget.uses(q.uses)
 }
 
 fn suite(q: &Question<'_>) -> Result<(), Refusal> {

@@ -52,12 +52,12 @@ pub struct EarIssuer {
 /// The claims set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EarClaims {
+    #[serde(rename = "ear.verifier-id")]
+    verifier: VerifierId,
     eat_profile: &'static str,
     exp: u64,
     iat: u64,
     iss: String,
-    #[serde(rename = "ear.verifier-id")]
-    verifier: VerifierId,
     submods: BTreeMap<String, Submod>,
 }
 
@@ -69,12 +69,12 @@ struct VerifierId {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Submod {
+    #[serde(rename = "ear.appraisal-policy-id", skip_serializing_if = "Option::is_none")]
+    policy_id: Option<String>,
     #[serde(rename = "ear.status")]
     status: TrustTier,
     #[serde(rename = "ear.trustworthiness-vector")]
     vector: TrustVector,
-    #[serde(rename = "ear.appraisal-policy-id", skip_serializing_if = "Option::is_none")]
-    policy_id: Option<String>,
     #[serde(rename = "ear.veraison.annotated-evidence")]
     evidence: Annotated,
 }

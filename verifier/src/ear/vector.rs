@@ -75,8 +75,6 @@ impl<'de> Deserialize<'de> for TrustTier {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TrustVector {
-    /// Which instance it is.
-    pub instance_identity: i8,
     /// How it is set up.
     pub configuration: i8,
     /// What it runs.
@@ -85,12 +83,14 @@ pub struct TrustVector {
     pub file_system: i8,
     /// What it runs on.
     pub hardware: i8,
+    /// Which instance it is.
+    pub instance_identity: i8,
     /// Whether others can look into its memory.
     pub runtime_opaque: i8,
-    /// Whether others can look into its storage.
-    pub storage_opaque: i8,
     /// Where its input comes from.
     pub sourced_data: i8,
+    /// Whether others can look into its storage.
+    pub storage_opaque: i8,
 }
 
 impl TrustVector {

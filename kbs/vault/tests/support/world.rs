@@ -10,7 +10,9 @@ use hanzo_kbs_protocol::{WrapKey, encode_nonce};
 use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, RevocationPolicy, SnpPolicy, SnpReference, TcbFloors};
 use hanzo_pqc::hpke::{KemSuite, PrivateKey};
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor, simulated_measurement};
-use hanzo_vault::{Ask, KeyPolicy, Moment, Recipient, Refusal, ReleaseGrant, Stored, Uses, Wrap, authorize};
+use hanzo_vault::{
+    Ask, KeyPolicy, Moment, Recipient, Refusal, ReleaseGrant, Stored, StoredPolicy, Uses, Wrap, authorize,
+};
 use serde_json::Value;
 
 pub const IMAGE: Digest384 = Digest384([7; 48]);
@@ -119,11 +121,11 @@ pub fn asked(
             tee_pubkey: &shown.tee_pubkey,
         },
         recipient: recipient(&shown.wrap_key),
-        evidence: shown.evidence.clone().into(),
+        evidence: &shown.evidence.clone().into(),
     };
     let stored = Stored {
         version: 1,
-        policy,
+        policy: &StoredPolicy::of(policy.clone()).unwrap(),
         revoked: false,
         tenant: None,
     };
