@@ -347,7 +347,9 @@ fn word_of(console: &str) -> Option<Word> {
         if line.contains("Kernel panic") || line.starts_with("hanzo-guest: ") {
             reason = reason.or(Some(line));
         }
-        if line.starts_with("hanzo-init: ") && line.ends_with("; switching off") {
+        // The debug profile stays for its shell.
+        let last = line.ends_with("; switching off") || line.ends_with("its shell stays");
+        if line.starts_with("hanzo-init: ") && last {
             reason = reason.or(Some(line));
             return reason.map(|reason| Word::Refused {
                 reason: reason.to_owned(),
@@ -423,6 +425,8 @@ mod tests {
         );
         assert_eq!(word_of(&format!("{start}{why}\r\n{off}\r\n")), refused(why));
         assert_eq!(word_of(&format!("{start}{off}\n")), refused(off));
+        let stays = "hanzo-init: [4.00] the agent ended with exit code 1; this image is for debugging: its shell stays";
+        assert_eq!(word_of(&format!("{start}{why}\r\n{stays}\r\n")), refused(why));
         let panic = "[    2.0] Kernel panic - not syncing: No working init found.";
         assert_eq!(word_of(&format!("{panic}\n")), refused(panic));
     }

@@ -3,5 +3,6 @@
 mod archives;
 mod building;
 mod inputs;
+mod running;
 mod support;
 mod verifying;
