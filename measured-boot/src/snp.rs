@@ -16,6 +16,7 @@ mod kernel;
 mod launch;
 mod legacy;
 mod page;
+mod search;
 mod svsm;
 mod vmsa;
 
@@ -26,6 +27,7 @@ pub use kernel::{KERNEL_TABLE_BYTES, KernelHashes};
 pub use launch::{SnpLaunch, SnpShape};
 pub use legacy::{EsShape, sev_digest, sev_es_digest};
 pub use page::{LaunchContext, PageKind, VMSA_GPA};
+pub use search::SnpMatch;
 pub use svsm::{SvsmShape, svsm_digest};
 pub use vmsa::{BSP_EIP, HostKernel, TscFields, Vmm, Vmsa};
 

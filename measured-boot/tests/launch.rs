@@ -374,3 +374,47 @@ fn an_svsm_lies_below_the_variables() {
     let refused = svsm_digest(&firmware, &firmware, &shape(1, 0)).unwrap_err();
     assert_eq!(refused.code(), "snp.svsm");
 }
+
+/// A measurement that was not expected is traced to its machine, and another image's to none.
+#[test]
+fn a_measurement_names_its_machine() {
+    let image = Image::new(BYTES);
+    let bytes = image.build();
+    let launch = SnpLaunch::new(&Firmware::parse(&bytes).unwrap()).unwrap();
+    let kernel = boot();
+    let find = |measurement: &Digest384, vcpus_max| launch.find(Some(&kernel), measurement, vcpus_max);
+    for shape in [
+        qemu(1),
+        qemu(7),
+        SnpShape {
+            cpu: CpuModel::Turin.signature(),
+            features: GuestFeatures::SNP_DEBUG_SWAP,
+            host: HostKernel::BeforeLinux6_10,
+            ..qemu(3)
+        },
+        SnpShape {
+            features: GuestFeatures::SNP_SECURE_TSC,
+            ..qemu(2)
+        },
+    ] {
+        for has_kernel_hashes in [true, false] {
+            let measured = launch.digest(has_kernel_hashes.then_some(&kernel), &shape).unwrap();
+            let found = find(&measured, 8).unwrap();
+            assert_eq!((found.shape, found.has_kernel_hashes), (shape, has_kernel_hashes));
+        }
+    }
+    for vmm in [Vmm::Ec2, Vmm::Gce] {
+        let measured = launch.digest(Some(&kernel), &SnpShape { vmm, ..qemu(2) }).unwrap();
+        let found = find(&measured, 8).unwrap();
+        assert_eq!((found.shape.vmm, found.shape.vcpus), (vmm, 2));
+    }
+    // One processor more than was looked for; another kernel; another firmware.
+    let measured = launch.digest(Some(&kernel), &qemu(7)).unwrap();
+    assert_eq!(find(&measured, 6), None);
+    let other = KernelHashes::of(b"kernem", b"initrd", "console=ttyS0").unwrap();
+    assert_eq!(find(&launch.digest(Some(&other), &qemu(1)).unwrap(), 8), None);
+    let mut flipped = bytes.clone();
+    flipped[0] ^= 1;
+    let firmware = SnpLaunch::new(&Firmware::parse(&flipped).unwrap()).unwrap();
+    assert_eq!(find(&firmware.digest(Some(&kernel), &qemu(1)).unwrap(), 8), None);
+}

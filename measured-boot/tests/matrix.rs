@@ -132,6 +132,7 @@ fn the_canonical_form() {
     let text = matrix.canonical().unwrap();
     assert_eq!(ReferenceMatrix::from_canonical(&text), Ok(matrix));
     let text = String::from_utf8(text).unwrap();
+    assert!(text.contains(r#""host_kernel":"from-linux6-10""#) && text.contains(r#""page_order":"two-pass""#));
     let code = |from: &str, to: &str| {
         let changed = text.replacen(from, to, 1);
         assert_ne!(changed, text, "{from}");

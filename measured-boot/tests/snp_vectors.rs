@@ -53,7 +53,7 @@ impl Files {
         launch.digest(kernel.as_ref(), &shape).unwrap().to_string()
     }
 
-    fn from_prefix(&self, prefix: &str, cmdline: &str, features: u64, host: HostKernel) -> String {
+    fn with_prefix(&self, prefix: &str, cmdline: &str, features: u64, host: HostKernel) -> String {
         let firmware = Firmware::parse(&self.amd_sev).unwrap();
         let launch = SnpLaunch::resume(&firmware, Digest384::from_hex(prefix).unwrap()).unwrap();
         let shape = shape(Vmm::Qemu, 1, features, host);
@@ -89,12 +89,12 @@ fn ours(files: &Files, name: &str) -> String {
     let qemu = |vcpus, features| shape(Vmm::Qemu, vcpus, features, new);
     let amd_sev = || Firmware::parse(&files.amd_sev).unwrap();
     match name {
-        "test_snp_ovmf_hash_gen_default" => files.from_prefix(PREFIX, "", 0x21, new),
-        "test_snp_ovmf_hash_gen_feature_snp_only" => files.from_prefix(PREFIX, "", 0x1, new),
+        "test_snp_ovmf_hash_gen_default" => files.with_prefix(PREFIX, "", 0x21, new),
+        "test_snp_ovmf_hash_gen_feature_snp_only" => files.with_prefix(PREFIX, "", 0x1, new),
         "test_snp_ovmf_hash_full_feature_snp_only" => {
             let prefix = SnpLaunch::new(&amd_sev()).unwrap().prefix().to_string();
             assert_eq!(prefix, PREFIX);
-            files.from_prefix(&prefix, CMDLINE, 0x1, new)
+            files.with_prefix(&prefix, CMDLINE, 0x1, new)
         }
         "test_snp_ec2_default" => files.snp(Some(kernel("")), shape(Vmm::Ec2, 1, 0x21, new)),
         "test_snp_gce_default" => files.snp(Some(kernel("")), shape(Vmm::Gce, 1, 0x1, new)),

@@ -74,28 +74,35 @@ impl SnpLaunch {
     /// the firmware does not say where they start.
     pub fn digest(&self, kernel: Option<&KernelHashes>, shape: &SnpShape) -> Result<Digest384, SnpError> {
         shape.check()?;
-        let hash_page = kernel.map(|hashes| self.hash_page(hashes)).transpose()?;
-        let mut context = LaunchContext::resume(self.prefix);
-        for section in &self.sections {
-            measure(&mut context, section, hash_page.as_deref(), shape.vmm);
-        }
-        if shape.vmm == Vmm::Ec2 {
-            for section in self.sections.iter().filter(|s| s.kind == SevSectionKind::Cpuid) {
-                context.pages(PageKind::Cpuid, section.gpa, section.bytes);
-            }
-        }
-        let registers = |eip| {
-            let page = Vmsa::real_mode(shape.vmm, eip, shape.cpu, Some(shape.features), shape.host, shape.tsc);
-            Digest384::of(page.bytes())
-        };
-        context.page(PageKind::Vmsa, VMSA_GPA, &registers(BSP_EIP));
+        let mut context = self.before_registers(kernel, shape.vmm)?;
+        context.page(PageKind::Vmsa, VMSA_GPA, &shape.registers(BSP_EIP));
         if shape.vcpus > 1 {
-            let contents = registers(self.reset_eip.clone()?);
+            let contents = shape.registers(self.reset_eip.clone()?);
             for _ in 1..shape.vcpus {
                 context.page(PageKind::Vmsa, VMSA_GPA, &contents);
             }
         }
         Ok(context.digest())
+    }
+
+    /// Where other processors than the first start.
+    pub(super) fn reset_eip(&self) -> Result<u32, FirmwareError> {
+        self.reset_eip.clone()
+    }
+
+    /// The digest of everything but register pages.
+    pub(super) fn before_registers(&self, kernel: Option<&KernelHashes>, vmm: Vmm) -> Result<LaunchContext, SnpError> {
+        let hash_page = kernel.map(|hashes| self.hash_page(hashes)).transpose()?;
+        let mut context = LaunchContext::resume(self.prefix);
+        for section in &self.sections {
+            measure(&mut context, section, hash_page.as_deref(), vmm);
+        }
+        if vmm == Vmm::Ec2 {
+            for section in self.sections.iter().filter(|s| s.kind == SevSectionKind::Cpuid) {
+                context.pages(PageKind::Cpuid, section.gpa, section.bytes);
+            }
+        }
+        Ok(context)
     }
 
     /// The page with the hash table.
@@ -132,6 +139,12 @@ impl SnpLaunch {
 }
 
 impl SnpShape {
+    /// Of a register page, as it is measured.
+    pub(super) fn registers(&self, eip: u32) -> Digest384 {
+        let page = Vmsa::real_mode(self.vmm, eip, self.cpu, Some(self.features), self.host, self.tsc);
+        Digest384::of(page.bytes())
+    }
+
     fn check(&self) -> Result<(), SnpError> {
         if !(1..=VCPUS_MAX).contains(&self.vcpus) {
             return Err(SnpError::Vcpus { got: self.vcpus });

@@ -28,6 +28,11 @@ pub enum Vmm {
     Gce,
 }
 
+impl Vmm {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Qemu, Self::Ec2, Self::Gce];
+}
+
 /// Which host kernel prepares QEMU's register pages. Nothing else of a launch depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
