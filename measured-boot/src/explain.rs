@@ -52,8 +52,8 @@ impl Known {
     }
 }
 
-/// Most alternatives that are tried.
-pub const KNOWN_MAX: usize = 256;
+/// Most alternatives that are tried: each costs a replay for every event that it could stand for.
+pub const KNOWN_MAX: usize = 64;
 
 /// Why there is no explanation.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

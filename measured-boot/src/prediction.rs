@@ -22,8 +22,8 @@ use crate::event::{ExpectedEvent, Input, Platform, RegisterValue, registers_of};
 pub const PREDICTION_BYTES_MAX: usize = 256 << 10;
 /// The version of the format that this crate reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
-/// Most events of one boot.
-pub const EVENTS_MAX: usize = 512;
+/// Most events of one boot. Recorded ones have up to 41.
+pub const EVENTS_MAX: usize = 128;
 /// What the errors call it.
 const WHAT: &str = "prediction";
 

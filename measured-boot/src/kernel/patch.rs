@@ -39,7 +39,8 @@ pub struct Patch {
 }
 
 impl Handover {
-    /// What stock QEMU `major.minor` does with firmware that takes the raw file if it is offered.
+    /// What stock QEMU `major.minor` does with firmware that takes the raw file if it is offered
+    /// ([`crate::crtm::Profile::Ovmf2025_02`]). Older firmware gets the patched one from any QEMU.
     ///
     /// # Errors
     /// [`PatchError::Version`] for 7.1 and 7.2, which append a random seed to the kernel: nothing can be predicted there.

@@ -106,7 +106,7 @@ fn a_prediction_names_what_it_was_made_from() {
     let mut inputs = machine.inputs();
     inputs.push(InputFile::of(Input::Constant, b""));
     assert_eq!(make(&all, inputs), "prediction.inputs");
-    let many = boot.events().into_iter().cycle().take(513).collect();
+    let many = boot.events().into_iter().cycle().take(129).collect();
     let made = Prediction::new(Platform::Tpm, &all, many, machine.inputs(), shape());
     assert_eq!(code(made), "prediction.events");
 }
