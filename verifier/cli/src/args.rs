@@ -328,8 +328,8 @@ change them.\n\n\
 Exit codes: 0 whole; 1 usage or I/O; 10 unreadable; 20 removed, altered, reordered or not signed; 30 not what an earlier \
 head counted (rolled back, rewritten, forked).")]
 pub struct LogArgs {
-    /// What `hanzo-kbs audit export` wrote: its folder, or the log.jsonl in it. A folder of tiles and a checkpoint alone is
-    /// read too.
+    /// What `hanzo-kbs audit export` wrote: its folder, or the log.jsonl in it. A folder of a checkpoint and tiles, as a broker
+    /// serves them, is read too.
     #[arg(value_name = "DIR|FILE")]
     pub log: PathBuf,
     /// The log's public key: the broker's identity.json, from whoever vouches for it; not from the export.
@@ -338,6 +338,10 @@ pub struct LogArgs {
     /// An earlier head of the same log: a checkpoint, or an earlier export. Entries are then compared with that export's.
     #[arg(long, value_name = "CHECKPOINT|DIR|FILE")]
     pub since: Option<PathBuf>,
+    /// Check the tree of hashes alone: that the newer head extends the earlier one. For folders of a checkpoint and hash tiles,
+    /// and whoever may not read entries.
+    #[arg(long, requires = "since")]
+    pub hashes: bool,
 }
 
 /// `staple`.

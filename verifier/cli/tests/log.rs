@@ -284,6 +284,49 @@ fn an_earlier_head_shows_a_log_that_went_back_was_rewritten_or_forked() {
     log.run("good --since nothing", 1, &["nothing"]);
 }
 
+/// Two heads and the tiles of hashes between them prove that one extends the other; no entry is read.
+#[test]
+fn hashes_alone_show_that_a_head_extends_an_earlier_one() {
+    let log = Log::new();
+    log.export("october", &lines(200), &[200]);
+    let of_good = |name: &str| {
+        for part in ["checkpoint", "tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1"] {
+            let bytes = std::fs::read(log.path("good").join(part)).unwrap();
+            put(&log.path(name).join(part), &bytes);
+        }
+    };
+    let flip = |name: &str, part: &str| {
+        let path = log.path(name).join(part);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[5] ^= 1;
+        put(&path, &bytes);
+    };
+    let command = |name: &str| format!("{name} --hashes --since october/checkpoint");
+    of_good("hashes");
+    let said = ["CONSISTENT: hashes of 300 entries", "not read", "all 200 entries"];
+    log.run(&command("hashes"), 0, &said);
+    // It has to be asked for: entries that are gone are no smaller check.
+    log.run("hashes --since october/checkpoint", 20, &["log.tile.missing"]);
+    log.run("hashes --hashes", 1, &["--since"]);
+
+    flip("hashes", "tile/0/001.p/44");
+    log.run(&command("hashes"), 20, &["log.root"]);
+    of_good("above");
+    flip("above", "tile/1/000.p/1");
+    log.run(&command("above"), 20, &["log.tile.altered", "tile/1/000.p/1"]);
+    of_good("gone");
+    std::fs::remove_file(log.path("gone/tile/0/000")).unwrap();
+    log.run(&command("gone"), 20, &["log.tile.missing", "tile/0/000"]);
+
+    let mut other = lines(ENTRIES);
+    other[149] = line(150, "no");
+    log.export("rewritten", &other, &[100, ENTRIES]);
+    log.run(&command("rewritten"), 30, &["log.rewritten"]);
+    log.run("rewritten --hashes --since good/checkpoint", 30, &["log.forked"]);
+    log.export("shorter", &lines(120), &[120]);
+    log.run(&command("shorter"), 30, &["log.rolled_back"]);
+}
+
 /// A real broker: init, decisions, export; its identity.json is the key.
 #[test]
 fn what_a_broker_exports_is_verified_with_its_identity() {

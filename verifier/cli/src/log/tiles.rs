@@ -63,7 +63,7 @@ impl TileCheck {
     }
 }
 
-fn read(folder: &Path, tile: &Tile) -> Result<Option<Vec<u8>>, CliError> {
+pub(super) fn read(folder: &Path, tile: &Tile) -> Result<Option<Vec<u8>>, CliError> {
     let path = folder.join(tile.to_string());
     let io = |source| CliError::Io {
         action: "read",
@@ -93,7 +93,7 @@ fn first_difference(tile: &Tile, expected: &[u8], found: &[u8]) -> u64 {
 }
 
 /// The number of the first entry under a hash or entry of a tile, from 1.
-fn first_entry(tile: &Tile, within: u64) -> u64 {
+pub(super) fn first_entry(tile: &Tile, within: u64) -> u64 {
     ((tile.start() + within) << tile.height()) + 1
 }
 
