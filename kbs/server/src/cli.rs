@@ -103,7 +103,8 @@ enum Command {
     },
     /// Print every decision of a broker that is not running, one JSON line each, or export them for auditors.
     Audit(audit::Audit),
-    /// Accept the store as it is after its head file was lost or the store was restored: use counts may have gone back.
+    /// Accept the store as it is after its head file was lost, the store was restored or an older database took over: use counts
+    /// may have gone back. Brokers on that database may run; each needs it with its own configuration.
     #[command(after_help = "Example:\n  hanzo-kbs accept-head --config ./kbs/kbs.toml")]
     AcceptHead {
         /// Configuration file.
