@@ -76,8 +76,8 @@ impl LaunchContext {
 
     /// Measures pages without contents: `bytes / 4096` of them.
     pub fn pages(&mut self, kind: PageKind, gpa: u64, bytes: u64) {
-        for page in 0..bytes / PAGE_BYTES as u64 {
-            self.page(kind, gpa + page * PAGE_BYTES as u64, &Digest384([0; 48]));
+        for page in (0..bytes / PAGE_BYTES as u64).map(|page| page.wrapping_mul(PAGE_BYTES as u64)) {
+            self.page(kind, gpa.wrapping_add(page), &Digest384([0; 48]));
         }
     }
 
