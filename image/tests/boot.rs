@@ -6,11 +6,12 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use hanzo_image::assemble::Parts;
+use hanzo_image::assemble::{INITRD, Parts};
 use hanzo_image::fetch::{MIRROR, Source};
 use hanzo_image::inputs::COMMITTED;
+use hanzo_image::manifest::{FILE, Measured};
 use hanzo_image::run::{Accelerator, Machine, Word};
-use hanzo_image::{Inputs, Recipe, build, predict, run};
+use hanzo_image::{Inputs, Manifest, Recipe, build, predict, run};
 use hanzo_init::{Network, Profile};
 
 fn not_tested(why: &str) {
@@ -27,10 +28,14 @@ fn static_guest() -> Option<PathBuf> {
 }
 
 fn recipe(kbs: &str) -> Recipe {
+    recipe_of(kbs, "o")
+}
+
+fn recipe_of(kbs: &str, operator: &str) -> Recipe {
     // Keys of zeros: the guest gets as far as its configuration, and says so.
     let (ml_dsa, ed25519, root) = ("00".repeat(1952), "00".repeat(32), "11".repeat(32));
     let config = format!(
-        "version = 1\noperator = \"o\"\nimage = \"dev\"\nrequired_tier = 1\nkeyset_lifetime_s = 3600\n\
+        "version = 1\noperator = \"{operator}\"\nimage = \"dev\"\nrequired_tier = 1\nkeyset_lifetime_s = 3600\n\
          [kbs]\ngrant_lifetime_s = 60\n[kbs.signer]\nsuite = \"ml-dsa-65\"\nml_dsa = \"{ml_dsa}\"\n\
          ed25519 = \"{ed25519}\"\n[store]\nid = \"s\"\nkey_id = \"t/store/s\"\n[[models]]\nname = \"m\"\n\
          weights_root = \"{root}\"\nkey_id = \"t/model/m\"\ncontext_tokens = 512\n[limits]\n\
@@ -113,4 +118,19 @@ fn a_boot_measures_what_was_predicted_before_it() {
         none.to_string().contains("PCR 0 (sha256): the guest showed none"),
         "{none}"
     );
+
+    // The archive of another configuration under this one's command line: a host that made the manifest fit.
+    let mixed = dir.path().join("mixed");
+    build(&parts, &recipe_of("10.0.2.2:8080", "p"), &mixed, &|_| ()).unwrap();
+    let archive = std::fs::read(mixed.join(INITRD)).unwrap();
+    std::fs::write(image.join(INITRD), &archive).unwrap();
+    let mut manifest = Manifest::read(&image).unwrap();
+    manifest.outputs.insert(INITRD.into(), Measured::of(&archive));
+    std::fs::write(image.join(FILE), manifest.to_bytes().unwrap()).unwrap();
+    let report = run::run(&machine, None, true, &|_| ()).unwrap();
+    let Word::Refused { reason } = &report.word else {
+        panic!("another configuration was accepted");
+    };
+    assert!(reason.starts_with("hanzo-init: "), "{reason}");
+    assert!(reason.ends_with("[config.digest_mismatch]; switching off"), "{reason}");
 }
