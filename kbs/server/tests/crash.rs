@@ -10,20 +10,22 @@
 mod harness;
 #[path = "support/load.rs"]
 mod load;
+#[path = "support/process.rs"]
+mod process;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hanzo_attestation::name::KeyId;
 use hanzo_kbs::{FenceConfig, KbsConfig, StoreMode, check, harden_process, serve};
 use hanzo_kbs_protocol::resource_path;
-use harness::{Broker, Guest, policy};
+use harness::{Broker, Guest, policy, try_http};
 use load::{Chain, Load, Outage, Told};
+use process::Process;
 
 const PLACE: &str = "HANZO_CRASH_BROKER";
 /// Replaying the audit log is part of a start: a fresh store after so many rounds keeps them short.
@@ -36,53 +38,16 @@ fn the_broker_that_is_killed() {
     harden_process().unwrap();
     let config = KbsConfig::load(Path::new(&config)).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let ready = |address| eprintln!("READY {address}");
+    let ready = |address| println!(r#"{{"listening":"{address}"}}"#);
     runtime
         .block_on(serve(config, StoreMode::Simulated, std::future::pending(), ready))
         .unwrap();
 }
 
-/// The process; killed, not asked, when dropped.
-struct Served {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Served {
-    fn start(config: &Path) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["the_broker_that_is_killed", "--exact", "--nocapture"])
-            .env(PLACE, config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = Vec::new();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
-            let Some(Ok(line)) = lines.next() else {
-                panic!("the broker does not start: {said:?}");
-            };
-            match line.strip_prefix("READY ") {
-                Some(address) => break address.parse().unwrap(),
-                None => said.push(line),
-            }
-        };
-        Self { child, address }
-    }
-
-    fn kill(&mut self) {
-        // SIGKILL: no handler runs, nothing is flushed.
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn serve_to_be_killed(config: &Path) -> Process {
+    let arguments = ["the_broker_that_is_killed", "--exact", "--nocapture"];
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    Process::of(command.args(arguments).env(PLACE, config).stderr(Stdio::null()))
 }
 
 /// A store with keys to ask for, whose broker does not run, and which has two fences.
@@ -178,7 +143,7 @@ fn what_a_killed_broker_acknowledged_is_there_counted_and_on_the_record() {
             decisions += place.replay().newest;
             (place, chain) = (Place::new(), None);
         }
-        let mut served = Served::start(&place.broker.made.config_path);
+        let mut served = serve_to_be_killed(&place.broker.made.config_path);
         let load = place.load(served.address);
         if let Some(chain) = &chain {
             chain.must_be_counted(&load);
@@ -224,13 +189,13 @@ fn killed_between_commit_and_fence_a_decision_is_kept_and_no_reply_has_left() {
     place.broker.put(KEY, 1, &once).unwrap();
     place.broker.stop();
     let before = place.remembered();
-    let mut served = Served::start(&place.broker.made.config_path);
+    let mut served = serve_to_be_killed(&place.broker.made.config_path);
     let guest = Guest::new().attested(served.address);
     // Opening a pipe that nobody reads waits: the broker stands between its commit and the second fence.
     let pipe = place.fences[1].with_extension("tmp");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let (address, path) = (served.address, resource_path(&KeyId::new(KEY).unwrap()));
-    let asking = std::thread::spawn(move || load::exchange(address, "GET", &path, &guest.cookie, b""));
+    let asking = std::thread::spawn(move || try_http(address, "GET", &path, &guest.cookie, b""));
     let until = Instant::now() + Duration::from_secs(20);
     while place.remembered()[0] == before[0] {
         assert!(Instant::now() < until, "the first fence was never written");
@@ -248,7 +213,7 @@ fn killed_between_commit_and_fence_a_decision_is_kept_and_no_reply_has_left() {
     let chain = place.replay();
     assert_eq!((chain.newest, chain.grants(KEY)), (first, 1));
     assert_eq!(place.remembered(), [first, first]);
-    let served = Served::start(&place.broker.made.config_path);
+    let served = serve_to_be_killed(&place.broker.made.config_path);
     let late = Guest::new().attested(served.address);
     assert_eq!(late.ask(served.address, KEY).error(), (403, "kbs.key.used_up".into()));
 }

@@ -210,8 +210,9 @@ fn fence_secret(broker: &Broker) -> String {
     format!("hex:{}", hex::encode(secret))
 }
 
+/// And nobody sets the TPM back: not with the secret of its indices either.
 #[test]
-fn an_older_store_is_noticed_by_a_tpm_that_nobody_sets_back() {
+fn an_older_store_is_noticed_by_a_tpm() {
     const INDEX: u32 = 0x0150_0042;
     const HEAD: &str = "0x01500042";
     const COUNTER: &str = "0x01500043";

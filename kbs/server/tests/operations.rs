@@ -2,12 +2,14 @@
 
 #[path = "support/harness.rs"]
 mod harness;
+#[path = "support/process.rs"]
+mod process;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use hanzo_pqc::Dek;
 use hanzo_pqc::sign::SigningKeys;
 use hanzo_vault::KeyPolicy;
 use harness::{Broker, DEK, Guest, block_on, http, policy};
+use process::Process;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::{ClientConfig, ClientConnection, NamedGroup, RootCertStore, StreamOwned};
@@ -172,34 +175,7 @@ fn a_tls_key_that_others_can_read_is_refused() {
     );
 }
 
-/// A served broker as a process of its own; killed when dropped.
-struct Process {
-    child: Child,
-    address: SocketAddr,
-}
-
 impl Process {
-    fn serve(config: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_hanzo-kbs"))
-            .args(["serve", "--config", config.to_str().unwrap()])
-            .env("HANZO_LOG", "off")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let ready: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not ready: {line}"));
-        let address = ready["listening"].as_str().unwrap().parse().unwrap();
-        Self { child, address }
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).unwrap();
-    }
-
     fn metric(&self, line: &str) -> bool {
         http(self.address, "GET", "/metrics", "", b"").text().contains(line)
     }
@@ -213,13 +189,6 @@ impl Process {
             std::thread::sleep(Duration::from_millis(50));
         }
         panic!("{line} did not come");
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -5,11 +5,15 @@ mod cluster;
 #[path = "support/harness.rs"]
 mod harness;
 
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use cluster::Cluster;
+use hanzo_attestation::name::KeyId;
 use hanzo_kbs::{KbsError, StoreMode, backup};
-use harness::{Broker, Guest, policy};
+use hanzo_kbs_protocol::resource_path;
+use harness::{Broker, Guest, http, policy};
 
 const KEY: &str = "hanzo/dek/m";
 
@@ -105,13 +109,59 @@ fn a_database_that_goes_away_releases_nothing_and_is_found_again() {
     let guest = Guest::new().attested(broker.address);
     cluster.kill();
     let reply = guest.ask(broker.address, KEY);
-    assert!(reply.status >= 500, "{}", reply.text());
-    assert!(!reply.text().contains("ciphertext"));
+    assert_eq!(reply.error(), (503, "store.connection".into()));
+    let refused = broker.put("hanzo/dek/other", 1, &policy()).unwrap_err();
+    assert_eq!(refused.code(), "store.connection");
     cluster.up(&[]);
     let reply = guest.ask(broker.address, KEY);
     assert_eq!(reply.status, 200, "{}", reply.text());
     let grants = broker.audit().iter().filter(|l| l["action"] == "grant").count();
     assert_eq!(grants, 1);
+
+    // In the middle of a request: its connection ends while it waits for its turn to write.
+    broker.restart().unwrap();
+    let guest = Guest::new().attested(broker.address);
+    let application = 0x686b_6273;
+    let turn = format!("SELECT pg_advisory_lock({application}, 1); SELECT pg_sleep(60)");
+    let mut holder = cluster.program("psql");
+    holder.args(["-X", "-q", "-U", "kbs", "-d", "kbs", "-c", &turn, "-h"]);
+    let mut holder = holder.arg(cluster.dir.path()).stdout(Stdio::null()).spawn().unwrap();
+    let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = 1";
+    let until = |sql: &str| {
+        let start = Instant::now();
+        while cluster.sql("kbs", sql) == "0" {
+            assert!(start.elapsed() < Duration::from_secs(10), "{sql}");
+        }
+    };
+    until(held);
+    let (address, cookie) = (broker.address, guest.cookie.clone());
+    let asking = std::thread::spawn(move || {
+        let path = resource_path(&KeyId::new(KEY).unwrap());
+        http(address, "GET", &path, &cookie, b"")
+    });
+    // It connects again and waits once more; then there is nobody left to wait for.
+    for _ in 0..2 {
+        until(waits);
+        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+        cluster.sql("kbs", end);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(asking.join().unwrap().error(), (503, "store.connection".into()));
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let over = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND granted";
+    cluster.sql("kbs", over);
+    assert_eq!(guest.ask(broker.address, KEY).status, 200, "nothing of it was counted");
+    let grants = broker.audit().iter().filter(|l| l["action"] == "grant").count();
+    assert_eq!(grants, 2);
+
+    // Made by a newer program, or on a server that forgets.
+    cluster.sql("kbs", "UPDATE hanzo_store SET schema_version = schema_version + 1");
+    assert_eq!(code(broker.restart()), "store.newer_schema");
+    cluster.sql("kbs", "UPDATE hanzo_store SET schema_version = schema_version - 1");
+    broker.restart().unwrap();
+    broker.stop();
 
     // An empty database in its place is not taken for a new store.
     cluster.sql("postgres", "DROP DATABASE kbs");

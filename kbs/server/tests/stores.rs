@@ -2,18 +2,19 @@
 
 #[path = "support/harness.rs"]
 mod harness;
+#[path = "support/process.rs"]
+mod process;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use hanzo_attestation::name::KeyId;
 use hanzo_kbs::{KbsConfig, StoreMode, accept_head, admin, check};
 use hanzo_pqc::Dek;
 use hanzo_vault::KeyPolicy;
 use harness::{Broker, Guest, policy};
+use process::Process;
 
 const KEY: &str = "hanzo/dek/m";
 const BIN: &str = env!("CARGO_BIN_EXE_hanzo-kbs");
@@ -106,6 +107,84 @@ fn grants_taken_out_of_the_store_are_missed_by_the_chain() {
         .unwrap();
     drop(connection);
     assert_eq!(broker.restart().unwrap_err().code(), "store.audit");
+}
+
+/// Whatever stands where the store should be, the broker says which of these it is and does not start.
+#[test]
+fn a_store_that_is_not_this_brokers_is_named_and_not_touched() {
+    let mut broker = Broker::start(StoreMode::Production, false, |_| {});
+    broker.stop();
+    let config = broker.made.config_path.to_str().unwrap().to_owned();
+    let (store, lock) = (&broker.config.store, broker.config.store.with_extension("db.lock"));
+    let key = broker.made.config_path.with_file_name("kbs.key");
+    let (good, good_lock, good_key) = (
+        fs::read(store).unwrap(),
+        fs::read(&lock).unwrap(),
+        fs::read(&key).unwrap(),
+    );
+    let root = broker.config.root.provider(&Default::default()).load().unwrap();
+    let digits = hex::encode(root.derive(hanzo_vault::RootPurpose::Store).unwrap().expose());
+    let with_sql = |sql: &str| {
+        let connection = hanzo_store::rusqlite::Connection::open(store).unwrap();
+        let keyed = format!("PRAGMA key = \"x'{digits}'\"; {sql}");
+        connection.execute_batch(&keyed).unwrap();
+    };
+    let restored = || {
+        for end in ["", "-wal", "-shm"] {
+            let path = store.with_extension(format!("db{end}"));
+            let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
+        }
+        for (path, bytes) in [(store, &good), (&lock, &good_lock), (&key, &good_key)] {
+            fs::write(path, bytes).unwrap();
+        }
+    };
+    let (damaged, other) = (
+        |at: usize| {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1;
+            fs::write(store, bytes).unwrap();
+        },
+        || fs::write(&key, [9; 32]).unwrap(),
+    );
+    type Change<'a> = Box<dyn Fn() + 'a>;
+    let cases: [(&str, Change<'_>); 9] = [
+        ("store.wrong_key", Box::new(other)),
+        (
+            "store.unreadable",
+            Box::new(|| {
+                other();
+                // Without what remembers the key, nothing tells a wrong one from a damaged file.
+                fs::remove_file(&lock).unwrap();
+            }),
+        ),
+        ("store.newer_schema", Box::new(|| with_sql("PRAGMA user_version = 99;"))),
+        ("store.foreign", Box::new(|| with_sql("PRAGMA application_id = 7;"))),
+        (
+            "store.foreign",
+            Box::new(|| fs::write(store, b"SQLite format 3\0").unwrap()),
+        ),
+        ("store.corrupt", Box::new(|| damaged(good.len() / 2))),
+        ("store.corrupt", Box::new(|| fs::write(store, &good[..10]).unwrap())),
+        ("store.corrupt", Box::new(|| fs::write(store, b"").unwrap())),
+        (
+            "store.io",
+            Box::new(|| {
+                fs::remove_file(store).unwrap();
+                fs::create_dir(store).unwrap();
+            }),
+        ),
+    ];
+    for (code, change) in cases {
+        change();
+        let before = fs::read(store).ok();
+        for command in ["serve", "check"] {
+            let said = refused(&[command, "--config", &config]);
+            assert!(said.contains(&format!("[{code}]")), "expected {code}: {said}");
+        }
+        assert_eq!(fs::read(store).ok(), before, "{code}");
+        restored();
+        assert!(run(&["check", "--config", &config]).status.success(), "{code}");
+    }
 }
 
 #[test]
@@ -288,43 +367,6 @@ fn the_example_configuration_is_one() {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/kbs.example.toml"));
     let config = KbsConfig::load(path).unwrap();
     assert!(config.listen.ip().is_loopback() && config.simulator_roots.is_empty() && config.admin_keys.is_empty());
-}
-
-/// A served broker as a process of its own; killed, not asked, when dropped.
-struct Process {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Process {
-    fn serve(config: &Path) -> Self {
-        let mut child = Command::new(BIN)
-            .args(["serve", "--config", config.to_str().unwrap()])
-            .env("HANZO_LOG", "off")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let ready: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not ready: {line}"));
-        let address = ready["listening"].as_str().unwrap().parse().unwrap();
-        Self { child, address }
-    }
-
-    fn kill(&mut self) {
-        // SIGKILL: no handler runs, nothing is flushed.
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[test]

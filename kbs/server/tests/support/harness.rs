@@ -1,7 +1,9 @@
 //! A broker in this process, a simulated guest, and HTTP by hand.
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use std::collections::BTreeMap;
+#[path = "../../../vault/tests/support/reached.rs"]
+mod reached;
+
 use std::future::Future;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,24 +12,23 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use hanzo_attestation::UnixTime;
 use hanzo_attestation::bundle::{CpuEvidence, SnpEvidence};
 use hanzo_attestation::name::{KeyId, Name};
-use hanzo_attestation::{Digest256, Digest384, UnixTime};
 use hanzo_kbs::admin::{self, AdminError};
 use hanzo_kbs::{
     InitOptions, Initialised, KbsConfig, KbsError, StoreMode, check, init, init_with, load_admin_key, serve,
 };
 use hanzo_kbs_protocol::{ATTEST_PATH, AUTH_PATH, Expected, GrantError, GuestSession, OpenedGrant, resource_path};
-use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, RevocationPolicy, SnpPolicy, SnpReference, TcbFloors};
 use hanzo_pqc::Dek;
 use hanzo_pqc::hpke::{KemSuite, PrivateKey};
 use hanzo_pqc::sign::SigningKeys;
 use hanzo_root::RootConfig;
-use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor, simulated_measurement};
-use hanzo_vault::{KeyPolicy, Wrap};
+use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor};
+use hanzo_vault::KeyPolicy;
+use reached::policy_at;
+pub use reached::{CONFIG, IMAGE};
 
-pub const IMAGE: Digest384 = Digest384([7; 48]);
-pub const CONFIG: Digest256 = Digest256([8; 32]);
 pub const DEK: [u8; 32] = [42; 32];
 
 /// What the server's threads are called.
@@ -194,37 +195,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// The policy that the healthy guest reaches.
 pub fn policy() -> KeyPolicy {
-    let floors = TcbFloors {
-        genoa: Some(EpycTcb {
-            bootloader: 1,
-            tee: 0,
-            snp: 1,
-            microcode: 1,
-        }),
-        ..TcbFloors::default()
-    };
-    let reference = SnpReference {
-        name: Name::new("test-image").unwrap(),
-        measurement: simulated_measurement(&IMAGE, &CONFIG),
-        config_digest: CONFIG,
-    };
-    let mut appraisal =
-        AppraisalPolicy::closed(PrivacyTier::CpuTee).with_snp(SnpPolicy::any_chip(floors, vec![reference]));
-    appraisal.revocation = RevocationPolicy::AcceptMissing;
-    KeyPolicy {
-        allow_simulated: true,
-        appraisal,
-        grant_lifetime_s: 60,
-        image_versions: BTreeMap::new(),
-        max_uses: 10,
-        minimum_image_version: 0,
-        not_after: now().0 + 3600,
-        not_before: 0,
-        rego: None,
-        subject: subject(),
-        tenant: Name::new("hanzo").unwrap(),
-        wrap: vec![Wrap::Hpke],
-    }
+    policy_at(now(), subject())
 }
 
 pub fn subject() -> Name {
@@ -343,8 +314,14 @@ impl Reply {
 }
 
 pub fn http(address: SocketAddr, method: &str, path: &str, cookie: &str, body: &[u8]) -> Reply {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    try_http(address, method, path, cookie, body).expect("a whole reply")
+}
+
+/// As [`http`]. Whatever is less than a whole reply is an error.
+pub fn try_http(address: SocketAddr, method: &str, path: &str, cookie: &str, body: &[u8]) -> std::io::Result<Reply> {
+    let short = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(40)))?;
     let cookie = match cookie {
         "" => String::new(),
         cookie => format!("Cookie: {cookie}\r\n"),
@@ -358,26 +335,34 @@ pub fn http(address: SocketAddr, method: &str, path: &str, cookie: &str, body: &
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: {media}\r\n{cookie}Content-Length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(head.as_bytes())?;
+    // A body that is too long is refused before its end.
     let _ = stream.write_all(body);
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);
-    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("a whole head");
+    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").ok_or_else(short)?;
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let set_cookie = head.lines().find_map(|l| {
-        let (name, value) = l.split_once(": ")?;
-        name.eq_ignore_ascii_case("set-cookie").then_some(value)
-    });
+    let field = |name: &str| {
+        head.lines().find_map(|line| {
+            let (field, value) = line.split_once(": ")?;
+            field.eq_ignore_ascii_case(name).then_some(value)
+        })
+    };
+    let body = bytes[end + 4..].to_vec();
+    if field("content-length").is_some_and(|n| n.parse() != Ok(body.len())) {
+        return Err(short());
+    }
+    let set_cookie = field("set-cookie");
     if let Some(set) = set_cookie {
         for part in ["HttpOnly", "SameSite=Strict", "Path=/"] {
             assert!(set.contains(part), "{set}");
         }
     }
-    Reply {
-        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+    Ok(Reply {
+        status: head.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(short)?,
         cookie: set_cookie.map(|c| c.split(';').next().unwrap().to_owned()),
-        body: bytes[end + 4..].to_vec(),
-    }
+        body,
+    })
 }
 
 /// A connection from another loopback address than 127.0.0.1: another peer.

@@ -2,8 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use hanzo_pqc::Dek;
 use hanzo_pqc::hpke::{KemSuite, PrivateKey};
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor};
 
-use crate::harness::{Broker, CONFIG, DEK, IMAGE, Reply, block_on, now, policy, subject};
+use crate::harness::{Broker, CONFIG, DEK, IMAGE, Reply, block_on, now, policy, subject, try_http};
 
 /// Everybody wants this key, and few get it.
 pub const SCARCE: &str = "hanzo/dek/scarce";
@@ -210,7 +209,7 @@ impl Load {
 
     /// A reply that is whole, and not about the outage.
     fn http(&self, method: &str, path: &str, cookie: &str, body: &[u8]) -> Result<Reply, Ended> {
-        let reply = match exchange(self.address, method, path, cookie, body) {
+        let reply = match try_http(self.address, method, path, cookie, body) {
             Ok(reply) => reply,
             Err(_) if self.outage == Outage::Killed => return Err(Ended::Gone),
             Err(e) => panic!("{method} {path}: {e}: the broker itself is there"),
@@ -229,42 +228,6 @@ impl Load {
 
 fn is_away(code: &str) -> bool {
     ["store.connection", "store.busy"].contains(&code)
-}
-
-/// One request. Whatever is less than a whole reply is an error.
-pub fn exchange(address: SocketAddr, method: &str, path: &str, cookie: &str, body: &[u8]) -> std::io::Result<Reply> {
-    let short = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(40)))?;
-    let cookie = match cookie {
-        "" => String::new(),
-        cookie => format!("Cookie: {cookie}\r\n"),
-    };
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n{cookie}Content-Length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(&[head.as_bytes(), body].concat())?;
-    let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes)?;
-    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").ok_or_else(short)?;
-    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let field = |name: &str| {
-        head.lines().find_map(|line| {
-            let (field, value) = line.split_once(": ")?;
-            field.eq_ignore_ascii_case(name).then(|| value.to_owned())
-        })
-    };
-    let body = bytes[end + 4..].to_vec();
-    match field("content-length").and_then(|n| n.parse::<usize>().ok()) {
-        Some(expected) if body.len() == expected => {}
-        _ => return Err(short()),
-    }
-    Ok(Reply {
-        status: head.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(short)?,
-        cookie: field("set-cookie").map(|c| c.split(';').next().unwrap().to_owned()),
-        body,
-    })
 }
 
 /// What the audit chain tells, by what it is about.

@@ -1,22 +1,20 @@
 //! One guest, one key, one moment.
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use std::collections::BTreeMap;
+#[path = "reached.rs"]
+mod reached;
 
 use hanzo_attestation::binding::RcarRuntime;
 use hanzo_attestation::name::{KeyId, Name};
-use hanzo_attestation::{Anchors, Collateral, Digest256, Digest384, Nonce, RawEvidence, UnixTime};
+use hanzo_attestation::{Anchors, Collateral, Nonce, RawEvidence, UnixTime};
 use hanzo_kbs_protocol::{WrapKey, encode_nonce};
-use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, RevocationPolicy, SnpPolicy, SnpReference, TcbFloors};
 use hanzo_pqc::hpke::{KemSuite, PrivateKey};
-use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor, simulated_measurement};
-use hanzo_vault::{
-    Ask, KeyPolicy, Moment, Recipient, Refusal, ReleaseGrant, Stored, StoredPolicy, Uses, Wrap, authorize,
-};
+use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor};
+use hanzo_vault::{Ask, KeyPolicy, Moment, Recipient, Refusal, ReleaseGrant, Stored, StoredPolicy, Uses, authorize};
+use reached::policy_at;
+pub use reached::{CONFIG, IMAGE};
 use serde_json::Value;
 
-pub const IMAGE: Digest384 = Digest384([7; 48]);
-pub const CONFIG: Digest256 = Digest256([8; 32]);
 pub const NOW: UnixTime = UnixTime(1_756_684_800);
 pub const UNUSED: Uses = Uses {
     count: 0,
@@ -30,37 +28,7 @@ pub fn key() -> KeyId {
 
 /// The policy that the guest reaches.
 pub fn policy() -> KeyPolicy {
-    let floors = TcbFloors {
-        genoa: Some(EpycTcb {
-            bootloader: 1,
-            tee: 0,
-            snp: 1,
-            microcode: 1,
-        }),
-        ..TcbFloors::default()
-    };
-    let reference = SnpReference {
-        name: Name::new("test-image").unwrap(),
-        measurement: simulated_measurement(&IMAGE, &CONFIG),
-        config_digest: CONFIG,
-    };
-    let mut appraisal =
-        AppraisalPolicy::closed(PrivacyTier::CpuTee).with_snp(SnpPolicy::any_chip(floors, vec![reference]));
-    appraisal.revocation = RevocationPolicy::AcceptMissing;
-    KeyPolicy {
-        allow_simulated: true,
-        appraisal,
-        grant_lifetime_s: 60,
-        image_versions: BTreeMap::new(),
-        max_uses: 10,
-        minimum_image_version: 0,
-        not_after: NOW.0 + 3600,
-        not_before: 0,
-        rego: None,
-        subject: Name::new("receipts").unwrap(),
-        tenant: Name::new("hanzo").unwrap(),
-        wrap: vec![Wrap::Hpke],
-    }
+    policy_at(NOW, Name::new("receipts").unwrap())
 }
 
 /// A policy whose image has this version.
