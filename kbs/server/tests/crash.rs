@@ -89,10 +89,7 @@ impl Place {
 
     /// The number of the decision that each fence holds.
     fn remembered(&self) -> [u64; 2] {
-        self.fences.each_ref().map(|path| {
-            let text = fs::read_to_string(path).unwrap();
-            text.split(' ').nth(2).unwrap().parse().unwrap()
-        })
+        self.fences.each_ref().map(|path| load::fenced(path).0)
     }
 
     /// Opens the store as a broker does: pages, chain, tables and fences have to fit each other.
@@ -191,7 +188,9 @@ fn killed_between_commit_and_fence_a_decision_is_kept_and_no_reply_has_left() {
     let before = place.remembered();
     let mut served = serve_to_be_killed(&place.broker.made.config_path);
     let guest = Guest::new().attested(served.address);
-    // Opening a pipe that nobody reads waits: the broker stands between its commit and the second fence.
+    // It replaces such a file whole, and opening a pipe that nobody reads waits: the broker stands between its commit and the
+    // second fence.
+    load::of_earlier_version(&place.fences[1]);
     let pipe = place.fences[1].with_extension("tmp");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let (address, path) = (served.address, resource_path(&KeyId::new(KEY).unwrap()));

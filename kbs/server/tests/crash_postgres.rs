@@ -10,7 +10,6 @@ mod harness;
 #[path = "support/load.rs"]
 mod load;
 
-use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -81,8 +80,7 @@ fn what_was_acknowledged_outlives_the_database_server() {
         away += heard.away;
         told.extend(heard.told);
         let chain = replay(&broker);
-        let fence = fs::read_to_string(&broker.config.head_file).unwrap();
-        let fence = fence.split(' ').nth(2).unwrap().parse().unwrap();
+        let fence = load::fenced(&broker.config.head_file).0;
         chain.must_hold(&told, &[fence]);
         chain.must_be_counted(&load);
     }

@@ -4,6 +4,8 @@
 
 #[path = "support/harness.rs"]
 mod harness;
+#[path = "support/load.rs"]
+mod load;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -201,6 +203,13 @@ fn a_full_store(broker: &mut Broker, disk: &Path) -> usize {
 
 /// A decision that the fence does not hold is kept, and does not leave.
 fn a_full_fence(broker: &mut Broker, disk: &Path, before: usize) -> usize {
+    // One that is there is written in place and needs no room.
+    {
+        let guest = Guest::new().attested(broker.address);
+        let _ballast = Ballast::leaving(disk, 0);
+        assert_eq!(guest.ask(broker.address, KEY).status, 200);
+    }
+    load::of_earlier_version(&broker.config.head_file);
     let head = fs::read(&broker.config.head_file).unwrap();
     let guest = Guest::new().attested(broker.address);
     let ballast = Ballast::leaving(disk, 0);
@@ -225,9 +234,9 @@ fn a_full_fence(broker: &mut Broker, disk: &Path, before: usize) -> usize {
     broker.stop();
     let (_, grants) = decisions(&broker.config, broker.mode);
     // The one that did not leave is on the record.
-    assert_eq!(grants, before + 2);
+    assert_eq!(grants, before + 3);
     broker.restart().unwrap();
-    2
+    3
 }
 
 /// Backups and exports are whole or not there; putting one back changes nothing before it is whole.

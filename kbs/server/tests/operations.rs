@@ -251,7 +251,7 @@ fn an_answer_under_way_leaves_before_the_end() {
     let mut stream = TcpStream::connect(broker.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let head = format!(
-        "POST {AUTH_PATH} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+        "POST {AUTH_PATH} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();

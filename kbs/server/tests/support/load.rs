@@ -2,8 +2,9 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -228,6 +229,22 @@ impl Load {
 
 fn is_away(code: &str) -> bool {
     ["store.connection", "store.busy"].contains(&code)
+}
+
+/// What a fence's file remembers: the newer of its lines.
+pub fn fenced(path: &Path) -> (u64, String) {
+    let text = fs::read_to_string(path).unwrap();
+    let heads = text.lines().map(|line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        (words[2].parse().unwrap(), words[3].to_owned())
+    });
+    heads.max().unwrap()
+}
+
+/// Makes a fence's file one of an earlier version, which the next write replaces whole.
+pub fn of_earlier_version(path: &Path) {
+    let (seq, hash) = fenced(path);
+    fs::write(path, format!("hanzo-kbs-head v1 {seq} {hash}\n")).unwrap();
 }
 
 /// What the audit chain tells, by what it is about.
