@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::evidence::SessionEvidence;
 use crate::wire::read;
-use crate::{ATTEST_BYTES_MAX, InitData, SessionBindingError, TeeKey, WireError};
+use crate::{ATTEST_BYTES_MAX, CertificateOf, InitData, SessionBindingError, TeeKey, WireError};
 
 /// An `attest` body whose shape was checked and nothing else.
 #[derive(Debug)]
@@ -29,18 +29,26 @@ pub struct AttestBody {
 }
 
 impl AttestBody {
-    /// Reads an `attest` body.
+    /// Reads an `attest` body that has every certificate with it.
+    ///
+    /// # Errors
+    /// As [`AttestBody::parse_with`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
+        Self::parse_with(bytes, &|_| None)
+    }
+
+    /// Reads an `attest` body. `certificate_of` finds AMD's certificates that the evidence came without.
     ///
     /// # Errors
     /// [`WireError`]. What cannot be honoured is refused rather than ignored.
-    pub fn parse(bytes: &[u8]) -> Result<Self, WireError> {
+    pub fn parse_with(bytes: &[u8], certificate_of: CertificateOf<'_>) -> Result<Self, WireError> {
         let raw: RawAttest = read("attest", bytes, ATTEST_BYTES_MAX)?;
         let init_data = match raw.init_data {
             None | Some(Value::Null) => None,
             Some(value) => Some(InitData::parse(value)?),
         };
         let evidence_digest = evidence_digest(&raw.tee_evidence)?;
-        let evidence = SessionEvidence::parse(raw.tee_evidence.primary_evidence)?;
+        let evidence = SessionEvidence::parse(raw.tee_evidence.primary_evidence, certificate_of)?;
         if init_data.is_some() && matches!(evidence, SessionEvidence::Sample(_)) {
             return Err(WireError::InitData {
                 what: "sample evidence",

@@ -52,6 +52,14 @@ pub enum WireError {
     /// Evidence in a form that is not read.
     #[error("primary_evidence: {0}")]
     Evidence(ForeignError),
+    /// SNP evidence without the certificate of its chip, and none at hand.
+    #[error(
+        "primary_evidence: no VCEK certificate came along, and the broker has none: {why}: send it in cert_chain, or fetch it once with `hanzo-verify fetch` into the directory that `collateral_dir` of the broker's configuration names"
+    )]
+    NoVcek {
+        /// Why there is none.
+        why: String,
+    },
     /// Init-data that cannot be honoured.
     #[error("init-data: {what}: expected {expected}; this version cannot honour anything else")]
     InitData {
@@ -90,6 +98,7 @@ impl WireError {
             Self::Sample => "kbs.tee.sample",
             Self::Jwk { .. } => "kbs.wrap.jwk",
             Self::Evidence(e) => e.code(),
+            Self::NoVcek { .. } => "kbs.snp.no_vcek",
             Self::InitData { .. } => "kbs.init_data",
             Self::WrapKey { .. } => "kbs.wrap.key",
             Self::Nonce => "kbs.nonce.malformed",

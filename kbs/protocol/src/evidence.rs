@@ -10,8 +10,9 @@ use kbs_types::Tee;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::certificates::complete;
 use crate::wire::shape;
-use crate::{SessionBindingError, WireError};
+use crate::{CertificateOf, SessionBindingError, WireError};
 
 /// What a session was attested with.
 #[derive(Debug, Clone)]
@@ -32,7 +33,7 @@ impl SessionEvidence {
     ///
     /// # Errors
     /// [`WireError`].
-    pub(crate) fn parse(value: Value) -> Result<Self, WireError> {
+    pub(crate) fn parse(value: Value, certificate_of: CertificateOf<'_>) -> Result<Self, WireError> {
         let has = |name: &str| value.get(name).is_some();
         if has("kind") {
             let cpu: CpuEvidence = from_value(value)?;
@@ -52,11 +53,17 @@ impl SessionEvidence {
                 member: "primary_evidence",
                 expected: "evidence of snp, tdx, az-snp-vtpm, az-tdx-vtpm or tpm",
             })?;
-        let read = ForeignEvidence::read(format, &bytes, &Supplied::default()).map_err(WireError::Evidence)?;
-        let raw = read.primary().cloned().ok_or(WireError::Unsupported {
+        // An empty certificate stands for the one that may be missing, and is no evidence: it is completed or refused below.
+        let supplied = Supplied {
+            vek: Some(Vec::new()),
+            ..Supplied::default()
+        };
+        let read = ForeignEvidence::read(format, &bytes, &supplied).map_err(WireError::Evidence)?;
+        let mut raw = read.primary().cloned().ok_or(WireError::Unsupported {
             member: "primary_evidence",
             expected: "evidence of a processor or TPM",
         })?;
+        complete(&mut raw, certificate_of)?;
         Ok(Self::Signed {
             raw: Box::new(raw),
             user_data_repeats: read.rule().user_data_repeats,

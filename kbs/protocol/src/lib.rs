@@ -18,6 +18,7 @@
 )]
 
 mod attest_body;
+mod certificates;
 mod error;
 mod evidence;
 mod grant;
@@ -30,6 +31,7 @@ mod wire;
 mod wrap_key;
 
 pub use attest_body::AttestBody;
+pub use certificates::CertificateOf;
 pub use error::{GrantError, SessionBindingError, SessionError, WireError};
 pub use evidence::{SampleEvidence, SessionEvidence};
 pub use grant::{GRANT_PURPOSE, Grant, WRAPPED_DEK_BYTES_MAX, WrappedDek, wrap_info};

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hanzo_attestation::binding::RcarRuntime;
 use hanzo_attestation::name::KeyId;
 use hanzo_attestation::{Digest384, UnixTime};
-use hanzo_kbs_protocol::{SessionBindingError, SessionEvidence, WireError, encode_nonce};
+use hanzo_kbs_protocol::{AttestBody, SessionBindingError, SessionEvidence, WireError, encode_nonce};
 use hanzo_policy::{AppraisalPolicy, PrivacyTier};
 use hanzo_root::{RootConfig, Surroundings};
 use hanzo_store::{Store, StoreError, StoreMode, Tx};
@@ -208,6 +208,11 @@ impl Broker {
 
     pub(crate) fn simulated(&self) -> bool {
         self.db.mode() == StoreMode::Simulated
+    }
+
+    /// Reads an `attest` body, with the cache's certificates where the evidence came without its own.
+    pub(crate) fn read_attest(&self, bytes: &[u8]) -> Result<AttestBody, WireError> {
+        AttestBody::parse_with(bytes, &|name| self.lives.now().certificates.get(name).cloned())
     }
 
     /// Checks a session's evidence: genuine, and made for this session. Which keys it is good for is decided later.

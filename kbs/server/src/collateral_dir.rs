@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! `index.json`: `{"version":1,"items":{"<name>":"<SHA-256>"}}`; `objects/<SHA-256>`: the item. Names start with what they
-//! are: `crl/`, `tdx/`, `rim/`, `ocsp/`; certificates travel with the evidence and are not taken from here.
+//! are: `crl/`, `tdx/`, `rim/`, `ocsp/`, and certificates for evidence that came without them: `vcek/`, `ask/`, `asvk/`.
 //!
 //! Nothing read here is believed: each item is verified where it is used.
 
@@ -27,8 +27,11 @@ struct Index {
     items: BTreeMap<String, String>,
 }
 
+/// Certificates of AMD's by their names in the index, DER.
+pub(crate) type Certificates = BTreeMap<String, Vec<u8>>;
+
 /// Reads every item that a decision may need.
-pub(crate) fn read(dir: &Path) -> Result<Collateral, KbsError> {
+pub(crate) fn read(dir: &Path) -> Result<(Collateral, Certificates), KbsError> {
     let path = dir.join(INDEX);
     let fail = |path: &Path, detail: &str| KbsError::File {
         what: "collateral",
@@ -40,10 +43,10 @@ pub(crate) fn read(dir: &Path) -> Result<Collateral, KbsError> {
     if index.version != 1 || index.items.len() > ITEMS_MAX {
         return Err(fail(&path, "expected version 1 and at most 4096 items"));
     }
-    let mut collateral = Collateral::default();
+    let (mut collateral, mut certificates) = (Collateral::default(), Certificates::new());
     for (name, digest) in &index.items {
         let kind = name.split('/').next().unwrap_or_default();
-        if !matches!(kind, "crl" | "tdx" | "rim" | "ocsp") {
+        if !matches!(kind, "crl" | "tdx" | "rim" | "ocsp" | "vcek" | "ask" | "asvk") {
             continue;
         }
         if Digest256::from_hex(digest).is_none() {
@@ -58,6 +61,7 @@ pub(crate) fn read(dir: &Path) -> Result<Collateral, KbsError> {
             "crl" => collateral.crls.push(bytes),
             "rim" => collateral.rims.push(bytes),
             "ocsp" => collateral.ocsp.push(bytes),
+            "vcek" | "ask" | "asvk" => drop(certificates.insert(name.clone(), bytes)),
             _ => {
                 let tdx: TdxCollateral =
                     serde_json::from_slice(&bytes).map_err(|_| fail(&object, "not TDX collateral"))?;
@@ -65,5 +69,5 @@ pub(crate) fn read(dir: &Path) -> Result<Collateral, KbsError> {
             }
         }
     }
-    Ok(collateral)
+    Ok((collateral, certificates))
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use hanzo_attestation::Digest256;
 use hanzo_root::RootConfig;
 use hanzo_store_postgres::is_postgres_url;
 use serde::{Deserialize, Serialize};
@@ -37,7 +38,8 @@ pub struct KbsConfig {
     /// ARK-signed revocation lists (DER). A changed file counts from the next decision on.
     #[serde(default)]
     pub crl_files: Vec<PathBuf>,
-    /// A cache directory as `hanzo-verify fetch` keeps one: lists, TDX collateral, RIMs, OCSP answers. Changes count from
+    /// A cache directory as `hanzo-verify fetch` keeps one: lists, TDX collateral, RIMs, OCSP answers,
+    /// and VCEK certificates for evidence that came without them. Changes count from
     /// the next decision on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub collateral_dir: Option<PathBuf>,
@@ -47,6 +49,13 @@ pub struct KbsConfig {
     /// Root certificates (DER) of TDX simulators; as above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub simulator_tdx_roots: Vec<PathBuf>,
+    /// Roots (DER) for the certificates of TPMs' attestation keys. There is none built in: evidence of a TPM alone counts for
+    /// tier 1, and for whoever pins its vendor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tpm_roots: Vec<PathBuf>,
+    /// Attestation keys of TPMs themselves: SHA-256 of the SubjectPublicKeyInfo. For evidence without certificates, as CoCo's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tpm_keys: Vec<Digest256>,
     /// Root certificates (DER) of GPU simulators; as above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub simulator_gpu_roots: Vec<PathBuf>,
@@ -245,6 +254,7 @@ impl KbsConfig {
             .chain(&mut self.collateral_dir)
             .chain(&mut self.simulator_roots)
             .chain(&mut self.simulator_tdx_roots)
+            .chain(&mut self.tpm_roots)
             .chain(&mut self.simulator_gpu_roots)
             .chain(&mut self.simulator_rim_roots)
             .chain(tls)

@@ -20,8 +20,8 @@ use hanzo_attestation::Nonce;
 use hanzo_attestation::name::KeyId;
 use hanzo_kbs_protocol::heads::HEADS_BYTES_MAX;
 use hanzo_kbs_protocol::{
-    ATTEST_BYTES_MAX, ATTEST_PATH, AUTH_BYTES_MAX, AUTH_PATH, AttestBody, SampleTee, WireError, auth_request_with,
-    challenge_body, encode_nonce,
+    ATTEST_BYTES_MAX, ATTEST_PATH, AUTH_BYTES_MAX, AUTH_PATH, SampleTee, WireError, auth_request_with, challenge_body,
+    encode_nonce,
 };
 
 use crate::admin::{self, ADMIN_BYTES_MAX, ADMIN_PATH};
@@ -175,7 +175,7 @@ fn verify_and_admit(
     (challenge, cookie): (&Challenge, &str),
     bytes: &[u8],
 ) -> Result<String, Problem> {
-    let body = AttestBody::parse(bytes).map_err(|e| {
+    let body = broker.read_attest(bytes).map_err(|e| {
         log_refused(e.code(), &e);
         Problem::wire(&e)
     })?;
@@ -221,7 +221,7 @@ fn verify_and_admit(
 fn take_over(broker: &Broker, sessions: &Sessions, challenge: &Challenge) -> Result<Arc<Attested>, Problem> {
     let bytes = shared::recall(&broker.db, challenge).map_err(|e| Problem::broker(&e.into()))?;
     let bytes = bytes.ok_or_else(|| Problem::session(SessionRefusal::NotAttested))?;
-    let body = AttestBody::parse(&bytes).map_err(|e| Problem::wire(&e))?;
+    let body = broker.read_attest(&bytes).map_err(|e| Problem::wire(&e))?;
     if body.nonce != encode_nonce(&challenge.nonce) {
         return Err(Problem::session(SessionRefusal::NotAttested));
     }

@@ -122,6 +122,8 @@ fn make(
         collateral_dir: None,
         simulator_roots,
         simulator_tdx_roots: Vec::new(),
+        tpm_roots: Vec::new(),
+        tpm_keys: Vec::new(),
         simulator_gpu_roots: Vec::new(),
         simulator_rim_roots: Vec::new(),
         root,

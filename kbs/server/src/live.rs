@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use hanzo_attestation::{Anchors, Collateral, KnownSignatures};
 
 use crate::admin::Admins;
-use crate::collateral_dir;
+use crate::collateral_dir::{self, Certificates};
 use crate::{KbsConfig, KbsError};
 
 /// Longest file of collateral in bytes.
@@ -26,6 +26,8 @@ pub(crate) struct Live {
     pub(crate) admins: Arc<Admins>,
     pub(crate) anchors: Anchors,
     pub(crate) collateral: Collateral,
+    /// AMD's certificates, for evidence that came without them.
+    pub(crate) certificates: Certificates,
     /// Where the collateral is, and what it looked like when it was read.
     crl_files: Vec<PathBuf>,
     collateral_dir: Option<PathBuf>,
@@ -58,6 +60,12 @@ impl Live {
         for path in &config.simulator_rim_roots {
             anchors = anchors.with_simulator_rim_root(read_file("simulator root", path)?);
         }
+        for path in &config.tpm_roots {
+            anchors = anchors.with_tpm_root(read_file("TPM root", path)?);
+        }
+        for key in &config.tpm_keys {
+            anchors = anchors.with_tpm_ak(*key);
+        }
         let known = KnownSignatures::bounded(KNOWN_SIGNATURES);
         Self::of(
             admins,
@@ -77,9 +85,9 @@ impl Live {
     ) -> Result<Self, KbsError> {
         // Looked at before they are read: a file that changes in between is read once more, not missed.
         let seen = stamps(&crl_files, collateral_dir.as_deref());
-        let mut collateral = match &collateral_dir {
+        let (mut collateral, certificates) = match &collateral_dir {
             Some(dir) => collateral_dir::read(dir)?,
-            None => Collateral::default(),
+            None => Default::default(),
         };
         collateral.known = known;
         for path in &crl_files {
@@ -89,6 +97,7 @@ impl Live {
             admins,
             anchors,
             collateral,
+            certificates,
             crl_files,
             collateral_dir,
             seen,
