@@ -42,7 +42,10 @@ impl AttestBody {
     /// # Errors
     /// [`WireError`]. What cannot be honoured is refused rather than ignored.
     pub fn parse_with(bytes: &[u8], certificate_of: CertificateOf<'_>) -> Result<Self, WireError> {
-        let raw: RawAttest = read("attest", bytes, ATTEST_BYTES_MAX)?;
+        let mut raw: RawAttest = read("attest", bytes, ATTEST_BYTES_MAX)?;
+        // Their digests are over canonical forms. An order of members means nothing; sorted once, they are not sorted again.
+        raw.tee_evidence.primary_evidence.sort_all_objects();
+        raw.runtime_data.tee_pubkey.sort_all_objects();
         let init_data = match raw.init_data {
             None | Some(Value::Null) => None,
             Some(value) => Some(InitData::parse(value)?),
@@ -138,6 +141,6 @@ fn evidence_digest(evidence: &RawEvidence) -> Result<Digest384, WireError> {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawEvidence {
-    primary_evidence: Value,
     additional_evidence: String,
+    primary_evidence: Value,
 }

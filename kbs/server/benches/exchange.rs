@@ -91,8 +91,12 @@ impl Client {
             "" => String::new(),
             cookie => format!("Cookie: {cookie}\r\n"),
         };
+        let kind = match body {
+            [] => "",
+            _ => "Content-Type: application/json\r\n",
+        };
         let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: kbs\r\n{cookie}Content-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: kbs\r\n{cookie}{kind}Content-Length: {}\r\n\r\n",
             body.len()
         )
         .into_bytes();

@@ -170,26 +170,29 @@ mod tests {
         }
     }
 
-    struct World(tempfile::TempDir, FileFence);
+    struct World {
+        fence: FileFence,
+        _dir: tempfile::TempDir,
+    }
 
     impl World {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let fence = FileFence::new(&dir.path().join("kbs.head"));
-            Self(dir, fence)
+            Self { fence, _dir: dir }
         }
 
         fn bytes(&self) -> Vec<u8> {
-            fs::read(&self.1.path).unwrap()
+            fs::read(&self.fence.path).unwrap()
         }
 
         fn set(&self, bytes: &[u8]) {
-            fs::write(&self.1.path, bytes).unwrap();
+            fs::write(&self.fence.path, bytes).unwrap();
         }
 
         fn read(&self) -> Result<Option<u64>, &'static str> {
             let head_at = |found: Head| (found == head(found.seq)).then_some(found.seq);
-            let read = self.1.read().map_err(|e| e.code())?;
+            let read = self.fence.read().map_err(|e| e.code())?;
             Ok(read.map(|found| head_at(found).unwrap()))
         }
     }
@@ -199,23 +202,23 @@ mod tests {
         let world = World::new();
         assert_eq!(world.read(), Ok(None));
         for seq in [1, 2, 3, 9, 10, u64::MAX, 4, 4, 5] {
-            world.1.write(head(seq)).unwrap();
+            world.fence.write(head(seq)).unwrap();
             assert_eq!(world.read(), Ok(Some(seq)));
             assert_eq!(world.bytes().len(), 512);
         }
         world.set(format!("{}\n", head(7)).as_bytes());
         assert_eq!(world.read(), Ok(Some(7)), "the earlier version");
-        world.1.write(head(8)).unwrap();
+        world.fence.write(head(8)).unwrap();
         assert_eq!(world.read(), Ok(Some(8)));
     }
 
     #[test]
     fn a_write_that_was_cut_off_anywhere_leaves_the_head_before_it_and_nothing_else() {
         let world = World::new();
-        world.1.write(head(98)).unwrap();
-        world.1.write(head(99)).unwrap();
+        world.fence.write(head(98)).unwrap();
+        world.fence.write(head(99)).unwrap();
         let before = world.bytes();
-        world.1.write(head(100)).unwrap();
+        world.fence.write(head(100)).unwrap();
         let after = world.bytes();
         for cut in 0..=512 {
             let torn = [&after[..cut], &before[cut..]].concat();
@@ -223,7 +226,7 @@ mod tests {
             let expected = if torn == after { 100 } else { 99 };
             assert_eq!(world.read(), Ok(Some(expected)), "cut at {cut}");
             // And the next write puts it right.
-            world.1.write(head(101)).unwrap();
+            world.fence.write(head(101)).unwrap();
             assert_eq!(world.read(), Ok(Some(101)), "cut at {cut}");
         }
     }
@@ -231,7 +234,7 @@ mod tests {
     #[test]
     fn what_is_no_head_file_is_refused() {
         let world = World::new();
-        world.1.write(head(5)).unwrap();
+        world.fence.write(head(5)).unwrap();
         let good = world.bytes();
         let mut changed = good.clone();
         changed[20] ^= 1;
