@@ -164,10 +164,10 @@ fn widening_waits_for_a_second_admin_and_narrowing_does_not() {
 
 #[test]
 fn a_proposal_is_for_the_policy_it_was_compared_with() {
-    let office = office();
-    office.put(&office.alice, KEY, 1, &policy()).unwrap();
+    let (office, base) = (office(), policy());
+    office.put(&office.alice, KEY, 1, &base).unwrap();
     let id = office.set(&office.alice, &more()).unwrap().proposal.unwrap();
-    let mut tight = policy();
+    let mut tight = base;
     tight.max_uses = 2;
     office.set(&office.bob, &tight).unwrap();
     assert_eq!(office.approve(&office.bob, id).unwrap_err(), "kbs.proposal.outdated");

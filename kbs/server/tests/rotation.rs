@@ -392,7 +392,12 @@ fn a_rotation_that_is_killed_again_and_again_ends_with_every_secret_readable() {
     // a rotation behind for the next, unless this test was too slow to see it.
     let (mut killed, mut resumed) = (0, 0);
     for _ in 0..4 {
-        let head = || std::fs::read(&broker.config.head_file).unwrap_or_default();
+        // The newest decision of the file's lines: opening the store writes them anew.
+        let head = || -> u64 {
+            let text = std::fs::read_to_string(&broker.config.head_file).unwrap_or_default();
+            let numbers = text.lines().filter_map(|line| line.split(' ').nth(2)?.parse().ok());
+            numbers.max().unwrap_or(0)
+        };
         let before = head();
         let mut child = Command::new(BIN)
             .args(arguments)
