@@ -35,7 +35,8 @@ bench:
     cargo bench -p hanzo-attestation --bench tdx
     cargo bench -p hanzo-verifier --bench verdicts
     cargo bench -p hanzo-verifier --bench memory
-    cargo bench --profile dev -p hanzo-kbs --bench exchange
+    cargo bench -p hanzo-kbs --bench exchange
+    cargo bench -p hanzo-measured-boot --bench launch_digest
     cargo bench --profile dev -p hanzo-pack --bench open
     cargo run --bin hanzo -- bench
 
@@ -43,9 +44,9 @@ bench:
 release:
     cargo build --release -p hanzo-guest -p hanzo-kbs -p hanzo-proxy -p hanzo-verify
 
-# `hanzo-verify` without any shared library, for any Linux on x86-64-v3
+# `hanzo-verify` and `hanzo-guest` without any shared library, for any Linux on x86-64-v3
 static:
-    RUSTFLAGS="-C target-cpu=x86-64-v3 -C target-feature=+crt-static" cargo build --release --target x86_64-unknown-linux-gnu -p hanzo-verify
+    RUSTFLAGS="-C target-cpu=x86-64-v3 -C target-feature=+crt-static" cargo build --release --target x86_64-unknown-linux-gnu -p hanzo-verify -p hanzo-guest
 
 # Turns every single bit of accepted evidence around (an hour on two cores; `cargo test` does a part of it)
 bitflip:

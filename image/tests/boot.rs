@@ -82,7 +82,11 @@ fn a_boot_measures_what_was_predicted_before_it() {
         mirror: MIRROR.into(),
     };
     let dir = tempfile::tempdir().unwrap();
-    let parts = Parts::gather(inputs, &source, Profile::Core, &guest, None, &|_| ()).unwrap();
+    let parts = match Parts::gather(inputs, &source, Profile::Core, &guest, None, &|_| ()) {
+        // Debian keeps old versions for a limited time; a package with other bytes is never a reason to pass.
+        Err(error) if error.code() == "image.package.gone" => return not_tested(&error.to_string()),
+        parts => parts.unwrap(),
+    };
     let image = dir.path().join("image");
     build(&parts, &recipe("10.0.2.2:8080"), &image, &|_| ()).unwrap();
     let machine = machine(&image, dir.path());

@@ -49,6 +49,8 @@ pub(crate) struct Admission {
     /// Releasing keys to guests that attested: never behind strangers.
     release: Queue,
     admin: Queue,
+    /// Whether a core is left for others while one verifies.
+    pub(crate) has_spare_cores: bool,
     /// None of those who attested takes all the places.
     in_flight: Arc<InFlight>,
 }
@@ -82,6 +84,7 @@ impl Admission {
             admin_certificate_required: config.tls.as_ref().is_some_and(|tls| tls.admin_client_ca.is_some()),
             body_timeout: Duration::from_secs(config.limits.body_timeout_s),
             // Strangers get at most half of the machine; those who attested may wait for the disk together.
+            has_spare_cores: cores > 1,
             attest: Queue::new(cores.div_ceil(2)),
             release: Queue::new(cores.saturating_mul(8).clamp(16, 64)),
             admin: Queue::new(4),
@@ -109,6 +112,11 @@ impl Admission {
         self.in_flight.take(nonce)
     }
 
+    /// Whether a connection shows the certificate that admins show, where one is asked for.
+    pub(crate) fn is_admin_connection(&self, connection: &Connection) -> bool {
+        connection.admin_certificate || !self.admin_certificate_required
+    }
+
     fn peer(&self, connection: &Connection, headers: &HeaderMap) -> Peer {
         let forwarded = || -> Option<IpAddr> {
             let last = headers.get_all("x-forwarded-for").iter().next_back()?;
@@ -121,6 +129,13 @@ impl Admission {
     }
 }
 
+/// Under the paths of guests, but for admins alone, reading too.
+const ADMIN_READS: [&str; 3] = [
+    "/kbs/v0/resource-policy",
+    "/kbs/v0/reference-value",
+    "/kbs/v0/attestation-policy",
+];
+
 /// The routes that are limited, each with its longest body; the rest reads nothing and decides nothing.
 fn route_of(method: &Method, path: &str) -> (Option<Route>, usize) {
     match path {
@@ -129,6 +144,7 @@ fn route_of(method: &Method, path: &str) -> (Option<Route>, usize) {
         LOG_HEAD_PATH => (Some(Route::Auth), 0),
         _ if path.starts_with(LOG_TILES_PATH) => (Some(Route::Admin), 0),
         _ if path.starts_with(HEADS_PATH) => (Some(Route::Release), HEADS_BYTES_MAX),
+        _ if ADMIN_READS.iter().any(|prefix| path.starts_with(prefix)) => (Some(Route::Admin), ADMIN_BYTES_MAX),
         _ if path.starts_with("/kbs/v0/") && *method == Method::GET => (Some(Route::Release), 0),
         _ if path.starts_with("/kbs/v0/") || path.starts_with(ADMIN_PATH) => (Some(Route::Admin), ADMIN_BYTES_MAX),
         _ => (None, 0),
@@ -156,7 +172,7 @@ pub(crate) async fn admit(State(gate): State<Gate>, request: Request, next: Next
         gate.metrics.limited(route);
         return later(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", "kbs.rate", wait);
     }
-    if route == Route::Admin && gate.admission.admin_certificate_required && !connection.admin_certificate {
+    if route == Route::Admin && !gate.admission.is_admin_connection(&connection) {
         return problem(StatusCode::UNAUTHORIZED, "AdminAuth", "kbs.admin.certificate");
     }
     let (parts, body) = request.into_parts();

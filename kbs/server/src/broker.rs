@@ -288,7 +288,7 @@ impl Broker {
 
     /// After a commit: the head outside, then the log.
     pub(crate) fn record(&self, head: Head, line: &str) -> Result<(), KbsError> {
-        self.head.advance(head)?;
+        self.advance_head(head)?;
         if head.seq.is_multiple_of(HEAD_EVERY) {
             // Signed heads among the lines tell where a log was rewritten that somebody had the store's key to rewrite.
             match self.behind.get() {
@@ -343,6 +343,7 @@ impl Broker {
 
     /// After a commit: the head outside.
     pub(crate) fn advance_head(&self, head: Head) -> Result<(), KbsError> {
+        self.known.newest_is(head);
         Ok(self.head.advance(head)?)
     }
 }

@@ -24,6 +24,8 @@ use hanzo_vault::{
     TenantPolicy, Uses, authorize,
 };
 
+use zeroize::Zeroizing;
+
 use crate::KbsError;
 use crate::admin::{about_image, raise_image};
 use crate::audit::{self, Line};
@@ -53,7 +55,7 @@ struct Ground {
     revoked: bool,
     sealed: SealedSecret,
     /// The wrapped KEK that the secret is sealed under.
-    kek: Option<Vec<u8>>,
+    kek: Option<Zeroizing<Vec<u8>>>,
     /// The tenant's newest KEK version.
     newest_kek: u64,
     /// How long all that is, about.
@@ -100,25 +102,34 @@ impl<E: Into<Denied>> From<E> for Undone {
 impl Broker {
     /// Decides, counts, records and wraps; everything is on the disk when this returns.
     pub(crate) fn decide(&self, key_id: &KeyId, attested: &Attested) -> Result<Decided, Denied> {
+        let mut may_guess = true;
         for _ in 0..TRIES {
-            let basis = match self.known.guess(key_id) {
+            let guess = may_guess.then(|| self.known.guess(key_id)).flatten();
+            let is_guess = guess.is_some();
+            let basis = match guess {
                 Some((ground, uses)) => self.basis(key_id, attested, Some(ground), uses),
                 None => self.db.read(|tx| self.read_basis(tx, key_id, attested))?,
             };
             let prepared = match self.prepare(&basis) {
-                Ok(prepared) => prepared,
-                // What was guessed may be outdated; the store knows.
-                Err(_) if self.known.guess(key_id).is_some() => {
-                    self.known.forget(key_id);
+                // What was guessed may be outdated, and does not say who was granted the key; the store does.
+                Err(_) if is_guess => {
+                    may_guess = false;
                     continue;
                 }
-                Err(e) => return Err(e),
+                Ok(prepared) if is_guess && prepared.outcome.is_err() => {
+                    may_guess = false;
+                    continue;
+                }
+                prepared => prepared?,
             };
             match self.db.write(|tx| self.record_if_unchanged(tx, &basis, prepared)) {
                 Ok(Some(decided)) => return Ok(decided),
                 Ok(None) => {}
-                Err(Undone::Repeated) => break,
-                Err(Undone::Failed(e)) => return Err(e),
+                Err(Undone::Repeated) => may_guess = false,
+                Err(Undone::Failed(e)) => {
+                    self.known.clear();
+                    return Err(e);
+                }
             }
         }
         let decided = self.db.write(|tx| {
@@ -126,9 +137,12 @@ impl Broker {
             let prepared = self.prepare(&basis)?;
             self.record_decision(tx, audit::newest(tx)?, &basis, basis.uses, prepared)
         });
-        decided.map_err(|e| match e {
-            Undone::Failed(e) => e,
-            Undone::Repeated => KbsError::Stored { what: "a grant" }.into(),
+        decided.map_err(|e| {
+            self.known.clear();
+            match e {
+                Undone::Failed(e) => e,
+                Undone::Repeated => KbsError::Stored { what: "a grant" }.into(),
+            }
         })
     }
 
@@ -194,10 +208,7 @@ impl Broker {
         line.tier = Some(decision.grant().tier);
         let (image, budget) = (decision.image(), decision.budget().clone());
         line.about = image.map(|image| about_image(image.number));
-        let kek = ground
-            .kek
-            .as_deref()
-            .ok_or(KbsError::Stored { what: "a tenant's KEK" })?;
+        let kek = ground.kek.as_ref().ok_or(KbsError::Stored { what: "a tenant's KEK" })?;
         let place = (key_id, ground.version);
         let secret = self.vaults.open_under(kek, place, &ground.policy, &ground.sealed)?;
         match release::carry_out(decision, &secret, &body.wrap_key, &self.identity.signer)? {
@@ -222,6 +233,8 @@ impl Broker {
         let place = audit::newest(tx)?;
         self.known.at(place.head());
         let known = basis.ground.as_ref().and_then(|g| self.known.uses(basis.key_id, g));
+        // Where no use is left, the store says whether it is for that or because the guest had the key before.
+        let known = known.filter(|uses| prepared.outcome.as_ref().is_ok_and(|g| g.budget.check(*uses).is_ok()));
         let uses = match known {
             Some(uses) => uses,
             None => {
@@ -353,7 +366,7 @@ fn ground(
             kek_version: row.unsigned(4)?,
             bytes: sealed.to_vec(),
         },
-        kek: kek.map(<[u8]>::to_vec),
+        kek: kek.map(|kek| Zeroizing::new(kek.to_vec())),
         newest_kek: row.unsigned(7)?,
         bytes: text.len() + sealed.len() + tenant_bytes + 1024,
     };

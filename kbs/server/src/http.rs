@@ -20,9 +20,10 @@ use hanzo_attestation::Nonce;
 use hanzo_attestation::name::KeyId;
 use hanzo_kbs_protocol::heads::HEADS_BYTES_MAX;
 use hanzo_kbs_protocol::{
-    ATTEST_BYTES_MAX, ATTEST_PATH, AUTH_BYTES_MAX, AUTH_PATH, SampleTee, WireError, auth_request_with, challenge_body,
-    encode_nonce,
+    ATTEST_BYTES_MAX, ATTEST_PATH, AUTH_BYTES_MAX, AUTH_PATH, AttestBody, SampleTee, WireError, auth_request_with,
+    challenge_body, encode_nonce,
 };
+use kbs_types::Tee;
 
 use crate::admin::{self, ADMIN_BYTES_MAX, ADMIN_PATH};
 use crate::admission::{Admission, Connection, Gate, admit, busy, session_busy};
@@ -45,8 +46,9 @@ pub(crate) const LOG_TILES_PATH: &str = "/hanzo/v1/log/tile/";
 
 const ROTATION_ROUTE: &str = "/hanzo/v1/admin/rotations/{id}";
 
-/// Evidence up to this size (a processor's, without devices) is verified where it arrived: half a millisecond at most,
-/// half of the cores at a time, and it waits for nothing unless collateral changed. To hand it to another thread and back costs a good part of that.
+/// SNP evidence up to this size and without devices is verified where it arrived, on half of the cores at most: that takes
+/// half a millisecond, and handing it to another thread and back costs a good part of it. All other kinds, whose cost depends
+/// on what the broker has of collateral, never hold up a thread that accepts connections.
 const INLINE_BYTES_MAX: usize = 32 * 1024;
 
 /// What every handler needs.
@@ -81,9 +83,12 @@ pub(crate) fn router(state: AppState) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route(
             "/health",
-            get(move |state: State<AppState>, headers: HeaderMap| async move {
-                health.reply(coco::is_admin(&state, &headers)).await
-            }),
+            get(
+                move |state: State<AppState>, connection: Extension<Connection>, headers: HeaderMap| async move {
+                    let may_know = state.admission.is_admin_connection(&connection);
+                    health.reply(may_know && coco::is_admin(&state, &headers)).await
+                },
+            ),
         )
         .route("/metrics", get(metrics))
         .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "NotFound", "kbs.path.unknown") })
@@ -153,11 +158,30 @@ async fn attest(
     };
     let (broker, sessions) = (Arc::clone(&state.broker), Arc::clone(&state.sessions));
     let named = value.to_owned();
-    let verify = {
-        let body = body.clone();
-        move || verify_and_admit(&broker, &sessions, (&challenge, &named), &body)
+    let is_small = body.len() <= INLINE_BYTES_MAX
+        && challenge.tee == Tee::Snp
+        && state.admission.has_spare_cores
+        && !state.sessions.has_replicas
+        && broker.lives.is_settled();
+    let read = match is_small {
+        true => match read_attest(&broker, &body) {
+            Ok(read) => Some(read),
+            Err(problem) => {
+                count(&broker.metrics.not_attested);
+                return problem.into_response();
+            }
+        },
+        false => None,
     };
-    let verified = match body.len() <= INLINE_BYTES_MAX && !state.sessions.has_replicas {
+    let is_quick = read.as_ref().is_some_and(|read| read.additional_evidence.is_empty());
+    let verify = move || {
+        let read = match read {
+            Some(read) => read,
+            None => read_attest(&broker, &body)?,
+        };
+        verify_and_admit(&broker, &sessions, (&challenge, &named), (read, &body))
+    };
+    let verified = match is_quick {
         true => Ok(verify()),
         false => tokio::task::spawn_blocking(verify).await,
     };
@@ -178,18 +202,21 @@ async fn attest(
     }
 }
 
+fn read_attest(broker: &Broker, bytes: &[u8]) -> Result<AttestBody, Problem> {
+    broker.read_attest(bytes).map_err(|e| {
+        log_refused(e.code(), &e);
+        Problem::wire(&e)
+    })
+}
+
 /// Verifies first and uses the challenge up last: whoever spoils an attempt spoils no session, and of any number that hold at
 /// the same time one is admitted.
 fn verify_and_admit(
     broker: &Broker,
     sessions: &Sessions,
     (challenge, cookie): (&Challenge, &str),
-    bytes: &[u8],
+    (body, bytes): (AttestBody, &[u8]),
 ) -> Result<String, Problem> {
-    let body = broker.read_attest(bytes).map_err(|e| {
-        log_refused(e.code(), &e);
-        Problem::wire(&e)
-    })?;
     if body.evidence.tee() != challenge.tee {
         return Err(
             Problem::new(StatusCode::BAD_REQUEST, "InvalidRequest", "kbs.session.tee")

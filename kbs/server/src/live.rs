@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use hanzo_attestation::{Anchors, Collateral, KnownSignatures};
 
@@ -20,6 +21,9 @@ pub(crate) const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// Signatures of lately seen processors and lists that are remembered; 32 bytes each.
 const KNOWN_SIGNATURES: usize = 65_536;
+
+/// Collateral that could not be read is tried again after this.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// One consistent state.
 pub(crate) struct Live {
@@ -117,9 +121,18 @@ impl Live {
         .unwrap()
     }
 
+    /// Whether its files look as they did when they were read.
+    fn is_renewed(&self) -> bool {
+        self.stamps() == self.seen
+    }
+
+    fn stamps(&self) -> Vec<Stamp> {
+        stamps(&self.crl_files, self.collateral_dir.as_deref())
+    }
+
     /// The same with the collateral of now; `None` if nothing changed.
     fn renewed(&self) -> Result<Option<Self>, KbsError> {
-        if stamps(&self.crl_files, self.collateral_dir.as_deref()) == self.seen {
+        if self.is_renewed() {
             return Ok(None);
         }
         let (admins, anchors) = (Arc::clone(&self.admins), self.anchors.clone());
@@ -145,6 +158,8 @@ pub(crate) struct Lives {
     now: RwLock<Arc<Live>>,
     /// Why newer collateral is not in force.
     stuck: Mutex<Option<String>>,
+    /// When changed collateral was read last, and what it looked like.
+    tried: Mutex<Option<(Instant, Vec<Stamp>)>>,
 }
 
 impl Lives {
@@ -152,17 +167,33 @@ impl Lives {
         Self {
             now: RwLock::new(Arc::new(live)),
             stuck: Mutex::new(None),
+            tried: Mutex::new(None),
         }
     }
 
     /// The state for one decision, with the collateral as it is on the disk.
     pub(crate) fn now(&self) -> Arc<Live> {
-        let live = Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner));
+        let live = self.in_force();
+        if live.is_renewed() {
+            return live;
+        }
+        // One reads, and the others take what it read.
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = self.in_force();
+        let stamps = live.stamps();
+        if self.stuck().is_some()
+            && tried
+                .as_ref()
+                .is_some_and(|(at, what)| *what == stamps && at.elapsed() < RETRY)
+        {
+            return live;
+        }
         let (said, newer) = match live.renewed() {
             Ok(None) => (None, None),
             Ok(Some(newer)) => (None, Some(Arc::new(newer))),
             Err(e) => (Some(e.to_string()), None),
         };
+        *tried = Some((Instant::now(), stamps));
         let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
         if *stuck != said {
             if let Some(why) = &said {
@@ -172,11 +203,20 @@ impl Lives {
         }
         let Some(newer) = newer else { return live };
         let mut current = self.now.write().unwrap_or_else(PoisonError::into_inner);
-        // A reload that came in between has read the files itself.
+        // A reload that came in between has read the files itself, and may have taken roots and admins away.
         if Arc::ptr_eq(&*current, &live) {
-            *current = Arc::clone(&newer);
+            *current = newer;
         }
-        newer
+        Arc::clone(&current)
+    }
+
+    /// Whether [`Lives::now`] would have nothing to read.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.in_force().is_renewed()
+    }
+
+    fn in_force(&self) -> Arc<Live> {
+        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether this is the state in force.

@@ -1,8 +1,9 @@
 //! Tenants' KEKs in the store, and secrets sealed under them.
 //!
 //! A KEK is made with the first secret of its tenant. What is sealed names the KEK version it stands under; the newest one
-//! seals, older ones open until nothing stands under them any more ([`rotate`]). Nothing is kept in memory but the root:
-//! each use reads the KEK's row in its own transaction, so replicas see a rotation or a destruction at once.
+//! seals, older ones open until nothing stands under them any more ([`rotate`]). No key is kept in memory but the root.
+//! A KEK is used as its row has it in the transaction that counts, so replicas see a rotation or a destruction at once; a
+//! broker that decides keeps wrapped ones until the store's next change that it makes or sees (`decision/known.rs`).
 
 mod rotate;
 mod rotations;

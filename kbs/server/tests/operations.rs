@@ -140,6 +140,17 @@ fn tls_is_hybrid_its_cookies_secure_and_admins_show_a_certificate() {
     let (_, reply) = https(at, &ca.pem(), Some(&admins.leaf()), &post(ADMIN_PATH, "{}")).unwrap();
     assert!(reply.contains("kbs.admin.malformed"), "{reply}");
     assert!(https(at, &ca.pem(), Some(&strangers.leaf()), &post(ADMIN_PATH, "{}")).is_err());
+    // What admins read lies under the paths of guests, who show none.
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    for path in ["resource-policy", "reference-value", "reference-value/svn"] {
+        let request = get(&format!("/kbs/v0/{path}"));
+        let (_, reply) = https(at, &ca.pem(), None, &request).unwrap();
+        assert!(reply.contains("kbs.admin.certificate"), "{path}: {reply}");
+        let (_, reply) = https(at, &ca.pem(), Some(&admins.leaf()), &request).unwrap();
+        assert!(!reply.contains("kbs.admin.certificate"), "{path}: {reply}");
+    }
+    let (_, reply) = https(at, &ca.pem(), None, &get("/kbs/v0/resource/a/b/c")).unwrap();
+    assert!(reply.contains("kbs.session.unknown"), "{reply}");
     // No plain HTTP on this port.
     let mut plain = TcpStream::connect(at).unwrap();
     plain.write_all(post(AUTH_PATH, &body).as_bytes()).unwrap();

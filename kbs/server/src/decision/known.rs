@@ -103,6 +103,19 @@ impl KnownKeys {
         }
     }
 
+    /// After a commit of any line: what stood before it is not kept, least of all KEKs that it destroyed.
+    pub(crate) fn newest_is(&self, head: Head) {
+        let mut known = self.lock();
+        if known.head.is_none_or(|at| at.seq < head.seq) {
+            *known = Known::default();
+        }
+    }
+
+    /// A transaction came to no good end: nothing that was learned in it counts.
+    pub(super) fn clear(&self) {
+        *self.lock() = Known::default();
+    }
+
     /// The store has to be asked about this key.
     pub(super) fn forget(&self, key_id: &KeyId) {
         self.lock().keys.remove(key_id);

@@ -218,6 +218,26 @@ fn the_last_use_goes_to_whoever_is_recorded_first() {
     assert_eq!(refused.unwrap_or_else(|| world.decide(&first)), Err("kbs.key.used_up"));
 }
 
+/// Whether or not the broker remembers the key: no use is left, and the guest had it before.
+#[test]
+fn whoever_had_the_key_is_told_so_whatever_is_known() {
+    let (world, first) = (World::new(1), attested());
+    assert_eq!(world.decide(&first), Ok(()));
+    assert_eq!(world.decide(&first), Err("kbs.grant.repeated"));
+    world.broker.known.clear();
+    assert_eq!(world.decide(&first), Err("kbs.grant.repeated"));
+    assert_eq!(world.decide(&attested()), Err("kbs.key.used_up"));
+}
+
+#[test]
+fn what_a_change_destroyed_is_not_kept() {
+    let (world, attested) = (World::new(10), attested());
+    assert_eq!(world.decide(&attested), Ok(()));
+    assert!(world.broker.known.guess(&id()).is_some());
+    world.set_policy(&policy(9));
+    assert!(world.broker.known.guess(&id()).is_none());
+}
+
 #[test]
 fn what_is_known_of_a_key_counts_exactly_and_ends_with_a_line_of_somebody_else() {
     let world = World::new(3);

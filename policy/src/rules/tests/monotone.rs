@@ -174,7 +174,13 @@ const TIGHTEN: &[fn(&mut AppraisalPolicy)] = &[
     |p| p.tdx = None,
     |p| p.tpm = None,
     |p| p.gpu = None,
-    |p| on(&mut p.snp, |t| t.hardware = AllowList::none()),
+    // Both: a report under a provider's key names no chip, so with providers alone left it is the better one.
+    |p| {
+        on(&mut p.snp, |t| {
+            t.hardware = AllowList::none();
+            t.vlek_providers = AllowList::none();
+        });
+    },
     |p| on(&mut p.snp, |t| t.vlek_providers = AllowList::none()),
     |p| on(&mut p.snp, |t| t.milan = MilanPolicy::Refuse),
     |p| on(&mut p.snp, |t| _ = t.vmpl.pop()),
