@@ -162,8 +162,8 @@ fn session() -> GuestSession {
     GuestSession::new(PrivateKey::generate(KemSuite::Xwing).expect("a key").public_key())
 }
 
-/// Auth and attest; the cookie, and what the round trips took.
-fn attest(client: &mut Client, guest: &SimulatedGuest, mut session: GuestSession) -> (String, Duration) {
+/// Auth and attest; the cookie, and what each round trip took.
+fn attest(client: &mut Client, guest: &SimulatedGuest, mut session: GuestSession) -> (String, [Duration; 2]) {
     let body = session.auth_body();
     let started = Instant::now();
     let challenge = client.send("POST", AUTH_PATH, "", &body);
@@ -179,7 +179,7 @@ fn attest(client: &mut Client, guest: &SimulatedGuest, mut session: GuestSession
     let started = Instant::now();
     let attested = client.send("POST", ATTEST_PATH, &cookie, &body);
     assert_eq!(attested.status, 200, "{}", String::from_utf8_lossy(&attested.body));
-    (cookie, first + started.elapsed())
+    (cookie, [first, started.elapsed()])
 }
 
 fn release(client: &mut Client, cookie: &str, n: usize) -> Duration {
@@ -206,7 +206,10 @@ fn server_time() -> Duration {
 struct Load {
     per_s: f64,
     per_core_s: f64,
+    /// Whole exchanges, sorted.
     times: Vec<Duration>,
+    /// Each of the three round trips, sorted.
+    trips: [Vec<Duration>; 3],
 }
 
 /// `clients` guests at a time, `each` exchanges per client, at most `per_s` in all.
@@ -226,20 +229,27 @@ fn load(address: SocketAddr, clients: usize, each: usize, per_s: Option<f64>) ->
                         let turn = pause * n as u32 + pause * number as u32 / clients as u32;
                         std::thread::sleep(turn.saturating_sub(started.elapsed()));
                     }
-                    let (cookie, attested) = attest(&mut client, &guest, session);
-                    times.push(attested + release(&mut client, &cookie, number * 7 + n));
+                    let (cookie, [first, second]) = attest(&mut client, &guest, session);
+                    times.push([first, second, release(&mut client, &cookie, number * 7 + n)]);
                 }
                 times
             })
         })
         .collect();
-    let mut times: Vec<_> = threads.into_iter().flat_map(|t| t.join().expect("a client")).collect();
+    let all: Vec<[Duration; 3]> = threads.into_iter().flat_map(|t| t.join().expect("a client")).collect();
+    let mut times: Vec<Duration> = all.iter().map(|trips| trips.iter().sum()).collect();
+    let trips = [0, 1, 2].map(|at| {
+        let mut trip: Vec<_> = all.iter().map(|trips| trips[at]).collect();
+        trip.sort();
+        trip
+    });
     let (wall, used) = (started.elapsed(), server_time() - server);
     times.sort();
     Load {
         per_s: times.len() as f64 / wall.as_secs_f64(),
         per_core_s: times.len() as f64 / used.as_secs_f64(),
         times,
+        trips,
     }
 }
 
@@ -376,6 +386,9 @@ fn main() {
         ms(&half.times, 50),
         ms(&half.times, 99)
     );
+    for (name, trip) in ["auth", "attest", "one key"].iter().zip(&half.trips) {
+        println!("  {name:<8} p50 {:>6.2} ms, p99 {:>6.2} ms", ms(trip, 50), ms(trip, 99));
+    }
     let parts = floor(rounds);
     for (name, us) in &parts {
         println!("  floor: {name:<26} {us:>8.1} us");
