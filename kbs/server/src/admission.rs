@@ -144,7 +144,9 @@ fn route_of(method: &Method, path: &str) -> (Option<Route>, usize) {
         LOG_HEAD_PATH => (Some(Route::Auth), 0),
         _ if path.starts_with(LOG_TILES_PATH) => (Some(Route::Admin), 0),
         _ if path.starts_with(HEADS_PATH) => (Some(Route::Release), HEADS_BYTES_MAX),
-        _ if ADMIN_READS.iter().any(|prefix| path.starts_with(prefix)) => (Some(Route::Admin), ADMIN_BYTES_MAX),
+        _ if *method == Method::GET && ADMIN_READS.iter().any(|prefix| path.starts_with(prefix)) => {
+            (Some(Route::Admin), 0)
+        }
         _ if path.starts_with("/kbs/v0/") && *method == Method::GET => (Some(Route::Release), 0),
         _ if path.starts_with("/kbs/v0/") || path.starts_with(ADMIN_PATH) => (Some(Route::Admin), ADMIN_BYTES_MAX),
         _ => (None, 0),

@@ -24,8 +24,6 @@ use hanzo_vault::{
     TenantPolicy, Uses, authorize,
 };
 
-use zeroize::Zeroizing;
-
 use crate::KbsError;
 use crate::admin::{about_image, raise_image};
 use crate::audit::{self, Line};
@@ -55,7 +53,7 @@ struct Ground {
     revoked: bool,
     sealed: SealedSecret,
     /// The wrapped KEK that the secret is sealed under.
-    kek: Option<Zeroizing<Vec<u8>>>,
+    kek: Option<Vec<u8>>,
     /// The tenant's newest KEK version.
     newest_kek: u64,
     /// How long all that is, about.
@@ -208,7 +206,10 @@ impl Broker {
         line.tier = Some(decision.grant().tier);
         let (image, budget) = (decision.image(), decision.budget().clone());
         line.about = image.map(|image| about_image(image.number));
-        let kek = ground.kek.as_ref().ok_or(KbsError::Stored { what: "a tenant's KEK" })?;
+        let kek = ground
+            .kek
+            .as_deref()
+            .ok_or(KbsError::Stored { what: "a tenant's KEK" })?;
         let place = (key_id, ground.version);
         let secret = self.vaults.open_under(kek, place, &ground.policy, &ground.sealed)?;
         match release::carry_out(decision, &secret, &body.wrap_key, &self.identity.signer)? {
@@ -366,7 +367,7 @@ fn ground(
             kek_version: row.unsigned(4)?,
             bytes: sealed.to_vec(),
         },
-        kek: kek.map(|kek| Zeroizing::new(kek.to_vec())),
+        kek: kek.map(<[u8]>::to_vec),
         newest_kek: row.unsigned(7)?,
         bytes: text.len() + sealed.len() + tenant_bytes + 1024,
     };
