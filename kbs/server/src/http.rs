@@ -46,9 +46,9 @@ pub(crate) const LOG_TILES_PATH: &str = "/hanzo/v1/log/tile/";
 
 const ROTATION_ROUTE: &str = "/hanzo/v1/admin/rotations/{id}";
 
-/// SNP evidence up to this size and without devices is verified where it arrived, on half of the cores at most: that takes
-/// half a millisecond, and handing it to another thread and back costs a good part of it. All other kinds, whose cost depends
-/// on what the broker has of collateral, never hold up a thread that accepts connections.
+/// SNP evidence up to this size and without devices is verified where it arrived, on half of the cores at most: it is one
+/// signature, and handing it to another thread and back costs a good part of that. All other kinds, whose cost depends on
+/// what the broker has of collateral, never hold up a thread that accepts connections.
 const INLINE_BYTES_MAX: usize = 32 * 1024;
 
 /// What every handler needs.
