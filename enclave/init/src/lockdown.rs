@@ -1,12 +1,13 @@
 //! What the kernel no longer does once the modules are in: load more of them, be debugged, dump, or read its own memory.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::InitError;
 
-/// Settings below `/proc/sys`, each with the value it must show afterwards. All exist in the kernels that images pin;
-/// one that does not is another kernel, and stops the boot.
+/// Settings below `/proc/sys`, each with the value it must show afterwards. One that does not exist stops the boot, unless
+/// the kernel was built without what it governs ([`BUILT_OUT`]).
 pub const SETTINGS: &[(&str, &str)] = &[
     // No code enters the kernel from here on, neither as a module nor as another kernel.
     ("kernel/modules_disabled", "1"),
@@ -27,14 +28,28 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("kernel/panic_on_oops", "1"),
 ];
 
-/// Applies [`SETTINGS`] below `sysctl` (`/proc/sys`) and requires the lockdown of `securityfs`
-/// (`/sys/kernel/security`) to be `confidentiality`.
+/// What a kernel may be built without, by setting: a second file that every kernel with it has. Both are missing, or the
+/// kernel is another than images pin.
+pub const BUILT_OUT: &[(&str, &str)] = &[
+    ("kernel/modules_disabled", "proc/modules"),
+    ("kernel/kexec_load_disabled", "sys/kernel/kexec_loaded"),
+    ("kernel/unprivileged_bpf_disabled", "sys/fs/bpf"),
+    ("kernel/sysrq", "proc/sysrq-trigger"),
+    ("fs/suid_dumpable", "proc/self/coredump_filter"),
+    ("kernel/core_pattern", "proc/self/coredump_filter"),
+];
+
+/// Applies [`SETTINGS`] below `proc/sys` of `root` (`/`) and requires the lockdown in `sys/kernel/security` to be
+/// `confidentiality`.
 ///
 /// # Errors
 /// [`InitError::File`] if a setting is missing or refused, [`InitError::Lockdown`] if it shows another value afterwards.
-pub fn lock_down(sysctl: &Path, securityfs: &Path) -> Result<(), InitError> {
+pub fn lock_down(root: &Path) -> Result<(), InitError> {
     for (name, value) in SETTINGS {
-        let path = sysctl.join(name);
+        let path = root.join("proc/sys").join(name);
+        if is_built_out(root, name, &path) {
+            continue;
+        }
         write(&path, value)?;
         let shown = read(&path)?;
         // printk shows four numbers, the first of which is the level that was set.
@@ -46,7 +61,13 @@ pub fn lock_down(sysctl: &Path, securityfs: &Path) -> Result<(), InitError> {
             });
         }
     }
-    confidentiality(&securityfs.join("lockdown"))
+    confidentiality(&root.join("sys/kernel/security/lockdown"))
+}
+
+fn is_built_out(root: &Path, name: &str, path: &Path) -> bool {
+    let gone = |path: &Path| fs::symlink_metadata(path).is_err_and(|e| e.kind() == ErrorKind::NotFound);
+    let second = BUILT_OUT.iter().find(|(setting, _)| *setting == name);
+    second.is_some_and(|(_, file)| gone(path) && gone(&root.join(file)))
 }
 
 const CONFIDENTIALITY: &str = "[confidentiality]";

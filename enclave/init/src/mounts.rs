@@ -34,8 +34,11 @@ const EARLY: &[KernelFileSystem] = &[
     in_memory("securityfs", "/sys/kernel/security", ""),
 ];
 
-/// Needs a module (evidence of SNP and TDX is asked for through it).
-const CONFIGFS: KernelFileSystem = in_memory("configfs", "/sys/kernel/config", "");
+/// Where its module makes a place for it.
+pub(crate) const CONFIGFS_AT: &str = "/sys/kernel/config";
+
+/// Evidence of SNP and TDX is asked for through it.
+const CONFIGFS: KernelFileSystem = in_memory("configfs", CONFIGFS_AT, "");
 
 pub(crate) fn mount_early() -> Result<(), InitError> {
     EARLY.iter().try_for_each(mount_one)

@@ -11,7 +11,7 @@ use crate::cmdline::measured_plan;
 use crate::error::InitError;
 use crate::lockdown::lock_down;
 use crate::modules::load_modules;
-use crate::mounts::{mount_configfs, mount_early};
+use crate::mounts::{self, mount_configfs, mount_early};
 use crate::network::bring_up;
 use crate::plan::{InitPlan, Profile};
 use crate::{CONFIG_PATH, ENGINE_PATH, MODULES_DIR, PLAN_PATH, SHELL_PATH, registers, watchdog};
@@ -44,11 +44,12 @@ fn life() -> Result<(), InitError> {
     hanzo_device::harden_process()?;
     let plan = measured_plan(Path::new("/proc/cmdline"), Path::new(CONFIG_PATH), Path::new(PLAN_PATH))?;
     load_modules(Path::new(MODULES_DIR), &plan.modules)?;
-    if plan.modules.iter().any(|module| module == "configfs") {
+    // A module of the plan, or built in: either makes the place to mount it.
+    if Path::new(mounts::CONFIGFS_AT).exists() {
         mount_configfs()?;
     }
     bring_up(&plan.network)?;
-    lock_down(Path::new("/proc/sys"), Path::new("/sys/kernel/security"))?;
+    lock_down(Path::new("/"))?;
     for line in registers::lines(Path::new("/sys/class/tpm/tpm0")) {
         say(&line);
     }
