@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use hanzo_attestation::Digest256;
 use hanzo_init::Network;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -18,7 +19,9 @@ use crate::inputs::{COMMITTED, Inputs};
 use crate::manifest::Manifest;
 use crate::predict;
 use crate::recipe::Recipe;
+use crate::reference;
 use crate::run::{self, Accelerator, Machine};
+use crate::tpm;
 use crate::verify::verify;
 
 const EXAMPLES: &str = "\
@@ -101,6 +104,29 @@ enum Command {
         #[command(flatten)]
         machine: MachineArgs,
     },
+    /// Make a software TPM and print its attestation key's digest, which a broker pins (`tpm_keys`). It proves no hardware
+    #[command(after_help = "Example:\n  hanzo-image tpm tpm\n  hanzo-image run out --tpm tpm")]
+    Tpm {
+        /// Where its state is kept; made if it is not there
+        dir: PathBuf,
+    },
+    /// Print the appraisal policy of a predicted image: tier 1, every predicted register, by these attestation keys alone
+    #[command(
+        after_help = "Example:\n  hanzo-image policy out --prediction prediction.json --name appliance-0.1.0 --ak $(hanzo-image tpm tpm)"
+    )]
+    Policy {
+        /// The image
+        dir: PathBuf,
+        /// Its prediction
+        #[arg(long)]
+        prediction: PathBuf,
+        /// What the reference value is called
+        #[arg(long)]
+        name: String,
+        /// SHA-256 of an attestation key's SubjectPublicKeyInfo; once for each machine
+        #[arg(long, required = true)]
+        ak: Vec<String>,
+    },
     /// Print the pinned inputs
     Inputs,
     /// Print shell completions
@@ -123,6 +149,9 @@ struct MachineArgs {
     /// What executes the guest's instructions
     #[arg(long, value_enum, default_value_t = Accelerator::Tcg)]
     accelerator: Accelerator,
+    /// A software TPM made by `hanzo-image tpm`; without it each boot has another
+    #[arg(long)]
+    tpm: Option<PathBuf>,
 }
 
 /// What goes in.
@@ -272,6 +301,29 @@ fn execute(cli: Cli, progress: &dyn Fn(&str)) -> Result<String, ImageError> {
             }
             Ok(text)
         }
+        Command::Tpm { dir } => {
+            let ak = tpm::make_or_open(&dir)?;
+            Ok(match cli.json {
+                true => format!("{}\n", json!({"directory": dir, "ak": ak})),
+                false => format!("{ak}\n"),
+            })
+        }
+        Command::Policy {
+            dir,
+            prediction,
+            name,
+            ak,
+        } => {
+            let keys = ak.iter().map(|text| ak_digest(text)).collect::<Result<_, _>>()?;
+            let policy = reference::appraisal(&dir, &predict::read(&prediction)?, &name, keys)?;
+            let said = match cli.json {
+                true => policy
+                    .canonical()
+                    .map(|bytes| format!("{}\n", String::from_utf8_lossy(&bytes))),
+                false => policy.to_toml(),
+            };
+            said.map_err(|e| ImageError::Prediction { what: e.to_string() })
+        }
         Command::Inputs => Ok(COMMITTED.to_owned()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -284,6 +336,7 @@ fn execute(cli: Cli, progress: &dyn Fn(&str)) -> Result<String, ImageError> {
 impl MachineArgs {
     fn of(self, image: PathBuf, console: PathBuf, port: u16) -> Machine {
         Machine {
+            tpm: self.tpm,
             image,
             console,
             port,
@@ -334,6 +387,14 @@ impl DecisionArgs {
             network,
         )
     }
+}
+
+fn ak_digest(text: &str) -> Result<Digest256, ImageError> {
+    Digest256::from_hex(text).ok_or_else(|| ImageError::Inputs {
+        what: "--ak".into(),
+        expected: "64 lower-case hex digits, as `hanzo-image tpm` prints them",
+        got: format!("{text:?}"),
+    })
 }
 
 fn text_of(path: &Path) -> Result<String, ImageError> {

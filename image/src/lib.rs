@@ -37,7 +37,9 @@ pub mod module;
 pub mod output;
 pub mod predict;
 pub mod recipe;
+pub mod reference;
 pub mod run;
+pub mod tpm;
 pub mod verify;
 
 pub use assemble::{Parts, build};

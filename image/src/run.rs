@@ -4,9 +4,9 @@
 //! session), and a boot is judged by the processor time it used, with one retry from a fresh TPM and fresh firmware
 //! variables.
 
-mod process;
+pub(crate) mod process;
 mod qtest;
-mod tools;
+pub(crate) mod tools;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -73,6 +73,9 @@ pub struct Machine {
     pub processors: u32,
     /// What executes the guest.
     pub accelerator: Accelerator,
+    /// A TPM that [`crate::tpm::make`] made: each boot starts from a copy, so its attestation key can be pinned before the
+    /// first boot. `None`: another TPM each time.
+    pub tpm: Option<PathBuf>,
 }
 
 /// How a guest's boot ended.
@@ -219,7 +222,7 @@ pub(crate) fn acpi_blobs(
     tools::check()?;
     let boot = Boot::of(machine, manifest)?;
     let state = tempfile::tempdir().map_err(ImageError::io(&std::env::temp_dir()))?;
-    let tpm = tools::software_tpm(state.path())?;
+    let tpm = tools::software_tpm(state.path(), machine.tpm.as_deref())?;
     copy_variables(machine, state.path())?;
     let qemu = tools::stopped_qemu(machine, &boot, state.path())?;
     let asked = Qtest::connect(&state.path().join("qtest.sock")).and_then(|mut qtest| {
@@ -251,7 +254,7 @@ struct Guest {
 
 impl Guest {
     fn start(machine: &Machine, boot: &Boot, state: &Path) -> Result<Self, ImageError> {
-        let tpm = tools::software_tpm(state)?;
+        let tpm = tools::software_tpm(state, machine.tpm.as_deref())?;
         copy_variables(machine, state)?;
         fs::write(&machine.console, b"").map_err(ImageError::io(&machine.console))?;
         let qemu = tools::qemu(machine, boot, state)?;

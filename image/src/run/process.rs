@@ -12,14 +12,14 @@ const TICKS_PER_S: f64 = 100.0;
 
 /// The process. Its own session, so that the kernel's autogroups do not starve it beside our caller's compilers; killed by
 /// the kernel if we die first.
-pub(super) struct Own {
+pub(crate) struct Own {
     child: Child,
     errors: PathBuf,
 }
 
 impl Own {
     /// Starts `program`; what it writes to standard error is kept in `errors`.
-    pub(super) fn start<A: AsRef<OsStr>>(
+    pub(crate) fn start<A: AsRef<OsStr>>(
         program: &'static str,
         arguments: impl IntoIterator<Item = A>,
         errors: &Path,
@@ -45,25 +45,25 @@ impl Own {
     }
 
     /// How it ended, if it has.
-    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
     /// Waits for its end.
-    pub(super) fn wait(&mut self) {
+    pub(crate) fn wait(&mut self) {
         // It is our child; there is nothing to do about an error.
         let _ = self.child.wait();
     }
 
     /// The first line of its standard error.
-    pub(super) fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         let text = fs::read(&self.errors).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         text.lines().next().unwrap_or_default().chars().take(400).collect()
     }
 
     /// Processor seconds it has used, in user mode and in the kernel.
-    pub(super) fn cpu_s(&self) -> Option<f64> {
+    pub(crate) fn cpu_s(&self) -> Option<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
         // The second field is a name in parentheses, which may hold anything; 14 and 15 are the times.
         let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);

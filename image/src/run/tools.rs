@@ -16,6 +16,8 @@ const QEMU: &str = "qemu-system-x86_64";
 const QEMU_MAJOR_MIN: u32 = 10;
 const QEMU_REMEDY: &str = "install qemu-system-x86 10 or newer; on Debian 12 it is in bookworm-backports: apt-get install -t bookworm-backports --no-install-recommends qemu-system-x86 seabios";
 const TPM_REMEDY: &str = "install swtpm and swtpm-tools";
+/// What swtpm calls a TPM's permanent state.
+const TPM_STATE: &str = "tpm2-00.permall";
 /// How long swtpm may take to listen.
 const TPM_START: Duration = Duration::from_secs(20);
 
@@ -55,35 +57,46 @@ fn output(program: &'static str, arguments: &[&str], remedy: &'static str) -> Re
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
-/// A fresh TPM 2.0 with both banks, listening in `state`.
-pub(super) fn software_tpm(state: &Path) -> Result<Own, ImageError> {
+/// A TPM 2.0 with both banks, listening in `state`: a copy of `kept`, or a fresh one.
+pub(super) fn software_tpm(state: &Path, kept: Option<&Path>) -> Result<Own, ImageError> {
     let dir = state.join("tpm");
     fs::create_dir(&dir).map_err(ImageError::io(&dir))?;
-    let place = dir.to_string_lossy().into_owned();
-    output(
-        "swtpm_setup",
-        &[
-            "--tpm2",
-            "--tpmstate",
-            &place,
-            "--createek",
-            "--pcr-banks",
-            "sha256,sha384",
-            "--overwrite",
-        ],
-        TPM_REMEDY,
-    )?;
+    match kept {
+        Some(kept) => copy_tpm(kept, &dir)?,
+        None => new_tpm(&dir)?,
+    }
     let socket = state.join("tpm.sock");
+    let control = format!("type=unixio,path={}", socket.display());
+    listening_tpm(&dir, &["--ctrl", &control], &socket, &state.join("tpm.err"))
+}
+
+/// Makes a TPM's state in `dir`, which is there and empty.
+pub(crate) fn new_tpm(dir: &Path) -> Result<(), ImageError> {
+    // A relative path would be taken from swtpm's own directory.
+    let place = path(dir)?;
     let arguments = [
-        "socket".to_owned(),
-        "--tpm2".to_owned(),
-        "--tpmstate".to_owned(),
-        format!("dir={place}"),
-        "--ctrl".to_owned(),
-        format!("type=unixio,path={}", socket.display()),
-        "--terminate".to_owned(),
+        "--tpm2",
+        "--tpmstate",
+        &place,
+        "--createek",
+        "--pcr-banks",
+        "sha256,sha384",
+        "--overwrite",
     ];
-    let mut tpm = Own::start("swtpm", arguments, &state.join("tpm.err"))?;
+    output("swtpm_setup", &arguments, TPM_REMEDY).map(drop)
+}
+
+/// Copies a TPM's permanent state, so that the boot writes to none but its own.
+pub(crate) fn copy_tpm(kept: &Path, dir: &Path) -> Result<(), ImageError> {
+    let (from, to) = (kept.join(TPM_STATE), dir.join(TPM_STATE));
+    fs::copy(&from, &to).map(drop).map_err(ImageError::io(&from))
+}
+
+/// swtpm over the state in `dir`, as soon as there is a `socket`.
+pub(crate) fn listening_tpm(dir: &Path, interface: &[&str], socket: &Path, errors: &Path) -> Result<Own, ImageError> {
+    let state = format!("dir={}", path(dir)?);
+    let fixed = ["socket", "--tpm2", "--tpmstate", &state, "--terminate"];
+    let mut tpm = Own::start("swtpm", fixed.iter().chain(interface), errors)?;
     let start = Instant::now();
     while !socket.exists() {
         let ended = tpm.ended();

@@ -6,7 +6,7 @@
 
 use hanzo_attestation::digest::{Digest256, Digest384};
 use hanzo_attestation::name::Name;
-use hanzo_policy::{PcrValues, TdxReference, TpmReference};
+use hanzo_policy::{AllowList, PcrValues, Presence, TdxReference, TpmPolicy, TpmReference};
 
 use super::{Prediction, PredictionError};
 use crate::event::{Input, Platform};
@@ -41,6 +41,29 @@ impl Prediction {
             name,
             config_digest,
             pcrs: values,
+        })
+    }
+
+    /// What a relying party asks of a TPM in front of this boot: an attestation key out of `keys`, the event log, and every
+    /// predicted register as it was predicted. `image` names the reference value.
+    ///
+    /// # Does not establish
+    /// That the keys are a TPM chip's: whoever pins a key says so. A software TPM proves no hardware.
+    ///
+    /// # Errors
+    /// As [`Prediction::tpm_reference`].
+    pub fn tpm_policy(
+        &self,
+        image: Name,
+        command_line: &str,
+        keys: AllowList<Digest256>,
+    ) -> Result<TpmPolicy, PredictionError> {
+        let every = self.registers().iter().filter_map(|r| u8::try_from(r.register).ok());
+        let reference = self.tpm_reference(image, command_line, every)?;
+        Ok(TpmPolicy {
+            hardware: keys,
+            event_log: Presence::Required,
+            references: vec![reference],
         })
     }
 

@@ -11,6 +11,7 @@ use tdx_attest_rs::Roots;
 use super::TpmError;
 use super::client::{LoadedKey, PcrSelection, Tpm};
 use super::hcl::{HCL_INDEX, HclKind, trim};
+use super::public::AkPublic;
 use crate::attester::{Attester, TimeSource};
 use crate::cmdline;
 use crate::endorsements::Endorsements;
@@ -131,6 +132,21 @@ impl Vtpm {
     /// The key it quotes with.
     pub fn ak_source(&self) -> AkSource {
         self.ak
+    }
+
+    /// The public half of that key: what a verifier pins before this machine's first quote.
+    ///
+    /// # Does not establish
+    /// That a TPM chip holds it: a software TPM gives one as readily.
+    ///
+    /// # Errors
+    /// [`DeviceError::Tpm`].
+    pub fn ak_public(&self) -> Result<AkPublic, DeviceError> {
+        self.device.with(|tpm| {
+            let (key, _) = self.load(tpm)?;
+            tpm.unload(&key)?;
+            Ok(key.public)
+        })
     }
 
     /// The key and its certificate.

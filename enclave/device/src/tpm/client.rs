@@ -186,6 +186,14 @@ impl Tpm {
         self.plain("TPM2_FlushContext", 0x165, &[], parameters).map(drop)
     }
 
+    /// Makes room in the TPM again, if the key took any.
+    pub(super) fn unload(&mut self, key: &LoadedKey) -> Result<(), TpmError> {
+        match key.transient {
+            true => self.flush(key.handle),
+            false => Ok(()),
+        }
+    }
+
     /// A quote over `qualifying_data` and the selected registers, with the registers' values, by a key that is unloaded
     /// afterwards.
     ///
@@ -209,7 +217,7 @@ impl Tpm {
             }
             break;
         }
-        let flushed = if key.transient { self.flush(key.handle) } else { Ok(()) };
+        let flushed = self.unload(key);
         let quoted = outcome?;
         flushed.map(|()| quoted)
     }
