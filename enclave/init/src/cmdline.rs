@@ -46,7 +46,8 @@ pub fn measured_plan(cmdline: &Path, config: &Path, plan: &Path) -> Result<InitP
     Ok(plan)
 }
 
-fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, InitError> {
+/// A file of the image, if it is no longer than its kind may be.
+pub(crate) fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, InitError> {
     let failed = |source| InitError::File {
         path: path.to_owned(),
         source,

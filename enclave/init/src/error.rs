@@ -61,6 +61,16 @@ pub enum InitError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// Two disks claim to hold one pack.
+    #[error("disk: serial {serial}: expected one disk, got {first} and {second}; attach each pack once")]
+    Disk {
+        /// What both say.
+        serial: String,
+        /// One.
+        first: String,
+        /// The other.
+        second: String,
+    },
     /// The network.
     #[error("network: {what}: {source}")]
     Network {
@@ -105,6 +115,7 @@ impl InitError {
             Self::Profile { .. } => "init.profile",
             Self::Config(e) => e.code(),
             Self::Module { .. } => "init.module",
+            Self::Disk { .. } => "init.disk",
             Self::Network { .. } => "init.network",
             Self::Lockdown { .. } => "init.lockdown",
             Self::Spawn { .. } => "init.agent.spawn",

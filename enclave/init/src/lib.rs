@@ -26,6 +26,7 @@
 )]
 
 pub mod cmdline;
+pub mod disks;
 pub mod error;
 pub mod lockdown;
 mod modules;

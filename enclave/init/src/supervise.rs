@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 
 use crate::cmdline::measured_plan;
+use crate::disks::link_packs;
 use crate::error::InitError;
 use crate::lockdown::lock_down;
 use crate::modules::load_modules;
@@ -65,6 +66,18 @@ fn life() -> Result<(), InitError> {
         Profile::Core => None,
         Profile::Debug => Some(start_shell()?),
     };
+    let packs = Path::new(PACKS);
+    fs::create_dir_all(packs).map_err(|source| InitError::File {
+        path: packs.into(),
+        source,
+    })?;
+    let linked = link_packs(
+        Path::new(CONFIG_PATH),
+        Path::new("/sys/block"),
+        Path::new("/dev"),
+        packs,
+    )?;
+    say(&format!("packs on disks: {linked}"));
     let agent = start_agent(&plan)?;
     let how = reap_until(&agent)?;
     if let Some(shell) = shell {

@@ -32,7 +32,10 @@ fn every_setting_shows_what_was_asked_for() {
     kernel(dir.path(), "none integrity [confidentiality]\n");
     assert_eq!(code(dir.path()), Ok(()));
     for (name, value) in SETTINGS {
-        assert_eq!(fs::read_to_string(dir.path().join("proc/sys").join(name)).unwrap(), *value);
+        assert_eq!(
+            fs::read_to_string(dir.path().join("proc/sys").join(name)).unwrap(),
+            *value
+        );
     }
 }
 

@@ -5,8 +5,9 @@ use std::fs;
 use hanzo_attestation::Digest256;
 use hanzo_pqc::Dek;
 
-use crate::open::open;
+use crate::open::{open, open_from};
 use crate::seal::{seal_forged, seal_with_salt};
+use crate::source::{Medium, Source};
 use crate::table::{FileName, PackedFile, Table, chunk_leaf};
 
 fn dek() -> Dek {
@@ -69,6 +70,34 @@ fn authentic_tables_with_paths_or_extra_bytes_are_refused() {
     }
     let longer = [&good.encode()[..], &[0]].concat();
     assert_eq!(refused(&longer, &[b"hello"], root), "pack.table.malformed");
+}
+
+#[test]
+fn a_disk_ends_with_the_sector_that_its_pack_ends_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("disk");
+    let good = table(b"hello");
+    seal_forged(&place, &dek(), [3; 32], &good.encode(), &[b"hello"]);
+    let pack = fs::read(&place).unwrap();
+    assert_ne!(pack.len() % 512, 0);
+    let try_open = |medium, bytes: &[u8]| {
+        fs::write(&place, bytes).unwrap();
+        let file = fs::File::open(&place).unwrap();
+        let out = tempfile::tempdir().unwrap();
+        let source = Source::of(&place, file, bytes.len() as u64, medium)?;
+        open_from(source, &dek(), &good.weights_root(), out.path(), &|_| ()).map(|opened| opened.files.len())
+    };
+    let code = |medium, bytes: &[u8]| try_open(medium, bytes).unwrap_err().code();
+    let mut disk = pack.clone();
+    disk.resize(pack.len().next_multiple_of(512), 0);
+    assert_eq!(try_open(Medium::Disk, &disk).unwrap(), 1);
+    assert_eq!(code(Medium::File, &disk), "pack.trailing");
+    assert_eq!(code(Medium::Disk, &[&disk[..], &[0; 512]].concat()), "pack.trailing");
+    *disk.last_mut().unwrap() = 1;
+    assert_eq!(code(Medium::Disk, &disk), "pack.trailing");
+    // A disk of whole sectors that lost one.
+    assert_eq!(code(Medium::Disk, &pack[..pack.len() - 1]), "pack.truncated");
+    assert_eq!(code(Medium::Disk, &[]), "pack.header");
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod open;
 mod parallel;
 mod root;
 mod seal;
+mod source;
 mod staging;
 mod table;
 

@@ -1,12 +1,11 @@
 //! Opening a pack for the one root that configuration and grant name.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use hanzo_attestation::Digest256;
 use hanzo_pqc::Dek;
-use rustix::fs::OFlags;
 
 use crate::OnProgress;
 use crate::cipher::{PackCipher, TAG_BYTES};
@@ -14,6 +13,7 @@ use crate::error::PackError;
 use crate::header::{CHUNK_BYTES, HEADER_BYTES, Header};
 use crate::parallel::for_each_chunk;
 use crate::seal::Layout;
+use crate::source::Source;
 use crate::staging::Staged;
 use crate::table::{DataChunk, PackedFile, Table, chunk_leaf, data_chunks};
 
@@ -48,7 +48,7 @@ impl OpenedPack {
     }
 }
 
-/// Opens `pack` under `dek` into a new directory inside `out_dir`, which must exist.
+/// Opens `pack`, a file or a disk (a block device), under `dek` into a new directory inside `out_dir`, which must exist.
 ///
 /// # Establishes
 /// Every byte of every file in [`OpenedPack::dir`] is under `root`, and there are no other files. It does not establish who
@@ -67,7 +67,18 @@ pub fn open(
     if target.symlink_metadata().is_ok() {
         return Err(PackError::OutputExists { path: target });
     }
-    let sealed = Sealed::open(pack, dek)?;
+    open_from(Source::open(pack)?, dek, root, out_dir, progress)
+}
+
+pub(crate) fn open_from(
+    source: Source,
+    dek: &Dek,
+    root: &Digest256,
+    out_dir: &Path,
+    progress: OnProgress<'_>,
+) -> Result<OpenedPack, PackError> {
+    let target = out_dir.join(root.to_string());
+    let sealed = Sealed::open(source, dek)?;
     let got = sealed.table.weights_root();
     if got != *root {
         return Err(PackError::Root { expected: *root, got });
@@ -86,9 +97,7 @@ pub fn open(
 
 /// A pack whose header and table are read and authentic.
 struct Sealed {
-    path: PathBuf,
-    file: File,
-    file_bytes: u64,
+    source: Source,
     header: Header,
     layout: Layout,
     cipher: PackCipher,
@@ -96,39 +105,23 @@ struct Sealed {
 }
 
 impl Sealed {
-    fn open(path: &Path, dek: &Dek) -> Result<Self, PackError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(OFlags::NONBLOCK.bits() as i32) // a FIFO would keep us waiting for ever
-            .open(path)
-            .map_err(PackError::io("opening", path))?;
-        let meta = file.metadata().map_err(PackError::io("reading", path))?;
-        let file_bytes = meta.len();
-        if !meta.is_file() || file_bytes < HEADER_BYTES as u64 {
-            return Err(PackError::Header {
-                field: "length",
-                expected: "a file of at least 64 bytes",
-                got: format!("{file_bytes} bytes"),
-            });
-        }
+    fn open(source: Source, dek: &Dek) -> Result<Self, PackError> {
         let mut bytes = [0; HEADER_BYTES];
-        file.read_exact_at(&mut bytes, 0)
-            .map_err(PackError::io("reading", path))?;
+        source.read_at(&mut bytes, 0)?;
         let header = Header::decode(&bytes)?;
         let layout = Layout::new(&header);
-        if file_bytes < layout.data_start() {
+        let got = source.bytes();
+        if got < layout.data_start() {
             return Err(PackError::Truncated {
-                chunk: (file_bytes - HEADER_BYTES as u64) / (CHUNK_BYTES + TAG_BYTES) as u64,
+                chunk: (got - HEADER_BYTES as u64) / (CHUNK_BYTES + TAG_BYTES) as u64,
                 expected: layout.data_start(),
-                got: file_bytes,
+                got,
             });
         }
         let cipher = PackCipher::derive(dek, &header)?;
-        let table = Table::decode(&read_table(path, &file, &header, &layout, &cipher)?, header.data_chunks)?;
+        let table = Table::decode(&read_table(&source, &header, &layout, &cipher)?, header.data_chunks)?;
         Ok(Self {
-            path: path.to_owned(),
-            file,
-            file_bytes,
+            source,
             header,
             layout,
             cipher,
@@ -137,8 +130,8 @@ impl Sealed {
     }
 
     fn check_length(&self) -> Result<(), PackError> {
-        let (expected, got) = (self.layout.pack_bytes(&self.table.files), self.file_bytes);
-        if got > expected {
+        let (expected, got) = (self.layout.pack_bytes(&self.table.files), self.source.bytes());
+        if got >= expected && !self.source.ends_with_pack(expected)? {
             return Err(PackError::Trailing { expected, got });
         }
         if got < expected {
@@ -218,9 +211,8 @@ impl Sealed {
     fn read(&self, number: u64, chunk: &DataChunk, buffer: &mut Vec<u8>) -> Result<(), PackError> {
         // What is left of the last chunk is overwritten; clearing it first would cost another pass.
         buffer.resize(chunk.len + TAG_BYTES, 0);
-        self.file
-            .read_exact_at(buffer, self.layout.data_offset(number, chunk.before))
-            .map_err(PackError::io("reading", &self.path))
+        self.source
+            .read_at(buffer, self.layout.data_offset(number, chunk.before))
     }
 
     /// Which chunk of this pack stands at `number`, if it is one.
@@ -249,13 +241,7 @@ impl Sealed {
     }
 }
 
-fn read_table(
-    path: &Path,
-    file: &File,
-    header: &Header,
-    layout: &Layout,
-    cipher: &PackCipher,
-) -> Result<Vec<u8>, PackError> {
+fn read_table(source: &Source, header: &Header, layout: &Layout, cipher: &PackCipher) -> Result<Vec<u8>, PackError> {
     // Bounded twice: by the format's limit and by the file's own length, both checked before.
     let mut table = Vec::with_capacity(header.table_bytes as usize);
     let mut buffer = Vec::new();
@@ -263,8 +249,7 @@ fn read_table(
         let left = header.table_bytes - index * CHUNK_BYTES as u64;
         buffer.clear();
         buffer.resize(left.min(CHUNK_BYTES as u64) as usize + TAG_BYTES, 0);
-        file.read_exact_at(&mut buffer, Layout::table_offset(index))
-            .map_err(PackError::io("reading", path))?;
+        source.read_at(&mut buffer, Layout::table_offset(index))?;
         match cipher.open(layout.table_place(index), &mut buffer) {
             Some(plain) => table.extend_from_slice(plain),
             None => return Err(PackError::Table { chunk: index }),
