@@ -18,6 +18,7 @@ use crate::fetch::{MIRROR, Source};
 use crate::inputs::{COMMITTED, Inputs};
 use crate::manifest::Manifest;
 use crate::predict;
+use crate::profile::{GPU, GpuProfile};
 use crate::recipe::Recipe;
 use crate::reference;
 use crate::run::{self, Accelerator, Machine};
@@ -204,13 +205,16 @@ struct DecisionArgs {
 enum ProfileArg {
     Core,
     Debug,
+    /// Described in image/profiles/gpu.toml, and refused: not built in this version
+    Gpu,
 }
 
-impl From<ProfileArg> for hanzo_init::Profile {
-    fn from(argument: ProfileArg) -> Self {
-        match argument {
-            ProfileArg::Core => Self::Core,
-            ProfileArg::Debug => Self::Debug,
+impl ProfileArg {
+    fn profile(self) -> Result<hanzo_init::Profile, ImageError> {
+        match self {
+            Self::Core => Ok(hanzo_init::Profile::Core),
+            Self::Debug => Ok(hanzo_init::Profile::Debug),
+            Self::Gpu => Err(GpuProfile::parse(GPU)?.refusal()),
         }
     }
 }
@@ -380,7 +384,7 @@ impl DecisionArgs {
             gateway: Some(self.gateway),
         };
         Recipe::new(
-            self.profile.into(),
+            self.profile.profile()?,
             text_of(&self.config)?,
             self.listen,
             self.kbs,

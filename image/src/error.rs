@@ -46,6 +46,26 @@ pub enum ImageError {
         /// What came.
         got: String,
     },
+    /// The description of a profile.
+    #[error("profile: {what}: expected {expected}, got {got}")]
+    Profile {
+        /// Which key.
+        what: String,
+        /// What is accepted.
+        expected: &'static str,
+        /// What came.
+        got: String,
+    },
+    /// A profile that is described and cannot be made yet.
+    #[error(
+        "profile {profile} is described and not built in this version: {why}. Profiles that are built: core, debug"
+    )]
+    ProfileNotBuilt {
+        /// Which.
+        profile: &'static str,
+        /// What is missing.
+        why: String,
+    },
     /// A pinned package is not in the directory of packages.
     #[error(
         "{dir}: {file} is not there: put the package with SHA-256 {sha256} there, or leave --packages out to fetch it"
@@ -197,6 +217,8 @@ impl ImageError {
             Self::NoSpace { .. } => "image.no_space",
             Self::TooLarge { .. } => "image.too_large",
             Self::Inputs { .. } => "image.inputs",
+            Self::Profile { .. } => "image.profile",
+            Self::ProfileNotBuilt { .. } => "image.profile.not_built",
             Self::PackageMissing { .. } => "image.package.missing",
             Self::PackageGone { .. } => "image.package.gone",
             Self::PackageDigest { .. } => "image.package.digest",
@@ -222,6 +244,8 @@ impl ImageError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Inputs { .. }
+            | Self::Profile { .. }
+            | Self::ProfileNotBuilt { .. }
             | Self::PackageDigest { .. }
             | Self::Malformed { .. }
             | Self::NotInPackage { .. }

@@ -34,7 +34,7 @@ impl Package {
         self.pool.rsplit('/').next().unwrap_or(&self.pool)
     }
 
-    fn check(&self, what: &str) -> Result<(), ImageError> {
+    pub(crate) fn check(&self, what: &str) -> Result<(), ImageError> {
         let wrong = |key: &str, expected, got: &str| ImageError::Inputs {
             what: format!("{what}.{key}"),
             expected,

@@ -36,6 +36,7 @@ pub mod manifest;
 pub mod module;
 pub mod output;
 pub mod predict;
+pub mod profile;
 pub mod recipe;
 pub mod reference;
 pub mod run;
