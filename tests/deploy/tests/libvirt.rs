@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 
 use hanzo_image::run::MACHINE;
 use hanzo_tests_deploy::files::{deploy, ending, text};
@@ -10,13 +10,60 @@ use hanzo_tests_deploy::tools::{libvirt_schemas, said, say_missing, system};
 
 /// As an operator fills a definition in.
 fn filled(file: &Path) -> String {
-    let text = text(file)
-        .replace("@IMAGE@", "/var/lib/hanzo/images/main")
-        .replace("@CMDLINE@", "console=ttyS0 hanzo.profile=core hanzo.config=00");
-    // What is left of @ would go to libvirt; the head says what the two are.
+    let taken = fill(
+        file,
+        &format!("console=ttyS0 hanzo.profile=core hanzo.config={}", "0f".repeat(32)),
+    );
+    assert!(taken.status.success(), "{}", said(&taken));
+    let text = String::from_utf8(taken.stdout).unwrap();
     let body = text.split_once("-->").map_or("", |(_, body)| body);
     assert!(!body.contains('@'), "{}", file.display());
     text
+}
+
+/// `image/deploy/fill` with an image of this command line.
+fn fill(file: &Path, command_line: &str) -> Output {
+    let image = tempfile::tempdir().unwrap();
+    fs::write(image.path().join("cmdline"), command_line).unwrap();
+    Command::new(deploy("fill"))
+        .arg(file)
+        .arg(image.path())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn the_configuration_s_digest_goes_to_the_processor() {
+    let snp = filled(&deploy("libvirt/snp.xml"));
+    assert!(snp.contains("<hostData>Dw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8=</hostData>"));
+    let tdx = filled(&deploy("libvirt/tdx.xml"));
+    let padded = "Dw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8PDw8AAAAAAAAAAAAAAAAAAAAA";
+    assert!(tdx.contains(&format!("<mrConfigId>{padded}</mrConfigId>")));
+    for (name, word) in [("snp", "host-data = \"Dw8P"), ("tdx", "mrconfigid = \"Dw8P")] {
+        let line = format!("hanzo.config={}", "0f".repeat(32));
+        let text = said(&fill(&deploy(&format!("qemu/{name}.cfg")), &line));
+        assert!(
+            text.contains(word) && !text.lines().any(|l| !l.starts_with('#') && l.contains('@')),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn an_image_that_names_no_configuration_fills_nothing() {
+    let config = format!("hanzo.config={}", "0f".repeat(32));
+    for (line, why) in [
+        ("console=ttyS0", "no hanzo.config"),
+        ("hanzo.config=0f", "no hanzo.config"),
+        (&format!("x{config}"), "no hanzo.config"),
+        (&format!("{config} {config}"), "more than one"),
+        (&format!("{config} <a/>"), "got another"),
+        (&format!("{config} \"; x"), "got another"),
+    ] {
+        let refused = fill(&deploy("libvirt/snp.xml"), line);
+        assert!(!refused.status.success() && refused.stdout.is_empty(), "{line}");
+        assert!(said(&refused).contains(why), "{line}: {}", said(&refused));
+    }
 }
 
 fn definitions() -> Vec<PathBuf> {
