@@ -25,6 +25,7 @@
 )]
 
 pub mod assemble;
+pub mod board;
 pub mod cli;
 pub mod cpio;
 pub mod deb;

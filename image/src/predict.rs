@@ -10,9 +10,11 @@ use hanzo_attestation::name::Name;
 use hanzo_measured_boot::acpi::AcpiBlobs;
 use hanzo_measured_boot::boot::DirectBoot;
 use hanzo_measured_boot::crtm::Crtm;
-use hanzo_measured_boot::explain::explain_registers;
+use hanzo_measured_boot::event::Platform;
+use hanzo_measured_boot::explain::{explain_log, explain_registers};
 use hanzo_measured_boot::kernel::{Handover, Patch};
 use hanzo_measured_boot::prediction::{Prediction, Shape, TpmModel};
+use hanzo_measured_boot::replay::Replay;
 
 use crate::assemble::{FIRMWARE, INITRD, KERNEL, Progress};
 use crate::error::ImageError;
@@ -115,14 +117,16 @@ pub fn read(path: &Path) -> Result<Prediction, ImageError> {
 /// Registers as a guest's console showed them, by bank.
 pub type Registers = BTreeMap<String, BTreeMap<u32, String>>;
 
-/// Compares what a boot measured with what was predicted: every predicted register, in both banks.
+/// Compares what a boot measured with what was predicted: every predicted register, in both banks. With an event log that
+/// leads to these registers each difference is named by its event and input; without, by what the values alone tell.
 ///
 /// # Does not establish
 /// That a TPM holds these values: they come from a console. A quote does, and goes through the verifier.
 ///
 /// # Errors
-/// [`ImageError::Prediction`] with one reason per register that differs, or if one is missing.
-pub fn compare(prediction: &Prediction, measured: &Registers) -> Result<(), ImageError> {
+/// [`ImageError::Prediction`] with one reason per difference, or if a register is missing.
+pub fn compare(prediction: &Prediction, measured: &Registers, log: Option<&[u8]>) -> Result<(), ImageError> {
+    let replay = log.and_then(|log| Replay::of(log, Platform::Tpm).ok());
     let mut reasons = Vec::new();
     for (bank, algorithm) in [("sha256", Algorithm::Sha256), ("sha384", Algorithm::Sha384)] {
         let shown = measured.get(bank).cloned().unwrap_or_default();
@@ -134,7 +138,14 @@ pub fn compare(prediction: &Prediction, measured: &Registers) -> Result<(), Imag
             }
         }
         let findings = explain_registers(prediction, &values, algorithm, &[]).map_err(refused)?;
-        reasons.extend(findings.into_iter().map(|finding| finding.text));
+        let told = replay.as_ref().filter(|replay| leads_to(replay, algorithm, &values));
+        match told {
+            Some(replay) if !findings.is_empty() => {
+                let findings = explain_log(prediction, replay, algorithm, &[]).map_err(refused)?;
+                reasons.extend(findings.into_iter().map(|finding| finding.text));
+            }
+            _ => reasons.extend(findings.into_iter().map(|finding| finding.text)),
+        }
     }
     if reasons.is_empty() {
         return Ok(());
@@ -144,7 +155,19 @@ pub fn compare(prediction: &Prediction, measured: &Registers) -> Result<(), Imag
     })
 }
 
-fn bytes_of(hex: &str) -> Option<Vec<u8>> {
+/// A log that leads to other registers than those shown explains nothing.
+fn leads_to(replay: &Replay, bank: Algorithm, shown: &BTreeMap<u32, Vec<u8>>) -> bool {
+    let Some(replayed) = replay.banks.get(&bank) else {
+        return false;
+    };
+    let is_zero = |value: &[u8]| value.iter().all(|byte| *byte == 0);
+    shown.iter().all(|(register, value)| match replayed.get(register) {
+        Some(led) => led == value,
+        None => is_zero(value),
+    })
+}
+
+pub(crate) fn bytes_of(hex: &str) -> Option<Vec<u8>> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16).map(|digit| digit as u8);
     if !hex.len().is_multiple_of(2) {
         return None;

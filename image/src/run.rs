@@ -5,7 +5,7 @@
 //! variables.
 
 pub(crate) mod process;
-mod qtest;
+pub(crate) mod qtest;
 pub(crate) mod tools;
 
 use std::collections::BTreeMap;
@@ -108,6 +108,9 @@ pub struct Report {
     pub image_bytes: u64,
     /// The TPM's registers as the guest's kernel showed them on the console: no evidence.
     pub registers: Registers,
+    /// The boot's event log as the guest showed it there, if it did: no evidence either.
+    #[serde(skip)]
+    pub log: Option<Vec<u8>>,
     /// True if they were compared with a prediction, and equal.
     pub as_predicted: bool,
 }
@@ -157,7 +160,7 @@ pub fn run(
         match guest.word(machine, boot.bytes, attempt) {
             Ok(mut report) => {
                 if let Some(prediction) = prediction {
-                    predict::compare(prediction, &report.registers)?;
+                    predict::compare(prediction, &report.registers, report.log.as_deref())?;
                     report.as_predicted = true;
                 }
                 if !until_ready {
@@ -284,6 +287,7 @@ impl Guest {
                     attempt,
                     image_bytes,
                     registers: registers(&console),
+                    log: event_log(&console),
                     as_predicted: false,
                 });
             }
@@ -401,6 +405,20 @@ fn registers(console: &str) -> Registers {
     found
 }
 
+/// From `hanzo-init: [3.21] log <hex>` up to `log end <bytes>`: whole or not at all.
+fn event_log(console: &str) -> Option<Vec<u8>> {
+    let mut log = Vec::new();
+    for line in console.lines().map(plain) {
+        let words: Vec<_> = line.split(' ').collect();
+        match words[..] {
+            ["hanzo-init:", _, "log", "end", bytes] => return (bytes.parse() == Ok(log.len())).then_some(log),
+            ["hanzo-init:", _, "log", hex] => log.extend(predict::bytes_of(hex)?),
+            _ => {}
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -415,6 +433,17 @@ mod tests {
         assert_eq!(
             registers(&shown)["sha256"].iter().collect::<Vec<_>>(),
             [(&9, &"ab".to_owned())]
+        );
+        let log = format!("{start}hanzo-init: [3.20] log 0aff\r\nhanzo-init: [3.20] log 01\r\n");
+        assert_eq!(event_log(&log), None, "it is still being written");
+        assert_eq!(
+            event_log(&format!("{log}hanzo-init: [3.20] log end 3\r\n")),
+            Some(vec![0x0a, 0xff, 1])
+        );
+        assert_eq!(
+            event_log(&format!("{log}hanzo-init: [3.20] log end 4\r\n")),
+            None,
+            "lines are missing"
         );
         let serving = format!("{start}{{\"fields\":{{\"message\":\"serving\",\"tier\":1}}}}\r\n");
         assert_eq!(word_of(&serving), Some(Word::Serving));

@@ -114,11 +114,11 @@ fn a_boot_measures_what_was_predicted_before_it() {
         ..machine.clone()
     };
     let prediction = predict::predict(&elsewhere, &|_| ()).unwrap();
-    let error = predict::compare(&prediction, &report.registers).unwrap_err();
+    let error = predict::compare(&prediction, &report.registers, report.log.as_deref()).unwrap_err();
     assert_eq!(error.code(), "image.prediction");
     let text = error.to_string();
     assert!(text.contains("PCR 9") && !text.contains("PCR 4"), "{text}");
-    let none = predict::compare(&prediction, &predict::Registers::new()).unwrap_err();
+    let none = predict::compare(&prediction, &predict::Registers::new(), None).unwrap_err();
     assert!(
         none.to_string().contains("PCR 0 (sha256): the guest showed none"),
         "{none}"

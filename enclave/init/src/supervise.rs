@@ -51,7 +51,9 @@ fn life() -> Result<(), InitError> {
     }
     bring_up(&plan.network)?;
     lock_down(Path::new("/"))?;
-    for line in registers::lines(Path::new("/sys/class/tpm/tpm0")) {
+    let shown = registers::lines(Path::new("/sys/class/tpm/tpm0"));
+    let log = registers::log_lines(Path::new("/sys/kernel/security/tpm0/binary_bios_measurements"));
+    for line in shown.into_iter().chain(log) {
         say(&line);
     }
     let watched = watchdog::keep(Path::new("/dev/watchdog"));

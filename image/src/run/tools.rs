@@ -22,7 +22,7 @@ const TPM_STATE: &str = "tpm2-00.permall";
 const TPM_START: Duration = Duration::from_secs(20);
 
 /// Requires both programs, and of QEMU a version that boots our images.
-pub(super) fn check() -> Result<(), ImageError> {
+pub(crate) fn check() -> Result<(), ImageError> {
     let said = output(QEMU, &["--version"], QEMU_REMEDY)?;
     if version_of(&said).is_none_or(|major| major < QEMU_MAJOR_MIN) {
         return Err(ImageError::Tool {
@@ -58,7 +58,7 @@ fn output(program: &'static str, arguments: &[&str], remedy: &'static str) -> Re
 }
 
 /// A TPM 2.0 with both banks, listening in `state`: a copy of `kept`, or a fresh one.
-pub(super) fn software_tpm(state: &Path, kept: Option<&Path>) -> Result<Own, ImageError> {
+pub(crate) fn software_tpm(state: &Path, kept: Option<&Path>) -> Result<Own, ImageError> {
     let dir = state.join("tpm");
     fs::create_dir(&dir).map_err(ImageError::io(&dir))?;
     match kept {
@@ -67,7 +67,12 @@ pub(super) fn software_tpm(state: &Path, kept: Option<&Path>) -> Result<Own, Ima
     }
     let socket = state.join("tpm.sock");
     let control = format!("type=unixio,path={}", socket.display());
-    listening_tpm(&dir, &["--ctrl", &control], &socket, &state.join("tpm.err"))
+    listening_tpm(
+        &dir,
+        &["--ctrl", &control, "--terminate"],
+        &socket,
+        &state.join("tpm.err"),
+    )
 }
 
 /// Makes a TPM's state in `dir`, which is there and empty.
@@ -95,7 +100,7 @@ pub(crate) fn copy_tpm(kept: &Path, dir: &Path) -> Result<(), ImageError> {
 /// swtpm over the state in `dir`, as soon as there is a `socket`.
 pub(crate) fn listening_tpm(dir: &Path, interface: &[&str], socket: &Path, errors: &Path) -> Result<Own, ImageError> {
     let state = format!("dir={}", path(dir)?);
-    let fixed = ["socket", "--tpm2", "--tpmstate", &state, "--terminate"];
+    let fixed = ["socket", "--tpm2", "--tpmstate", &state];
     let mut tpm = Own::start("swtpm", fixed.iter().chain(interface), errors)?;
     let start = Instant::now();
     while !socket.exists() {
@@ -133,7 +138,11 @@ pub(super) fn qemu_version() -> Result<(String, PathBuf), ImageError> {
 
 /// The machine, stopped before its first instruction, answering at `state`/qtest.sock.
 pub(super) fn stopped_qemu(machine: &Machine, boot: &Boot, state: &Path) -> Result<Own, ImageError> {
-    let mut arguments = arguments(machine, boot, state)?;
+    stopped(arguments(machine, boot, state)?, state)
+}
+
+/// A machine of these arguments, stopped likewise.
+pub(crate) fn stopped(mut arguments: Vec<String>, state: &Path) -> Result<Own, ImageError> {
     let socket = path(&state.join("qtest.sock"))?;
     arguments.extend([
         "-S".into(),

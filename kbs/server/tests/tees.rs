@@ -15,11 +15,12 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use bearers::{admin, ed25519_admin, ed25519_token};
 use hanzo_attestation::Digest256;
 use hanzo_attestation::binding::RcarRuntime;
-use hanzo_attestation::bundle::{SnpEvidence, TpmQuote};
+use hanzo_attestation::bundle::{CpuEvidence, SnpEvidence, TpmQuote};
+use hanzo_attestation::name::Name;
 use hanzo_kbs::{CocoConfig, CocoRole, KbsConfig, StoreMode};
 use hanzo_kbs_protocol::jwe::{Curve, JwePrivateKey};
 use hanzo_kbs_protocol::{ATTEST_PATH, AUTH_PATH};
-use hanzo_policy::{AppraisalPolicy, PrivacyTier};
+use hanzo_policy::{AppraisalPolicy, PcrValues, PrivacyTier, RevocationPolicy, TpmPolicy, TpmReference};
 use hanzo_simulated_tee::{
     AkKind, CollateralSpec, LaunchSpec, QuoteFormat, SimulatedProcessor, SimulatedTdx, SimulatedTpm, TdSpec, TpmSpec,
 };
@@ -384,4 +385,112 @@ fn recorded_evidence_of_real_machines_is_genuine_and_answers_nobody_here() {
     let byte = &mut changed["attestation_report"]["measurement"][0];
     *byte = json!(byte.as_u64().unwrap() ^ 1);
     assert_eq!(verdict(at, "snp", None, |_| changed), "snp.signature.invalid");
+}
+
+/// Asks for tier 1 with the registers of `tpm`.
+fn tier_1(tpm: &SimulatedTpm, revocation: RevocationPolicy) -> AppraisalPolicy {
+    let quoted = tpm.evidence(&[]).quote.pcrs.into_iter().filter(|pcr| pcr.index <= 9);
+    let reference = TpmReference {
+        name: Name::new("image").unwrap(),
+        config_digest: CONFIG,
+        pcrs: PcrValues(quoted.map(|pcr| (pcr.index, pcr.value)).collect()),
+    };
+    AppraisalPolicy {
+        revocation,
+        ..AppraisalPolicy::closed(PrivacyTier::AtRest).with_tpm(TpmPolicy::any_pinned(vec![reference]))
+    }
+}
+
+/// How a TPM's evidence comes.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// The key alone.
+    Bare,
+    /// With the key's certificates.
+    Certified,
+}
+
+/// What a broker whose key asks for that, with these pins, answers to `guest`; and the rules that failed by its audit.
+fn at_tier_1(
+    asked: AppraisalPolicy,
+    pins: impl FnOnce(&mut KbsConfig, &Path),
+    (guest, form): (&SimulatedTpm, Form),
+) -> (String, Vec<Value>) {
+    let mut broker = broker(|config, dir| {
+        let key = KeyPolicy {
+            appraisal: asked,
+            max_uses: 1000,
+            wrap: vec![Wrap::Classical],
+            ..policy()
+        };
+        std::fs::write(dir.join("tier-1.json"), key.canonical().unwrap()).unwrap();
+        config.coco.resource_policy = Some(dir.join("tier-1.json"));
+        pins(config, dir);
+    });
+    let own = |signed: &[u8; 48]| {
+        let mut evidence = guest.evidence(signed);
+        if form == Form::Bare {
+            evidence.ak_certificates.clear();
+        }
+        serde_json::to_value(CpuEvidence::Tpm(evidence)).unwrap()
+    };
+    let answer = verdict(broker.address, "tpm", None, own);
+    let lines = broker.audit();
+    let decided = lines
+        .iter()
+        .rfind(|l| l["action"] == "grant" || l["action"] == "refuse");
+    let failed = decided.map_or_else(Vec::new, |line| {
+        assert_eq!(line["tier"], json!(u8::from(answer == "ok")), "{line}");
+        line["failed"].as_array().unwrap().clone()
+    });
+    (answer, failed)
+}
+
+#[test]
+fn a_tpm_reaches_tier_1_by_its_pinned_key_or_root_and_by_nothing_else() {
+    let tpm = SimulatedTpm::for_tests();
+    let stranger = SimulatedTpm::from_seed(b"another vendor's, seed number 22", &TpmSpec::new("test")).unwrap();
+    let key = |config: &mut KbsConfig, tpm: &SimulatedTpm| config.tpm_keys = vec![Digest256::of(&tpm.ak_public())];
+    let root = |config: &mut KbsConfig, dir: &Path, tpm: &SimulatedTpm| {
+        std::fs::write(dir.join("tpm-root.der"), tpm.root_der()).unwrap();
+        config.tpm_roots = vec![dir.join("tpm-root.der")];
+    };
+    let accepted = || ("ok".to_owned(), Vec::new());
+    let refused = |rule: &str| (format!("released: {rule}"), vec![json!(rule)]);
+    let asked = |revocation| tier_1(&tpm, revocation);
+    let (required, accept_missing) = (RevocationPolicy::Required, RevocationPolicy::AcceptMissing);
+    let (bare, certified) = ((&tpm, Form::Bare), (&tpm, Form::Certified));
+
+    // The key itself is pinned: it has no list but the pins.
+    assert_eq!(
+        at_tier_1(asked(required), |config, _| key(config, &tpm), bare),
+        accepted()
+    );
+    // Another's is, while these registers are the right ones; or the right one, and one register was extended once more.
+    let others = at_tier_1(asked(accept_missing), |config, _| key(config, &stranger), bare);
+    assert_eq!(others, refused("tpm.ak.unknown"));
+    let mut extended = SimulatedTpm::for_tests();
+    extended.extend(4, &[1; 32]);
+    let other_image = (&extended, Form::Bare);
+    assert_eq!(
+        at_tier_1(asked(required), |config, _| key(config, &tpm), other_image),
+        refused("tpm.pcrs")
+    );
+
+    // Its vendor's root is pinned: then certificates count, for which this version reads no list.
+    let rooted = |revocation| at_tier_1(asked(revocation), |config, dir| root(config, dir, &tpm), certified);
+    assert_eq!(rooted(accept_missing), accepted());
+    assert_eq!(rooted(required), refused("revocation.missing"));
+    // Nobody's is, or another vendor's whose certificates have the same names: such a chain is no evidence at all.
+    let unpinned = at_tier_1(asked(accept_missing), |_, _| (), certified);
+    assert_eq!(unpinned, ("tpm.chain.root".to_owned(), Vec::new()));
+    let strange = at_tier_1(
+        asked(accept_missing),
+        |config, dir| root(config, dir, &stranger),
+        certified,
+    );
+    assert_eq!(strange, ("tpm.chain.link".to_owned(), Vec::new()));
+    // The root is pinned, and the key came without what would chain to it.
+    let bare = at_tier_1(asked(accept_missing), |config, dir| root(config, dir, &tpm), bare);
+    assert_eq!(bare, refused("tpm.ak.unknown"));
 }

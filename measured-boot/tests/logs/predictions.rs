@@ -5,6 +5,7 @@ use hanzo_attestation::{Digest256, Digest384};
 use hanzo_measured_boot::event::{Input, Platform};
 use hanzo_measured_boot::prediction::{InputFile, Prediction, PredictionError};
 use hanzo_measured_boot::rtmr::PREDICTED;
+use hanzo_policy::{AllowList, Presence};
 
 use crate::machine::{CONFIG, Machine, shape};
 use crate::td;
@@ -167,6 +168,22 @@ fn reference_values_bind_registers_to_the_configuration_on_the_command_line() {
             "{line}"
         );
     }
+
+    // The whole table: every predicted register, the log, and the keys that the caller pins.
+    let keys = AllowList::Listed(vec![Digest256([5; 32])]);
+    let table = prediction
+        .tpm_policy(name(), &machine.command_line, keys.clone())
+        .unwrap();
+    assert_eq!((table.hardware, table.event_log), (keys.clone(), Presence::Required));
+    let [whole] = &table.references[..] else {
+        panic!("expected one reference value");
+    };
+    assert!(whole.pcrs.0.keys().copied().eq(0..=9));
+    assert_eq!(whole.config_digest, reference.config_digest);
+    assert_eq!(
+        code(prediction.tpm_policy(name(), "console=ttyS0", keys)),
+        "prediction.reference.command_line"
+    );
 
     let line = format!("quiet hanzo.config={CONFIG}");
     let td = td_prediction(&line);
