@@ -1,8 +1,13 @@
 """Validates objects, a JSON array on standard input, against the strict schemas of a Kubernetes version."""
+import functools
 import json
 import sys
 
 import kubernetes_validate
+from kubernetes_validate import utils
+
+# Megabytes of JSON, which it would read again for each object.
+utils.schema_contents = functools.lru_cache(utils.schema_contents)
 
 wrong = []
 for thing in json.load(sys.stdin):

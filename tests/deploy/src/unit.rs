@@ -6,7 +6,8 @@ pub fn values<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
     lines.filter(|(name, _)| *name == key).map(|(_, value)| value).collect()
 }
 
-/// The words of `ExecStart=`, with `${NAME}` replaced from `Environment=` and `%i` by `instance`.
+/// The words of `ExecStart=`, with `${NAME}` (and `$NAME`, which may be several words or none) replaced from `Environment=`, and `%i` by
+/// `instance`.
 pub fn command(unit: &str, instance: &str) -> Vec<String> {
     let line = match values(unit, "ExecStart")[..] {
         [line] => line.to_owned(),
@@ -17,8 +18,9 @@ pub fn command(unit: &str, instance: &str) -> Vec<String> {
         let (name, value) = assignment
             .split_once('=')
             .unwrap_or_else(|| panic!("Environment={assignment}"));
-        assert!(line.contains(&format!("${{{name}}}")), "{name} is set and not used");
-        line = line.replace(&format!("${{{name}}}"), value);
+        let used = [format!("${{{name}}}"), format!("${name}")];
+        assert!(used.iter().any(|u| line.contains(u)), "{name} is set and not used");
+        line = used.iter().fold(line, |line, u| line.replace(u, value));
     }
     assert!(!line.contains(['$', '%']), "not replaced: {line}");
     line.split_whitespace().map(str::to_owned).collect()

@@ -62,6 +62,10 @@ fn the_guest_s_unit_gives_options_that_hanzo_image_has() {
         panic!("{error}");
     }
     assert_eq!(words.last().map(String::as_str), Some("/var/lib/hanzo/images/main"));
+    let more = unit.replace("MORE=\n", "MORE=--until-ready --prediction prediction.json\n");
+    let more = command(&more, "main");
+    assert_eq!(more.len(), words.len() + 3);
+    assert!(hanzo_image::cli::Cli::try_parse_from(more).is_ok());
     let broken = unit.replace("ACCELERATOR=kvm", "ACCELERATOR=none");
     assert!(hanzo_image::cli::Cli::try_parse_from(command(&broken, "main")).is_err());
 }
