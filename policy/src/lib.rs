@@ -35,6 +35,7 @@ pub mod hardware;
 mod ladder;
 mod lone;
 pub mod policy;
+pub mod release;
 pub mod rules;
 mod template;
 pub mod tier;
@@ -49,7 +50,7 @@ pub use policy::tdx::{AcceptedStatus, TdxParavisor, TdxPolicy, TdxReference};
 pub use policy::tpm::{PcrValues, TpmPolicy, TpmReference};
 pub use policy::{
     Admission, AllowList, AppraisalPolicy, Count, EpycTcb, HardwareList, POLICY_BYTES_MAX, PolicyError, Presence,
-    RevocationPolicy, TcbFloors, TurinTcb,
+    ReleasePolicy, RevocationPolicy, TcbFloors, TurinTcb,
 };
 pub use rules::{Check, RuleFailure};
 pub use template::{Template, template};

@@ -12,13 +12,16 @@ mod floors;
 pub mod gpu;
 mod lists;
 pub mod number;
+pub mod release;
 pub mod snp;
 pub mod tdx;
 pub mod tpm;
 
+pub(crate) use check::all_differ;
 pub use error::PolicyError;
 pub use floors::{EpycTcb, TcbFloors, TurinTcb};
 pub use lists::{Admission, AllowList, Count, HardwareList, Presence};
+pub use release::ReleasePolicy;
 
 use gpu::GpuPolicy;
 use hanzo_attestation::{Digest384, jcs};
@@ -31,8 +34,10 @@ use crate::tier::PrivacyTier;
 
 /// Longest policy in bytes, in either form.
 pub const POLICY_BYTES_MAX: usize = 256 * 1024;
-/// The version of the format that this crate reads and writes.
+/// The version of the format without a table `[release]`.
 pub const FORMAT_VERSION: u32 = 2;
+/// The version of the format with one. Readers of version 2 refuse it, and nobody takes one for the other.
+pub const RELEASE_FORMAT_VERSION: u32 = 3;
 
 /// What a relying party asks of evidence.
 ///
@@ -43,7 +48,7 @@ pub const FORMAT_VERSION: u32 = 2;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, try_from = "Unchecked")]
 pub struct AppraisalPolicy {
-    /// Format version: 2.
+    /// Format version: 2, or 3 with a table `[release]`.
     pub version: u32,
     /// Evidence that reaches less is refused.
     pub minimum_tier: PrivacyTier,
@@ -63,6 +68,10 @@ pub struct AppraisalPolicy {
     /// GPUs and switches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<GpuPolicy>,
+    /// Where the references come from, if they are not written out. A policy with this table grants nothing until a release
+    /// was verified and applied ([`crate::release::VerifiedRelease::apply`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleasePolicy>,
 }
 
 /// What to do when there is no revocation list for the certificates.
@@ -91,7 +100,15 @@ impl AppraisalPolicy {
             tdx: None,
             tpm: None,
             gpu: None,
+            release: None,
         }
+    }
+
+    /// With this table for releases; of version 3.
+    pub fn with_release(mut self, table: ReleasePolicy) -> Self {
+        self.version = RELEASE_FORMAT_VERSION;
+        self.release = Some(table);
+        self
     }
 
     /// With this table for SEV-SNP.
@@ -133,7 +150,7 @@ impl AppraisalPolicy {
         })?;
         // Another version has other keys; say that, and not that the first of them is unknown.
         if let Ok(AnyVersion { version: got }) = toml::from_str(text)
-            && got != FORMAT_VERSION
+            && ![FORMAT_VERSION, RELEASE_FORMAT_VERSION].contains(&got)
         {
             return Err(PolicyError::Version { got });
         }
@@ -189,6 +206,7 @@ struct Unchecked {
     tdx: Option<TdxPolicy>,
     tpm: Option<TpmPolicy>,
     gpu: Option<GpuPolicy>,
+    release: Option<ReleasePolicy>,
 }
 
 impl TryFrom<Unchecked> for AppraisalPolicy {
@@ -204,6 +222,7 @@ impl TryFrom<Unchecked> for AppraisalPolicy {
             tdx,
             tpm,
             gpu,
+            release,
         } = unchecked;
         let policy = Self {
             version,
@@ -214,6 +233,7 @@ impl TryFrom<Unchecked> for AppraisalPolicy {
             tdx,
             tpm,
             gpu,
+            release,
         };
         policy.check()?;
         Ok(policy)

@@ -82,7 +82,7 @@ fn nearest_twins_are_refused_by_name() {
             "version = 2",
             "version = 3",
             "policy.version",
-            "version: expected 2, got 3",
+            "version: expected 2, or 3 with a table [release], got 3",
         ),
         ("max_age_s = 3600", "max_age_s = 0", value, "max_age_s"),
         ("max_age_s = 3600", "max_age_s = 86401", value, "max_age_s"),

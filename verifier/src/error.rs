@@ -4,6 +4,7 @@ use hanzo_attestation::evidence::Class;
 use hanzo_attestation::foreign::ForeignError;
 use hanzo_attestation::jcs::JcsError;
 use hanzo_attestation::{AttestationError, BindingError};
+use hanzo_policy::release::ReleaseError;
 use hanzo_policy::{PrivacyTier, RuleFailure};
 
 use crate::help;
@@ -35,6 +36,9 @@ pub enum VerifyError {
         /// The verifier's clock.
         now: u64,
     },
+    /// The policy names a line of releases, and the release that was given does not count.
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
     /// Authentic, bound, and not good enough.
     #[error("{0}")]
     Refused(Box<Refusal>),
@@ -97,6 +101,7 @@ impl VerifyError {
             Self::Binding(e) => e.code(),
             Self::Unchallenged => "freshness.none",
             Self::Stale { .. } => "freshness.stale",
+            Self::Release(e) => e.code(),
             Self::Refused(refusal) => refusal.failures.first().map_or("policy.refused", |f| f.code),
         }
     }
@@ -109,6 +114,7 @@ impl VerifyError {
             Self::Evidence(e) => e.class(),
             Self::Binding(e) => e.class(),
             Self::Unchallenged | Self::Stale { .. } => Class::Unbound,
+            Self::Release(e) => e.class(),
             Self::Refused(_) => Class::Refused,
         }
     }
@@ -138,6 +144,7 @@ impl VerifyError {
                 .failures
                 .first()
                 .map_or("ask for a lower tier, or for another guest", |f| f.help),
+            Self::Release(e) => e.help(),
             _ => help::of(self.code(), self.class()),
         }
     }

@@ -12,6 +12,7 @@ use hanzo_attestation::{AuthenticDevices, Binding, Claims, UnixTime};
 use hanzo_policy::{Appraisal, PrivacyTier, RuleFailure, appraise, lone_devices};
 
 use crate::error::{Refusal, VerifyError};
+use crate::in_force::InForce;
 use crate::result::Proven;
 use crate::verify::VerifierContext;
 use crate::view::VerdictView;
@@ -139,6 +140,7 @@ pub fn verify_foreign(
     context: &VerifierContext,
     now: UnixTime,
 ) -> Result<ForeignReading, VerifyError> {
+    let in_force = InForce::at(&context.policy, &context.collateral, now)?;
     let authentic = match evidence.primary() {
         Some(raw) => Some(
             raw.clone()
@@ -159,13 +161,13 @@ pub fn verify_foreign(
         Some(authentic) => {
             let bound = binding::bind_foreign(authentic, devices, rule, expected)?;
             let challenged = matches!(bound.binding(), Binding::Foreign { challenged: true, .. });
-            let appraisal = appraise(&bound, None, &context.policy);
+            let appraisal = appraise(&bound, None, &in_force.policy);
             let proven = Proven::of_session(bound);
             (Subject::Guest(Box::new((proven, appraisal))), challenged)
         }
         None => {
             check_devices_alone(&devices, rule, expected)?;
-            let failures = lone_devices(devices.devices(), &context.policy);
+            let failures = lone_devices(devices.devices(), &in_force.policy);
             (Subject::Devices(devices, failures), expected.nonce.is_some())
         }
     };

@@ -2,6 +2,7 @@
 
 use hanzo_attestation::keyset::Keyset;
 use hanzo_attestation::{Bound, Claims, Digest384, UnixTime};
+use hanzo_policy::release::VerifiedRelease;
 use hanzo_policy::{Appraisal, PrivacyTier};
 
 use crate::result::Proven;
@@ -15,6 +16,7 @@ pub struct Reading {
     pub(crate) appraisal: Appraisal,
     pub(crate) undated: bool,
     pub(crate) read_at: UnixTime,
+    pub(crate) release: Option<VerifiedRelease>,
 }
 
 impl Reading {
@@ -47,6 +49,11 @@ impl Reading {
     /// The claims and what they are bound to.
     pub fn bound(&self) -> &Bound<Claims> {
         &self.proven.bound
+    }
+
+    /// The release that the reference values came from, if the policy names a line of releases.
+    pub fn release(&self) -> Option<&VerifiedRelease> {
+        self.release.as_ref()
     }
 
     /// The guest's configuration text.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use hanzo_attestation::bundle::Bundle;
 use hanzo_attestation::keyset::Keyset;
 use hanzo_attestation::snp::{Product, SigningKey};
-use hanzo_attestation::{Binding, Bound, Claims, Digest384, UnixTime};
+use hanzo_attestation::{Binding, Bound, Claims, Collateral, Digest384, UnixTime};
+use hanzo_policy::release::VerifiedRelease;
 use hanzo_policy::{Appraisal, AppraisalPolicy, ChipId, PrivacyTier, RuleFailure};
 
 use crate::error::VerifyError;
+use crate::in_force::InForce;
 use crate::verify::decide;
 use crate::view::VerdictView;
 
@@ -88,6 +90,7 @@ impl Proven {
 pub struct AttestationResult {
     pub(crate) proven: Arc<Proven>,
     pub(crate) appraisal: Appraisal,
+    pub(crate) release: Option<VerifiedRelease>,
     pub(crate) verified_at: UnixTime,
     pub(crate) valid_until: UnixTime,
 }
@@ -166,11 +169,16 @@ impl AttestationResult {
         &self.proven.bound
     }
 
+    /// The release that the reference values came from, if the policy names a line of releases.
+    pub fn release(&self) -> Option<&VerifiedRelease> {
+        self.release.as_ref()
+    }
+
     /// Judges the same claims by another policy at a later time: a broker decides at the moment of release. The new result
-    /// ends no later than this one.
+    /// ends no later than this one. A policy that names a line of releases must have one applied to it before.
     ///
     /// # Errors
-    /// [`VerifyError::Stale`] after [`AttestationResult::valid_until`]; [`VerifyError::Refused`] with all failed rules.
+    /// [`VerifyError::Release`] without a release that the policy asks for; [`VerifyError::Stale`] after [`AttestationResult::valid_until`]; [`VerifyError::Refused`] with all failed rules.
     pub fn reappraise(&self, policy: &AppraisalPolicy, now: UnixTime) -> Result<Self, VerifyError> {
         if now > self.valid_until || now < self.verified_at {
             return Err(VerifyError::Stale {
@@ -178,7 +186,8 @@ impl AttestationResult {
                 now: now.0,
             });
         }
-        let mut result = decide(Arc::clone(&self.proven), policy, self.verified_at)?;
+        let in_force = InForce::at(policy, &Collateral::default(), now)?;
+        let mut result = decide(Arc::clone(&self.proven), &in_force, self.verified_at)?;
         result.valid_until = result.valid_until.min(self.valid_until);
         if now > result.valid_until {
             return Err(VerifyError::Stale {

@@ -10,6 +10,7 @@ use hanzo_attestation::{Anchors, Binding, Bound, Claims, Collateral, Nonce, RawE
 use hanzo_policy::{AppraisalPolicy, appraise};
 
 use crate::error::{Refusal, VerifyError};
+use crate::in_force::InForce;
 use crate::reading::Reading;
 use crate::result::{AttestationResult, Proven};
 
@@ -20,7 +21,7 @@ pub struct VerifierContext {
     pub anchors: Anchors,
     /// Revocation lists that did not travel with the evidence.
     pub collateral: Collateral,
-    /// What is asked of evidence.
+    /// What is asked of evidence. If it names a line of releases, the release is in `collateral`.
     pub policy: AppraisalPolicy,
 }
 
@@ -41,12 +42,14 @@ pub fn verify_bundle(
     context: &VerifierContext,
     now: UnixTime,
 ) -> Result<AttestationResult, VerifyError> {
+    let in_force = InForce::at(&context.policy, &context.collateral, now)?;
     let bundle = Bundle::parse(bytes)?;
     let bound = bind(&bundle, Some(challenge), context, now, now)?;
     if !matches!(bound.binding(), Binding::Keyset { challenged: true, .. }) {
         return Err(VerifyError::Unchallenged);
     }
-    decide(Arc::new(Proven::of_bundle(bound, bundle)), &context.policy, now)
+    in_force.check_capabilities(&bundle.capabilities)?;
+    decide(Arc::new(Proven::of_bundle(bound, bundle)), &in_force, now)
 }
 
 /// Verifies the evidence of a key broker's session.
@@ -81,6 +84,7 @@ pub fn verify_rcar_with(
     (anchors, collateral, policy): (&Anchors, &Collateral, &AppraisalPolicy),
     now: UnixTime,
 ) -> Result<AttestationResult, VerifyError> {
+    let in_force = InForce::at(policy, collateral, now)?;
     let authentic = evidence
         .parse_with(&collateral.known)?
         .authenticate(anchors, collateral, now)?;
@@ -94,7 +98,7 @@ pub fn verify_rcar_with(
         now,
     )?;
     let bound = binding::bind_rcar(authentic, devices, runtime)?;
-    decide(Arc::new(Proven::of_session(bound)), policy, now)
+    decide(Arc::new(Proven::of_session(bound)), &in_force, now)
 }
 
 /// Reads a bundle without having challenged the guest: a saved one, or somebody else's.
@@ -111,17 +115,20 @@ pub fn verify_rcar_with(
 /// # Errors
 /// [`VerifyError`], as [`verify_bundle`] without freshness.
 pub fn read_bundle(bytes: &[u8], context: &VerifierContext, now: UnixTime) -> Result<Reading, VerifyError> {
+    let in_force = InForce::at(&context.policy, &context.collateral, now)?;
     let bundle = Bundle::parse(bytes)?;
     // A keyset past its end may be read; one that lives too long, or starts in the future, may not.
     let not_after = bundle.keyset.not_after;
     let bound = bind(&bundle, None, context, now, UnixTime(now.0.min(not_after)))?;
+    in_force.check_capabilities(&bundle.capabilities)?;
     let proven = Proven::of_bundle(bound, bundle);
-    let appraisal = appraise(&proven.bound, proven.keyset.as_deref(), &context.policy);
+    let appraisal = appraise(&proven.bound, proven.keyset.as_deref(), &in_force.policy);
     let reading = Reading {
         undated: now.0 > not_after,
         read_at: now,
         proven,
         appraisal,
+        release: in_force.release,
     };
     if reading.appraisal.tier_if_fresh() < context.policy.minimum_tier {
         return Err(VerifyError::Refused(Box::new(Refusal {
@@ -169,11 +176,15 @@ pub(crate) fn bind(
 /// Appraises what is proven and makes the result, or the refusal with all failed rules.
 pub(crate) fn decide(
     proven: Arc<Proven>,
-    policy: &AppraisalPolicy,
+    in_force: &InForce<'_>,
     now: UnixTime,
 ) -> Result<AttestationResult, VerifyError> {
+    let policy = &in_force.policy;
     let appraisal = appraise(&proven.bound, proven.keyset.as_deref(), policy);
-    let end_of_age = now.0.saturating_add(policy.max_age_s);
+    let mut end_of_age = now.0.saturating_add(policy.max_age_s);
+    if let Some(release) = &in_force.release {
+        end_of_age = end_of_age.min(release.valid_until().0);
+    }
     let valid_until = proven
         .keyset
         .as_ref()
@@ -182,6 +193,7 @@ pub(crate) fn decide(
     let result = AttestationResult {
         proven,
         appraisal,
+        release: in_force.release.clone(),
         verified_at: now,
         valid_until: UnixTime(valid_until),
     };

@@ -1,6 +1,7 @@
 //! The verdict as a document: what `hanzo-verify --json` prints and people read.
 
 mod evidence;
+mod release;
 
 use hanzo_attestation::{Authentic, Binding, DeviceClaims, Revocation, UnixTime};
 use hanzo_policy::{Appraisal, PrivacyTier, RuleFailure, Rung};
@@ -10,6 +11,7 @@ use crate::reading::Reading;
 use crate::result::{AttestationResult, Proven};
 
 pub use evidence::{DeviceView, TdxView, TpmView};
+pub use release::ReleaseView;
 
 /// Everything worth showing about a verdict. For showing alone: no function takes one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -61,6 +63,8 @@ pub struct VerdictView {
     pub keyset: Option<KeysetView>,
     /// What binds the GPUs to the processor's evidence: `none` (there is no GPU), `nonce`, `hash` or `tdisp`.
     pub cpu_gpu_binding: &'static str,
+    /// The release that the reference values came from; `null` if the policy names its own.
+    pub release: Option<ReleaseView>,
     /// Witnesses of the log: with 0 nothing is claimed about split views.
     pub witnesses: u32,
     /// What is known about the host's ACPI tables.
@@ -113,6 +117,7 @@ impl VerdictView {
         view.accepted = result.appraisal.is_accepted();
         view.verified_at = result.verified_at.0;
         view.valid_until = Some(result.valid_until.0);
+        view.release = result.release.as_ref().map(ReleaseView::of);
         view
     }
 
@@ -124,6 +129,7 @@ impl VerdictView {
         view.tier_name = tier.name();
         view.undated = reading.undated;
         view.verified_at = reading.read_at.0;
+        view.release = reading.release.as_ref().map(ReleaseView::of);
         view
     }
 
@@ -170,6 +176,7 @@ impl VerdictView {
             valid_until: None,
             keyset: None,
             cpu_gpu_binding: "none",
+            release: None,
             witnesses: 0,
             acpi: "unmeasured",
             transport: "none",
@@ -238,6 +245,7 @@ impl VerdictView {
                     tls_spki_sha256: k.tls_spki_sha256.to_string(),
                 }),
             cpu_gpu_binding: appraisal.cpu_gpu_binding().as_str(),
+            release: None,
             witnesses: 0,
             acpi: "unmeasured",
             transport: "tls1.3+x25519mlkem768",

@@ -33,7 +33,7 @@ impl Checkpoint {
         format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root.0))
     }
 
-    fn parse(text: &str) -> Result<Self, LogError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, LogError> {
         let refuse = |what| LogError::Checkpoint { what };
         let mut lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
         let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
@@ -81,17 +81,9 @@ impl SignedCheckpoint {
     /// [`LogError::Origin`] if the checkpoint is another log's.
     pub fn assemble(checkpoint: Checkpoint, log: &LogVerifier, signature: &NoteSignature) -> Result<Self, LogError> {
         check_origin(&checkpoint, log)?;
-        let line = |key_id: [u8; 4], signature: &[u8]| NoteLine {
-            name: log.origin.as_str().to_owned(),
-            key_id,
-            signature: signature.to_vec(),
-        };
         let note = Note {
             text: checkpoint.text(),
-            signatures: vec![
-                line(log.ed25519_id, signature.ed25519()),
-                line(log.ml_dsa_id, signature.ml_dsa()),
-            ],
+            signatures: lines_of(log, signature),
         };
         Ok(Self { checkpoint, note })
     }
@@ -119,36 +111,54 @@ impl SignedCheckpoint {
     /// twice.
     pub fn verify(&self, log: &LogVerifier) -> Result<AuthenticCheckpoint, LogError> {
         check_origin(&self.checkpoint, log)?;
-        let ed25519 = self.one("Ed25519", log, log.ed25519_id)?;
-        let ml_dsa = self.one("ML-DSA", log, log.ml_dsa_id)?;
-        let signature = NoteSignature::from_parts(ml_dsa, ed25519).map_err(LogError::Signature)?;
-        log.keys
-            .verify_note(&self.note.text, &signature)
-            .map_err(LogError::Signature)?;
+        verify_note(&self.note, log)?;
         Ok(AuthenticCheckpoint(self.checkpoint.clone()))
-    }
-
-    fn one(&self, algorithm: &'static str, log: &LogVerifier, key_id: [u8; 4]) -> Result<&[u8], LogError> {
-        let ours = |line: &&NoteLine| line.name == log.origin.as_str() && line.key_id == key_id;
-        let mut found = self.note.signatures.iter().filter(ours);
-        let line = found.next().ok_or_else(|| LogError::Unsigned {
-            origin: log.origin.to_string(),
-            algorithm,
-        })?;
-        match found.next() {
-            None => Ok(&line.signature),
-            Some(_) => Err(LogError::Note {
-                what: "one key signed twice",
-            }),
-        }
     }
 }
 
-fn check_origin(checkpoint: &Checkpoint, log: &LogVerifier) -> Result<(), LogError> {
+pub(crate) fn check_origin(checkpoint: &Checkpoint, log: &LogVerifier) -> Result<(), LogError> {
     match checkpoint.origin == log.origin {
         true => Ok(()),
         false => Err(LogError::Origin {
             expected: log.origin.to_string(),
+        }),
+    }
+}
+
+/// The two lines that the log signs with.
+pub(crate) fn lines_of(log: &LogVerifier, signature: &NoteSignature) -> Vec<NoteLine> {
+    let line = |key_id: [u8; 4], signature: &[u8]| NoteLine {
+        name: log.origin.as_str().to_owned(),
+        key_id,
+        signature: signature.to_vec(),
+    };
+    vec![
+        line(log.ed25519_id, signature.ed25519()),
+        line(log.ml_dsa_id, signature.ml_dsa()),
+    ]
+}
+
+/// Both of the log's signatures over a note's text.
+pub(crate) fn verify_note(note: &Note, log: &LogVerifier) -> Result<(), LogError> {
+    let ed25519 = one(note, "Ed25519", log, log.ed25519_id)?;
+    let ml_dsa = one(note, "ML-DSA", log, log.ml_dsa_id)?;
+    let signature = NoteSignature::from_parts(ml_dsa, ed25519).map_err(LogError::Signature)?;
+    log.keys
+        .verify_note(&note.text, &signature)
+        .map_err(LogError::Signature)
+}
+
+fn one<'n>(note: &'n Note, algorithm: &'static str, log: &LogVerifier, key_id: [u8; 4]) -> Result<&'n [u8], LogError> {
+    let ours = |line: &&NoteLine| line.name == log.origin.as_str() && line.key_id == key_id;
+    let mut found = note.signatures.iter().filter(ours);
+    let line = found.next().ok_or_else(|| LogError::Unsigned {
+        origin: log.origin.to_string(),
+        algorithm,
+    })?;
+    match found.next() {
+        None => Ok(&line.signature),
+        Some(_) => Err(LogError::Note {
+            what: "one key signed twice",
         }),
     }
 }
@@ -161,7 +171,7 @@ fn check_origin(checkpoint: &Checkpoint, log: &LogVerifier) -> Result<(), LogErr
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AuthenticCheckpoint(Checkpoint);
+pub struct AuthenticCheckpoint(pub(crate) Checkpoint);
 
 impl AuthenticCheckpoint {
     /// What the log vouched for.

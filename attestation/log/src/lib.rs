@@ -3,6 +3,7 @@
 //! * [`tree`]: roots, inclusion and consistency proofs; [`Frontier`] appends in O(log n) without the earlier leaves.
 //! * [`Checkpoint`], [`SignedCheckpoint`]: a log's size and root as a C2SP signed note under [`LogKey`], two signatures
 //!   (Ed25519 and ML-DSA) that must both verify. [`AuthenticCheckpoint`] exists only where they did.
+//! * [`DatedCheckpoint`]: the same with the time of its signing, for readers to whom an old head says too little.
 //! * [`tile`]: paths and bytes of C2SP tlog-tiles.
 //! * [`audit`]: a broker's decisions as such a log, checked line by line; a removed, altered or reordered entry is named by
 //!   its number.
@@ -32,6 +33,7 @@
 
 pub mod audit;
 mod checkpoint;
+mod dated;
 mod error;
 mod frontier;
 mod key;
@@ -40,6 +42,7 @@ pub mod tile;
 pub mod tree;
 
 pub use checkpoint::{AuthenticCheckpoint, Checkpoint, SignedCheckpoint};
+pub use dated::{AuthenticDatedCheckpoint, DatedCheckpoint, SignedDatedCheckpoint};
 pub use error::LogError;
 pub use frontier::{Completed, Frontier};
 pub use key::{LogKey, LogVerifier, Origin, key_id};

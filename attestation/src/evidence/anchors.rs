@@ -109,4 +109,6 @@ pub struct Collateral {
     pub ocsp: Vec<Vec<u8>>,
     /// Signatures that verified before; by default none. Verdicts are the same with and without.
     pub known: KnownSignatures,
+    /// A release bundle (`release.json` of `hanzo-policy`), for policies that name a line of releases. Carried, not read here.
+    pub release: Option<Vec<u8>>,
 }

@@ -5,6 +5,7 @@ use super::Walk;
 use crate::policy::bits::BitRules;
 use crate::policy::gpu::GpuPolicy;
 use crate::policy::number::Hex64;
+use crate::policy::release::ReleasePolicy;
 use crate::policy::snp::{MilanPolicy, SnpPolicy};
 use crate::policy::tdx::TdxPolicy;
 use crate::policy::tpm::TpmPolicy;
@@ -20,6 +21,7 @@ pub(super) fn policy(walk: &mut Walk, from: &AppraisalPolicy, to: &AppraisalPoli
         tdx,
         tpm,
         gpu,
+        release,
     } = from;
     if *version != to.version {
         walk.push("version", version.to_string(), to.version.to_string(), Changed);
@@ -31,6 +33,13 @@ pub(super) fn policy(walk: &mut Walk, from: &AppraisalPolicy, to: &AppraisalPoli
     walk.table("tdx", tdx.as_ref(), to.tdx.as_ref(), self::tdx);
     walk.table("tpm", tpm.as_ref(), to.tpm.as_ref(), self::tpm);
     walk.table("gpu", gpu.as_ref(), to.gpu.as_ref(), self::gpu);
+    match (release, &to.release) {
+        (Some(from), Some(to)) => self::release(walk, from, to),
+        (None, None) => {}
+        // Who names the images changed: neither more nor less, but something else.
+        (Some(_), None) => walk.push("release", "present", "absent", Changed),
+        (None, Some(_)) => walk.push("release", "absent", "present", Changed),
+    }
 }
 
 fn snp(walk: &mut Walk, from: &SnpPolicy, to: &SnpPolicy) {
@@ -231,4 +240,36 @@ fn gpu(walk: &mut Walk, from: &GpuPolicy, to: &GpuPolicy) {
     walk.switch("gpu.fwid", fwid, &to.fwid, &Presence::Required);
     walk.allow_list("gpu.feature_flags", feature_flags, &to.feature_flags);
     walk.named("gpu.tee_io", tee_io, &to.tee_io, |t| t.dev_info.to_string());
+}
+
+fn release(walk: &mut Walk, from: &ReleasePolicy, to: &ReleasePolicy) {
+    let ReleasePolicy {
+        keys,
+        log,
+        max_age_s,
+        minimum_version,
+        name,
+        threshold,
+    } = from;
+    if name != &to.name {
+        walk.push("release.name", name.to_string(), to.name.to_string(), Changed);
+    }
+    if log != &to.log {
+        walk.push(
+            "release.log",
+            log.origin.to_string(),
+            format!("{}, another key", to.log.origin),
+            Changed,
+        );
+    }
+    // One key more is one more who can sign, and one less is a quorum that is harder to reach.
+    walk.named("release.keys", keys, &to.keys, |k| k.name.to_string());
+    walk.ordered("release.threshold", threshold, &to.threshold, Narrower);
+    walk.ordered("release.max_age_s", max_age_s, &to.max_age_s, Wider);
+    walk.ordered(
+        "release.minimum_version",
+        minimum_version,
+        &to.minimum_version,
+        Narrower,
+    );
 }

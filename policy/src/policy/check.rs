@@ -3,7 +3,7 @@
 use hanzo_attestation::name::Name;
 
 use super::lists::{AllowList, ENTRIES_MAX};
-use super::{AppraisalPolicy, FORMAT_VERSION, PolicyError};
+use super::{AppraisalPolicy, FORMAT_VERSION, PolicyError, RELEASE_FORMAT_VERSION};
 
 /// Most references of one kind in one policy.
 const REFERENCES_MAX: usize = 512;
@@ -14,9 +14,14 @@ impl AppraisalPolicy {
     /// # Errors
     /// [`PolicyError::Version`]; [`PolicyError::Value`] with the key at fault.
     pub fn check(&self) -> Result<(), PolicyError> {
-        if self.version != FORMAT_VERSION {
+        if ![FORMAT_VERSION, RELEASE_FORMAT_VERSION].contains(&self.version) {
             return Err(PolicyError::Version { got: self.version });
         }
+        // One spelling: without the table there is nothing that version 3 says and version 2 does not.
+        if self.release.is_none() && self.version != FORMAT_VERSION {
+            return Err(PolicyError::Version { got: self.version });
+        }
+        self.release.as_ref().map_or(Ok(()), |t| t.check_in(self))?;
         holds(
             (1..=86_400).contains(&self.max_age_s),
             "max_age_s",
@@ -94,7 +99,7 @@ pub(super) fn unique<T: Ord>(field: &'static str, list: &AllowList<T>) -> Result
     )
 }
 
-pub(super) fn all_differ<T: Ord>(mut items: Vec<T>) -> bool {
+pub(crate) fn all_differ<T: Ord>(mut items: Vec<T>) -> bool {
     items.sort();
     items.is_sorted_by(|a, b| a < b)
 }

@@ -25,7 +25,7 @@ pub enum PolicyError {
     #[error(transparent)]
     Json(#[from] JcsError),
     /// Another version of the format.
-    #[error("policy: version: expected 2, got {got}")]
+    #[error("policy: version: expected 2, or 3 with a table [release], got {got}")]
     Version {
         /// What came.
         got: u32,

@@ -65,6 +65,9 @@ pub struct TrustArgs {
     /// Appraisal policy (TOML): minimum tier, floors, reference values. `hanzo-verify policy init` writes one.
     #[arg(long, value_name = "FILE")]
     pub policy: PathBuf,
+    /// Release bundle (release.json), for a policy with a table [release]: its reference values come from there.
+    #[arg(long, value_name = "FILE")]
+    pub release: Option<PathBuf>,
     #[command(flatten)]
     /// Roots besides the vendors'.
     pub roots: RootArgs,

@@ -75,6 +75,30 @@ pub fn verdict(view: &VerdictView, channel: &str) -> String {
             ),
         );
     }
+    if let Some(release) = &view.release {
+        row("release", &format!("{} version {}", release.name, release.version));
+        row("manifest", &format!("sha384 {}", release.manifest_sha384));
+        row(
+            "signed by",
+            &format!(
+                "{} ({} of {} release keys must), until {}",
+                release.signers.join(", "),
+                release.threshold,
+                release.keys,
+                time::show(release.not_after)
+            ),
+        );
+        row(
+            "release log",
+            &format!(
+                "{}, {} entries as of {}, witnesses {}",
+                release.log,
+                release.log_size,
+                time::show(release.head_time),
+                release.witnesses
+            ),
+        );
+    }
     if let Some(keyset) = &view.keyset {
         row("image", &keyset.image);
         row("config", &format!("sha256 {}", keyset.config_digest));

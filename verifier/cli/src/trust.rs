@@ -47,10 +47,26 @@ impl TrustArgs {
     /// # Errors
     /// [`CliError::Io`], [`CliError::Policy`], [`CliError::Usage`].
     pub fn context(&self) -> Result<VerifierContext, CliError> {
+        let policy = policy(&self.policy)?;
+        let release = match (&self.release, &policy.release) {
+            (Some(path), Some(_)) => Some(read(path)?),
+            // Whoever gives one and is not heard would believe that it counts.
+            (Some(path), None) => {
+                return Err(CliError::Usage {
+                    option: "--release",
+                    expected: "a policy with a table [release]",
+                    got: path.display().to_string(),
+                });
+            }
+            (None, _) => None,
+        };
         Ok(VerifierContext {
             anchors: self.roots.anchors()?,
-            collateral: self.collateral.read()?,
-            policy: policy(&self.policy)?,
+            collateral: Collateral {
+                release,
+                ..self.collateral.read()?
+            },
+            policy,
         })
     }
 }

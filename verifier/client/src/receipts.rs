@@ -97,6 +97,9 @@ pub struct BundleRecord {
     pub crls: Vec<Base64>,
     /// The policy of that day.
     pub policy: AppraisalPolicy,
+    /// The release bundle that its reference values came from, if it names a line of releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Base64>,
     /// Simulator roots that were given (DER).
     pub simulator_arks: Vec<Base64>,
     /// When, Unix seconds.
@@ -112,6 +115,7 @@ impl BundleRecord {
             challenge: *pinned.challenge(),
             crls: all(&context.collateral.crls),
             policy: context.policy.clone(),
+            release: context.collateral.release.clone().map(Base64),
             simulator_arks: all(context.anchors.simulator_arks()),
             verified_at: pinned.result().verified_at().0,
             version: 1,
@@ -135,6 +139,7 @@ impl BundleRecord {
             anchors,
             collateral: Collateral {
                 crls: self.crls.iter().map(|c| c.0.clone()).collect(),
+                release: self.release.as_ref().map(|r| r.0.clone()),
                 ..Collateral::default()
             },
             policy: self.policy.clone(),

@@ -7,11 +7,12 @@ use hanzo_attestation::foreign::{ForeignEvidence, ForeignExpectation};
 use hanzo_attestation::{
     Authentic, AuthenticDevices, Binding, Bound, Claims, DeviceClaims, Nonce, RawEvidence, Revocation, UnixTime,
 };
-use hanzo_policy::{Appraisal, appraise};
+use hanzo_policy::{Appraisal, AppraisalPolicy, appraise};
 
 use super::{Explanation, Hop, Node, RuleOutcome, RuleView, Status, amd, documents, failed_step, intel, nvidia, tpm};
 use crate::error::VerifyError;
 use crate::foreign::verify_foreign;
+use crate::in_force::InForce;
 use crate::verify::{VerifierContext, bind, read_bundle, verify_bundle};
 use crate::view::VerdictView;
 
@@ -51,7 +52,7 @@ pub fn explain_bundle(
         };
         if let Ok(bound) = bind(&bundle, challenge, context, now, life_at) {
             parts.bind(&bound);
-            parts.appraisal = Some(appraise(&bound, Some(&bundle.keyset), &context.policy));
+            parts.appraisal = Some(appraise(&bound, Some(&bundle.keyset), &in_force(context, now)));
         }
     }
     parts.explanation("bundle", outcome)
@@ -94,7 +95,7 @@ pub fn explain_foreign(
                 && let Ok(bound) = bind_foreign(authentic, devices, evidence.rule(), expected)
             {
                 parts.bind(&bound);
-                parts.appraisal = Some(appraise(&bound, None, &context.policy));
+                parts.appraisal = Some(appraise(&bound, None, &in_force(context, now)));
             }
         }
         None => {
@@ -104,6 +105,12 @@ pub fn explain_foreign(
         }
     }
     parts.explanation("document", outcome)
+}
+
+/// The policy with its release in it; as it stands, and so granting nothing, where there is none that counts.
+fn in_force(context: &VerifierContext, now: UnixTime) -> AppraisalPolicy {
+    InForce::at(&context.policy, &context.collateral, now)
+        .map_or_else(|_| context.policy.clone(), |in_force| in_force.policy.into_owned())
 }
 
 /// What each step looked at.

@@ -6,8 +6,11 @@ mod composite;
 mod fixture;
 mod flips;
 mod gpus;
+#[path = "../../../policy/tests/support/line.rs"]
+mod line;
 mod machine;
 mod readings;
+mod release;
 mod rules;
 mod sessions;
 mod tdisp;
