@@ -133,7 +133,7 @@ impl Action {
             Self::PutKey { .. } => "put-key",
             Self::SetPolicy { .. } => "set-policy",
             Self::Revoke { .. } => "revoke",
-            Self::SetDocument { key_id, .. } => Document::named(key_id).map_or("set-document", Document::action),
+            Self::SetDocument { key_id, .. } => Document::named(key_id).map_or("set-document", |d| d.action()),
             Self::RotateKek { .. } => "rotate-kek",
             Self::ShredTenant { .. } => "shred-tenant",
             Self::ShredKey { .. } => "shred-key",

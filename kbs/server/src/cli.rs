@@ -5,6 +5,7 @@ mod audit;
 mod keys;
 mod policy;
 mod progress;
+mod release;
 mod status;
 mod vault;
 
@@ -120,6 +121,8 @@ enum Command {
     Status(status::Status),
     /// Put a data key, or its next version, into a running broker.
     PutKey(keys::PutKey),
+    /// Give the broker the newest release of a line: reference values for the keys whose policies name it.
+    PutRelease(release::PutRelease),
     /// End all releases of a key.
     Revoke(keys::Revoke),
     /// Make a new version of a tenant's key encryption key and move every secret to it. Data is not touched.
@@ -171,6 +174,7 @@ pub(crate) fn run() -> ExitCode {
         Command::AcceptStoreHead(accept) => accept.run(),
         Command::Status(status) => status.run(),
         Command::PutKey(put) => put.run(),
+        Command::PutRelease(put) => put.run(),
         Command::Revoke(revoke) => revoke.run(),
         Command::RotateKek(rotate) => rotate.run(),
         Command::Shred(shred) => shred.run(),

@@ -32,6 +32,7 @@ use crate::head::Head;
 use crate::live::Live;
 use crate::policies::Policies;
 use crate::release;
+use crate::releases;
 use crate::sessions::Attested;
 use crate::tenant;
 use crate::vault::SealedSecret;
@@ -50,6 +51,8 @@ struct Ground {
     policy: Arc<StoredPolicy>,
     /// What its tenant put over all its keys.
     tenant: Option<TenantPolicy>,
+    /// The release that its policy names.
+    release: releases::OfKey,
     revoked: bool,
     sealed: SealedSecret,
     /// The wrapped KEK that the secret is sealed under.
@@ -188,6 +191,7 @@ impl Broker {
         };
         let stored = Stored {
             tenant: ground.tenant.as_ref(),
+            release: ground.release.as_ref().map(Result::as_ref),
             version: ground.version,
             policy: &ground.policy,
             revoked: ground.revoked,
@@ -357,10 +361,14 @@ fn ground(
     let text = row.text(1)?;
     let (sealed, kek) = (row.blob(5)?, row.opt_blob(6)?);
     let tenant_bytes = tenant.as_ref().map_or(0, |t| t.rego.len() + REFERENCE_BYTES_MAX);
+    let policy = policies.read(text)?;
+    let release = releases::of_key(tx, key_id.repository(), &policy)?;
+    let release_bytes = release.as_ref().map_or(0, |_| 2 * text.len());
     let ground = Ground {
         version: row.unsigned(0)?,
-        policy: policies.read(text)?,
+        policy,
         tenant,
+        release,
         revoked: row.flag(2)?,
         sealed: SealedSecret {
             purpose: KeyPurpose::parse(row.text(3)?)?,
@@ -369,7 +377,7 @@ fn ground(
         },
         kek: kek.map(<[u8]>::to_vec),
         newest_kek: row.unsigned(7)?,
-        bytes: text.len() + sealed.len() + tenant_bytes + 1024,
+        bytes: text.len() + sealed.len() + tenant_bytes + release_bytes + 1024,
     };
     let uses = Uses {
         count: row.unsigned(8)?,

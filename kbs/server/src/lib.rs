@@ -37,6 +37,7 @@ mod policies;
 mod rate;
 mod rehearsal;
 mod release;
+mod releases;
 mod reload;
 mod schema;
 mod serve;

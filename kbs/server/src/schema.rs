@@ -26,5 +26,6 @@ pub(crate) const SCHEMA: StoreSchema = StoreSchema {
         step!("07_operations"),
         step!("08_tenant_documents"),
         step!("09_accepted_heads"),
+        step!("10_releases"),
     ],
 };

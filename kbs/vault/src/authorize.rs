@@ -1,11 +1,14 @@
 //! The decision.
 
+use std::borrow::Cow;
+
 use hanzo_attestation::Digest384;
 use hanzo_attestation::binding::RcarRuntime;
 use hanzo_attestation::name::KeyId;
 use hanzo_attestation::{Anchors, Collateral, Nonce, UnixTime};
 use hanzo_kbs_protocol::{GRANT_PURPOSE, Grant, SessionEvidence, WrapKey};
-use hanzo_policy::PrivacyTier;
+use hanzo_policy::release::{ReleaseError, VerifiedRelease};
+use hanzo_policy::{AppraisalPolicy, PrivacyTier};
 use hanzo_pqc::hpke::{KemSuite, PublicKey};
 use hanzo_verifier::verify_rcar_with;
 
@@ -76,6 +79,9 @@ pub struct Stored<'a> {
     pub revoked: bool,
     /// The Rego module that its tenant put over all its keys, if it put one.
     pub tenant: Option<&'a TenantPolicy>,
+    /// The newest release of the line that its policy names, verified under that policy, or why it was not; `None` for a
+    /// policy that names none, and where nobody has given the broker one.
+    pub release: Option<Result<&'a VerifiedRelease, &'a ReleaseError>>,
 }
 
 /// What was granted before: read in the transaction that will record this decision, or [`Budget::check`] is asked again there.
@@ -173,9 +179,10 @@ pub fn authorize(ask: Ask<'_>, key: &Stored<'_>, uses: Uses, moment: &Moment<'_>
             key_id: ask.key_id.clone(),
         });
     }
-    let proof = prove(&ask, Readers(policy, key.tenant), moment)?;
+    let appraisal = in_force(key, ask.key_id, moment.now)?;
+    let proof = prove(&ask, Readers(policy, key.tenant), &appraisal, moment)?;
     let reference = proof.reference.as_deref();
-    let image = rules::image_of(policy, reference);
+    let image = rules::image_of(policy, reference, key.release.and_then(Result::ok));
     let budget = Budget::new((ask.key_id, key.version), policy, image, reference);
     let question = Question {
         key_id: ask.key_id,
@@ -215,18 +222,42 @@ pub fn authorize(ask: Ask<'_>, key: &Stored<'_>, uses: Uses, moment: &Moment<'_>
     })
 }
 
-fn prove(ask: &Ask<'_>, readers: Readers<'_>, moment: &Moment<'_>) -> Result<Proof, Refusal> {
-    let Readers(policy, _) = readers;
+/// The key's appraisal policy, with the references of its release if it names a line of releases: alive, and under a head
+/// that is young enough, at this moment.
+fn in_force<'a>(key: &Stored<'a>, key_id: &KeyId, now: UnixTime) -> Result<Cow<'a, AppraisalPolicy>, Refusal> {
+    let policy: &'a KeyPolicy = key.policy;
+    let Some(asked) = &policy.appraisal.release else {
+        return Ok(Cow::Borrowed(&policy.appraisal));
+    };
+    let missing = ReleaseError::Missing {
+        expected: asked.name.clone(),
+    };
+    match key.release.unwrap_or(Err(&missing)) {
+        Ok(release) => release.apply(&policy.appraisal, now).map(Cow::Owned),
+        Err(e) => Err(e.clone()),
+    }
+    .map_err(|why| Refusal::Release {
+        key_id: key_id.clone(),
+        why,
+    })
+}
+
+fn prove(
+    ask: &Ask<'_>,
+    readers: Readers<'_>,
+    appraisal: &AppraisalPolicy,
+    moment: &Moment<'_>,
+) -> Result<Proof, Refusal> {
     match ask.evidence {
         SessionEvidence::Signed { raw, .. } => {
-            let with = (moment.anchors, moment.collateral, &policy.appraisal);
+            let with = (moment.anchors, moment.collateral, appraisal);
             let result = verify_rcar_with(raw.as_ref().clone(), &ask.runtime, with, moment.now)?;
             Ok(Proof::of_result(&result, readers))
         }
         // It proves nothing: simulated, and of the tier that asks for nothing.
         SessionEvidence::Sample(sample) => {
             sample.check(&ask.runtime)?;
-            match policy.appraisal.minimum_tier {
+            match appraisal.minimum_tier {
                 PrivacyTier::Open => Ok(Proof::of_sample()),
                 _ => Err(Refusal::Sample {
                     key_id: ask.key_id.clone(),

@@ -3,6 +3,7 @@
 use hanzo_attestation::jcs::JcsError;
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_kbs_protocol::SessionBindingError;
+use hanzo_policy::release::ReleaseError;
 use hanzo_rego::RegoError;
 use hanzo_verifier::VerifyError;
 
@@ -129,6 +130,14 @@ pub enum Refusal {
         /// What the guest's key can be used for.
         got: &'static str,
     },
+    /// The release that the policy names does not count now.
+    #[error("key {key_id}: {why}")]
+    Release {
+        /// The key.
+        key_id: KeyId,
+        /// Why not.
+        why: ReleaseError,
+    },
     /// The policy's Rego module did not allow it.
     #[error("key {key_id}: {why}")]
     Rego {
@@ -188,6 +197,7 @@ impl Refusal {
             Self::ImageTooOld { .. } => "kbs.image.too_old",
             Self::ImageRolledBack { .. } => "kbs.image.rolled_back",
             Self::Wrap { .. } => "kbs.wrap.not_allowed",
+            Self::Release { why, .. } => why.code(),
             Self::Rego { why, .. } => why.code(),
             Self::TenantRego { .. } => "kbs.tenant_policy",
             Self::Revoked { .. } => "kbs.key.revoked",

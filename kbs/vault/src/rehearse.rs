@@ -84,6 +84,11 @@ pub fn rehearse(key: &Rehearsed<'_>, wrap: Wrap, evidence: &Evidence<'_>, now: U
         uses,
     } = *key;
     let readers = Readers(policy, tenant);
+    let release = match evidence {
+        Evidence::Session(Ok(result)) => result.release(),
+        Evidence::Bundle(Ok(reading)) => reading.release(),
+        _ => None,
+    };
     let (proof, error) = match evidence {
         Evidence::Session(Ok(result)) => (Some(Proof::of_result(result, readers)), None),
         Evidence::Bundle(Ok(reading)) => (Some(Proof::of_reading(reading, readers)), None),
@@ -116,7 +121,7 @@ pub fn rehearse(key: &Rehearsed<'_>, wrap: Wrap, evidence: &Evidence<'_>, now: U
     // Rules that do not look at the evidence are asked in any case; the others only about evidence that counts.
     let shown = proof.as_ref().map(|p| (p.tier, p.simulated, p.reference.clone()));
     let proof = proof.unwrap_or_else(|| Proof::nothing(policy.allow_simulated));
-    let image = rules::image_of(policy, proof.reference.as_deref());
+    let image = rules::image_of(policy, proof.reference.as_deref(), release);
     let budget = Budget::new((key_id, version), policy, image, proof.reference.as_deref());
     let question = Question {
         key_id,

@@ -2,6 +2,7 @@
 
 use hanzo_attestation::UnixTime;
 use hanzo_attestation::name::KeyId;
+use hanzo_policy::release::VerifiedRelease;
 use hanzo_pqc::hpke::KemSuite;
 use hanzo_pqc::suites_for_tier;
 use hanzo_rego::{Module, RegoError, Resource};
@@ -22,8 +23,10 @@ pub struct ImageVersion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ImageVersionSource {
-    /// The key policy's, for the reference value that matched. Signed release manifests will be the other source.
+    /// The key policy's, for the reference value that matched.
     Reference,
+    /// The signed release manifest's, which the reference value came from.
+    Release,
 }
 
 /// What the rules look at.
@@ -48,8 +51,18 @@ impl Question<'_> {
 }
 
 /// The version of the image behind a reference value, if the policy knows it.
-pub(crate) fn image_of(policy: &KeyPolicy, reference: Option<&str>) -> Option<ImageVersion> {
+pub(crate) fn image_of(
+    policy: &KeyPolicy,
+    reference: Option<&str>,
+    release: Option<&VerifiedRelease>,
+) -> Option<ImageVersion> {
     let name = reference?;
+    if policy.appraisal.release.is_some() {
+        return release.map(|release| ImageVersion {
+            number: release.manifest().version,
+            source: ImageVersionSource::Release,
+        });
+    }
     let (_, number) = policy.image_versions.iter().find(|(n, _)| n.as_str() == name)?;
     Some(ImageVersion {
         number: *number,

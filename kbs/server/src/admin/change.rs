@@ -27,7 +27,7 @@ impl Change {
             return Ok(Self {
                 key: None,
                 text: None,
-                document: Some(DocumentChange::of(tx, key_id, got, text)?),
+                document: Some(DocumentChange::of(tx, key_id, got, text, now())?),
             });
         }
         let key = newest(tx, key_id)?;

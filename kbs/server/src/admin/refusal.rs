@@ -7,6 +7,7 @@ use hanzo_store::StoreError;
 use hanzo_vault::{KeyPolicyError, VaultError};
 
 use crate::KbsError;
+use crate::releases::Checked;
 use crate::tenant::DocumentError;
 
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +68,15 @@ pub(crate) enum AdminRefusal {
     TooManyProposals { open: u64 },
     #[error(transparent)]
     Broker(#[from] KbsError),
+}
+
+impl From<Checked> for AdminRefusal {
+    fn from(e: Checked) -> Self {
+        match e {
+            Checked::Document(e) => Self::Document(e),
+            Checked::Broker(e) => Self::Broker(e),
+        }
+    }
 }
 
 impl From<StoreError> for AdminRefusal {

@@ -6,7 +6,7 @@ use hanzo_attestation::Digest384;
 use hanzo_store::{StoreError, Tx};
 
 use crate::audit::Line;
-use crate::tenant::{self, Document};
+use crate::tenant::{self, Document, SET_RELEASE};
 
 /// Collects while the chain is replayed.
 #[derive(Default)]
@@ -27,9 +27,12 @@ pub(crate) fn about_image(version: u64) -> String {
 
 impl Told {
     pub(crate) fn see(&mut self, line: &Line) {
-        if [Document::ResourcePolicy, Document::ReferenceValues]
-            .map(Document::action)
-            .contains(&line.action.as_str())
+        if [
+            Document::ResourcePolicy.action(),
+            Document::ReferenceValues.action(),
+            SET_RELEASE,
+        ]
+        .contains(&line.action.as_str())
         {
             self.documents
                 .insert((line.key_id.clone(), line.key_version), line.policy);

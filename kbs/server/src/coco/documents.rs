@@ -169,7 +169,13 @@ fn short(name: &str) -> String {
 /// # Errors
 /// [`DocumentRefusal`]; [`DocumentRefusal::Waits`] if a second admin must approve it.
 pub(crate) fn put_policy(broker: &Broker, admin: &Admin<'_>, tenant: &Name, text: &str) -> Result<(), DocumentRefusal> {
-    put(broker, admin, tenant, Document::ResourcePolicy, |_| Ok(text.to_owned()))
+    put(
+        broker,
+        admin,
+        tenant,
+        &Document::ResourcePolicy,
+        |_| Ok(text.to_owned()),
+    )
 }
 
 /// Sets reference values by name and leaves the tenant's others as they are. It is on the disk when this returns.
@@ -182,7 +188,7 @@ pub(crate) fn put_values(
     tenant: &Name,
     values: Map<String, Value>,
 ) -> Result<(), DocumentRefusal> {
-    put(broker, admin, tenant, Document::ReferenceValues, |before| {
+    put(broker, admin, tenant, &Document::ReferenceValues, |before| {
         let mut all = match before {
             Some(text) => check_reference(text.as_bytes())?.0,
             None => Map::new(),
@@ -197,7 +203,7 @@ pub(crate) fn put_values(
 pub(crate) fn get(
     broker: &Broker,
     tenant: &Name,
-    document: Document,
+    document: &Document,
 ) -> Result<Option<tenant::Stored>, DocumentRefusal> {
     Ok(broker.db.read(|tx| tenant::newest(tx, tenant, document))?)
 }
@@ -206,7 +212,7 @@ fn put(
     broker: &Broker,
     admin: &Admin<'_>,
     tenant: &Name,
-    document: Document,
+    document: &Document,
     next: impl FnOnce(Option<&str>) -> Result<String, DocumentRefusal>,
 ) -> Result<(), DocumentRefusal> {
     let four_eyes = broker.lives.now().admins.four_eyes;
@@ -261,7 +267,7 @@ fn request(
     broker: &Broker,
     admin: &Admin<'_>,
     tenant: &Name,
-    document: Document,
+    document: &Document,
     version: u64,
     text: String,
 ) -> Result<AdminRequest, DocumentRefusal> {

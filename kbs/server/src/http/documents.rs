@@ -74,7 +74,7 @@ async fn put_values(
 
 async fn get_policy(State(state): State<AppState>, uri: Uri, headers: HeaderMap) -> Response {
     ask(state, headers, uri, |broker, _, tenant| {
-        let stored = documents::get(broker, tenant, Document::ResourcePolicy)?;
+        let stored = documents::get(broker, tenant, &Document::ResourcePolicy)?;
         let stored = stored.ok_or_else(|| none("a resource policy"))?;
         let policy = URL_SAFE_NO_PAD.encode(&stored.text);
         Ok(Some(
@@ -108,7 +108,7 @@ fn none(what: &str) -> DocumentRefusal {
 }
 
 fn values(broker: &Broker, tenant: &Name) -> Result<Value, DocumentRefusal> {
-    let Some(stored) = documents::get(broker, tenant, Document::ReferenceValues)? else {
+    let Some(stored) = documents::get(broker, tenant, &Document::ReferenceValues)? else {
         return Ok(json!({}));
     };
     let broken = |_| crate::KbsError::Stored {

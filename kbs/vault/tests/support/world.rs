@@ -96,6 +96,7 @@ pub fn asked(
         policy: &StoredPolicy::of(policy.clone()).unwrap(),
         revoked: false,
         tenant: None,
+        release: None,
     };
     let moment = Moment {
         anchors: &anchors(),
