@@ -12,6 +12,7 @@ use crate::deb;
 use crate::elf::Elf;
 use crate::error::ImageError;
 use crate::fetch::{Source, package};
+use crate::frames::{Frames, Level};
 use crate::inputs::Inputs;
 use crate::manifest::{Decisions, FILE, FORMAT, Ingredients, Manifest, Measured};
 use crate::module::Modules;
@@ -31,9 +32,7 @@ pub const FIRMWARE: &str = "firmware.fd";
 /// The firmware's empty variables; each machine starts with a copy.
 pub const VARIABLES: &str = "variables.fd";
 
-/// zstd's level. With the crate's version it decides the archive's bytes.
-const LEVEL: i32 = 22;
-const ZSTD: &str = "zstd 1.5.7, level 22, one thread, no checksum";
+const ZSTD: &str = "zstd 1.5.7, level 22 (engine: 19), one thread, no checksum";
 const PROGRAM_BYTES_MAX: u64 = 1 << 30;
 const FIRMWARE_CODE: &str = "usr/share/OVMF/OVMF_CODE_4M.fd";
 const FIRMWARE_VARIABLES: &str = "usr/share/OVMF/OVMF_VARS_4M.fd";
@@ -169,6 +168,19 @@ pub type Files = BTreeMap<&'static str, Vec<u8>>;
 /// # Errors
 /// [`ImageError`].
 pub fn files(parts: &Parts, recipe: &Recipe, progress: Progress<'_>) -> Result<(Files, Manifest), ImageError> {
+    files_with(parts, recipe, &Frames::default(), progress)
+}
+
+/// As [`files`], to the same bytes: with compressed frames out of a cache.
+///
+/// # Errors
+/// As [`files`].
+pub fn files_with(
+    parts: &Parts,
+    recipe: &Recipe,
+    frames: &Frames,
+    progress: Progress<'_>,
+) -> Result<(Files, Manifest), ImageError> {
     progress("choosing modules");
     let modules = parts.modules.pick(MODULES)?;
     let names: Vec<_> = modules.iter().map(|module| module.name.clone()).collect();
@@ -186,15 +198,18 @@ pub fn files(parts: &Parts, recipe: &Recipe, progress: Progress<'_>) -> Result<(
         let path = format!("{}/{}.ko", at(hanzo_init::MODULES_DIR), module.name);
         archive.file(&path, module.bytes, false);
     }
-    if let Some(engine) = &parts.engine {
-        archive.file(at(hanzo_init::ENGINE_PATH), engine.clone(), true);
-    }
     if let (Profile::Debug, Some(shell)) = (recipe.profile, &parts.shell) {
         archive.file(at(hanzo_init::SHELL_PATH), shell.clone(), true);
     }
-    progress("compressing the archive");
-    let archive = archive.to_bytes();
-    let initrd = compress(&archive)?;
+    let mut archive = archive.to_bytes();
+    let mut initrd = frames.compress(&archive, Level::Whole, progress)?;
+    if let Some(engine) = &parts.engine {
+        let mut second = Archive::default();
+        second.file(at(hanzo_init::ENGINE_PATH), engine.clone(), true);
+        let second = second.to_bytes();
+        initrd.extend(frames.compress(&second, Level::Engine, progress)?);
+        archive.extend(second);
+    }
 
     let mut files = Files::new();
     files.insert(KERNEL, parts.kernel.clone());
@@ -236,21 +251,28 @@ pub fn files(parts: &Parts, recipe: &Recipe, progress: Progress<'_>) -> Result<(
     Ok((files, manifest))
 }
 
-fn compress(archive: &[u8]) -> Result<Vec<u8>, ImageError> {
-    zstd::bulk::compress(archive, LEVEL).map_err(|source| ImageError::Io {
-        path: ARCHIVE.into(),
-        source,
-    })
-}
-
 /// Makes an image and puts it at `place`, whole or not at all.
 ///
 /// # Errors
 /// [`ImageError`]; nothing is left behind then.
 pub fn build(parts: &Parts, recipe: &Recipe, place: &Path, progress: Progress<'_>) -> Result<Manifest, ImageError> {
+    build_with(parts, recipe, place, &Frames::default(), progress)
+}
+
+/// As [`build`], to the same bytes: with compressed frames out of a cache.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_with(
+    parts: &Parts,
+    recipe: &Recipe,
+    place: &Path,
+    frames: &Frames,
+    progress: Progress<'_>,
+) -> Result<Manifest, ImageError> {
     // First, so that a wrong place is told before minutes of work.
     let output = Output::begin(place)?;
-    let (files, manifest) = files(parts, recipe, progress)?;
+    let (files, manifest) = files_with(parts, recipe, frames, progress)?;
     progress("writing");
     for (name, bytes) in &files {
         output.write(name, bytes)?;

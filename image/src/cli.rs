@@ -153,6 +153,9 @@ struct MachineArgs {
     /// A software TPM made by `hanzo-image tpm`; without it each boot has another
     #[arg(long)]
     tpm: Option<PathBuf>,
+    /// A sealed pack on a disk of its own; once for each model of the configuration, in its order
+    #[arg(long)]
+    pack: Vec<PathBuf>,
 }
 
 /// What goes in.
@@ -347,6 +350,7 @@ impl MachineArgs {
             memory_mib: self.memory_mib,
             processors: self.processors,
             accelerator: self.accelerator,
+            packs: self.pack,
         }
     }
 }

@@ -136,7 +136,7 @@ pub const NUMBERS: [&str; 13] = [
     "check",
 ];
 
-/// Reads an archive's entries, the trailer left out.
+/// Reads the entries of an archive, or of several one behind the other; trailers are left out.
 ///
 /// # Errors
 /// [`ImageError::Malformed`]: another format, a cut entry, no trailer, or bytes behind it.
@@ -176,10 +176,15 @@ pub fn read<'a>(file: &str, archive: &'a [u8]) -> Result<Vec<RawEntry<'a>>, Imag
             .ok_or_else(|| malformed(at + 54, "a size within the archive", &size.to_string()))?;
         let end = (bytes_offset + size as usize).next_multiple_of(4);
         if path == TRAILER {
-            return match archive.get(end..) {
-                Some([]) => Ok(entries),
-                _ => Err(malformed(end, "the end of the archive", "more bytes")),
-            };
+            match archive.get(end..) {
+                Some([]) => return Ok(entries),
+                // Another archive, which the kernel unpacks over the first.
+                Some(more) if more.starts_with(MAGIC) => {
+                    at = end;
+                    continue;
+                }
+                _ => return Err(malformed(end, "the end of the archive", "more bytes")),
+            }
         }
         entries.push(RawEntry {
             offset: at,

@@ -32,6 +32,7 @@ pub mod deb;
 pub mod elf;
 pub mod error;
 pub mod fetch;
+pub mod frames;
 pub mod inputs;
 pub mod manifest;
 pub mod module;
@@ -49,3 +50,5 @@ pub use error::ImageError;
 pub use inputs::Inputs;
 pub use manifest::Manifest;
 pub use recipe::Recipe;
+
+pub use hanzo_init::{Network, Profile};

@@ -86,11 +86,15 @@ fn refused(error: impl std::fmt::Display) -> ImageError {
 /// The machine as predictions name it.
 fn shape(machine: &Machine) -> Result<Shape, ImageError> {
     let name = |text: &str| Name::new(text).map_err(refused);
+    let mut devices = vec![name("virtio-net-pci")?];
+    for _ in &machine.packs {
+        devices.push(name("virtio-blk-pci")?);
+    }
     let (version, program) = qemu_version()?;
     let program = fs::read(&program).map_err(ImageError::io(&program))?;
     Ok(Shape {
         cpu_model: name(machine.accelerator.cpu_model())?,
-        devices: vec![name("virtio-net-pci")?],
+        devices,
         machine: name(MACHINE)?,
         memory_bytes: u64::from(machine.memory_mib) << 20,
         qemu: name(&version)?,

@@ -10,8 +10,17 @@ use crate::error::ImageError;
 
 /// Modules of every image, in the order in which they are asked for.
 ///
-/// Network; confidential-guest evidence through configfs; the driver of each TEE; the watchdog of QEMU's machines.
-pub const MODULES: &[&str] = &["virtio_net", "configfs", "tsm", "sev-guest", "tdx-guest", "i6300esb"];
+/// Network; disks of packs; confidential-guest evidence through configfs; the driver of each TEE; the watchdog of QEMU's
+/// machines.
+pub const MODULES: &[&str] = &[
+    "virtio_net",
+    "virtio_blk",
+    "configfs",
+    "tsm",
+    "sev-guest",
+    "tdx-guest",
+    "i6300esb",
+];
 
 /// What the kernel is told in every image, in this order. Measured.
 ///

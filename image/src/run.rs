@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -28,10 +29,14 @@ use crate::predict::{self, BLOBS, Registers};
 
 /// Processor seconds after which a silent guest counts as hung; boots use 8 to 16.
 const HUNG_CPU_S: f64 = 60.0;
+/// The same for one that opens packs and loads models before it says a word.
+const HUNG_WITH_PACKS_CPU_S: f64 = 900.0;
 /// Wall time without any processor time after which it counts as dead.
 const STILL: Duration = Duration::from_secs(30);
 /// Bound on everything.
 const BOOT_MAX: Duration = Duration::from_secs(300);
+/// Bound on everything, with packs.
+const BOOT_WITH_PACKS_MAX: Duration = Duration::from_secs(1200);
 const POLL: Duration = Duration::from_millis(100);
 /// Most of a console that is read, in bytes.
 const CONSOLE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -73,6 +78,8 @@ pub struct Machine {
     pub processors: u32,
     /// What executes the guest.
     pub accelerator: Accelerator,
+    /// Packs in the order of the configuration's models: each on a disk of its own, read-only.
+    pub packs: Vec<PathBuf>,
     /// A TPM that [`crate::tpm::make`] made: each boot starts from a copy, so its attestation key can be pinned before the
     /// first boot. `None`: another TPM each time.
     pub tpm: Option<PathBuf>,
@@ -148,6 +155,22 @@ pub fn run(
     until_ready: bool,
     progress: Progress<'_>,
 ) -> Result<Report, ImageError> {
+    let never = AtomicBool::new(false);
+    run_and_tell(machine, prediction, &mut |_| !until_ready, &never, progress)
+}
+
+/// As [`run`]; `on_word` is told the word when it comes, and decides whether the machine goes on. It ends when `stop` is set
+/// by another thread.
+///
+/// # Errors
+/// As [`run`]; [`ImageError::Boot`] too if it was stopped before the guest said a word.
+pub fn run_and_tell(
+    machine: &Machine,
+    prediction: Option<&Prediction>,
+    on_word: &mut dyn FnMut(&Report) -> bool,
+    stop: &AtomicBool,
+    progress: Progress<'_>,
+) -> Result<Report, ImageError> {
     tools::check()?;
     let manifest = Manifest::read(&machine.image)?;
     let boot = Boot::of(machine, &manifest)?;
@@ -157,19 +180,19 @@ pub fn run(
         // Fresh each time: a TPM remembers, and so do the firmware's variables.
         let state = tempfile::tempdir().map_err(ImageError::io(&std::env::temp_dir()))?;
         let mut guest = Guest::start(machine, &boot, state.path())?;
-        match guest.word(machine, boot.bytes, attempt) {
+        match guest.word(machine, boot.bytes, attempt, stop) {
             Ok(mut report) => {
                 if let Some(prediction) = prediction {
                     predict::compare(prediction, &report.registers, report.log.as_deref())?;
                     report.as_predicted = true;
                 }
-                if !until_ready {
+                if on_word(&report) {
                     progress("running");
-                    guest.qemu.wait();
+                    guest.run_on(stop);
                 }
                 return Ok(report);
             }
-            Err(error) if attempt == 2 => return Err(error),
+            Err(error) if attempt == 2 || stop.load(Ordering::Relaxed) => return Err(error),
             Err(_) => attempt = 2,
         }
     }
@@ -210,6 +233,14 @@ impl Boot {
             guest_port: manifest.recipe.listen.port(),
         })
     }
+}
+
+/// Looks for QEMU and swtpm.
+///
+/// # Errors
+/// [`ImageError::Tool`]: one is missing or too old, and how to get it.
+pub fn check_tools() -> Result<(), ImageError> {
+    tools::check()
 }
 
 /// QEMU's version, and its program.
@@ -268,10 +299,31 @@ impl Guest {
         })
     }
 
-    fn word(&mut self, machine: &Machine, image_bytes: u64, attempt: u32) -> Result<Report, ImageError> {
+    /// Until it ends, or is told to.
+    fn run_on(&mut self, stop: &AtomicBool) {
+        while self.qemu.ended().is_none() {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            sleep(POLL);
+        }
+        self.qemu.wait();
+    }
+
+    fn word(
+        &mut self,
+        machine: &Machine,
+        image_bytes: u64,
+        attempt: u32,
+        stop: &AtomicBool,
+    ) -> Result<Report, ImageError> {
         let failed = |how: String| ImageError::Boot {
             how,
             console: machine.console.clone(),
+        };
+        let (hung_cpu_s, boot_max) = match machine.packs.is_empty() {
+            true => (HUNG_CPU_S, BOOT_MAX),
+            false => (HUNG_WITH_PACKS_CPU_S, BOOT_WITH_PACKS_MAX),
         };
         let mut grown = (0.0, Instant::now());
         loop {
@@ -297,19 +349,22 @@ impl Guest {
                     "QEMU ended ({status}) before the guest said a word. {said}"
                 )));
             }
+            if stop.load(Ordering::Relaxed) {
+                return Err(failed("stopped before the guest said a word".into()));
+            }
             if cpu_s > grown.0 {
                 grown = (cpu_s, Instant::now());
             }
-            if cpu_s > HUNG_CPU_S {
+            if cpu_s > hung_cpu_s {
                 return Err(failed(format!("no word after {cpu_s:.0} s of processor time")));
             }
             if grown.1.elapsed() > STILL {
                 return Err(failed(format!("no processor time used for {} s", STILL.as_secs())));
             }
-            if self.started.elapsed() > BOOT_MAX {
+            if self.started.elapsed() > boot_max {
                 return Err(failed(format!(
                     "no word after {} s, of which it got {cpu_s:.0} s of processor time: this machine is overloaded",
-                    BOOT_MAX.as_secs()
+                    boot_max.as_secs()
                 )));
             }
             sleep(POLL);

@@ -63,6 +63,7 @@ fn machine(image: &Path, dir: &Path) -> Machine {
         memory_mib: 512,
         processors: 1,
         accelerator: Accelerator::Tcg,
+        packs: Vec::new(),
         tpm: None,
     }
 }

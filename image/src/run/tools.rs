@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use hanzo_init::disks::PACK_SERIAL;
+
 use super::process::Own;
 use super::{Accelerator, Boot, MACHINE, Machine};
 use crate::assemble::{FIRMWARE, INITRD, KERNEL, VARIABLES};
@@ -18,6 +20,10 @@ const QEMU_REMEDY: &str = "install qemu-system-x86 10 or newer; on Debian 12 it 
 const TPM_REMEDY: &str = "install swtpm and swtpm-tools";
 /// What swtpm calls a TPM's permanent state.
 const TPM_STATE: &str = "tpm2-00.permall";
+/// Most packs of a machine.
+const PACKS_MAX: usize = 16;
+/// The network card is in slot 1.
+const FIRST_PACK_SLOT: usize = 2;
 /// How long swtpm may take to listen.
 const TPM_START: Duration = Duration::from_secs(20);
 
@@ -205,11 +211,37 @@ fn arguments(machine: &Machine, boot: &Boot, state: &Path) -> Result<Vec<String>
         ["-device", "tpm-crb,tpmdev=tpm"],
     ];
     let plain = ["-no-user-config", "-nodefaults", "-no-reboot"];
-    Ok(plain
+    let mut all: Vec<_> = plain
         .into_iter()
         .chain(arguments.into_iter().flatten())
         .map(str::to_owned)
-        .collect())
+        .collect();
+    all.extend(disks(machine)?);
+    Ok(all)
+}
+
+/// A raw disk for each pack, whose serial says which: the guest looks for no other.
+fn disks(machine: &Machine) -> Result<Vec<String>, ImageError> {
+    if machine.packs.len() > PACKS_MAX {
+        return Err(ImageError::Inputs {
+            what: "--pack".into(),
+            expected: "at most 16: one for each model of the configuration",
+            got: machine.packs.len().to_string(),
+        });
+    }
+    let mut arguments = Vec::new();
+    for (at, pack) in machine.packs.iter().enumerate() {
+        // QEMU's own message for a missing file would come after the TPM was made.
+        std::fs::File::open(pack).map_err(ImageError::io(pack))?;
+        let (file, serial, slot) = (path(pack)?, format!("{PACK_SERIAL}{at}"), FIRST_PACK_SLOT + at);
+        arguments.extend([
+            "-drive".to_owned(),
+            format!("if=none,id={serial},format=raw,readonly=on,file={file}"),
+            "-device".to_owned(),
+            format!("virtio-blk-pci,drive={serial},serial={serial},addr={slot:#x},romfile="),
+        ]);
+    }
+    Ok(arguments)
 }
 
 /// An absolute path as QEMU's option lists take it: there a comma ends a value.

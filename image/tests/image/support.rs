@@ -149,6 +149,7 @@ pub fn kernel_files() -> Vec<(String, Vec<u8>)> {
         (at("net/virtio_net"), xz(&module("virtio_net", "net_failover"))),
         (at("net/net_failover"), xz(&module("net_failover", "failover"))),
         (at("net/failover"), xz(&module("failover", ""))),
+        (at("block/virtio_blk"), xz(&module("virtio_blk", ""))),
         (at("fs/configfs"), xz(&module("configfs", ""))),
         (at("virt/sev-guest"), xz(&module("sev_guest", "tsm,configfs"))),
         (at("virt/tdx-guest"), xz(&module("tdx_guest", "tsm"))),

@@ -138,6 +138,7 @@ impl Setting {
             processors: 1,
             accelerator: Accelerator::Tcg,
             tpm: Some(self.dir.path().join("tpm")),
+            packs: Vec::new(),
         }
     }
 
