@@ -116,7 +116,8 @@ pub async fn put_key(
 }
 
 /// Puts the next version of a tenant's document: `<tenant>/coco/resource-policy` (a Rego module over all the tenant's keys) or
-/// `<tenant>/coco/reference-values` (what that module finds as `data.reference`). See [`AdminReply::proposal`].
+/// `<tenant>/coco/reference-values` (what that module finds as `data.reference`), or a release bundle for
+/// `<tenant>/release/<line>`. See [`AdminReply::proposal`].
 ///
 /// # Errors
 /// [`AdminError`].

@@ -99,6 +99,9 @@ pub(super) struct Test {
     /// Your admin key.
     #[arg(long)]
     admin_key: Option<PathBuf>,
+    /// Release bundle (release.json), for a policy whose appraisal names a line of releases.
+    #[arg(long)]
+    release: Option<PathBuf>,
     /// The evidence.
     #[arg(long)]
     evidence: PathBuf,
@@ -192,6 +195,7 @@ impl Test {
         let crls: Result<_, _> = self.crl.iter().map(|path| read(path)).collect();
         let collateral = Collateral {
             crls: crls?,
+            release: self.release.as_deref().map(read).transpose()?,
             ..Collateral::default()
         };
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
