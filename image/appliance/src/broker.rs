@@ -3,15 +3,20 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use hanzo_attestation::Digest256;
 use hanzo_attestation::config::PinnedSigner;
 use hanzo_attestation::name::KeyId;
-use hanzo_kbs::{InitOptions, Initialised, StoreMode, admin};
+use hanzo_kbs::{InitOptions, Initialised, KbsConfig, StoreMode, admin};
 use hanzo_pqc::Dek;
 use hanzo_pqc::sign::SigningKeys;
 use hanzo_vault::KeyPolicy;
 
 use crate::error::ApplianceError;
 use crate::paths::Layout;
+use crate::platform::write_private;
+
+/// From challenge to last key, for a guest whose processor is emulated.
+const EMULATED_SESSION_S: u64 = 600;
 
 fn coded(error: hanzo_kbs::KbsError) -> ApplianceError {
     ApplianceError::Coded {
@@ -35,6 +40,23 @@ impl Broker {
             simulator_roots: vec![simulator_ark.to_vec()],
         })
         .map_err(coded)?;
+        Ok(Self { made })
+    }
+
+    /// Makes one for production that accepts quotes of this one TPM.
+    pub(crate) fn create_for_tpm(layout: &Layout, ak: Digest256) -> Result<Self, ApplianceError> {
+        let made = hanzo_kbs::init(&InitOptions {
+            dir: layout.kbs(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            mode: StoreMode::Production,
+            simulator_roots: Vec::new(),
+        })
+        .map_err(coded)?;
+        let mut config = KbsConfig::load(&made.config_path).map_err(coded)?;
+        config.tpm_keys = vec![ak];
+        config.session_ttl_s = EMULATED_SESSION_S;
+        let text = toml::to_string(&config).map_err(|e| ApplianceError::Part(e.to_string()))?;
+        write_private(&made.config_path, text.as_bytes())?;
         Ok(Self { made })
     }
 

@@ -54,6 +54,16 @@ pub(crate) enum ApplianceError {
         /// What came.
         got: String,
     },
+    /// A program of the image is not there.
+    #[error("{path}: no such file: make it with {script} in the source tree, and name it with {option}", path = path.display())]
+    NoProgram {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What makes it.
+        script: &'static str,
+        /// What names it.
+        option: &'static str,
+    },
     /// A signal came.
     #[error("stopped")]
     Interrupted,
@@ -119,6 +129,7 @@ impl ApplianceError {
             Self::NoPip => Some("up.no_pip"),
             Self::Pip { .. } => Some("up.pip"),
             Self::Pin { .. } => Some("up.pin"),
+            Self::NoProgram { .. } => Some("up.vm.no_program"),
             Self::Interrupted => Some("up.interrupted"),
             Self::Exposed { .. } => Some("connect.exposed"),
             Self::Running { .. } => Some("up.running"),

@@ -18,6 +18,7 @@ mod runtime;
 mod say;
 mod supervise;
 mod up;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,7 @@ use crate::up::UpArgs;
     about = "The enclave appliance on one machine: attested, post-quantum, encrypted inference",
     after_help = "Examples:\n  hanzo up\n  hanzo up --ask \"What is the capital of France?\"\n  \
                   hanzo up --model ./my-model.gguf --listen 127.0.0.1:9000\n  \
+                  hanzo up --vm --ask \"What is the capital of France?\"\n  \
                   hanzo receipt 00112233445566778899aabbccddeeff\n  \
                   hanzo completions bash > /etc/bash_completion.d/hanzo\n\n\
                   Exit codes: 0 stopped or answered, 1 a part failed, 2 usage; a verdict that refuses: 10, 20, 30 or 40."
@@ -48,7 +50,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start everything on loopback, on the simulated TEE, and serve an OpenAI endpoint
+    /// Start everything on loopback, on the simulated TEE or (--vm) in a measured machine, and serve an OpenAI endpoint
     Up(UpArgs),
     /// Measure the whole path against the same engine called in process
     Bench(BenchArgs),

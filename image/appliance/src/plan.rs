@@ -13,7 +13,7 @@ use crate::error::ApplianceError;
 use crate::platform::now;
 
 /// How long the keys of a run may be released: a year.
-const KEY_LIFETIME_S: u64 = 365 * 86_400;
+pub(crate) const KEY_LIFETIME_S: u64 = 365 * 86_400;
 
 fn name(text: &str) -> Result<Name, ApplianceError> {
     Name::new(text).map_err(|e| ApplianceError::Part(e.to_string()))
@@ -51,13 +51,13 @@ impl Plan {
         })
     }
 
-    /// The configuration text whose digest is measured.
-    pub(crate) fn config(&self, signer: PinnedSigner) -> Result<String, ApplianceError> {
+    /// The configuration text whose digest is measured. `required_tier` is what the guest's machine can reach.
+    pub(crate) fn config(&self, signer: PinnedSigner, required_tier: u8) -> Result<String, ApplianceError> {
         let config = Config {
             version: 1,
             operator: name("hanzo-up")?,
             image: name(env!("CARGO_PKG_VERSION"))?,
-            required_tier: 2,
+            required_tier,
             keyset_lifetime_s: 86_400,
             kbs: PinnedKbs {
                 signer,

@@ -30,6 +30,10 @@ impl Progress {
         self.0.set_position(done);
     }
 
+    pub(crate) fn say(&self, what: String) {
+        self.0.set_message(what);
+    }
+
     pub(crate) fn done(&self) {
         self.0.finish_and_clear();
     }

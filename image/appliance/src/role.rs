@@ -22,7 +22,12 @@ pub(crate) enum RoleCommand {
         /// Its configuration
         #[arg(long)]
         config: PathBuf,
+        /// Its store is for real evidence alone
+        #[arg(long)]
+        production: bool,
     },
+    /// The machine of `hanzo up --vm`
+    Vm(crate::vm::VmRole),
     /// The guest, on the simulated processor
     Guest(GuestRole),
     /// The inference engine
@@ -82,7 +87,8 @@ pub(crate) fn run(command: RoleCommand) -> ExitCode {
     match command {
         // The engine confines itself before it has a second thread.
         RoleCommand::Engine(args) => hanzo_engine::main_with_args(args),
-        RoleCommand::Kbs { config } => on_runtime(kbs(config)),
+        RoleCommand::Kbs { config, production } => on_runtime(kbs(config, production)),
+        RoleCommand::Vm(role) => on_runtime(crate::vm::run_role(role, asked_to_stop(), say_ready)),
         RoleCommand::Guest(role) => on_runtime(guest(role)),
         RoleCommand::Proxy { listen, guest, metrics } => on_runtime(proxy(listen, guest, metrics)),
     }
@@ -126,10 +132,14 @@ async fn asked_to_stop() {
     term.recv().await;
 }
 
-async fn kbs(config: PathBuf) -> Result<(), String> {
+async fn kbs(config: PathBuf, production: bool) -> Result<(), String> {
     let coded = |e: hanzo_kbs::KbsError| format!("{e} [{}]", e.code());
     let config = KbsConfig::load(&config).map_err(coded)?;
-    hanzo_kbs::serve(config, StoreMode::Simulated, asked_to_stop(), |at| say_ready(at))
+    let mode = match production {
+        true => StoreMode::Production,
+        false => StoreMode::Simulated,
+    };
+    hanzo_kbs::serve(config, mode, asked_to_stop(), |at| say_ready(at))
         .await
         .map_err(coded)
 }

@@ -3,12 +3,12 @@
 use std::env;
 use std::fs;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::path::Path;
 
 use hanzo_verifier::VerdictView;
 
 use crate::paths::Layout;
+use crate::up::Reach;
 
 /// Writes to standard output; a reader that went away (`| head`) is no reason to stop.
 pub(crate) fn out(text: &str) {
@@ -57,13 +57,14 @@ pub(crate) fn check_receipt(id: &str, state: Option<&Path>) -> String {
 }
 
 /// How to use what runs.
-pub(crate) fn how_to(base: &str, model: &str, proxy: SocketAddr, layout: &Layout, cache: &Path) -> String {
+pub(crate) fn how_to(base: &str, reach: &Reach, layout: &Layout, cache: &Path) -> String {
+    let (model, proxy) = (&reach.model, reach.proxy_at);
     let package = word(&cache.join("python"));
-    let trust = format!(
-        "--policy {} --simulator-root {}",
-        word(&layout.policy()),
-        word(&layout.simulator_root())
-    );
+    let root = match reach.tpm_key {
+        Some(key) => format!("--tpm-ak {key}"),
+        None => format!("--simulator-root {}", word(&layout.simulator_root())),
+    };
+    let trust = format!("--policy {} {root}", word(&layout.policy()));
     let hanzo = this_program();
     format!(
         r#"

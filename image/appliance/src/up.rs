@@ -29,9 +29,10 @@ use crate::progress::Progress;
 use crate::runtime::RuntimeFolder;
 use crate::say;
 use crate::supervise::Role;
+use crate::vm::{self, VmArgs};
 
 /// Time for a role that only opens files and ports.
-const QUICK: Duration = Duration::from_secs(60);
+pub(crate) const QUICK: Duration = Duration::from_secs(60);
 /// Time for the guest: it opens its pack and loads its model.
 const GUEST: Duration = Duration::from_secs(900);
 /// Time to stop after SIGTERM.
@@ -67,6 +68,11 @@ pub(crate) struct UpArgs {
     /// Where to keep models [default: $XDG_CACHE_HOME/hanzo or ~/.cache/hanzo]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
+    /// Longest answer to --ask, in tokens
+    #[arg(long, default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2000))]
+    max_tokens: u32,
+    #[command(flatten)]
+    vm: VmArgs,
 }
 
 /// Runs it.
@@ -199,7 +205,7 @@ async fn start_and_serve(
     parts: &mut Parts,
 ) -> Result<(), Stopped> {
     let reach = tokio::select! {
-        reach = start(args.model.clone(), layout, cache, parts) => reach?,
+        reach = start_either(args, layout, cache, parts) => reach?,
         () = interrupt.came() => return Err(Stopped::Signal),
     };
     let view = View {
@@ -211,6 +217,19 @@ async fn start_and_serve(
     tokio::select! {
         outcome = serve(&view, &reach, listener, interrupt) => outcome,
         error = parts.any_stopped() => Err(Stopped::Failed(error)),
+    }
+}
+
+async fn start_either(
+    args: &UpArgs,
+    layout: &Layout,
+    cache: &Path,
+    parts: &mut Parts,
+) -> Result<Reach, ApplianceError> {
+    let model = args.model.clone();
+    match args.vm.vm {
+        true => vm::start(args.vm.clone(), model, layout, cache, parts).await,
+        false => start(model, layout, cache, parts).await,
     }
 }
 
@@ -243,9 +262,9 @@ fn lock(layout: &Layout) -> Result<fs::File, ApplianceError> {
 /// Everything that runs. Whatever was started is stopped, however far the start came.
 #[derive(Default)]
 pub(crate) struct Parts {
-    kbs: Option<Role>,
-    guest: Option<Role>,
-    proxy: Option<Role>,
+    pub(crate) kbs: Option<Role>,
+    pub(crate) guest: Option<Role>,
+    pub(crate) proxy: Option<Role>,
     folder: Option<RuntimeFolder>,
 }
 
@@ -259,6 +278,8 @@ pub(crate) struct Reach {
     pub(crate) proxy_at: SocketAddr,
     /// What the client trusts and asks for.
     pub(crate) context: VerifierContext,
+    /// The software TPM's key, if the guest has one.
+    pub(crate) tpm_key: Option<Digest256>,
 }
 
 impl Reach {
@@ -304,14 +325,7 @@ pub(crate) async fn start(
     cache: &Path,
     parts: &mut Parts,
 ) -> Result<Reach, ApplianceError> {
-    let model = {
-        let cache = cache.to_path_buf();
-        off_thread(move || match own_model {
-            Some(path) => model::own_model(&cache, &path),
-            None => model::default_model(&cache),
-        })
-        .await?
-    };
+    let model = get_model(own_model, cache).await?;
     fresh_run(layout)?;
     let (processor, image) = {
         let material = layout.simulator();
@@ -333,7 +347,7 @@ pub(crate) async fn start(
     let kbs_at: SocketAddr = parse_ready("kbs", kbs.ready(QUICK).await?)?;
     let broker: RunningBroker = broker.running(kbs_at)?;
 
-    let config = plan.config(broker.signer())?;
+    let config = plan.config(broker.signer(), 2)?;
     let config_digest = Digest256::of(config.as_bytes());
     platform::write_private(&layout.config(), config.as_bytes())?;
     let policy = plan::appraisal(&image, config_digest)?;
@@ -357,7 +371,7 @@ pub(crate) async fn start(
         .await?;
     drop(store_dek);
 
-    let loopback = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0).to_string();
+    let loopback = loopback();
     let folder = parts.folder.insert(RuntimeFolder::create(layout, &model.dir)?);
     let guest = parts.guest.insert(Role::start(
         "guest",
@@ -398,11 +412,27 @@ pub(crate) async fn start(
         model_dir: model.dir,
         proxy_at,
         context,
+        tpm_key: None,
     })
 }
 
+/// Any free port of it.
+pub(crate) fn loopback() -> String {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0).to_string()
+}
+
+/// The default model, or the user's own.
+pub(crate) async fn get_model(own_model: Option<PathBuf>, cache: &Path) -> Result<Model, ApplianceError> {
+    let cache = cache.to_path_buf();
+    off_thread(move || match own_model {
+        Some(path) => model::own_model(&cache, &path),
+        None => model::default_model(&cache),
+    })
+    .await
+}
+
 /// A run starts from nothing: its broker, keys, packs and logs are its own.
-fn fresh_run(layout: &Layout) -> Result<(), ApplianceError> {
+pub(crate) fn fresh_run(layout: &Layout) -> Result<(), ApplianceError> {
     let run = layout.run();
     if run.exists() {
         fs::remove_dir_all(&run).map_err(ApplianceError::io("cannot remove", &run))?;
@@ -413,7 +443,7 @@ fn fresh_run(layout: &Layout) -> Result<(), ApplianceError> {
     Ok(())
 }
 
-async fn seal(model: &Model, dek: Dek, layout: &Layout) -> Result<(Dek, Digest256), ApplianceError> {
+pub(crate) async fn seal(model: &Model, dek: Dek, layout: &Layout) -> Result<(Dek, Digest256), ApplianceError> {
     let (source, pack) = (model.dir.clone(), layout.packs().join(format!("{}.pack", model.name)));
     off_thread(move || {
         let bar = Progress::bytes("sealing the model");
@@ -429,7 +459,7 @@ async fn seal(model: &Model, dek: Dek, layout: &Layout) -> Result<(Dek, Digest25
     .await
 }
 
-async fn off_thread<T: Send + 'static>(
+pub(crate) async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApplianceError> + Send + 'static,
 ) -> Result<T, ApplianceError> {
     tokio::task::spawn_blocking(work)
@@ -437,14 +467,14 @@ async fn off_thread<T: Send + 'static>(
         .map_err(|e| ApplianceError::Part(format!("a worker ended: {e}")))?
 }
 
-fn args_of<const N: usize>(pairs: [(&str, OsString); N]) -> Vec<OsString> {
+pub(crate) fn args_of<const N: usize>(pairs: [(&str, OsString); N]) -> Vec<OsString> {
     pairs
         .into_iter()
         .flat_map(|(flag, value)| [OsString::from(flag), value])
         .collect()
 }
 
-fn parse_ready(name: &'static str, said: String) -> Result<SocketAddr, ApplianceError> {
+pub(crate) fn parse_ready(name: &'static str, said: String) -> Result<SocketAddr, ApplianceError> {
     said.parse()
         .map_err(|_| ApplianceError::Part(format!("{name} said that it listens on something that is no address")))
 }
@@ -465,6 +495,9 @@ async fn serve(
 ) -> Result<(), Stopped> {
     let mut config = ClientConfig::new(reach.endpoint()?, reach.context.clone());
     config.state_dir = Some(view.layout.client());
+    if reach.tpm_key.is_some() {
+        vm::be_patient(&mut config);
+    }
     let client = AttestedClient::new(config).map_err(Stopped::Refused)?;
     let pinned = tokio::select! {
         pinned = client.verdict() => pinned.map_err(Stopped::Refused)?,
@@ -509,7 +542,7 @@ async fn ask(
         "model": reach.model,
         "messages": [{"role": "user", "content": question}],
         "temperature": 0,
-        "max_tokens": 256,
+        "max_tokens": view.args.max_tokens,
     });
     let answer = {
         let _bar = Progress::spinner("asking".into());
@@ -533,9 +566,10 @@ async fn ask(
     }
     let state = view.args.state.as_ref().map(|_| view.layout.state.as_path());
     say::out(&format!(
-        "{}\n\n{}\nreceipt   {id} (verified)\ncheck it  {}\n",
+        "{}\n\n{}{}\nreceipt   {id} (verified)\ncheck it  {}\n",
         hanzo_verify::shown(&answer.content),
         say::verdict(&verdict),
+        caution(reach),
         say::check_receipt(&id, state)
     ));
     Ok(())
@@ -550,12 +584,17 @@ fn greet(view: &View<'_>, reach: &Reach, pinned: &Arc<Pinned>, at: SocketAddr) {
             "model": reach.model,
             "proxy": reach.proxy_at.to_string(),
             "policy": view.layout.policy(),
-            "simulator_root": view.layout.simulator_root(),
+            "simulator_root": reach.tpm_key.is_none().then(|| view.layout.simulator_root()),
+            "tpm_ak": reach.tpm_key,
             "verdict": verdict,
         });
         say::out(&format!("{document}\n"));
         return;
     }
-    let how = say::how_to(&base, &reach.model, reach.proxy_at, view.layout, view.cache);
-    say::out(&format!("{}{how}", say::verdict(&verdict)));
+    let how = say::how_to(&base, reach, view.layout, view.cache);
+    say::out(&format!("{}{}{how}", say::verdict(&verdict), caution(reach)));
+}
+
+fn caution(reach: &Reach) -> String {
+    reach.tpm_key.as_ref().map(vm::caution).unwrap_or_default()
 }
