@@ -1,5 +1,7 @@
 //! The command line.
 
+mod launch;
+
 use std::io::IsTerminal as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use hanzo_init::Network;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use self::launch::{GuardArgs, MachineArgs};
 use crate::assemble::{Parts, build};
 use crate::error::ImageError;
 use crate::fetch::{MIRROR, Source};
@@ -21,8 +24,9 @@ use crate::predict;
 use crate::profile::{GPU, GpuProfile};
 use crate::recipe::Recipe;
 use crate::reference;
-use crate::run::{self, Accelerator, Machine};
+use crate::run;
 use crate::tpm;
+use crate::uki;
 use crate::verify::verify;
 
 const EXAMPLES: &str = "\
@@ -72,8 +76,10 @@ enum Command {
         #[command(flatten)]
         ingredients: IngredientArgs,
     },
-    /// Boot an image under QEMU with a software TPM
-    #[command(after_help = "Example:\n  hanzo-image run out --port 8443 --console console.log --until-ready")]
+    /// Boot an image under QEMU: with a software TPM, or launched by SEV-SNP or TDX
+    #[command(
+        after_help = "Examples:\n  hanzo-image run out --port 8443 --console console.log --until-ready\n  hanzo-image run out --launch snp --firmware snp.fd --cpu EPYC-Genoa --processors 4"
+    )]
     Run {
         /// The image
         dir: PathBuf,
@@ -85,6 +91,8 @@ enum Command {
         console: PathBuf,
         #[command(flatten)]
         machine: MachineArgs,
+        #[command(flatten)]
+        guard: GuardArgs,
         /// A prediction: the registers that the guest shows must be its registers
         #[arg(long)]
         prediction: Option<PathBuf>,
@@ -92,9 +100,9 @@ enum Command {
         #[arg(long)]
         until_ready: bool,
     },
-    /// Write down what an image's boot will measure (PCR 0 to 9), before it boots
+    /// Write down what an image's boot will measure, before it boots: PCR 0 to 9, or SNP launch digests, or MRTD and RTMRs
     #[command(
-        after_help = "Example:\n  hanzo-image predict out --output prediction.json\n  hanzo-image run out --until-ready --prediction prediction.json"
+        after_help = "Examples:\n  hanzo-image predict out --output prediction.json\n  hanzo-image run out --until-ready --prediction prediction.json\n  hanzo-image predict out --output snp.json --launch snp --firmware snp.fd --cpu EPYC-Milan,EPYC-Genoa --processors 1,4 --secure-tsc off,on"
     )]
     Predict {
         /// The image
@@ -128,6 +136,17 @@ enum Command {
         #[arg(long, required = true)]
         ak: Vec<String>,
     },
+    /// Make one unified kernel image (UKI) of an image: what firmware starts from a disk
+    #[command(after_help = "Example:\n  hanzo-image uki out --output EFI/BOOT/BOOTX64.EFI --packages debs")]
+    Uki {
+        /// The image
+        dir: PathBuf,
+        /// The file, which must not exist
+        #[arg(long)]
+        output: PathBuf,
+        #[command(flatten)]
+        packages: PackageArgs,
+    },
     /// Print the pinned inputs
     Inputs,
     /// Print shell completions
@@ -136,26 +155,6 @@ enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
-}
-
-/// The machine.
-#[derive(Debug, Args)]
-struct MachineArgs {
-    /// Memory in MiB
-    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(256..=1_048_576))]
-    memory_mib: u32,
-    /// Virtual processors
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
-    processors: u32,
-    /// What executes the guest's instructions
-    #[arg(long, value_enum, default_value_t = Accelerator::Tcg)]
-    accelerator: Accelerator,
-    /// A software TPM made by `hanzo-image tpm`; without it each boot has another
-    #[arg(long)]
-    tpm: Option<PathBuf>,
-    /// A sealed pack on a disk of its own; once for each model of the configuration, in its order
-    #[arg(long)]
-    pack: Vec<PathBuf>,
 }
 
 /// What goes in.
@@ -167,6 +166,13 @@ struct IngredientArgs {
     /// A static inference engine; without it the image has none, and says so
     #[arg(long)]
     engine: Option<PathBuf>,
+    #[command(flatten)]
+    packages: PackageArgs,
+}
+
+/// Where the pinned packages are.
+#[derive(Debug, Args)]
+struct PackageArgs {
     /// Directory with the pinned Debian packages; without it they are fetched by apt-get
     #[arg(long)]
     packages: Option<PathBuf>,
@@ -276,10 +282,22 @@ fn execute(cli: Cli, progress: &dyn Fn(&str)) -> Result<String, ImageError> {
             port,
             console,
             machine,
+            guard,
             prediction,
             until_ready,
         } => {
-            let machine = machine.of(dir, console, port);
+            if let Some(tee) = machine.tee() {
+                if prediction.is_some() {
+                    return Err(ImageError::Launch {
+                        what: "--prediction",
+                        expected: "--launch tcg or kvm",
+                        got: format!("{tee}: its report is compared by the verifier"),
+                    });
+                }
+                return guard.run(machine, tee, (dir, console, port), until_ready, cli.json, progress);
+            }
+            guard.none()?;
+            let machine = machine.plain(dir, console, port)?;
             let prediction = prediction.as_deref().map(predict::read).transpose()?;
             let report = run::run(&machine, prediction.as_ref(), until_ready, progress)?;
             Ok(if cli.json {
@@ -289,7 +307,20 @@ fn execute(cli: Cli, progress: &dyn Fn(&str)) -> Result<String, ImageError> {
             })
         }
         Command::Predict { dir, output, machine } => {
-            let machine = machine.of(dir, PathBuf::new(), 0);
+            if let Some(tee) = machine.tee() {
+                let matrix = machine.predict(tee, dir, progress)?;
+                let bytes = matrix
+                    .canonical()
+                    .map_err(|e| ImageError::Prediction { what: e.to_string() })?;
+                std::fs::write(&output, bytes).map_err(ImageError::io(&output))?;
+                if cli.json {
+                    let entries = launch::policy_entries(&matrix)?;
+                    return Ok(format!("{}\n", json!({"matrix": output, "policy": entries})));
+                }
+                let listed = launch::listed("  ", &matrix);
+                return Ok(format!("{}: predicted before any launch\n{listed}", output.display()));
+            }
+            let machine = machine.plain(dir, PathBuf::new(), 0)?;
             let prediction = predict::predict(&machine, progress)?;
             let bytes = prediction
                 .to_vec()
@@ -331,6 +362,15 @@ fn execute(cli: Cli, progress: &dyn Fn(&str)) -> Result<String, ImageError> {
             };
             said.map_err(|e| ImageError::Prediction { what: e.to_string() })
         }
+        Command::Uki { dir, output, packages } => {
+            let (inputs, source) = packages.source()?;
+            let made = uki::make(&dir, &output, &inputs, &source, progress)?;
+            Ok(if cli.json {
+                format!("{}\n", made.to_json())
+            } else {
+                made.to_string()
+            })
+        }
         Command::Inputs => Ok(COMMITTED.to_owned()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -340,23 +380,8 @@ fn execute(cli: Cli, progress: &dyn Fn(&str)) -> Result<String, ImageError> {
     }
 }
 
-impl MachineArgs {
-    fn of(self, image: PathBuf, console: PathBuf, port: u16) -> Machine {
-        Machine {
-            tpm: self.tpm,
-            image,
-            console,
-            port,
-            memory_mib: self.memory_mib,
-            processors: self.processors,
-            accelerator: self.accelerator,
-            packs: self.pack,
-        }
-    }
-}
-
-impl IngredientArgs {
-    fn gather(self, profile: hanzo_init::Profile, progress: &dyn Fn(&str)) -> Result<Parts, ImageError> {
+impl PackageArgs {
+    fn source(self) -> Result<(Inputs, Source), ImageError> {
         let text = match &self.inputs {
             Some(path) => text_of(path)?,
             None => COMMITTED.to_owned(),
@@ -368,8 +393,14 @@ impl IngredientArgs {
                 mirror: self.mirror,
             },
         };
-        let engine = self.engine.as_deref();
-        Parts::gather(Inputs::parse(&text)?, &source, profile, &self.guest, engine, progress)
+        Ok((Inputs::parse(&text)?, source))
+    }
+}
+
+impl IngredientArgs {
+    fn gather(self, profile: hanzo_init::Profile, progress: &dyn Fn(&str)) -> Result<Parts, ImageError> {
+        let (inputs, source) = self.packages.source()?;
+        Parts::gather(inputs, &source, profile, &self.guest, self.engine.as_deref(), progress)
     }
 }
 

@@ -7,6 +7,8 @@ use hanzo_attestation::config::ConfigError;
 use hanzo_attestation::jcs::JcsError;
 use hanzo_init::PlanError;
 
+use crate::firmware::Tee;
+
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
@@ -103,6 +105,54 @@ pub enum ImageError {
         expected: Digest256,
         /// What came.
         got: Digest256,
+    },
+    /// Firmware that is not the pinned one.
+    #[error(
+        "{path}: SHA-256: expected {expected} (firmware pins, {tee}), got {got}: this file is neither launched nor measured; build the pinned one with image/firmware/build {tee}, or pin this one, which makes other launch digests"
+    )]
+    FirmwarePin {
+        /// Which file.
+        path: PathBuf,
+        /// For which processor.
+        tee: Tee,
+        /// The pinned digest.
+        expected: String,
+        /// What came.
+        got: Digest256,
+    },
+    /// A file of which no measurement can be told, in the words of the measured-boot crate.
+    #[error("{path}: {text}; {help}")]
+    Measured {
+        /// Which file.
+        path: PathBuf,
+        /// That crate's code.
+        code: &'static str,
+        /// What and where.
+        text: String,
+        /// What to do.
+        help: &'static str,
+    },
+    /// The host cannot launch such a guest.
+    #[error("this host: {what}: expected {expected}, got {got}; {remedy}")]
+    Host {
+        /// What was looked at.
+        what: String,
+        /// What a launch needs.
+        expected: &'static str,
+        /// What is there.
+        got: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// Options that do not fit together.
+    #[error("{what}: expected {expected}, got {got}")]
+    Launch {
+        /// Which option.
+        what: &'static str,
+        /// What is accepted.
+        expected: &'static str,
+        /// What came.
+        got: String,
     },
     /// A program this step needs is not installed, or too old.
     #[error("{program}: {why}; {remedy}")]
@@ -222,6 +272,10 @@ impl ImageError {
             Self::PackageMissing { .. } => "image.package.missing",
             Self::PackageGone { .. } => "image.package.gone",
             Self::PackageDigest { .. } => "image.package.digest",
+            Self::FirmwarePin { .. } => "image.firmware.pin",
+            Self::Measured { code, .. } => code,
+            Self::Host { .. } => "image.host",
+            Self::Launch { .. } => "image.launch",
             Self::Tool { .. } => "image.tool",
             Self::Malformed { .. } => "image.malformed",
             Self::NotInPackage { .. } => "image.package.incomplete",
@@ -247,6 +301,8 @@ impl ImageError {
             | Self::Profile { .. }
             | Self::ProfileNotBuilt { .. }
             | Self::PackageDigest { .. }
+            | Self::FirmwarePin { .. }
+            | Self::Measured { .. }
             | Self::Malformed { .. }
             | Self::NotInPackage { .. }
             | Self::ModuleMissing { .. }

@@ -77,6 +77,8 @@ pub struct Inputs {
     pub firmware: Package,
     /// The debug profile's shell.
     pub shell: Package,
+    /// The stub of unified kernel images.
+    pub stub: Package,
 }
 
 impl Inputs {
@@ -100,6 +102,7 @@ impl Inputs {
         inputs.kernel.check("kernel")?;
         inputs.firmware.check("firmware")?;
         inputs.shell.check("shell")?;
+        inputs.stub.check("stub")?;
         Ok(inputs)
     }
 }

@@ -27,14 +27,17 @@
 pub mod assemble;
 pub mod board;
 pub mod cli;
+pub mod confidential;
 pub mod cpio;
 pub mod deb;
 pub mod elf;
 pub mod error;
 pub mod fetch;
+pub mod firmware;
 pub mod frames;
 pub mod inputs;
 pub mod manifest;
+pub mod matrix;
 pub mod module;
 pub mod output;
 pub mod predict;
@@ -43,6 +46,7 @@ pub mod recipe;
 pub mod reference;
 pub mod run;
 pub mod tpm;
+pub mod uki;
 pub mod verify;
 
 pub use assemble::{Parts, build};

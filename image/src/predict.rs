@@ -21,9 +21,9 @@ use crate::error::ImageError;
 use crate::manifest::Manifest;
 use crate::run::{MACHINE, Machine, acpi_blobs, qemu_version};
 
-const LOADER: &str = "etc/table-loader";
-const RSDP: &str = "etc/acpi/rsdp";
-const TABLES: &str = "etc/acpi/tables";
+pub(crate) const LOADER: &str = "etc/table-loader";
+pub(crate) const RSDP: &str = "etc/acpi/rsdp";
+pub(crate) const TABLES: &str = "etc/acpi/tables";
 const TPM_LOG: &str = "etc/tpm/log";
 /// The blobs that firmware measures.
 pub(crate) const BLOBS: [&str; 4] = [LOADER, RSDP, TABLES, TPM_LOG];
@@ -84,7 +84,7 @@ fn refused(error: impl std::fmt::Display) -> ImageError {
 }
 
 /// The machine as predictions name it.
-fn shape(machine: &Machine) -> Result<Shape, ImageError> {
+pub(crate) fn shape(machine: &Machine) -> Result<Shape, ImageError> {
     let name = |text: &str| Name::new(text).map_err(refused);
     let mut devices = vec![name("virtio-net-pci")?];
     for _ in &machine.packs {
@@ -104,7 +104,7 @@ fn shape(machine: &Machine) -> Result<Shape, ImageError> {
     })
 }
 
-fn major_and_minor(version: &str) -> (u16, u16) {
+pub(crate) fn major_and_minor(version: &str) -> (u16, u16) {
     let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }

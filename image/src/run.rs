@@ -4,6 +4,7 @@
 //! session), and a boot is judged by the processor time it used, with one retry from a fresh TPM and fresh firmware
 //! variables.
 
+mod launch;
 pub(crate) mod process;
 pub(crate) mod qtest;
 pub(crate) mod tools;
@@ -20,8 +21,11 @@ use clap::ValueEnum;
 use hanzo_measured_boot::prediction::Prediction;
 use serde::Serialize;
 
+pub use self::launch::run_confidential;
+pub(crate) use self::launch::{GUARDED_NETWORK, td_acpi_blobs};
 use self::process::Own;
 use self::qtest::Qtest;
+pub(crate) use self::tools::{QEMU, path as absolute, qemu_says};
 use crate::assemble::{COMMAND_LINE, FIRMWARE, INITRD, KERNEL, Progress, VARIABLES};
 use crate::error::ImageError;
 use crate::manifest::{Manifest, Measured};
@@ -199,7 +203,7 @@ pub fn run_and_tell(
 }
 
 /// Every file is the manifest's; gives the size of kernel and archive.
-fn intact(image: &Path, manifest: &Manifest) -> Result<u64, ImageError> {
+pub(crate) fn intact(image: &Path, manifest: &Manifest) -> Result<u64, ImageError> {
     let mut boot_bytes = 0;
     for name in [KERNEL, INITRD, COMMAND_LINE, FIRMWARE, VARIABLES] {
         let path = image.join(name);
@@ -218,15 +222,16 @@ fn intact(image: &Path, manifest: &Manifest) -> Result<u64, ImageError> {
 }
 
 /// What of the image decides how QEMU is called.
-struct Boot {
+#[derive(Debug)]
+pub(crate) struct Boot {
     /// Kernel and archive together.
     bytes: u64,
-    command_line: String,
-    guest_port: u16,
+    pub(crate) command_line: String,
+    pub(crate) guest_port: u16,
 }
 
 impl Boot {
-    fn of(machine: &Machine, manifest: &Manifest) -> Result<Self, ImageError> {
+    pub(crate) fn of(machine: &Machine, manifest: &Manifest) -> Result<Self, ImageError> {
         Ok(Self {
             bytes: intact(&machine.image, manifest)?,
             command_line: manifest.recipe()?.command_line()?,
@@ -282,7 +287,7 @@ fn copy_variables(machine: &Machine, state: &Path) -> Result<(), ImageError> {
 /// Both processes; killed when dropped, QEMU first.
 struct Guest {
     qemu: Own,
-    _tpm: Own,
+    _tpm: Option<Own>,
     started: Instant,
 }
 
@@ -294,7 +299,7 @@ impl Guest {
         let qemu = tools::qemu(machine, boot, state)?;
         Ok(Self {
             qemu,
-            _tpm: tpm,
+            _tpm: Some(tpm),
             started: Instant::now(),
         })
     }

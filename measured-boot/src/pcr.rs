@@ -9,7 +9,7 @@
 //! | 5 | separator, `Exit Boot Services Invocation`, `… Returned with Success` |
 //! | 7 | the five variables of Secure Boot, separator |
 //! | 8 | nothing |
-//! | 9 | command line, initrd: by the kernel's EFI stub |
+//! | 9 | command line, initrd: by the kernel's EFI stub; of a unified kernel image as its stub hands them on |
 //! | 11 | of a unified kernel image: names and bytes of its sections |
 
 use hanzo_attestation::eventlog::kind;
@@ -19,7 +19,7 @@ use crate::crtm::{Crtm, EV_EFI_PLATFORM_FIRMWARE_BLOB};
 use crate::digests::Digests;
 use crate::efi;
 use crate::event::{ExpectedEvent, Sequence, Step};
-use crate::uki::MeasuredSection;
+use crate::uki::{Handover, MeasuredSection};
 
 /// EV_PLATFORM_CONFIG_FLAGS.
 pub const EV_PLATFORM_CONFIG_FLAGS: u32 = 0x0a;
@@ -70,7 +70,7 @@ pub enum BootImage {
         /// Of the initrd file.
         initrd: Option<Digests>,
     },
-    /// A unified kernel image. PCR 9 and 12 depend on the stub's version and are not predicted.
+    /// A unified kernel image.
     Unified {
         /// Authenticode hash of the image.
         image: Digests,
@@ -78,6 +78,8 @@ pub enum BootImage {
         inner_kernel: Option<Digests>,
         /// Its sections.
         sections: Vec<MeasuredSection>,
+        /// What its stub hands on, where that is known ([`crate::uki::Uki::handover`]): PCR 9, and nothing in PCR 12.
+        handover: Option<Handover>,
     },
 }
 
@@ -85,7 +87,8 @@ pub enum BootImage {
 pub fn predicted(image: &BootImage) -> &'static [u32] {
     match image {
         BootImage::Direct { .. } => &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
-        BootImage::Unified { .. } => &[0, 1, 2, 3, 4, 5, 6, 7, 8, 11],
+        BootImage::Unified { handover: None, .. } => &[0, 1, 2, 3, 4, 5, 6, 7, 8, 11],
+        BootImage::Unified { .. } => &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12],
     }
 }
 
@@ -153,7 +156,10 @@ impl TpmBoot {
                 }
             }
             BootImage::Unified {
-                inner_kernel, sections, ..
+                inner_kernel,
+                sections,
+                handover,
+                ..
             } => {
                 for section in sections {
                     log.tpm(11, kind::EV_IPL, Step::SectionName, section.name_digests);
@@ -161,6 +167,12 @@ impl TpmBoot {
                 }
                 if let Some(kernel) = inner_kernel {
                     log.tpm(4, kind::EV_EFI_BOOT_SERVICES_APPLICATION, Step::InnerKernel, *kernel);
+                }
+                if let Some(handover) = handover {
+                    log.tpm(9, kind::EV_EVENT_TAG, Step::LoadOptions, handover.load_options);
+                    if let Some(initrd) = handover.initrd {
+                        log.tpm(9, kind::EV_EVENT_TAG, Step::Initrd, initrd);
+                    }
                 }
             }
         }

@@ -7,6 +7,10 @@
 //! # Spec
 //! systemd-stub(7), "TPM PCR Notes"; UAPI.5 Unified Kernel Image (UKI).
 
+mod handover;
+
+pub use handover::Handover;
+
 use crate::digests::Digests;
 use crate::pe::{Pe, PeError, Section};
 
@@ -93,7 +97,7 @@ impl<'a> Uki<'a> {
     ///
     /// # Does not establish
     /// What follows: the command line that the stub hands on and the initrd that it puts together (PCR 9 and 12, or
-    /// RTMR2), which depend on the stub's version and on files beside the image.
+    /// RTMR2), which depend on the stub's version and on files beside the image: [`Uki::handover`].
     pub fn measured(&self) -> Vec<MeasuredSection> {
         let measured = self.sections.iter().filter(|(name, _)| *name != SIGNATURE);
         measured
@@ -140,6 +144,22 @@ pub enum UkiError {
         /// Which.
         name: &'static str,
     },
+    /// A section that the stub passes on in a way that is not known here.
+    #[error(
+        "unified kernel image: section {name}: what the kernel gets of it is not predicted: build an image without it"
+    )]
+    Handover {
+        /// Which.
+        name: &'static str,
+    },
+    /// A command line that the stub would change, or none.
+    #[error(
+        "unified kernel image: section .cmdline: expected 1 to 2047 printable ASCII characters without a space at either end, got {got} bytes"
+    )]
+    CommandLine {
+        /// Its length in bytes.
+        got: usize,
+    },
     /// A section that is far longer in memory than in the file.
     #[error(
         "unified kernel image: section {name}: {memory} bytes in memory, {file} in the file: expected at most 65536 more"
@@ -162,6 +182,8 @@ impl UkiError {
             Self::NoKernel => "uki.no_kernel",
             Self::Twice { .. } => "uki.section.twice",
             Self::Dependent { .. } => "uki.section.dependent",
+            Self::Handover { .. } => "uki.handover",
+            Self::CommandLine { .. } => "uki.command_line",
             Self::Fill { .. } => "uki.section.fill",
         }
     }

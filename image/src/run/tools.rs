@@ -13,7 +13,7 @@ use super::{Accelerator, Boot, MACHINE, Machine};
 use crate::assemble::{FIRMWARE, INITRD, KERNEL, VARIABLES};
 use crate::error::ImageError;
 
-const QEMU: &str = "qemu-system-x86_64";
+pub(crate) const QEMU: &str = "qemu-system-x86_64";
 /// Older ones hand a patched kernel to the firmware, or lack AVX2 under TCG, which the guest needs.
 const QEMU_MAJOR_MIN: u32 = 10;
 const QEMU_REMEDY: &str = "install qemu-system-x86 10 or newer; on Debian 12 it is in bookworm-backports: apt-get install -t bookworm-backports --no-install-recommends qemu-system-x86 seabios";
@@ -27,8 +27,8 @@ const FIRST_PACK_SLOT: usize = 2;
 /// How long swtpm may take to listen.
 const TPM_START: Duration = Duration::from_secs(20);
 
-/// Requires both programs, and of QEMU a version that boots our images.
-pub(crate) fn check() -> Result<(), ImageError> {
+/// Requires QEMU, in a version that boots our images.
+pub(super) fn check_qemu() -> Result<(), ImageError> {
     let said = output(QEMU, &["--version"], QEMU_REMEDY)?;
     if version_of(&said).is_none_or(|major| major < QEMU_MAJOR_MIN) {
         return Err(ImageError::Tool {
@@ -40,6 +40,12 @@ pub(crate) fn check() -> Result<(), ImageError> {
             remedy: QEMU_REMEDY,
         });
     }
+    Ok(())
+}
+
+/// Requires both programs.
+pub(crate) fn check() -> Result<(), ImageError> {
+    check_qemu()?;
     output("swtpm", &["--version"], TPM_REMEDY)?;
     output("swtpm_setup", &["--print-capabilities"], TPM_REMEDY).map(drop)
 }
@@ -61,6 +67,11 @@ fn output(program: &'static str, arguments: &[&str], remedy: &'static str) -> Re
         return Err(failed(format!("{}: {}", done.status, said.trim())));
     }
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+}
+
+/// What QEMU prints for these arguments.
+pub(crate) fn qemu_says(arguments: &[&str]) -> Result<String, ImageError> {
+    output(QEMU, arguments, QEMU_REMEDY)
 }
 
 /// A TPM 2.0 with both banks, listening in `state`: a copy of `kept`, or a fresh one.
@@ -245,7 +256,7 @@ fn disks(machine: &Machine) -> Result<Vec<String>, ImageError> {
 }
 
 /// An absolute path as QEMU's option lists take it: there a comma ends a value.
-fn path(path: &Path) -> Result<String, ImageError> {
+pub(crate) fn path(path: &Path) -> Result<String, ImageError> {
     let absolute = std::path::absolute(path).map_err(ImageError::io(path))?;
     match absolute.to_str() {
         Some(text) if !text.contains(',') => Ok(text.to_owned()),

@@ -2,7 +2,11 @@
 
 mod archives;
 mod building;
+#[path = "../../../measured-boot/tests/support/image.rs"]
+mod firmware_image;
 mod inputs;
+mod launching;
 mod running;
 mod support;
+mod uki;
 mod verifying;

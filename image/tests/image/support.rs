@@ -136,6 +136,40 @@ pub fn xz(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
+/// A PE32+ file with these sections, aligned to 512 bytes in the file and to 4096 in memory, with room for more headers.
+pub fn pe(sections: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut out = vec![0; 0x400];
+    out[..2].copy_from_slice(b"MZ");
+    out[0x3c] = 0x80;
+    let optional = 0x80 + 24;
+    let mut put = |at: usize, value: &[u8]| out[at..at + value.len()].copy_from_slice(value);
+    put(0x80, b"PE\0\0\x64\x86");
+    put(0x86, &(sections.len() as u16).to_le_bytes());
+    put(0x80 + 20, &240_u16.to_le_bytes());
+    put(optional, &0x20b_u16.to_le_bytes());
+    for (field, value) in [(32, 4096_u32), (36, 512), (60, 0x400), (108, 16)] {
+        put(optional + field, &value.to_le_bytes());
+    }
+    put(optional + 70, &0x100_u16.to_le_bytes());
+    for (number, (name, data)) in sections.iter().enumerate() {
+        let at = optional + 240 + 40 * number;
+        let (address, place) = (4096 * (number as u32 + 1), out.len() as u32);
+        let raw = data.len().next_multiple_of(512);
+        out[at..at + name.len()].copy_from_slice(name.as_bytes());
+        for (field, value) in [(8, data.len() as u32), (12, address), (16, raw as u32), (20, place)] {
+            out[at + field..at + field + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        out.extend(*data);
+        out.resize(place as usize + raw, 0);
+    }
+    out
+}
+
+/// What stands in front of a unified kernel image.
+pub fn stub() -> Vec<u8> {
+    pe(&[(".text", b"the stub"), (".sbat", b"sbat,1,header\nstub,1,its line\n\0")])
+}
+
 /// The files of a kernel package that has what images ask for.
 pub fn kernel_files() -> Vec<(String, Vec<u8>)> {
     let at = |name: &str| format!("usr/lib/modules/6.0-test/kernel/{name}.ko.xz");
@@ -180,6 +214,7 @@ impl Pantry {
             ("usr/share/OVMF/OVMF_CODE_4M.fd", b"firmware"),
             ("usr/share/OVMF/OVMF_VARS_4M.fd", b"variables"),
         ]);
+        let stub = deb(&[("usr/lib/systemd/boot/efi/linuxx64.efi.stub", &stub())]);
         let shell = deb(&[("usr/bin/busybox", &program())]);
         let put = |name: &str, bytes: &[u8]| {
             fs::write(dir.path().join(format!("{name}_1_amd64.deb")), bytes).unwrap();
@@ -197,6 +232,7 @@ impl Pantry {
             kernel: put("kernel", kernel),
             firmware: put("firmware", &firmware),
             shell: put("shell", &shell),
+            stub: put("stub", &stub),
         };
         Self { dir, inputs }
     }

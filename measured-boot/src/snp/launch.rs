@@ -66,6 +66,15 @@ impl SnpLaunch {
         self.prefix
     }
 
+    /// Whether the firmware checks the kernel that it is handed, against hashes in measured memory.
+    ///
+    /// # Errors
+    /// [`SnpError::KernelUnchecked`] if it does not, [`SnpError::TablePlace`].
+    pub fn checks_kernels(&self) -> Result<(), SnpError> {
+        let none = KernelHashes::of(&[], &[], "")?;
+        self.hash_page(&none).map(drop)
+    }
+
     /// The launch digest.
     ///
     /// # Errors

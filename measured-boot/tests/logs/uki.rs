@@ -81,6 +81,7 @@ fn sections_go_to_pcr_11_and_to_rtmr2() {
             image,
             inner_kernel: Some(inner),
             sections: uki.measured(),
+            handover: None,
         },
         ..crate::local::boot()
     };
@@ -126,4 +127,41 @@ fn sections_go_to_pcr_11_and_to_rtmr2() {
         .chain(&[&b"options"[..], b"assembled"])
         .fold([0; 48], |value, part| sha384(&[&value, &sha384(&[part]).0]).0);
     assert_eq!(values[2].sha384.0, by_hand);
+}
+
+#[test]
+fn what_the_stub_hands_on_is_told_only_where_it_is_known() {
+    let of = |more: Option<Made>| {
+        let mut sections = sections();
+        sections.retain(|made| made.name != ".pcrsig");
+        sections.extend(more);
+        let file = pe(&sections, b"");
+        Uki::parse(&file).unwrap().handover()
+    };
+    let handover = of(None).unwrap();
+    let options: Vec<u8> = b"console=ttyS0\0".iter().flat_map(|b| [*b, 0]).collect();
+    assert_eq!(handover.load_options, Digests::of(&options));
+    for name in [".ucode", ".pcrsig", ".pcrpkey", ".dtb"] {
+        assert_eq!(
+            of(Some(section(name, b"x"))).unwrap_err().code(),
+            "uki.handover",
+            "{name}"
+        );
+    }
+    let with_line = |line: &[u8]| {
+        let file = pe(
+            &[
+                section(".linux", b"k"),
+                section(".cmdline", line),
+                section(".initrd", b"abc"),
+            ],
+            b"",
+        );
+        Uki::parse(&file).unwrap().handover()
+    };
+    // Without .osrel the stub adds nothing.
+    assert_eq!(with_line(b"quiet").unwrap().initrd, Some(Digests::of(b"abc")));
+    for line in [&b"quiet "[..], b" quiet", b"quiet\n", b"qui\xc3\xa4t", &[b'a'; 2048]] {
+        assert_eq!(with_line(line).unwrap_err().code(), "uki.command_line");
+    }
 }
