@@ -27,7 +27,7 @@ use crate::error::ImageError;
 use crate::firmware::{Pins, Tee};
 use crate::manifest::Manifest;
 use crate::matrix::{self, SnpOptions};
-use crate::run::{Boot, GUARDED_NETWORK, MACHINE, Machine, absolute};
+use crate::run::{Boot, GUARDED, GUARDED_NETWORK, MACHINE, Machine, absolute, disks};
 
 /// POLICY of our guests: SMT is allowed, bit 17 is always one; no debugging, no migration.
 pub const SNP_POLICY: u64 = 0x3_0000;
@@ -155,6 +155,7 @@ impl Launch {
         let forward = format!("hostfwd=tcp:127.0.0.1:{}-:{}", machine.port, boot.guest_port);
         option("-netdev", &format!("user,id=net,{forward}"));
         option("-device", GUARDED_NETWORK);
+        arguments.extend(disks(machine, GUARDED)?);
         Ok(arguments)
     }
 }

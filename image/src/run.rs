@@ -22,10 +22,10 @@ use hanzo_measured_boot::prediction::Prediction;
 use serde::Serialize;
 
 pub use self::launch::run_confidential;
-pub(crate) use self::launch::{GUARDED_NETWORK, td_acpi_blobs};
+pub(crate) use self::launch::{GUARDED, GUARDED_NETWORK, td_acpi_blobs};
 use self::process::Own;
 use self::qtest::Qtest;
-pub(crate) use self::tools::{QEMU, path as absolute, qemu_says};
+pub(crate) use self::tools::{QEMU, disks, path as absolute, qemu_says};
 use crate::assemble::{COMMAND_LINE, FIRMWARE, INITRD, KERNEL, Progress, VARIABLES};
 use crate::error::ImageError;
 use crate::manifest::{Manifest, Measured};

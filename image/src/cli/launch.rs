@@ -57,6 +57,9 @@ pub(super) struct MachineArgs {
     /// A software TPM made by `hanzo-image tpm`; without it each boot has another (tcg, kvm)
     #[arg(long)]
     tpm: Option<PathBuf>,
+    /// A sealed pack on a disk of its own; once for each model of the configuration, in its order
+    #[arg(long)]
+    pack: Vec<PathBuf>,
     /// Processor model (snp), such as EPYC-Milan or EPYC-Genoa; predictions take several
     #[arg(long, value_delimiter = ',')]
     cpu: Vec<CpuModel>,
@@ -112,6 +115,7 @@ impl MachineArgs {
     fn machine(&self, image: PathBuf, console: PathBuf, port: u16) -> Machine {
         Machine {
             tpm: self.tpm.clone(),
+            packs: self.pack.clone(),
             image,
             console,
             port,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use super::process::Own;
@@ -24,6 +25,7 @@ pub fn run_confidential(
     progress: Progress<'_>,
 ) -> Result<Report, ImageError> {
     progress("launching");
+    let never = AtomicBool::new(false);
     let state = tempfile::tempdir().map_err(ImageError::io(&std::env::temp_dir()))?;
     fs::write(&machine.console, b"").map_err(ImageError::io(&machine.console))?;
     let serial = format!("file:{}", tools::path(&machine.console)?);
@@ -33,10 +35,10 @@ pub fn run_confidential(
         _tpm: None,
         started: Instant::now(),
     };
-    let report = guest.word(machine, prepared.boot.bytes, 1)?;
+    let report = guest.word(machine, prepared.boot.bytes, 1, &never)?;
     if !until_ready {
         progress("running");
-        guest.qemu.wait();
+        guest.run_on(&never);
     }
     Ok(report)
 }
@@ -68,6 +70,8 @@ pub(crate) fn td_acpi_blobs(machine: &Machine, firmware: &[u8]) -> Result<BTreeM
     ];
     let plain = ["-no-user-config", "-nodefaults", "-no-reboot", "-S"];
     let arguments = plain.into_iter().chain(arguments.into_iter().flatten());
+    let mut arguments: Vec<_> = arguments.map(str::to_owned).collect();
+    arguments.extend(tools::disks(machine, GUARDED)?);
     let qemu = Own::start(tools::QEMU, arguments, &state.path().join("qemu.err"))?;
     let asked = Qtest::connect(&socket).and_then(|mut qtest| {
         qtest.as_firmware_leaves_it()?;
@@ -80,6 +84,8 @@ pub(crate) fn td_acpi_blobs(machine: &Machine, firmware: &[u8]) -> Result<BTreeM
     })
 }
 
-/// The network device of confidential guests: buffers in shared memory, which only modern devices ask for.
+/// Properties of a confidential guest's devices: buffers in shared memory, which only modern devices ask for.
+pub(crate) const GUARDED: &str = ",disable-legacy=on,iommu_platform=true";
+/// Its network device, which has them too.
 pub(crate) const GUARDED_NETWORK: &str =
     "virtio-net-pci,netdev=net,addr=1,romfile=,disable-legacy=on,iommu_platform=true";

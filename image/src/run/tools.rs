@@ -227,12 +227,12 @@ fn arguments(machine: &Machine, boot: &Boot, state: &Path) -> Result<Vec<String>
         .chain(arguments.into_iter().flatten())
         .map(str::to_owned)
         .collect();
-    all.extend(disks(machine)?);
+    all.extend(disks(machine, "")?);
     Ok(all)
 }
 
-/// A raw disk for each pack, whose serial says which: the guest looks for no other.
-fn disks(machine: &Machine) -> Result<Vec<String>, ImageError> {
+/// A raw disk for each pack, whose serial says which: the guest looks for no other. `more` are properties of the devices.
+pub(crate) fn disks(machine: &Machine, more: &str) -> Result<Vec<String>, ImageError> {
     if machine.packs.len() > PACKS_MAX {
         return Err(ImageError::Inputs {
             what: "--pack".into(),
@@ -249,7 +249,7 @@ fn disks(machine: &Machine) -> Result<Vec<String>, ImageError> {
             "-drive".to_owned(),
             format!("if=none,id={serial},format=raw,readonly=on,file={file}"),
             "-device".to_owned(),
-            format!("virtio-blk-pci,drive={serial},serial={serial},addr={slot:#x},romfile="),
+            format!("virtio-blk-pci,drive={serial},serial={serial},addr={slot:#x},romfile={more}"),
         ]);
     }
     Ok(arguments)
