@@ -237,6 +237,7 @@ pub fn files_with(
             listen: recipe.listen,
             kbs: recipe.kbs,
             network: recipe.network.clone(),
+            vsock_port: recipe.vsock_port,
         },
         inputs: Ingredients {
             packages,

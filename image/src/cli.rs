@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use hanzo_attestation::Digest256;
-use hanzo_init::Network;
+use hanzo_init::{Dhcp, Network, NetworkPlan};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -208,6 +208,12 @@ struct DecisionArgs {
     /// The guest's gateway
     #[arg(long, default_value = "10.0.2.2")]
     gateway: Ipv4Addr,
+    /// Take address and gateway from whoever answers DHCP instead; nothing else of an answer is read
+    #[arg(long, conflicts_with_all = ["address", "gateway"])]
+    dhcp: bool,
+    /// Serve on this AF_VSOCK port besides
+    #[arg(long)]
+    vsock_port: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -412,19 +418,26 @@ impl DecisionArgs {
             got: format!("{:?}", self.address),
         };
         let (address, prefix) = self.address.split_once('/').ok_or_else(wrong)?;
-        let network = Network {
-            interface: "eth0".into(),
-            address: address.parse().map_err(|_| wrong())?,
-            prefix: prefix.parse().map_err(|_| wrong())?,
-            gateway: Some(self.gateway),
+        let interface = "eth0".to_owned();
+        let network = if self.dhcp {
+            NetworkPlan::Dhcp(Dhcp { interface, dhcp: true })
+        } else {
+            NetworkPlan::Static(Network {
+                interface,
+                address: address.parse().map_err(|_| wrong())?,
+                prefix: prefix.parse().map_err(|_| wrong())?,
+                gateway: Some(self.gateway),
+            })
         };
-        Recipe::new(
+        let mut recipe = Recipe::new(
             self.profile.profile()?,
             text_of(&self.config)?,
             self.listen,
             self.kbs,
             network,
-        )
+        )?;
+        recipe.vsock_port = self.vsock_port;
+        Ok(recipe)
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use hanzo_attestation::jcs;
 use hanzo_attestation::{Digest256, Digest384};
-use hanzo_init::{Network, Profile};
+use hanzo_init::{NetworkPlan, Profile};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ImageError;
@@ -58,7 +58,10 @@ pub struct Decisions {
     /// Where the broker is reached.
     pub kbs: SocketAddr,
     /// The network.
-    pub network: Network,
+    pub network: NetworkPlan,
+    /// The AF_VSOCK port, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vsock_port: Option<u32>,
 }
 
 /// Everything that went in.
@@ -134,7 +137,10 @@ impl Manifest {
             listen,
             kbs,
             network,
+            vsock_port,
         } = self.recipe.clone();
-        Recipe::new(profile, config, listen, kbs, network)
+        let mut recipe = Recipe::new(profile, config, listen, kbs, network)?;
+        recipe.vsock_port = vsock_port;
+        Ok(recipe)
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use hanzo_attestation::Digest256;
 use hanzo_attestation::config::Config;
-use hanzo_init::{InitPlan, Network, Profile};
+use hanzo_init::{InitPlan, NetworkPlan, Profile};
 
 use crate::error::ImageError;
 
@@ -43,7 +43,9 @@ pub struct Recipe {
     /// Where the broker is reached.
     pub kbs: SocketAddr,
     /// The machine's network.
-    pub network: Network,
+    pub network: NetworkPlan,
+    /// The AF_VSOCK port where the agent serves besides; none unless set. Debian's kernel has no driver for it in the image.
+    pub vsock_port: Option<u32>,
 }
 
 impl Recipe {
@@ -56,7 +58,7 @@ impl Recipe {
         config: String,
         listen: SocketAddr,
         kbs: SocketAddr,
-        network: Network,
+        network: impl Into<NetworkPlan>,
     ) -> Result<Self, ImageError> {
         Config::parse(config.as_bytes())?;
         Ok(Self {
@@ -64,7 +66,8 @@ impl Recipe {
             config,
             listen,
             kbs,
-            network,
+            network: network.into(),
+            vsock_port: None,
         })
     }
 
@@ -80,6 +83,7 @@ impl Recipe {
             profile: self.profile,
             engine,
             listen: self.listen,
+            vsock_port: self.vsock_port,
             kbs: self.kbs,
             modules,
             network: self.network.clone(),

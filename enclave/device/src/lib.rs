@@ -6,8 +6,9 @@
 //! simulator's attesters live with its callers, which never ship in `hanzo-guest`.
 //!
 //! This is the only crate of the workspace with `unsafe` code: one intrinsic ([`entropy`]: RDSEED), one `ioctl`
-//! ([`tdx::td_report`]), three calls of the first process ([`machine`]) and calls into NVIDIA's library ([`nvml`]). It never judges whether evidence is acceptable and
-//! never opens a network connection.
+//! ([`tdx::td_report`]), four calls of the first process ([`machine`]), three of a process that gives up its surroundings
+//! ([`namespace`], [`process`]), the boot clock ([`clock`]) and calls into NVIDIA's library ([`nvml`]). It never judges whether evidence is acceptable and never opens
+//! a network connection.
 //!
 //! ```no_run
 //! use hanzo_attestation::statement::Statement;
@@ -39,6 +40,7 @@
 
 pub mod attester;
 pub mod certificate_table;
+pub mod clock;
 pub mod cmdline;
 pub mod detect;
 pub mod endorsements;
@@ -46,6 +48,7 @@ pub mod entropy;
 pub mod error;
 mod files;
 pub mod machine;
+pub mod namespace;
 pub mod nvml;
 pub mod process;
 pub mod snp;
@@ -57,6 +60,6 @@ pub use detect::{Surroundings, WithGpus, detect};
 pub use endorsements::Endorsements;
 pub use error::DeviceError;
 pub use nvml::{GpuSource, ReadyPass};
-pub use process::harden_process;
+pub use process::{harden_process, keep_standard_descriptors_alone};
 pub use snp::SnpConfigfs;
 pub use tdx::TdxConfigfs;

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 /// A file system of the kernel's own, which needs no device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,30 @@ pub fn load_module(module: &File) -> io::Result<()> {
     outcome_of(outcome)
 }
 
+/// Makes a socket send and receive on one interface alone, which need not have an address.
+///
+/// # Errors
+/// What the kernel said; `ENODEV` if there is no such interface.
+pub fn bind_to_interface(socket: &impl AsFd, interface: &str) -> io::Result<()> {
+    let length = interface.len() as libc::socklen_t;
+    #[allow(
+        unsafe_code,
+        reason = "no safe wrapper of this system call exists in the workspace's feature set"
+    )]
+    // SAFETY: the descriptor is open for the whole call; the pointer and the length are of one string that outlives it, and
+    // the kernel copies at most that many bytes.
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_BINDTODEVICE,
+            interface.as_ptr().cast(),
+            length,
+        )
+    };
+    outcome_of(outcome.into())
+}
+
 /// Switches the machine off. It returns only if the kernel refuses.
 pub fn power_off() -> io::Error {
     #[allow(
@@ -96,6 +120,13 @@ mod tests {
         let own = File::open("/proc/self/exe").unwrap();
         // EPERM without the right to load modules, ENOEXEC or EBADMSG with it; ENOSYS where the kernel has none.
         assert!(load_module(&own).is_err());
+    }
+
+    #[test]
+    fn a_socket_stays_on_an_interface_that_exists() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let absent = bind_to_interface(&socket, "nosuch0").unwrap_err();
+        assert_eq!(absent.raw_os_error(), Some(libc::ENODEV));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use tokio::task::spawn_blocking;
 
 use crate::clock::GrantClock;
 use crate::devices::admit_devices;
+use crate::engine::sandbox::{Isolation, spare_this_process};
 use crate::engine::{EngineJob, Engines};
 use crate::error::GuestError;
 use crate::evidence::{EvidenceDesk, Sealed};
@@ -50,6 +51,9 @@ pub(crate) struct Booted {
 /// Everything from the configuration to evidence over the keyset.
 pub(crate) async fn boot(options: &GuestOptions, attester: Arc<dyn Attester>) -> Result<Booted, GuestError> {
     hanzo_device::harden_process()?;
+    if options.sandbox.isolation == Isolation::Whole {
+        spare_this_process()?;
+    }
     let (config, config_text) = measured_config(&options.config_path, attester.as_ref())?;
     let required_tier = config.required_tier;
     let keys = spawn_blocking(move || BootKeys::generate(required_tier))
@@ -63,7 +67,7 @@ pub(crate) async fn boot(options: &GuestOptions, attester: Arc<dyn Attester>) ->
     let (store, model_keys) = open_store(&options.store_path, granted, standing).await?;
     let models = open_models(options, &config, model_keys, &runtime).await?;
     let (jobs, endpoints) = engine_jobs(&models, &runtime)?;
-    let engines = Engines::start(&options.engine_command, jobs, &options.limits).await?;
+    let engines = Engines::start(&options.engine_command, &options.sandbox, jobs, &options.limits).await?;
 
     let served = models.into_iter().map(|model| model.served).collect();
     let time = attester.time_source();
@@ -188,6 +192,7 @@ fn engine_jobs(
     let (mut jobs, mut endpoints) = (Vec::new(), Vec::new());
     for (index, model) in models.iter().enumerate() {
         let socket = runtime.socket(index)?;
+        let root = runtime.root(index)?;
         endpoints.push(EngineEndpoint {
             model: model.served.name.clone(),
             socket: socket.clone(),
@@ -197,6 +202,9 @@ fn engine_jobs(
             model: model.served.name.to_string(),
             model_dir: model.dir.clone(),
             socket,
+            root,
+            // Far more than a configuration may name.
+            index: u16::try_from(index).map_err(|_| GuestError::NoSubject)?,
             context_tokens: model.context_tokens,
         });
     }

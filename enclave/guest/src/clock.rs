@@ -1,8 +1,10 @@
-//! The guest's clock: a grant's `kbs_time` plus the monotonic counter. No wall clock is ever read.
+//! The guest's clock: a grant's `kbs_time` plus the boot clock, which nobody can set and which counts a sleeping machine's
+//! time too. No wall clock is ever read.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hanzo_attestation::UnixTime;
+use hanzo_device::clock::Moment;
 
 /// A clock set by a grant.
 ///
@@ -11,12 +13,12 @@ use hanzo_attestation::UnixTime;
 #[derive(Debug, Clone, Copy)]
 pub struct GrantClock {
     base: UnixTime,
-    sent: Instant,
+    sent: Moment,
 }
 
 impl GrantClock {
     /// `kbs_time` as a grant states it, and when its request was sent.
-    pub fn new(kbs_time: UnixTime, sent: Instant) -> Self {
+    pub fn new(kbs_time: UnixTime, sent: Moment) -> Self {
         Self { base: kbs_time, sent }
     }
 
@@ -38,7 +40,7 @@ mod tests {
 
     #[test]
     fn it_runs_from_the_moment_of_asking() {
-        let Some(sent) = Instant::now().checked_sub(Duration::from_secs(5)) else {
+        let Some(sent) = Moment::now().earlier(Duration::from_secs(5)) else {
             return;
         };
         let clock = GrantClock::new(UnixTime(100), sent);

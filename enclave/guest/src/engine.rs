@@ -1,12 +1,13 @@
 //! Engines: one process per model, started, watched, restarted a few times, and killed by process id.
 //!
-//! An engine gets a model directory, a socket path and an empty environment; no key, no evidence device. It is hostile
-//! to the guest only in what it answers (`hanzo-inference` bounds that); here it is something that may not start or
-//! may die. What it writes to stderr is kept in memory and reported only while it has not yet been ready: later lines
+//! An engine gets a model directory, a socket path and an empty environment; no key, no evidence device. Whatever it is, it
+//! runs in a [`sandbox`] and is hostile to the guest only in what it answers (`hanzo-inference` bounds that); here it is
+//! something that may not start or may die. What it writes to stderr is kept in memory and reported only while it has not yet been ready: later lines
 //! could hold somebody's prompt.
 
 mod health;
 mod process;
+pub mod sandbox;
 mod supervisor;
 
 use std::path::PathBuf;
@@ -20,8 +21,12 @@ pub struct EngineJob {
     pub model: String,
     /// Opened, verified files.
     pub model_dir: PathBuf,
-    /// Where it must listen.
+    /// Where it must listen; the directory is its own.
     pub socket: PathBuf,
+    /// An empty directory for its root.
+    pub root: PathBuf,
+    /// Which of the guest's engines this is; each has a user of its own.
+    pub index: u16,
     /// Tokens of prompt and answer together.
     pub context_tokens: u32,
 }
@@ -32,7 +37,15 @@ pub enum EngineError {
     /// No program was named.
     #[error("engine: the engine command is empty: name a program, e.g. hanzo-engine")]
     NoCommand,
-    /// The program could not be started.
+    /// It could not be confined, or its program did not start then.
+    #[error("engine for {model}: sandbox: {reason}")]
+    Sandbox {
+        /// Of which model.
+        model: String,
+        /// What the launcher said, with its code.
+        reason: String,
+    },
+    /// The launcher could not be started.
     #[error("engine for {model}: {program}: {source}")]
     Spawn {
         /// Of which model.
@@ -79,6 +92,7 @@ impl EngineError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoCommand => "engine.no_command",
+            Self::Sandbox { .. } => "engine.sandbox",
             Self::Spawn { .. } => "engine.spawn",
             Self::EndedEarly { .. } => "engine.ended_early",
             Self::NotReady { .. } => "engine.not_ready",

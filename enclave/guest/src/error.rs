@@ -12,6 +12,7 @@ use hanzo_store::StoreError;
 
 use crate::devices::AdmissionError;
 use crate::engine::EngineError;
+use crate::engine::sandbox::SandboxError;
 use crate::evidence::EvidenceError;
 use crate::grants::GrantsError;
 use crate::keys::KeyError;
@@ -63,6 +64,9 @@ pub enum GuestError {
     /// An engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The guest itself could not be kept from dying first when memory runs out.
+    #[error("guest: {0}")]
+    Sandbox(#[from] SandboxError),
     /// Evidence over the keyset.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
@@ -113,6 +117,7 @@ impl GuestError {
             Self::RuntimeDir(e) => e.code(),
             Self::Serving(e) => e.code(),
             Self::Engine(e) => e.code(),
+            Self::Sandbox(e) => e.code(),
             Self::Evidence(e) => e.code(),
             Self::Jcs(_) => "internal.jcs",
             Self::Channel(e) => e.code(),

@@ -5,11 +5,12 @@
 //! later grant is held against it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hanzo_attestation::UnixTime;
 use hanzo_attestation::config::PinnedKbs;
 use hanzo_attestation::name::{KeyId, Name};
+use hanzo_device::clock::Moment;
 use hanzo_device::{Attester, DeviceError};
 use hanzo_kbs_protocol::{
     ATTEST_PATH, AUTH_PATH, Expected, GrantError, GuestSession, OpenedGrant, SessionError, WrappedDek, resource_path,
@@ -160,7 +161,7 @@ impl<'a> GrantDesk<'a> {
             source,
         })?;
         kbs.post("attest", ATTEST_PATH, body).await.map_err(http)?;
-        let sent = Instant::now();
+        let sent = Moment::now();
         let reply = kbs.get("resource", &resource_path(key_id)).await.map_err(http)?;
         self.open(&session, &reply, sent, key_id, subject)
             .map_err(|source| GrantsError::Grant {
@@ -173,7 +174,7 @@ impl<'a> GrantDesk<'a> {
         &mut self,
         session: &GuestSession,
         reply: &[u8],
-        sent: Instant,
+        sent: Moment,
         key_id: &KeyId,
         subject: &Name,
     ) -> Result<OpenedGrant, GrantError> {

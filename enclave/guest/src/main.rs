@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use hanzo_attestation::Anchors;
 use hanzo_device::{Endorsements, Surroundings, detect};
+use hanzo_guest::engine::sandbox::{EngineSandbox, SUBCOMMAND, launch};
 use hanzo_guest::{DeviceTrust, GuestOptions, ListenAddress, OperatingLimits, PlaintextStorage, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -27,9 +28,12 @@ and its code on stderr; 2 usage.";
 #[derive(Parser)]
 #[command(name = "hanzo-guest", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// Address to serve on: IP:PORT (vsock:PORT is not built in this version)
+    /// Address to serve on: IP:PORT or vsock:PORT
     #[arg(long, default_value = "0.0.0.0:8443")]
     listen: ListenAddress,
+    /// A second address, beside TCP: vsock:PORT
+    #[arg(long)]
+    vsock: Option<ListenAddress>,
     /// host:port of the key broker; who it is, the configuration decides
     #[arg(long)]
     kbs: String,
@@ -57,6 +61,10 @@ struct Arguments {
 fn main() -> ExitCode {
     if hanzo_init::is_init() {
         return hanzo_init::become_init();
+    }
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some(SUBCOMMAND) {
+        return launch(words);
     }
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
@@ -93,6 +101,7 @@ async fn guest(arguments: Arguments) -> ExitCode {
     };
     let options = GuestOptions {
         listen: arguments.listen,
+        vsock: arguments.vsock,
         kbs_addr: arguments.kbs,
         config_path: arguments.config,
         packs: arguments.packs,
@@ -100,6 +109,7 @@ async fn guest(arguments: Arguments) -> ExitCode {
         runtime_dir: arguments.runtime_dir,
         plaintext: PlaintextStorage::MemoryOnly,
         engine_command: arguments.engine,
+        sandbox: EngineSandbox::own_program(),
         devices: DeviceTrust {
             anchors: Anchors::vendor(),
             collateral: device_collateral,

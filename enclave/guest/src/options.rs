@@ -7,6 +7,7 @@ use std::str::FromStr;
 use hanzo_attestation::Anchors;
 use hanzo_attestation::bundle::DeviceCollateral;
 
+use crate::engine::sandbox::EngineSandbox;
 use crate::transport::ListenAddress;
 
 /// Where plaintext weights may lie.
@@ -23,6 +24,8 @@ pub enum PlaintextStorage {
 pub struct GuestOptions {
     /// Where to serve.
     pub listen: ListenAddress,
+    /// Where else: `vsock:PORT` beside TCP.
+    pub vsock: Option<ListenAddress>,
     /// `host:port` of the key broker (through the host; nothing about it is believed).
     pub kbs_addr: String,
     /// The configuration text; its SHA-256 must be the measured one.
@@ -37,6 +40,8 @@ pub struct GuestOptions {
     pub plaintext: PlaintextStorage,
     /// Program and arguments of the engine; `--model-dir`, `--socket` and `--context-tokens` are appended.
     pub engine_command: Vec<String>,
+    /// How engines are confined.
+    pub sandbox: EngineSandbox,
     /// What the guest verifies its GPUs with before they get ready.
     pub devices: DeviceTrust,
     /// Bounds that are no policy.
@@ -63,6 +68,8 @@ pub struct OperatingLimits {
     pub kbs_timeout_ms: u64,
     /// Time for an engine to load its model, in milliseconds.
     pub engine_start_timeout_ms: u64,
+    /// Private memory of one engine, in bytes; what is available when it starts, less a part for the guest, when absent.
+    pub engine_memory_bytes_max: Option<u64>,
     /// Restarts of engines in one boot; then the guest stops.
     pub engine_restarts_max: u32,
     /// Time that requests in flight get at shutdown, in milliseconds.
@@ -76,6 +83,7 @@ impl Default for OperatingLimits {
             handshake_timeout_ms: 10_000,
             kbs_timeout_ms: 15_000,
             engine_start_timeout_ms: 600_000,
+            engine_memory_bytes_max: None,
             engine_restarts_max: 5,
             drain_timeout_ms: 30_000,
         }

@@ -16,7 +16,7 @@ use crate::error::GuestError;
 use crate::options::GuestOptions;
 use crate::serve::serve;
 use crate::stop::stop_signal;
-use crate::transport::{ListenAddress, Listener, Tcp};
+use crate::transport::{ListenAddress, Listener, Tcp, Vsock};
 use crate::well_known::{self, WellKnown};
 
 /// Longest sleep before the clock is asked again.
@@ -49,7 +49,8 @@ pub async fn run(
 ) -> Result<(), GuestError> {
     tokio::pin!(shutdown);
     // Taken first: a port in use should not cost grants.
-    let listener = Tcp::bind(options.listen).await?;
+    let listener = Bound::open(options.listen).await?;
+    let beside = options.vsock.map(Vsock::bind).transpose()?;
     let booted = tokio::select! {
         booted = boot(&options, Arc::from(attester)) => booted?,
         () = &mut shutdown => return Ok(()),
@@ -88,7 +89,15 @@ pub async fn run(
     tracing::info!(address = %ready.address, keyset = %ready.keyset_digest, tier = ready.keyset.tier,
         simulated = ready.keyset.simulated, "serving");
     let (stop, stopped) = stop_signal();
-    let serving = tokio::spawn(serve(listener, tls, routes, options.limits, stopped));
+    let mut serving = tokio::task::JoinSet::new();
+    if let Some(beside) = beside {
+        let (tls, routes, stopped) = (tls.clone(), routes.clone(), stopped.clone());
+        serving.spawn(serve(beside, tls, routes, options.limits, stopped));
+    }
+    match listener {
+        Bound::Tcp(listener) => serving.spawn(serve(listener, tls, routes, options.limits, stopped)),
+        Bound::Vsock(listener) => serving.spawn(serve(listener, tls, routes, options.limits, stopped)),
+    };
     on_ready(&ready);
 
     let not_after = ready.keyset.not_after;
@@ -98,11 +107,36 @@ pub async fn run(
         () = life_over(clock, UnixTime(not_after)) => Err(GuestError::KeysetExpired { not_after }),
     };
     stop.give();
-    let drained = serving.await;
+    let mut drained = Ok(());
+    while let Some(ended) = serving.join_next().await {
+        drained = drained.and(ended);
+    }
     engines.stop().await;
     drop(runtime);
     drained.map_err(|_| GuestError::TaskEnded { what: "serving" })?;
     outcome
+}
+
+/// The first listener, of either kind.
+enum Bound {
+    Tcp(Tcp),
+    Vsock(Vsock),
+}
+
+impl Bound {
+    async fn open(address: ListenAddress) -> Result<Self, GuestError> {
+        Ok(match address {
+            ListenAddress::Tcp(_) => Self::Tcp(Tcp::bind(address).await?),
+            ListenAddress::Vsock { .. } => Self::Vsock(Vsock::bind(address)?),
+        })
+    }
+
+    fn address(&self) -> ListenAddress {
+        match self {
+            Self::Tcp(listener) => listener.address(),
+            Self::Vsock(listener) => listener.address(),
+        }
+    }
 }
 
 /// Returns when the last second of `not_after` is over.
@@ -132,11 +166,11 @@ fn fill_mixed(out: &mut [u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
+    use hanzo_device::clock::Moment;
 
     #[tokio::test]
     async fn a_life_ends_after_its_last_second_and_not_before() {
-        let clock = GrantClock::new(UnixTime(100), Instant::now());
+        let clock = GrantClock::new(UnixTime(100), Moment::now());
         life_over(clock, UnixTime(99)).await;
         let early = tokio::time::timeout(Duration::from_millis(50), life_over(clock, UnixTime(100))).await;
         assert!(early.is_err(), "the last second still counts");

@@ -91,25 +91,39 @@ impl RuntimeDir {
     /// # Errors
     /// [`RuntimeDirError::Io`].
     pub fn model(&self, index: usize) -> Result<PathBuf, RuntimeDirError> {
-        let path = self.path.join(format!("model-{index}"));
-        match DirBuilder::new().mode(0o700).create(&path) {
-            Ok(()) => Ok(path),
-            Err(source) => Err(RuntimeDirError::Io { path, source }),
-        }
+        self.dir(format!("model-{index}"))
     }
 
-    /// A socket path for engine `index`.
+    /// An empty directory for the root of engine `index`.
     ///
     /// # Errors
-    /// [`RuntimeDirError::TooLong`].
+    /// [`RuntimeDirError::Io`].
+    pub fn root(&self, index: usize) -> Result<PathBuf, RuntimeDirError> {
+        self.dir(format!("root-{index}"))
+    }
+
+    /// A socket path for engine `index`, in a fresh directory that holds nothing else.
+    ///
+    /// # Errors
+    /// [`RuntimeDirError::TooLong`], [`RuntimeDirError::Io`].
     pub fn socket(&self, index: usize) -> Result<PathBuf, RuntimeDirError> {
-        let path = self.path.join(format!("engine-{index}.sock"));
+        let dir = format!("engine-{index}");
+        let path = self.path.join(&dir).join("sock");
         if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
             return Err(RuntimeDirError::TooLong {
                 path: self.path.clone(),
             });
         }
+        self.dir(dir)?;
         Ok(path)
+    }
+
+    fn dir(&self, name: String) -> Result<PathBuf, RuntimeDirError> {
+        let path = self.path.join(name);
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => Ok(path),
+            Err(source) => Err(RuntimeDirError::Io { path, source }),
+        }
     }
 }
 

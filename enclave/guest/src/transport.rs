@@ -1,4 +1,4 @@
-//! Where connections come from: one trait, so that AF_VSOCK can stand beside TCP without touching what serves.
+//! Where connections come from: one trait over TCP and AF_VSOCK. Neither says who connects; the channel does.
 
 use std::fmt;
 use std::future::Future;
@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_vsock::{VMADDR_CID_ANY, VsockAddr, VsockListener, VsockStream};
 
 /// An address to serve on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,11 +67,23 @@ pub enum TransportError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// AF_VSOCK has no implementation yet.
-    #[error("listen on {address}: AF_VSOCK is not built in this version; use a TCP address behind the host proxy")]
-    NotBuilt {
+    /// The kernel has no AF_VSOCK, or the machine no such device.
+    #[error(
+        "listen on {address}: {source}; AF_VSOCK needs CONFIG_VIRTIO_VSOCKETS in the guest and a vhost-vsock-pci device from the host; use a TCP address behind the host proxy otherwise"
+    )]
+    Vsock {
         /// Where.
         address: ListenAddress,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// An address of the other kind was meant for this listener.
+    #[error("listen on {address}: expected {expected}")]
+    Kind {
+        /// Where.
+        address: ListenAddress,
+        /// What is accepted.
+        expected: &'static str,
     },
 }
 
@@ -79,7 +92,8 @@ impl TransportError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Bind { .. } => "listen.bind",
-            Self::NotBuilt { .. } => "listen.not_built",
+            Self::Vsock { .. } => "listen.vsock",
+            Self::Kind { .. } => "listen.kind",
         }
     }
 }
@@ -110,7 +124,10 @@ impl Tcp {
     pub async fn bind(address: ListenAddress) -> Result<Self, TransportError> {
         let wanted = match address {
             ListenAddress::Tcp(wanted) => wanted,
-            ListenAddress::Vsock { .. } => return Err(TransportError::NotBuilt { address }),
+            ListenAddress::Vsock { .. } => {
+                let expected = "IP:PORT";
+                return Err(TransportError::Kind { address, expected });
+            }
         };
         let failed = |source| TransportError::Bind { address, source };
         let listener = TcpListener::bind(wanted).await.map_err(failed)?;
@@ -133,6 +150,42 @@ impl Listener for Tcp {
     }
 }
 
+/// AF_VSOCK: streams from the host, without a network.
+pub struct Vsock {
+    listener: VsockListener,
+    port: u32,
+}
+
+impl Vsock {
+    /// Binds for every context identifier: a guest has one, which the host chose.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    pub fn bind(address: ListenAddress) -> Result<Self, TransportError> {
+        let ListenAddress::Vsock { port } = address else {
+            let expected = "vsock:PORT";
+            return Err(TransportError::Kind { address, expected });
+        };
+        match VsockListener::bind(VsockAddr::new(VMADDR_CID_ANY, port)) {
+            Ok(listener) => Ok(Self { listener, port }),
+            Err(source) => Err(TransportError::Vsock { address, source }),
+        }
+    }
+}
+
+impl Listener for Vsock {
+    type Stream = VsockStream;
+
+    async fn accept(&mut self) -> io::Result<VsockStream> {
+        let (stream, _) = self.listener.accept().await?;
+        Ok(stream)
+    }
+
+    fn address(&self) -> ListenAddress {
+        ListenAddress::Vsock { port: self.port }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,7 +197,9 @@ mod tests {
             assert_eq!(bad.parse::<ListenAddress>(), Err(ListenAddressError), "{bad}");
         }
         let vsock = Tcp::bind(ListenAddress::Vsock { port: 1 }).await.err().unwrap();
-        assert_eq!(vsock.code(), "listen.not_built");
+        assert_eq!(vsock.code(), "listen.kind");
+        let tcp = Vsock::bind("127.0.0.1:0".parse().unwrap()).err().unwrap();
+        assert_eq!(tcp.code(), "listen.kind");
         let first = Tcp::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let second = Tcp::bind(first.address()).await.err().unwrap();
         assert_eq!(second.code(), "listen.bind");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use hanzo_attestation::config::ConfigError;
 use hanzo_device::DeviceError;
 
+use crate::dhcp::DhcpError;
 use crate::plan::PlanError;
 
 /// Errors of the first process.
@@ -79,6 +80,9 @@ pub enum InitError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// No address from a DHCP server, or no longer.
+    #[error("network: DHCP: {0}")]
+    Dhcp(#[from] DhcpError),
     /// The kernel took a setting and shows another.
     #[error("lockdown: {path}: expected {expected}, got {got:?}")]
     Lockdown {
@@ -117,6 +121,7 @@ impl InitError {
             Self::Module { .. } => "init.module",
             Self::Disk { .. } => "init.disk",
             Self::Network { .. } => "init.network",
+            Self::Dhcp(e) => e.code(),
             Self::Lockdown { .. } => "init.lockdown",
             Self::Spawn { .. } => "init.agent.spawn",
             Self::Ended { .. } => "init.agent.ended",

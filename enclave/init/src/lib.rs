@@ -5,8 +5,8 @@
 //! the guest agent, reaps, and switches the machine off when the agent ends. Any step that fails switches the machine
 //! off with one reason on the console; there is no shell and no fallback in the `core` profile.
 //!
-//! What it never does: read anything from the host as configuration (no DHCP options, no fw_cfg, no SMBIOS, no
-//! environment), run a program that is not in the measured archive, or hold a secret.
+//! What it never does: read anything from the host as configuration (of DHCP an address and nothing else, no fw_cfg,
+//! no SMBIOS, no environment), run a program that is not in the measured archive, or hold a secret.
 //!
 //! [`InitPlan`] is the text that the image's builder writes and this crate reads; both are measured with the archive.
 //!
@@ -26,6 +26,7 @@
 )]
 
 pub mod cmdline;
+pub mod dhcp;
 pub mod disks;
 pub mod error;
 pub mod lockdown;
@@ -38,7 +39,7 @@ mod supervise;
 mod watchdog;
 
 pub use error::InitError;
-pub use plan::{InitPlan, Network, PlanError, Profile};
+pub use plan::{Dhcp, InitPlan, Network, NetworkPlan, PlanError, Profile};
 pub use supervise::{become_init, is_init};
 
 /// Where the configuration lies in the image.

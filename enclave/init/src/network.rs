@@ -1,16 +1,20 @@
-//! Interfaces, by rtnetlink (RFC 3549; Linux `rtnetlink(7)`): loopback, and one interface with a measured address.
+//! Interfaces, by rtnetlink (RFC 3549; Linux `rtnetlink(7)`): loopback, and one interface with a measured or leased address.
 
+use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use hanzo_device::entropy::mixed_seed;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice, recv, sendto, socket_with};
 
+use crate::dhcp::{self, DhcpError, Lease, Port};
 use crate::error::InitError;
-use crate::plan::Network;
+use crate::plan::NetworkPlan;
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_NEWADDR: u16 = 20;
@@ -31,27 +35,94 @@ const LOOPBACK_INDEX: u32 = 1;
 /// How long the driver may take to show its interface.
 const APPEARANCE: Duration = Duration::from_secs(10);
 
-/// Brings loopback and the plan's interface up.
+/// Brings loopback and the plan's interface up. Returns the lease that must be kept, if the address is leased.
 ///
 /// # Errors
-/// [`InitError::Network`].
-pub fn bring_up(network: &Network) -> Result<(), InitError> {
-    let failed = |what| move |source| InitError::Network { what, source };
+/// [`InitError::Network`], [`InitError::Dhcp`], [`InitError::CommandLine`] without RDSEED.
+pub fn bring_up(plan: &NetworkPlan) -> Result<Option<Leased>, InitError> {
     let kernel = Kernel::open().map_err(failed("rtnetlink"))?;
     kernel.ask(&link_up(LOOPBACK_INDEX)).map_err(failed("loopback"))?;
     let index = kernel
-        .wait_for(&network.interface)
+        .wait_for(plan.interface())
         .map_err(failed("the interface did not appear"))?;
-    kernel
-        .ask(&new_address(index, network.address, network.prefix))
-        .map_err(failed("address"))?;
     kernel.ask(&link_up(index)).map_err(failed("link"))?;
-    if let Some(gateway) = network.gateway {
-        kernel
-            .ask(&default_route(index, gateway))
-            .map_err(failed("default route"))?;
+    match plan {
+        NetworkPlan::Static(network) => {
+            kernel.place(index, network.address, network.prefix, network.gateway)?;
+            Ok(None)
+        }
+        NetworkPlan::Dhcp(dhcp) => {
+            let mac = hardware_address(Path::new("/sys/class/net"), &dhcp.interface)?;
+            let mut port = Port::open(&dhcp.interface)?;
+            let first_xid = u32::from_ne_bytes(*mixed_seed::<4>()?);
+            let lease = dhcp::acquire(&mut port, mac, first_xid)?;
+            kernel.place(index, lease.address, lease.prefix, lease.gateway)?;
+            Ok(Some(Leased { lease, port, mac }))
+        }
     }
-    Ok(())
+}
+
+/// A leased address, and what it is kept with.
+#[derive(Debug)]
+pub struct Leased {
+    /// As the server gave it.
+    pub lease: Lease,
+    port: Port,
+    mac: [u8; 6],
+}
+
+impl Leased {
+    /// Renews the lease when half of it is over, then every eighth, for as long as the server allows. Returns when the
+    /// address is no longer ours.
+    pub fn keep(mut self) -> InitError {
+        let mut start = Instant::now();
+        let mut next = self.lease.time / 2;
+        loop {
+            sleep(next.saturating_sub(start.elapsed()));
+            let xid = match mixed_seed::<4>() {
+                Ok(seed) => u32::from_ne_bytes(*seed),
+                Err(error) => return error.into(),
+            };
+            // Counted from the request: the lease ends here no later than there.
+            let asked = Instant::now();
+            match dhcp::renew(&mut self.port, self.mac, xid, &self.lease) {
+                Ok(lease) => {
+                    (self.lease, start) = (lease, asked);
+                    next = lease.time / 2;
+                }
+                Err(error) => {
+                    let over = start.elapsed() >= self.lease.time;
+                    if over || matches!(error, DhcpError::Refused) {
+                        return error.into();
+                    }
+                    next = start.elapsed() + self.lease.time / 8;
+                }
+            }
+        }
+    }
+}
+
+/// Six pairs of hex digits, as the kernel shows them.
+fn hardware_address(class: &Path, interface: &str) -> Result<[u8; 6], InitError> {
+    let path = class.join(interface).join("address");
+    let text = fs::read_to_string(&path).map_err(|source| InitError::File {
+        path: path.clone(),
+        source,
+    })?;
+    let mut mac = [0; 6];
+    let mut pairs = text.trim().split(':');
+    for byte in &mut mac {
+        let pair = pairs.next().and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        *byte = pair.ok_or_else(|| failed("hardware address")(io::ErrorKind::InvalidData.into()))?;
+    }
+    match pairs.next() {
+        None => Ok(mac),
+        Some(_) => Err(failed("hardware address")(io::ErrorKind::InvalidData.into())),
+    }
+}
+
+fn failed(what: &'static str) -> impl Fn(io::Error) -> InitError {
+    move |source| InitError::Network { what, source }
 }
 
 struct Kernel(OwnedFd);
@@ -68,6 +139,18 @@ impl Kernel {
         let mut answer = [0; 512];
         let (bytes, _) = recv(&self.0, answer.as_mut_slice(), RecvFlags::empty())?;
         acknowledged(answer.get(..bytes).unwrap_or_default())
+    }
+
+    /// Gives the interface its address, and the machine its way out.
+    fn place(&self, index: u32, address: Ipv4Addr, prefix: u8, gateway: Option<Ipv4Addr>) -> Result<(), InitError> {
+        self.ask(&new_address(index, address, prefix))
+            .map_err(failed("address"))?;
+        match gateway {
+            Some(gateway) => self
+                .ask(&default_route(index, gateway))
+                .map_err(failed("default route")),
+            None => Ok(()),
+        }
     }
 
     fn wait_for(&self, interface: &str) -> io::Result<u32> {
@@ -160,6 +243,21 @@ mod tests {
         assert_eq!(address[24..32], [8, 0, 2, 0, 10, 0, 2, 15]);
         let route = default_route(2, Ipv4Addr::new(10, 0, 2, 2));
         assert_eq!(route[28..36], [8, 0, 5, 0, 10, 0, 2, 2]);
+    }
+
+    #[test]
+    fn a_hardware_address_has_six_bytes() {
+        let class = tempfile::tempdir().unwrap();
+        fs::create_dir(class.path().join("eth0")).unwrap();
+        let address = |text: &str| {
+            fs::write(class.path().join("eth0/address"), text).unwrap();
+            hardware_address(class.path(), "eth0").map_err(|e| e.code())
+        };
+        assert_eq!(address("52:54:00:12:34:56\n"), Ok([0x52, 0x54, 0, 0x12, 0x34, 0x56]));
+        for bad in ["52:54:00:12:34", "52:54:00:12:34:56:78", "x", ""] {
+            assert_eq!(address(bad), Err("init.network"), "{bad}");
+        }
+        assert_eq!(hardware_address(class.path(), "eth1").unwrap_err().code(), "init.file");
     }
 
     #[test]

@@ -40,7 +40,43 @@ impl fmt::Display for Profile {
     }
 }
 
-/// The one network interface. There is no DHCP: an address that the host chooses would be the host's configuration.
+/// How the one network interface gets its address. The image decides; a static address is the default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum NetworkPlan {
+    /// From this plan.
+    Static(Network),
+    /// From whoever answers (`dhcp.rs` says what is taken).
+    Dhcp(Dhcp),
+}
+
+impl From<Network> for NetworkPlan {
+    fn from(network: Network) -> Self {
+        Self::Static(network)
+    }
+}
+
+impl NetworkPlan {
+    /// The interface's name.
+    pub fn interface(&self) -> &str {
+        match self {
+            Self::Static(network) => &network.interface,
+            Self::Dhcp(dhcp) => &dhcp.interface,
+        }
+    }
+}
+
+/// An interface whose address a DHCP server gives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dhcp {
+    /// Its name, such as `eth0`.
+    pub interface: String,
+    /// Always true: so that a plan which forgot its address is malformed.
+    pub dhcp: bool,
+}
+
+/// An interface with a measured address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
@@ -67,12 +103,15 @@ pub struct InitPlan {
     pub engine: bool,
     /// Where the agent serves.
     pub listen: SocketAddr,
+    /// The AF_VSOCK port where it serves besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vsock_port: Option<u32>,
     /// Where the key broker is reached; who it is, the configuration decides.
     pub kbs: SocketAddr,
     /// Modules in the order in which they are loaded, each after those it needs.
     pub modules: Vec<String>,
     /// The network.
-    pub network: Network,
+    pub network: NetworkPlan,
 }
 
 /// Why a text is no plan.
@@ -149,6 +188,13 @@ impl InitPlan {
             "a port other than 0",
             self.listen.to_string(),
         )?;
+        // Below 1024 and the last one have meanings of their own.
+        range(
+            self.vsock_port.is_none_or(|port| (1024..u32::MAX).contains(&port)),
+            "vsock_port",
+            "1024 to 4294967294",
+            self.vsock_port.unwrap_or_default().to_string(),
+        )?;
         range(self.kbs.port() != 0, "kbs", "a port other than 0", self.kbs.to_string())?;
         range(
             self.modules.len() <= MODULES_MAX,
@@ -171,13 +217,16 @@ impl InitPlan {
                 format!("{module} twice"),
             )?;
         }
-        let net = &self.network;
         range(
-            is_interface(&net.interface),
+            is_interface(self.network.interface()),
             "network.interface",
             "1 to 15 of [a-z0-9], other than lo",
-            format!("{:?}", net.interface),
+            format!("{:?}", self.network.interface()),
         )?;
+        let net = match &self.network {
+            NetworkPlan::Static(net) => net,
+            NetworkPlan::Dhcp(dhcp) => return range(dhcp.dhcp, "network.dhcp", "true", dhcp.dhcp.to_string()),
+        };
         range(
             (8..=30).contains(&net.prefix),
             "network.prefix",
@@ -221,11 +270,11 @@ fn host_bits(prefix: u8) -> u32 {
     u32::MAX.checked_shr(prefix.into()).unwrap_or(0)
 }
 
-fn network_of(address: Ipv4Addr, prefix: u8) -> u32 {
+pub(crate) fn network_of(address: Ipv4Addr, prefix: u8) -> u32 {
     u32::from(address) & !host_bits(prefix)
 }
 
-fn is_host(address: Ipv4Addr, prefix: u8) -> bool {
+pub(crate) fn is_host(address: Ipv4Addr, prefix: u8) -> bool {
     let host = u32::from(address) & host_bits(prefix);
     let usual = !address.is_loopback() && !address.is_multicast() && !address.is_unspecified();
     usual && host != 0 && host != host_bits(prefix)

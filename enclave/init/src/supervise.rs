@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 
 use crate::cmdline::measured_plan;
+use crate::dhcp::Lease;
 use crate::disks::link_packs;
 use crate::error::InitError;
 use crate::lockdown::lock_down;
@@ -33,24 +34,54 @@ pub fn is_init() -> bool {
 pub fn become_init() -> ExitCode {
     match life() {
         Ok(()) => say("the agent has stopped; switching off"),
-        Err(error) => say(&format!("{error} [{}]; switching off", error.code())),
+        Err(error) => say_why(&error),
     }
     let refused = hanzo_device::machine::power_off();
     say(&format!("power off: {refused}"));
     ExitCode::FAILURE
 }
 
+/// The end of a machine that runs already.
+fn switch_off(error: &InitError) {
+    say_why(error);
+    let refused = hanzo_device::machine::power_off();
+    say(&format!("power off: {refused}"));
+}
+
+fn say_why(error: &InitError) {
+    say(&format!("{error} [{}]; switching off", error.code()));
+}
+
+/// Mixes RDSEED into the kernel's source before anything draws from it. Without RDSEED no machine comes up.
+fn seed_randomness(source: &Path) -> Result<(), InitError> {
+    let seed = hanzo_device::entropy::mixed_seed::<64>()?;
+    OpenOptions::new()
+        .write(true)
+        .open(source)
+        .and_then(|mut file| file.write_all(seed.as_slice()))
+        .map_err(|error| InitError::File {
+            path: source.to_owned(),
+            source: error,
+        })
+}
+
 fn life() -> Result<(), InitError> {
     mount_early()?;
     hanzo_device::harden_process()?;
+    seed_randomness(Path::new("/dev/urandom"))?;
     let plan = measured_plan(Path::new("/proc/cmdline"), Path::new(CONFIG_PATH), Path::new(PLAN_PATH))?;
     load_modules(Path::new(MODULES_DIR), &plan.modules)?;
     // A module of the plan, or built in: either makes the place to mount it.
     if Path::new(mounts::CONFIGFS_AT).exists() {
         mount_configfs()?;
     }
-    bring_up(&plan.network)?;
+    let leased = bring_up(&plan.network)?;
     lock_down(Path::new("/"))?;
+    if let Some(leased) = leased {
+        let Lease { address, prefix, .. } = leased.lease;
+        say(&format!("address {address}/{prefix} leased"));
+        std::thread::spawn(move || switch_off(&leased.keep()));
+    }
     let shown = registers::lines(Path::new("/sys/class/tpm/tpm0"));
     let log = registers::log_lines(Path::new("/sys/kernel/security/tpm0/binary_bios_measurements"));
     for line in shown.into_iter().chain(log) {
@@ -102,7 +133,11 @@ fn start_agent(plan: &InitPlan) -> Result<Child, InitError> {
             source,
         })?;
     }
+    let vsock = plan
+        .vsock_port
+        .map(|port| ["--vsock".to_owned(), format!("vsock:{port}")]);
     Command::new(OWN_PATH)
+        .args(vsock.into_iter().flatten())
         .args(["--listen", &plan.listen.to_string(), "--kbs", &plan.kbs.to_string()])
         .args(["--config", CONFIG_PATH, "--packs", PACKS, "--store", STORE])
         .args(["--runtime-dir", "/run/hanzo", "--", ENGINE_PATH, "serve"])

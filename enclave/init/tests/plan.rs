@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hanzo_attestation::Digest256;
 use hanzo_init::cmdline::measured_plan;
-use hanzo_init::{InitPlan, Profile};
+use hanzo_init::{InitPlan, NetworkPlan, Profile};
 
 const PLAN: &str = r#"version = 1
 profile = "core"
@@ -26,6 +26,9 @@ fn a_plan_is_read_and_written_back_to_the_same_bytes() {
     let plan = InitPlan::parse(PLAN.as_bytes()).unwrap();
     assert_eq!(plan.profile, Profile::Core);
     assert_eq!(plan.to_text().unwrap(), PLAN);
+    let vsock = PLAN.replacen("kbs =", "vsock_port = 8443\nkbs =", 1);
+    let plan = InitPlan::parse(vsock.as_bytes()).unwrap();
+    assert_eq!((plan.vsock_port, plan.to_text().unwrap()), (Some(8443), vsock));
 }
 
 #[test]
@@ -37,6 +40,9 @@ fn each_neighbour_of_a_plan_is_refused() {
         ("engine = false", "engine = false\nhost = 1", "init.plan.malformed"),
         ("0.0.0.0:8443", "0.0.0.0:0", "init.plan.value"),
         ("10.0.2.2:8080", "kbs.example:8080", "init.plan.malformed"),
+        ("kbs =", "vsock_port = 1023\nkbs =", "init.plan.value"),
+        ("kbs =", "vsock_port = 4294967295\nkbs =", "init.plan.value"),
+        ("kbs =", "vsock_port = -1\nkbs =", "init.plan.malformed"),
         ("\"failover\", ", "\"../failover\", ", "init.plan.value"),
         ("\"failover\", ", "\"\", ", "init.plan.value"),
         ("\"failover\", ", "\"net_failover\", ", "init.plan.value"),
@@ -60,6 +66,63 @@ fn each_neighbour_of_a_plan_is_refused() {
         InitPlan::parse(long.as_bytes()).unwrap_err().code(),
         "init.plan.too_large"
     );
+}
+
+#[test]
+fn a_leased_address_is_asked_for_and_never_defaulted_to() {
+    let (head, _) = PLAN.split_once("[network]").unwrap();
+    let leased = format!("{head}[network]\ninterface = \"eth0\"\ndhcp = true\n");
+    let plan = InitPlan::parse(leased.as_bytes()).unwrap();
+    assert!(matches!(plan.network, NetworkPlan::Dhcp(_)));
+    assert_eq!(plan.to_text().unwrap(), leased);
+    for (from, to, code) in [
+        ("dhcp = true", "dhcp = false", "init.plan.value"),
+        ("dhcp = true\n", "", "init.plan.malformed"),
+        ("dhcp = true", "dhcp = true\ndns = true", "init.plan.malformed"),
+        (
+            "dhcp = true",
+            "dhcp = true\naddress = \"10.0.2.15\"",
+            "init.plan.malformed",
+        ),
+        ("\"eth0\"", "\"lo\"", "init.plan.value"),
+    ] {
+        let error = InitPlan::parse(leased.replacen(from, to, 1).as_bytes()).unwrap_err();
+        assert_eq!(error.code(), code, "{to}: {error}");
+    }
+}
+
+/// What a host can add beside the measured command line is no part of any plan: the kernel's own parameters may look like
+/// ours, and only whole words of ours count, each exactly once.
+#[test]
+fn nothing_else_on_the_command_line_configures() {
+    let config = config();
+    let digest = Digest256::of(config.as_bytes());
+    let line = format!("console=ttyS0 hanzo.profile=core hanzo.config={digest}");
+    let plain = code(&image(&line, &config, PLAN)).unwrap();
+    for extra in [
+        "ip=192.168.1.9::192.168.1.1:255.255.255.0::eth0:off",
+        "systemd.set_credential=hanzo.config:x",
+        "init=/bin/sh",
+        "hanzo.listen=0.0.0.0:1",
+        "hanzo.kbs=192.168.1.1:80",
+        "xhanzo.config=0",
+        "-- --kbs 192.168.1.1:80",
+    ] {
+        let plan = code(&image(&format!("{line} {extra}"), &config, PLAN)).unwrap();
+        assert_eq!(plan, plain, "{extra}");
+    }
+    // The measured words themselves cannot be said again.
+    for (extra, expected) in [
+        (format!("hanzo.config={digest}"), "device.command_line"),
+        ("hanzo.config=0".to_owned(), "device.command_line"),
+        ("hanzo.profile=debug".to_owned(), "init.profile"),
+    ] {
+        assert_eq!(
+            code(&image(&format!("{line} {extra}"), &config, PLAN)),
+            Err(expected),
+            "{extra}"
+        );
+    }
 }
 
 struct Image {

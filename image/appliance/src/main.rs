@@ -23,6 +23,7 @@ mod vm;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use hanzo_guest::engine::sandbox;
 
 use crate::bench::BenchArgs;
 use crate::role::RoleCommand;
@@ -77,6 +78,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some(sandbox::SUBCOMMAND) {
+        return sandbox::launch(words);
+    }
     let Cli { json, command } = Cli::parse();
     match command {
         Command::Up(args) => up::run(args, json),

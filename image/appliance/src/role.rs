@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use hanzo_attestation::{Digest256, Digest384};
 use hanzo_engine::EngineArgs;
+use hanzo_guest::engine::sandbox::{EngineSandbox, Isolation, SUBCOMMAND};
 use hanzo_guest::{DeviceTrust, GuestOptions, ListenAddress, OperatingLimits, PlaintextStorage};
 use hanzo_kbs::{KbsConfig, StoreMode};
 use hanzo_proxy::{MetricsAddress, ProxyOptions};
@@ -174,6 +175,7 @@ async fn guest(role: GuestRole) -> Result<(), String> {
     drop(processor);
     let options = GuestOptions {
         listen: role.listen,
+        vsock: None,
         kbs_addr: role.kbs,
         config_path: role.config,
         packs: role.packs,
@@ -181,6 +183,11 @@ async fn guest(role: GuestRole) -> Result<(), String> {
         runtime_dir: role.runtime_dir,
         plaintext: PlaintextStorage::AnyFileSystem,
         engine_command: [THIS_EXECUTABLE, "role", "engine", "serve"].map(str::to_owned).to_vec(),
+        // The processor is simulated: no privilege is required of whoever tries this out.
+        sandbox: EngineSandbox {
+            launcher: [THIS_EXECUTABLE, SUBCOMMAND].map(str::to_owned).to_vec(),
+            isolation: Isolation::AsFarAsPossible,
+        },
         devices: DeviceTrust::default(),
         limits: OperatingLimits::default(),
     };

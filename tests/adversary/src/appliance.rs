@@ -184,6 +184,7 @@ impl Appliance {
         let attester = Simulated(processor.launch(spec).with_crl(processor.crl_der(now())));
         let options = GuestOptions {
             listen: "127.0.0.1:0".parse().unwrap(),
+            vsock: None,
             kbs_addr: kbs_at.to_string(),
             config_path: at("config.toml"),
             packs: at("packs"),
@@ -191,6 +192,7 @@ impl Appliance {
             runtime_dir: at("run"),
             plaintext: PlaintextStorage::AnyFileSystem,
             engine_command: engine,
+            sandbox: crate::engine::unconfined(),
             devices: DeviceTrust::default(),
             limits: OperatingLimits {
                 drain_timeout_ms: 1_000,

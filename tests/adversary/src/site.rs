@@ -47,6 +47,7 @@ impl Site {
         std::fs::write(at("config.toml"), &config).unwrap();
         let options = GuestOptions {
             listen: "127.0.0.1:0".parse().unwrap(),
+            vsock: None,
             kbs_addr: host.at.to_string(),
             config_path: at("config.toml"),
             packs: at("packs"),
@@ -54,6 +55,7 @@ impl Site {
             runtime_dir: at("run"),
             plaintext: PlaintextStorage::AnyFileSystem,
             engine_command: engine,
+            sandbox: crate::engine::unconfined(),
             devices: DeviceTrust::default(),
             limits: OperatingLimits {
                 drain_timeout_ms: 1_000,

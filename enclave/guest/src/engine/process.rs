@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::sandbox::{EngineSandbox, MARK, NOT_APPLIED};
 use super::{EngineError, EngineJob};
 
 const LINES_KEPT: usize = 12;
@@ -20,13 +21,23 @@ pub(super) struct EngineProcess {
 }
 
 impl EngineProcess {
-    /// Starts `command` for `job`, in a process group of its own so that a terminal's Ctrl-C reaches only us.
-    pub(super) fn start(command: &[String], job: &EngineJob) -> Result<Self, EngineError> {
-        let (program, arguments) = command.split_first().ok_or(EngineError::NoCommand)?;
+    /// Starts `command` for `job` in its sandbox, in a process group of its own so that a terminal's Ctrl-C reaches only us.
+    pub(super) fn start(
+        command: &[String],
+        sandbox: &EngineSandbox,
+        memory_bytes: u64,
+        job: &EngineJob,
+    ) -> Result<Self, EngineError> {
+        if command.is_empty() {
+            return Err(EngineError::NoCommand);
+        }
         // A socket that an earlier engine left would make the next one fail to bind.
         let _ = fs::remove_file(&job.socket);
+        let launcher = sandbox.command(job, memory_bytes);
+        let (program, arguments) = launcher.split_first().ok_or(EngineError::NoCommand)?;
         let mut child = Command::new(program)
             .args(arguments)
+            .args(command)
             .arg("--model-dir")
             .arg(&job.model_dir)
             .arg("--socket")
@@ -66,6 +77,16 @@ impl EngineProcess {
 
     pub(super) fn last_lines(&self) -> String {
         self.lines.text()
+    }
+
+    /// What the launcher said last, if it is all that was said: then no engine ever ran.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.lines.last_with(MARK)
+    }
+
+    /// What of the sandbox was left out, in the launcher's words.
+    pub(super) fn not_applied(&self) -> Option<String> {
+        self.lines.first_with(NOT_APPLIED)
     }
 
     /// Kills it by its process id and waits until it is gone.
@@ -126,6 +147,16 @@ impl Lines {
         let mut kept = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         kept.closed = true;
         kept.lines.clear();
+    }
+
+    fn last_with(&self, mark: &str) -> Option<String> {
+        let kept = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        kept.lines.back()?.strip_prefix(mark).map(str::to_owned)
+    }
+
+    fn first_with(&self, mark: &str) -> Option<String> {
+        let kept = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        kept.lines.front()?.strip_prefix(mark).map(str::to_owned)
     }
 
     fn text(&self) -> String {

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use super::health::until_ready;
 use super::process::EngineProcess;
+use super::sandbox::{EXIT_REFUSED, EngineSandbox, limits::measured_memory};
 use super::{EngineError, EngineJob};
 use crate::options::OperatingLimits;
 use crate::stop::{Stop, StopSignal, stop_signal};
@@ -30,6 +31,7 @@ impl Engines {
     /// The first [`EngineError`]; engines already started are killed.
     pub async fn start(
         command: &[String],
+        sandbox: &EngineSandbox,
         jobs: Vec<EngineJob>,
         limits: &OperatingLimits,
     ) -> Result<Self, EngineError> {
@@ -38,10 +40,11 @@ impl Engines {
         let mut watchers = JoinSet::new();
         let restarts = Arc::new(AtomicU32::new(0));
         for job in jobs {
-            let engine = start_ready(command, &job, limits.engine_start_timeout_ms).await?;
+            let engine = start_ready(command, sandbox, &job, limits).await?;
             tracing::info!(model = job.model, pid = engine.id(), "engine ready");
             let watcher = Watcher {
                 command: command.to_vec(),
+                sandbox: sandbox.clone(),
                 job,
                 limits: *limits,
                 restarts: restarts.clone(),
@@ -70,6 +73,7 @@ impl Engines {
 
 struct Watcher {
     command: Vec<String>,
+    sandbox: EngineSandbox,
     job: EngineJob,
     limits: OperatingLimits,
     restarts: Arc<AtomicU32>,
@@ -100,7 +104,7 @@ impl Watcher {
                 return;
             }
             let restarted = tokio::select! {
-                started = start_ready(&self.command, &self.job, self.limits.engine_start_timeout_ms) => started,
+                started = start_ready(&self.command, &self.sandbox, &self.job, &self.limits) => started,
                 () = stopping.given() => return,
             };
             match restarted {
@@ -115,10 +119,27 @@ impl Watcher {
     }
 }
 
-async fn start_ready(command: &[String], job: &EngineJob, limit_ms: u64) -> Result<EngineProcess, EngineError> {
-    let mut engine = EngineProcess::start(command, job)?;
+async fn start_ready(
+    command: &[String],
+    sandbox: &EngineSandbox,
+    job: &EngineJob,
+    limits: &OperatingLimits,
+) -> Result<EngineProcess, EngineError> {
+    let limit_ms = limits.engine_start_timeout_ms;
+    // Measured again at each start: an engine that ended has given its memory back.
+    let memory_bytes = match limits.engine_memory_bytes_max {
+        Some(bytes) => bytes,
+        None => measured_memory().map_err(|error| EngineError::Sandbox {
+            model: job.model.clone(),
+            reason: format!("{error} [{}]", error.code()),
+        })?,
+    };
+    let mut engine = EngineProcess::start(command, sandbox, memory_bytes, job)?;
     let ended = tokio::select! {
         () = until_ready(&job.socket) => {
+            if let Some(what) = engine.not_applied() {
+                tracing::warn!(model = job.model, what, "THE ENGINE'S SANDBOX IS NOT WHOLE: development only");
+            }
             engine.forget_lines();
             return Ok(engine);
         }
@@ -129,7 +150,21 @@ async fn start_ready(command: &[String], job: &EngineJob, limit_ms: u64) -> Resu
     tokio::time::sleep(Duration::from_millis(50)).await;
     let last_lines = engine.last_lines();
     let model = job.model.clone();
-    Err(match ended {
+    let refused = format!("exit status: {EXIT_REFUSED}");
+    Err(match (ended, engine.refusal()) {
+        (Some(status), Some(reason)) if status == refused => EngineError::Sandbox { model, reason },
+        (ended, _) => not_started(model, ended, limit_ms, last_lines, &mut engine).await,
+    })
+}
+
+async fn not_started(
+    model: String,
+    ended: Option<String>,
+    limit_ms: u64,
+    last_lines: String,
+    engine: &mut EngineProcess,
+) -> EngineError {
+    match ended {
         Some(status) => EngineError::EndedEarly {
             model,
             status,
@@ -143,30 +178,55 @@ async fn start_ready(command: &[String], job: &EngineJob, limit_ms: u64) -> Resu
                 last_lines,
             }
         }
-    })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::sandbox::Isolation;
 
     fn job(dir: &std::path::Path) -> EngineJob {
         EngineJob {
             model: "m".into(),
             model_dir: dir.to_owned(),
             socket: dir.join("s"),
+            root: dir.join("root"),
+            index: 0,
             context_tokens: 64,
+        }
+    }
+
+    /// The launcher of these tests: this program, started again.
+    #[test]
+    fn launcher() {
+        let mut arguments = std::env::args().skip_while(|argument| argument != "--");
+        if arguments.next().is_some() {
+            let refused = super::super::sandbox::launch(arguments);
+            assert_ne!(refused, std::process::ExitCode::SUCCESS);
+            std::process::exit(EXIT_REFUSED.into());
+        }
+    }
+
+    fn sandbox() -> EngineSandbox {
+        let program = std::env::current_exe().unwrap().display().to_string();
+        let arguments = ["--exact", "engine::supervisor::tests::launcher", "--nocapture", "--"];
+        EngineSandbox {
+            launcher: std::iter::once(program).chain(arguments.map(str::to_owned)).collect(),
+            isolation: Isolation::AsFarAsPossible,
         }
     }
 
     async fn error_of(command: &[&str], limit_ms: u64) -> EngineError {
         let dir = tempfile::tempdir().unwrap();
+        let job = job(dir.path());
+        std::fs::create_dir(&job.root).unwrap();
         let command: Vec<_> = command.iter().map(|s| (*s).to_owned()).collect();
         let limits = OperatingLimits {
             engine_start_timeout_ms: limit_ms,
             ..Default::default()
         };
-        Engines::start(&command, vec![job(dir.path())], &limits)
+        Engines::start(&command, &sandbox(), vec![job], &limits)
             .await
             .err()
             .unwrap()
@@ -175,12 +235,15 @@ mod tests {
     #[tokio::test]
     async fn an_engine_that_does_not_start_is_reported_with_its_reason() {
         assert_eq!(error_of(&[], 1000).await.code(), "engine.no_command");
-        assert_eq!(error_of(&["/nonexistent/engine"], 1000).await.code(), "engine.spawn");
+        let absent = error_of(&["/nonexistent/engine"], 5000).await;
+        assert_eq!(absent.code(), "engine.sandbox");
+        assert!(absent.to_string().ends_with("[sandbox.path]"), "{absent}");
         let early = error_of(&["/bin/sh", "-c", "echo no such model >&2; exit 3"], 5000).await;
         assert_eq!(early.code(), "engine.ended_early");
         assert!(early.to_string().contains("exit status: 3"), "{early}");
         assert!(early.to_string().contains("no such model"), "{early}");
-        let late = error_of(&["/bin/sh", "-c", "echo loading >&2; exec sleep 60"], 300).await;
+        // Stopped, not sleeping: a sandboxed shell becomes no other program.
+        let late = error_of(&["/bin/sh", "-c", "echo loading >&2; kill -STOP $$"], 2000).await;
         assert_eq!(late.code(), "engine.not_ready");
         assert!(late.to_string().contains("loading"), "{late}");
     }

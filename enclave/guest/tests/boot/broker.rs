@@ -33,6 +33,8 @@ pub enum Mood {
     Subject(Name),
     /// Says no.
     Refuse,
+    /// Its clock and this machine's differ by so many seconds.
+    Clock(i64),
     /// Its signed time lies this far from now at the second grant.
     SecondGrantLate(u64),
 }
@@ -131,6 +133,10 @@ impl Broker {
             Mood::SecondGrantLate(s) if !inner.replies.is_empty() => {
                 grant.kbs_time += s;
                 grant.not_after += s;
+            }
+            Mood::Clock(by) => {
+                grant.kbs_time = grant.kbs_time.checked_add_signed(*by)?;
+                grant.not_after = grant.not_after.checked_add_signed(*by)?;
             }
             _ => (),
         }

@@ -7,12 +7,23 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use hanzo_guest::engine::sandbox::{EngineSandbox, Isolation, SUBCOMMAND};
 
 /// How the guest starts it. What follows `--` is for the engine, not for the test harness.
 pub fn command() -> Vec<String> {
     let program = std::env::current_exe().unwrap().display().to_string();
     let arguments = ["--exact", "engine::stand_in_engine", "--nocapture", "--"];
     std::iter::once(program).chain(arguments.map(str::to_owned)).collect()
+}
+
+/// The launcher is the program that ships.
+pub fn sandbox() -> EngineSandbox {
+    EngineSandbox {
+        launcher: [env!("CARGO_BIN_EXE_hanzo-guest"), SUBCOMMAND]
+            .map(str::to_owned)
+            .to_vec(),
+        isolation: Isolation::AsFarAsPossible,
+    }
 }
 
 fn argument(name: &str) -> Option<PathBuf> {

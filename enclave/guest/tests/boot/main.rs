@@ -3,6 +3,7 @@
 
 mod broker;
 mod client;
+mod clock;
 mod engine;
 #[path = "../../../tdx-attest-rs/tests/machine/fake_kernel.rs"]
 mod fake_kernel;

@@ -140,6 +140,7 @@ request_timeout_s = 20
         );
         let options = GuestOptions {
             listen: "127.0.0.1:0".parse().unwrap(),
+            vsock: None,
             kbs_addr: broker.serve().await.to_string(),
             config_path: at("config.toml"),
             packs: at("packs"),
@@ -147,6 +148,7 @@ request_timeout_s = 20
             runtime_dir: at("run"),
             plaintext: PlaintextStorage::AnyFileSystem,
             engine_command: engine::command(),
+            sandbox: engine::sandbox(),
             devices: DeviceTrust::default(),
             limits: OperatingLimits {
                 kbs_timeout_ms: 10_000,

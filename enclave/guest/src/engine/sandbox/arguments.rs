@@ -1,0 +1,38 @@
+//! What the launcher is told. All of it comes from the guest; none of it is secret.
+
+use std::path::PathBuf;
+
+#[derive(clap::Parser)]
+pub(super) struct Arguments {
+    /// Read-only.
+    #[arg(long)]
+    pub(super) model_dir: PathBuf,
+    /// The engine binds it; its directory is the engine's.
+    #[arg(long)]
+    pub(super) socket: PathBuf,
+    /// Bound on private memory.
+    #[arg(long)]
+    pub(super) memory_bytes: u64,
+    /// User and group of the engine.
+    #[arg(long, requires = "root")]
+    pub(super) uid: Option<u32>,
+    /// An empty directory on which the engine's root is put together.
+    #[arg(long, requires = "uid")]
+    pub(super) root: Option<PathBuf>,
+    /// Fail rather than leave a step out.
+    #[arg(long)]
+    pub(super) whole: bool,
+    /// The engine and its arguments.
+    #[arg(last = true, required = true)]
+    engine: Vec<String>,
+}
+
+impl Arguments {
+    pub(super) fn program(&self) -> PathBuf {
+        self.engine.first().map(PathBuf::from).unwrap_or_default()
+    }
+
+    pub(super) fn engine_arguments(&self) -> &[String] {
+        self.engine.get(1..).unwrap_or_default()
+    }
+}
