@@ -76,7 +76,8 @@ impl Plan {
             limits: Limits {
                 body_bytes_max: 1 << 20,
                 concurrent_requests: 16,
-                request_timeout_s: 600,
+                // Below tier 2 the machine may be emulated, and each token take many times as long.
+                request_timeout_s: if required_tier < 2 { 3600 } else { 600 },
             },
             admin_keys: Vec::new(),
             egress: Vec::new(),
