@@ -19,6 +19,8 @@ const SYSTEM: &[(&str, Shown)] = &[
     ("/proc", Shown::Readable),
     ("/sys/devices/system/cpu", Shown::Readable),
     ("/dev/null", Shown::Device),
+    // A static program finds no getrandom(2) by name and waits on the first of these before it reads the second.
+    ("/dev/random", Shown::Device),
     ("/dev/urandom", Shown::Device),
 ];
 /// Of `/proc`, what may be opened.
