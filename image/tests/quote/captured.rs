@@ -76,6 +76,7 @@ impl Captured {
             policy: &policy,
             revoked: false,
             tenant: None,
+            release: None,
         };
         let uses = Uses {
             count: 0,
