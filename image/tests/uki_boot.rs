@@ -127,10 +127,13 @@ fn console(image: &Path, disk: &Path, state: &Path) -> String {
     let (started, mut asked) = (Instant::now(), false);
     loop {
         let text = String::from_utf8_lossy(&said.lock().unwrap()).into_owned();
-        if text.contains("register sha384 12 ") && text.ends_with("# ") {
+        let last = text.split_once("register sha384 12 ");
+        if last.is_some_and(|(_, value)| value.contains('.')) {
             return text;
         }
         if !asked && text.contains("its shell stays") {
+            // Its prompt comes a moment later.
+            std::thread::sleep(Duration::from_secs(1));
             input.write_all(ASK.as_bytes()).unwrap();
             asked = true;
         }
