@@ -1,6 +1,7 @@
 //! What one attest and release costs, what a flood costs others, and what strangers cost in memory.
 //!
-//! `cargo bench -p hanzo-kbs --bench exchange`; with `-- --smoke` a few rounds, to see that everything works.
+//! `cargo bench -p hanzo-kbs --bench exchange`; with `-- --smoke` a few rounds, to see that everything works; with `-- --load`
+//! the full load alone, several times, for whoever compares two builds or profiles one.
 //!
 //! The server is the real one, in this process, over loopback HTTP with connections that stay open, on the real store with
 //! every commit synced. Guests are simulated SNP guests with wrapping keys made beforehand; each exchange is a new session
@@ -354,8 +355,28 @@ fn flood(address: SocketAddr, requests: usize) -> usize {
     threads.into_iter().map(|t| t.join().expect("a stranger")).sum()
 }
 
+/// The full load alone. The least of several runs is the one that others on the machine disturbed least.
+fn loads(clients: usize, each: usize, rounds: u32) {
+    let open = broker(Some(1_000_000));
+    load(open.address, clients, each / 3, None);
+    for _ in 0..5 {
+        let least: f64 = floor(rounds).iter().map(|(_, us)| us).sum();
+        let full = load(open.address, clients, each, None);
+        let ours = 1e6 / full.per_core_s;
+        println!(
+            "full load: {:.0} per core and second; exchange / floor: {ours:.0} us / {least:.0} us = {:.2}",
+            full.per_core_s,
+            ours / least
+        );
+    }
+}
+
 fn main() {
     let smoke = std::env::args().any(|a| a == "--smoke");
+    if std::env::args().any(|a| a == "--load") {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        return loads(cores * 16, 30, 100);
+    }
     let (each, rounds, strangers, requests, sessions) = match smoke {
         true => (5, 10, 200, 400, 2),
         false => (60, 300, 10_000, 50_000, 40),

@@ -83,16 +83,16 @@ impl Admission {
             peer_address: config.limits.peer_address,
             admin_certificate_required: config.tls.as_ref().is_some_and(|tls| tls.admin_client_ca.is_some()),
             body_timeout: Duration::from_secs(config.limits.body_timeout_s),
-            // Strangers get at most half of the machine; those who attested may wait for the disk together.
+            // Strangers get at most half of the machine; those who attested may wait at the desk together.
             has_spare_cores: cores > 1,
             attest: Queue::new(cores.div_ceil(2)),
-            release: Queue::new(cores.saturating_mul(8).clamp(16, 64)),
+            release: Queue::new(cores.saturating_mul(32).clamp(64, 256)),
             admin: Queue::new(4),
             in_flight: Arc::default(),
         }
     }
 
-    /// A place for `route`'s work on a blocking thread, first come first served; `None` if too many wait.
+    /// A place for `route`'s work off the threads that serve, first come first served; `None` if too many wait.
     pub(crate) async fn place(&self, route: Route) -> Option<Place<'_>> {
         let queue = match route {
             Route::Auth | Route::Attest => &self.attest,

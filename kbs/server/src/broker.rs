@@ -242,14 +242,23 @@ impl Broker {
     }
 
     /// Decides, counts, records and wraps; everything is on the disk when this returns.
-    pub(crate) fn release(&self, key_id: &KeyId, attested: &Attested) -> Result<Vec<u8>, Denied> {
-        let (outcome, head, line) = self.decide(key_id, attested)?;
-        self.record(head, &line)?;
-        count(match outcome {
-            Ok(_) => &self.metrics.granted,
-            Err(_) => &self.metrics.refused,
+    pub(crate) fn release_each(&self, asked: &[(&KeyId, &Attested)]) -> Vec<Result<Vec<u8>, Denied>> {
+        let decided = self.decide_each(asked);
+        let heads = decided.iter().flatten().map(|(_, head, _)| *head);
+        if let Some(newest) = heads.max_by_key(|head| head.seq) {
+            // One write for all of them. If it fails, each tries again below and is told itself.
+            let _ = self.advance_head(newest);
+        }
+        let released = decided.into_iter().map(|decided| {
+            let (outcome, head, line) = decided?;
+            self.record(head, &line)?;
+            count(match outcome {
+                Ok(_) => &self.metrics.granted,
+                Err(_) => &self.metrics.refused,
+            });
+            Ok(outcome?)
         });
-        Ok(outcome?)
+        released.collect()
     }
 
     /// The newest head of the audit log, signed; every fence holds what it counts.

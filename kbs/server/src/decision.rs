@@ -102,27 +102,47 @@ impl<E: Into<Denied>> From<E> for Undone {
 
 impl Broker {
     /// Decides, counts, records and wraps; everything is on the disk when this returns.
+    #[cfg(test)]
     pub(crate) fn decide(&self, key_id: &KeyId, attested: &Attested) -> Result<Decided, Denied> {
-        let mut may_guess = true;
+        self.decide_one(key_id, attested, true)
+    }
+
+    /// Decides several, each by itself, which are recorded in one turn. What would not be the same when it is recorded is
+    /// decided anew.
+    pub(crate) fn decide_each(&self, asked: &[(&KeyId, &Attested)]) -> Vec<Result<Decided, Denied>> {
+        let prepared = asked
+            .iter()
+            .map(|(key_id, attested)| self.prepare_on_newest(key_id, attested, &mut true));
+        let (mut records, mut refused) = (Vec::with_capacity(asked.len()), Vec::with_capacity(asked.len()));
+        for prepared in prepared {
+            refused.push(match prepared {
+                Ok((basis, prepared)) => {
+                    records.push(move |tx: &Tx<'_>| self.record_if_unchanged(tx, &basis, prepared));
+                    None
+                }
+                Err(e) => Some(e),
+            });
+        }
+        let mut recorded = self.db.write_each(records).into_iter();
+        let asked = asked.iter().zip(refused);
+        let decided = asked.map(|((key_id, attested), refused)| match refused {
+            Some(e) => Err(e),
+            None => match recorded.next() {
+                Some(Ok(Some(decided))) => Ok(decided),
+                Some(Ok(None)) => self.decide_one(key_id, attested, true),
+                Some(Err(Undone::Repeated)) | None => self.decide_one(key_id, attested, false),
+                Some(Err(Undone::Failed(e))) => {
+                    self.known.clear();
+                    Err(e)
+                }
+            },
+        });
+        decided.collect()
+    }
+
+    fn decide_one(&self, key_id: &KeyId, attested: &Attested, mut may_guess: bool) -> Result<Decided, Denied> {
         for _ in 0..TRIES {
-            let guess = may_guess.then(|| self.known.guess(key_id)).flatten();
-            let is_guess = guess.is_some();
-            let basis = match guess {
-                Some((ground, uses)) => self.basis(key_id, attested, Some(ground), uses),
-                None => self.db.read(|tx| self.read_basis(tx, key_id, attested))?,
-            };
-            let prepared = match self.prepare(&basis) {
-                // What was guessed may be outdated, and does not say who was granted the key; the store does.
-                Err(_) if is_guess => {
-                    may_guess = false;
-                    continue;
-                }
-                Ok(prepared) if is_guess && prepared.outcome.is_err() => {
-                    may_guess = false;
-                    continue;
-                }
-                prepared => prepared?,
-            };
+            let (basis, prepared) = self.prepare_on_newest(key_id, attested, &mut may_guess)?;
             match self.db.write(|tx| self.record_if_unchanged(tx, &basis, prepared)) {
                 Ok(Some(decided)) => return Ok(decided),
                 Ok(None) => {}
@@ -145,6 +165,26 @@ impl Broker {
                 Undone::Repeated => KbsError::Stored { what: "a grant" }.into(),
             }
         })
+    }
+
+    /// A decision on what the store probably says, or else on what it says.
+    fn prepare_on_newest<'a>(
+        &self,
+        key_id: &'a KeyId,
+        attested: &'a Attested,
+        may_guess: &mut bool,
+    ) -> Result<(Basis<'a>, Prepared), Denied> {
+        if let Some((ground, uses)) = may_guess.then(|| self.known.guess(key_id)).flatten() {
+            let basis = self.basis(key_id, attested, Some(ground), uses);
+            match self.prepare(&basis) {
+                Ok(prepared) if prepared.outcome.is_ok() => return Ok((basis, prepared)),
+                // What was guessed may be outdated, and does not say who was granted the key; the store does.
+                _ => *may_guess = false,
+            }
+        }
+        let basis = self.db.read(|tx| self.read_basis(tx, key_id, attested))?;
+        let prepared = self.prepare(&basis)?;
+        Ok((basis, prepared))
     }
 
     fn read_basis<'a>(&self, tx: &Tx<'_>, key_id: &'a KeyId, attested: &'a Attested) -> Result<Basis<'a>, Denied> {

@@ -29,6 +29,7 @@ use crate::admin::{self, ADMIN_BYTES_MAX, ADMIN_PATH};
 use crate::admission::{Admission, Connection, Gate, admit, busy, session_busy};
 use crate::broker::{Broker, now};
 use crate::challenge::Challenge;
+use crate::desk::Desk;
 use crate::health::Health;
 use crate::in_flight::UnderWay;
 use crate::metrics::count;
@@ -57,6 +58,7 @@ pub(crate) struct AppState {
     pub(crate) broker: Arc<Broker>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) desk: Arc<Desk>,
 }
 
 pub(crate) fn router(state: AppState) -> Router {
@@ -312,9 +314,7 @@ async fn resource(
     let Some(_place) = state.admission.place(Route::Release).await else {
         return busy(&state.broker.metrics, Route::Release);
     };
-    let broker = Arc::clone(&state.broker);
-    let work = tokio::task::spawn_blocking(move || broker.release(&key_id, &attested));
-    match work.await {
+    match state.desk.release(key_id, attested).await {
         Ok(Ok(wrapped)) => ([(header::CONTENT_TYPE, "application/json")], wrapped).into_response(),
         Ok(Err(denied)) => Problem::denied(&denied).into_response(),
         Err(e) => Problem::internal(&e).into_response(),

@@ -21,6 +21,7 @@ pub mod config;
 mod connections;
 mod database;
 mod decision;
+mod desk;
 mod error;
 mod fence;
 mod harden;

@@ -23,6 +23,7 @@ use crate::broker::Broker;
 use crate::challenge::ChallengeKey;
 use crate::config::PeerAddress;
 use crate::connections::{Connections, Place};
+use crate::desk::Desk;
 use crate::http::{AppState, Transport, router};
 use crate::metrics::{Metrics, count};
 use crate::rate::Peer;
@@ -83,6 +84,7 @@ pub async fn serve(
         broker: Arc::clone(&broker),
         sessions: Arc::new(sessions),
         admission,
+        desk: Arc::new(Desk::new(Arc::clone(&broker))),
     });
     let reloader = tokio::spawn({
         let (broker, tls, config) = (Arc::clone(&broker), tls.clone(), config.clone());

@@ -4,6 +4,8 @@
 //! its own. Whoever finds nobody waiting behind it commits for all; the others sleep until it has. While it waits for the
 //! disk the next group gathers. So one lonely write costs one commit, and a hundred at once cost a few.
 //!
+//! A caller may bring several closures, which are members of their own and wait together.
+//!
 //! A closure that fails undoes its own savepoint. It too is answered after the commit: what it saw may have been written
 //! by another member of its group.
 
@@ -74,21 +76,55 @@ impl Group {
     }
 
     pub(crate) fn write<T, E: From<StoreError>>(&self, f: impl FnOnce(&Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+        match self.write_each([f]).pop() {
+            Some(outcome) => outcome,
+            None => Err(StoreError::Aborted.into()),
+        }
+    }
+
+    /// One outcome for each closure. A panic of any of them goes on once all of them have their fate.
+    pub(crate) fn write_each<T, E, F>(&self, each: impl IntoIterator<Item = F>) -> Vec<Result<T, E>>
+    where
+        E: From<StoreError>,
+        F: FnOnce(&Tx<'_>) -> Result<T, E>,
+    {
         self.coming.fetch_add(1, Ordering::SeqCst);
         let mut turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.coming.fetch_sub(1, Ordering::SeqCst);
-        let fate = turn.join(self.guard.get())?;
-        let outcome = turn.run(f);
+        let mut members = Vec::new();
+        for f in each {
+            members.push(match turn.join(self.guard.get()) {
+                Ok(fate) => Ok((fate, turn.run(f))),
+                Err(e) => Err(e),
+            });
+            if turn.is_full() {
+                turn.settle();
+            }
+        }
         // Whoever counts as coming takes its turn in this transaction, and ends it if nobody comes after it.
-        if turn.is_full() || self.coming.load(Ordering::SeqCst) == 0 {
+        if self.coming.load(Ordering::SeqCst) == 0 {
             turn.settle();
         }
         drop(turn);
-        let committed = fate.wait();
-        match outcome {
-            Err(panic) => resume_unwind(panic),
-            Ok(Err(e)) => Err(e),
-            Ok(Ok(value)) => committed.map(|()| value).map_err(E::from),
+        let mut panicked = None;
+        let outcomes = members
+            .into_iter()
+            .map(|member| {
+                let (fate, outcome) = member?;
+                let committed = fate.wait();
+                match outcome {
+                    Err(panic) => {
+                        panicked.get_or_insert(panic);
+                        Err(StoreError::Aborted.into())
+                    }
+                    Ok(Err(e)) => Err(e),
+                    Ok(Ok(value)) => committed.map(|()| value).map_err(E::from),
+                }
+            })
+            .collect();
+        match panicked {
+            Some(panic) => resume_unwind(panic),
+            None => outcomes,
         }
     }
 }

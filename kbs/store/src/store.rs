@@ -127,6 +127,16 @@ impl Store {
         self.writer.write(f)
     }
 
+    /// As [`Store::write`] for each of several closures, in their order: they take one turn and mostly share a commit. Each has
+    /// its own outcome; one that fails undoes its own part alone.
+    pub fn write_each<T, E, F>(&self, each: impl IntoIterator<Item = F>) -> Vec<Result<T, E>>
+    where
+        E: From<StoreError>,
+        F: FnOnce(&Tx<'_>) -> Result<T, E>,
+    {
+        self.writer.write_each(each)
+    }
+
     /// Runs `f`, which only reads, on one committed state.
     ///
     /// # Errors

@@ -257,6 +257,32 @@ fn many_writers_share_few_commits() {
 }
 
 #[test]
+fn several_writes_of_one_caller_share_a_commit_and_fail_alone() {
+    let place = Place::new();
+    let store = place.open();
+    let write = |a: i64| {
+        move |tx: &hanzo_store::Tx<'_>| {
+            tx.execute("INSERT INTO t (a) VALUES (?1)", &[a.into()])?;
+            match a {
+                2 => Err(StoreError::Rows { got: 2 }),
+                _ => Ok(a),
+            }
+        }
+    };
+    let outcomes: Vec<_> = store.write_each([1, 2, 3].map(write));
+    let outcomes: Vec<_> = outcomes.into_iter().map(|o| o.map_err(|e| e.code())).collect();
+    assert_eq!(outcomes, [Ok(1), Err("store.rows"), Ok(3)]);
+    assert_eq!(count(&store), 2);
+    let (slow, commits) = slow(None);
+    let write = |_| |tx: &hanzo_store::Tx<'_>| tx.execute("x", &[]);
+    assert!(slow.write_each([(); 40].map(write)).into_iter().all(|o| o.is_ok()));
+    assert_eq!(commits.load(Ordering::SeqCst), 1, "40 writes");
+    // More than one transaction takes.
+    assert!(slow.write_each([(); 70].map(write)).into_iter().all(|o| o.is_ok()));
+    assert_eq!(commits.load(Ordering::SeqCst), 3, "70 writes more");
+}
+
+#[test]
 fn a_commit_that_fails_fails_every_member_of_its_group() {
     const WRITERS: usize = 8;
     let (store, commits) = slow(Some(StoreError::DiskFull));
