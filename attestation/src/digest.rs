@@ -26,9 +26,19 @@ macro_rules! hex_bytes {
             }
         }
 
+        impl $name {
+            /// Hands over the digits, which take no room of their own.
+            fn digits<T>(&self, to: impl FnOnce(&str) -> T) -> T {
+                let mut digits = [0; 2 * $len];
+                // Never fails: it has the right length.
+                let _ = hex::encode_to_slice(self.0, &mut digits);
+                to(std::str::from_utf8(&digits).unwrap_or_default())
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex::encode(self.0))
+                self.digits(|digits| f.write_str(digits))
             }
         }
 
@@ -40,7 +50,7 @@ macro_rules! hex_bytes {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.serialize_str(&hex::encode(self.0))
+                self.digits(|digits| s.serialize_str(digits))
             }
         }
 

@@ -51,4 +51,5 @@ pub use domain::Domain;
 pub use error::{PqcError, SignatureHalf};
 pub use hpke::KemSuite;
 pub use sign::SignatureSuite;
+pub use text::encode as to_hex;
 pub use tier::suites_for_tier;

@@ -4,7 +4,7 @@ use hanzo_attestation::jcs::JcsError;
 use hanzo_attestation::keyset::SignaturePair;
 use hanzo_kbs_protocol::{Grant, WrappedDek, wrap_info};
 use hanzo_pqc::sign::SigningKeys;
-use hanzo_pqc::{Dek, Domain, PqcError, SignatureSuite, hpke, suites_for_tier};
+use hanzo_pqc::{Dek, Domain, PqcError, SignatureSuite, hpke, suites_for_tier, to_hex};
 
 use crate::authorize::To;
 use crate::{ReleaseGrant, Wrap};
@@ -70,8 +70,8 @@ pub fn release(decision: ReleaseGrant, dek: &Dek, signer: &SigningKeys) -> Resul
     let info = wrap_info(to.suite(), &grant);
     let sealed = hpke::seal(&to, &info, grant.digest()?.as_bytes(), dek.expose())?;
     let mut wrapped = WrappedDek {
-        ciphertext: hex::encode(&sealed.ciphertext),
-        enc: hex::encode(&sealed.enc),
+        ciphertext: to_hex(&sealed.ciphertext),
+        enc: to_hex(&sealed.enc),
         signature: SignaturePair {
             ed25519: String::new(),
             ml_dsa: String::new(),
