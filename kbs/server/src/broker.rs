@@ -27,6 +27,7 @@ use crate::policies::Policies;
 use crate::sessions::Attested;
 use crate::token::{Proven, TokenKey};
 use crate::vault::{Rotations, SealedSecret, Vaults, check_limits};
+use crate::verified::Verified;
 use crate::{KbsConfig, KbsError, database};
 
 /// A head is signed after so many decisions, and whenever somebody asks.
@@ -46,6 +47,7 @@ pub(crate) struct Broker {
     behind: OnceLock<Behind>,
     pub(crate) policies: Policies,
     pub(crate) known: KnownKeys,
+    pub(crate) verified: Verified,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) head: Arc<Fences>,
     /// Where the root came from.
@@ -178,6 +180,7 @@ impl Broker {
             behind: OnceLock::new(),
             policies: Policies::default(),
             known: KnownKeys::default(),
+            verified: Verified::default(),
             metrics: Arc::default(),
             head,
             root: config.root.clone(),
@@ -231,7 +234,10 @@ impl Broker {
                 let with = (&live.anchors, &live.collateral, &policy);
                 let result = verify_rcar_with(raw.as_ref().clone(), &runtime, with, now())?;
                 body.check_claims(result.bound().claims())?;
-                Ok(Proven::Signed(Box::new(result)))
+                Ok(Proven::Signed {
+                    result: Arc::new(result),
+                    under: live,
+                })
             }
         }
     }

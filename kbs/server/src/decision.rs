@@ -222,12 +222,14 @@ impl Broker {
         line.key_version = ground.version;
         line.policy = Some(ground.policy.digest());
         let text = encode_nonce(&basis.attested.nonce);
+        let verified = self.verified.find(&basis.attested.nonce, &basis.live, basis.now);
         let ask = Ask {
             key_id,
             nonce: basis.attested.nonce,
             runtime: runtime(&text, basis.attested),
             recipient: release::recipient(&body.wrap_key),
             evidence: &body.evidence,
+            verified: verified.as_deref(),
         };
         let stored = Stored {
             tenant: ground.tenant.as_ref(),

@@ -48,6 +48,7 @@ mod tenant;
 mod tls;
 mod token;
 mod vault;
+mod verified;
 
 pub use audit::{Exported, fetch_audit};
 pub use backup::{BackupReport, backup, restore};

@@ -8,6 +8,8 @@
 //! decided from that session's evidence and wrapped to that session's key. It counts only under this broker's own key;
 //! what its header says about keys is never looked at.
 
+use std::sync::Arc;
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
@@ -22,6 +24,7 @@ use serde_json::{Value, json};
 
 use crate::KbsError;
 use crate::identity::Identity;
+use crate::live::Live;
 
 const ISSUER: &str = "hanzo-kbs";
 /// Longest token that is looked at, in bytes.
@@ -30,7 +33,12 @@ const TOKEN_BYTES_MAX: usize = 64 * 1024;
 /// What attesting proved.
 pub(crate) enum Proven {
     /// Signed evidence.
-    Signed(Box<AttestationResult>),
+    Signed {
+        /// What it is worth.
+        result: Arc<AttestationResult>,
+        /// The roots and the collateral that say so.
+        under: Arc<Live>,
+    },
     /// The sample TEE: nothing.
     Sample,
 }
@@ -148,7 +156,7 @@ fn claims(proven: &Proven, now: UnixTime, ends_at: UnixTime) -> Value {
     };
     let ttl_s = ends_at.0.saturating_sub(now.0);
     match proven {
-        Proven::Signed(result) => {
+        Proven::Signed { result, .. } => {
             serde_json::to_value(EarClaims::of(result, &issuer, None, ttl_s, now)).unwrap_or_default()
         }
         // Hardware that nobody recognises, executables that nobody compared: contraindicated (AR4SI).

@@ -10,7 +10,7 @@ use hanzo_kbs_protocol::{GRANT_PURPOSE, Grant, SessionEvidence, WrapKey};
 use hanzo_policy::release::{ReleaseError, VerifiedRelease};
 use hanzo_policy::{AppraisalPolicy, PrivacyTier};
 use hanzo_pqc::hpke::{KemSuite, PublicKey};
-use hanzo_verifier::verify_rcar_with;
+use hanzo_verifier::{AttestationResult, verify_rcar_with};
 
 use crate::claims::{Proof, Readers};
 use crate::rules::{self, ImageVersion, Question};
@@ -29,6 +29,9 @@ pub struct Ask<'a> {
     pub recipient: Recipient<'a>,
     /// The evidence as it came. The caller lets the sample TEE's in only where a configuration says so.
     pub evidence: &'a SessionEvidence,
+    /// What this very evidence was found to be for this very session, in the second of the decision and with its roots and
+    /// collateral; the caller answers for all of that. The key's own policy judges it anew. `None`: it is verified here.
+    pub verified: Option<&'a AttestationResult>,
 }
 
 /// The guest's key, by what can be made of it.
@@ -250,8 +253,13 @@ fn prove(
 ) -> Result<Proof, Refusal> {
     match ask.evidence {
         SessionEvidence::Signed { raw, .. } => {
-            let with = (moment.anchors, moment.collateral, appraisal);
-            let result = verify_rcar_with(raw.as_ref().clone(), &ask.runtime, with, moment.now)?;
+            let result = match ask.verified {
+                Some(before) if before.verified_at() == moment.now => before.reappraise(appraisal, moment.now)?,
+                _ => {
+                    let with = (moment.anchors, moment.collateral, appraisal);
+                    verify_rcar_with(raw.as_ref().clone(), &ask.runtime, with, moment.now)?
+                }
+            };
             Ok(Proof::of_result(&result, readers))
         }
         // It proves nothing: simulated, and of the tier that asks for nothing.

@@ -3,12 +3,12 @@
 #[path = "support/world.rs"]
 mod world;
 
-use hanzo_attestation::Digest384;
 use hanzo_attestation::name::Name;
+use hanzo_attestation::{Digest384, UnixTime};
 use hanzo_pqc::sign::SigningKeys;
 use hanzo_pqc::{Dek, SignatureSuite};
 use hanzo_vault::{Recipient, Uses, Wrap, release, release_jwe};
-use world::{NOW, UNUSED, asked, code, hpke, policy, versioned};
+use world::{NOW, UNUSED, asked, asked_with_a_verdict_of, code, hpke, policy, versioned};
 
 #[test]
 fn keys_have_a_first_and_a_last_second() {
@@ -19,6 +19,16 @@ fn keys_have_a_first_and_a_last_second() {
     assert_eq!(code(&p, UNUSED), Err("kbs.key.not_yet"));
     (p.not_before, p.not_after) = (0, NOW.0 - 1);
     assert_eq!(code(&p, UNUSED), Err("kbs.key.expired"));
+}
+
+/// The caller answers for the roots of a verdict that it hands over; of another second it is not taken at all.
+#[test]
+fn a_verdict_counts_in_its_own_second_alone() {
+    assert!(asked_with_a_verdict_of(NOW).is_ok());
+    for other in [NOW.0 - 1, NOW.0 + 1] {
+        let refused = asked_with_a_verdict_of(UnixTime(other)).unwrap_err();
+        assert_eq!(refused.code(), "snp.chain.root");
+    }
 }
 
 #[test]

@@ -275,3 +275,61 @@ fn what_an_undone_transaction_counted_does_not_count() {
     assert_eq!(world.decide(&second), Ok(()));
     assert_eq!(world.decide(&first), Err("kbs.key.used_up"));
 }
+
+#[test]
+fn several_decisions_of_one_turn_are_each_what_they_would_be_alone() {
+    let world = World::new(2);
+    let guests = [attested(), attested(), attested()];
+    let other = KeyId::new("hanzo/dek/none").unwrap();
+    let (id, before) = (id(), world.decisions());
+    // Twice the same guest, a key that is not there, and one more than there are uses.
+    let asked = [
+        (&id, &guests[0]),
+        (&id, &guests[0]),
+        (&other, &guests[1]),
+        (&id, &guests[1]),
+        (&id, &guests[2]),
+    ];
+    let decided = world.broker.decide_each(&asked);
+    let codes: Vec<_> = decided
+        .into_iter()
+        .map(|decided| decided.unwrap().0.map(drop).map_err(|e| e.code()))
+        .collect();
+    // The first guest's second is decided again, after the others: two uses are all, and it had one of them.
+    assert_eq!(codes[0], Ok(()));
+    assert_eq!(codes[1], Err("kbs.grant.repeated"));
+    assert_eq!(codes[2], Err("kbs.key.unknown"));
+    assert_eq!((codes[3], codes[4]), (Ok(()), Err("kbs.key.used_up")));
+    assert_eq!(world.decisions() - before, 5, "one line for each");
+    world.broker.db.read(|tx| audit::replay(tx, &[])).unwrap();
+    assert!(world.broker.decide_each(&[]).is_empty());
+}
+
+#[test]
+fn what_was_verified_counts_in_its_second_and_with_its_roots_alone() {
+    let (world, attested) = (World::new(10), attested());
+    let broker = &world.broker;
+    let nonce = attested.nonce;
+    let proven = broker.attest(&attested).unwrap();
+    let crate::token::Proven::Signed { result, under } = &proven else {
+        panic!("signed evidence")
+    };
+    let at = result.verified_at();
+    assert!(broker.verified.find(&nonce, under, at).is_none(), "not yet");
+    broker.verified.keep(nonce, &proven);
+    assert!(broker.verified.find(&nonce, under, at).is_some());
+    assert!(broker.verified.find(&Nonce([8; 32]), under, at).is_none());
+    assert!(broker.verified.find(&nonce, under, UnixTime(at.0 + 1)).is_none());
+    let other = Arc::new(Live::without_roots());
+    assert!(broker.verified.find(&nonce, &other, at).is_none());
+    // A key's own policy judges it anew.
+    let mut higher = policy(10);
+    higher.appraisal = AppraisalPolicy::closed(PrivacyTier::CpuTee);
+    world.set_policy(&higher);
+    assert_eq!(world.decide(&attested), Err("revocation.missing"));
+    world.set_policy(&policy(10));
+    assert_eq!(world.decide(&attested), Ok(()));
+    // And without its root it is nothing, whatever was found before.
+    broker.lives.replace(Live::without_roots());
+    assert_eq!(world.decide(&attested), Err("snp.chain.root"));
+}

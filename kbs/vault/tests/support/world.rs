@@ -8,9 +8,11 @@ use hanzo_attestation::binding::RcarRuntime;
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::{Anchors, Collateral, Nonce, RawEvidence, UnixTime};
 use hanzo_kbs_protocol::{WrapKey, encode_nonce};
+use hanzo_policy::{AppraisalPolicy, PrivacyTier};
 use hanzo_pqc::hpke::{KemSuite, PrivateKey};
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor};
 use hanzo_vault::{Ask, KeyPolicy, Moment, Recipient, Refusal, ReleaseGrant, Stored, StoredPolicy, Uses, authorize};
+use hanzo_verifier::verify_rcar_with;
 use reached::policy_at;
 pub use reached::{CONFIG, IMAGE};
 use serde_json::Value;
@@ -72,6 +74,40 @@ pub fn anchors() -> Anchors {
     Anchors::vendor().with_simulator_ark(SimulatedProcessor::for_tests().ark_der().to_vec())
 }
 
+/// Asked at [`NOW`] of a broker that knows no root of simulators, with what one that knew it verified at another time.
+pub fn asked_with_a_verdict_of(verified_at: UnixTime) -> Result<ReleaseGrant, Refusal> {
+    let (shown, nonce, key) = (Shown::new(), encode_nonce(&NONCE), key());
+    let runtime = RcarRuntime {
+        additional_evidence: "",
+        nonce: &nonce,
+        tee_pubkey: &shown.tee_pubkey,
+    };
+    let open = AppraisalPolicy::closed(PrivacyTier::Open);
+    let with = (&anchors(), &Collateral::default(), &open);
+    let verified = verify_rcar_with(shown.evidence.clone(), &runtime, with, verified_at).unwrap();
+    let ask = Ask {
+        key_id: &key,
+        nonce: NONCE,
+        runtime,
+        recipient: hpke(&shown.wrap_key),
+        evidence: &shown.evidence.clone().into(),
+        verified: Some(&verified),
+    };
+    let stored = Stored {
+        version: 1,
+        policy: &StoredPolicy::of(policy()).unwrap(),
+        revoked: false,
+        tenant: None,
+        release: None,
+    };
+    let moment = Moment {
+        anchors: &Anchors::vendor(),
+        collateral: &Collateral::default(),
+        now: NOW,
+    };
+    authorize(ask, &stored, UNUSED, &moment)
+}
+
 pub fn asked(
     policy: &KeyPolicy,
     uses: Uses,
@@ -90,6 +126,7 @@ pub fn asked(
         },
         recipient: recipient(&shown.wrap_key),
         evidence: &shown.evidence.clone().into(),
+        verified: None,
     };
     let stored = Stored {
         version: 1,
