@@ -4,14 +4,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hanzo_attestation::Nonce;
 use hanzo_kbs_protocol::heads::{HEADS_BYTES_MAX, HEADS_PATH};
 use hanzo_kbs_protocol::{ATTEST_BYTES_MAX, ATTEST_PATH, AUTH_BYTES_MAX, AUTH_PATH};
+use http_body_util::{BodyExt, Limited};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::KbsConfig;
@@ -137,7 +139,7 @@ const ADMIN_READS: [&str; 3] = [
 ];
 
 /// The routes that are limited, each with its longest body; the rest reads nothing and decides nothing.
-fn route_of(method: &Method, path: &str) -> (Option<Route>, usize) {
+pub(crate) fn route_of(method: &Method, path: &str) -> (Option<Route>, usize) {
     match path {
         AUTH_PATH => (Some(Route::Auth), AUTH_BYTES_MAX),
         ATTEST_PATH => (Some(Route::Attest), ATTEST_BYTES_MAX),
@@ -160,38 +162,92 @@ pub(crate) struct Gate {
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// The layer before every handler.
+/// A request that may be answered, with its whole body.
+pub(crate) struct Admitted {
+    pub(crate) parts: Parts,
+    pub(crate) body: Bytes,
+    pub(crate) started: Instant,
+}
+
+impl Gate {
+    /// Lets a request pass that is for a limited route, or answers it.
+    pub(crate) async fn pass<B>(
+        &self,
+        (route, body_bytes_max): (Route, usize),
+        connection: &Connection,
+        request: axum::http::Request<B>,
+    ) -> Result<Admitted, Response>
+    where
+        B: HttpBody,
+        B::Error: Into<axum::BoxError>,
+    {
+        let peer = self.admission.peer(connection, request.headers());
+        if let Err(wait) = self.admission.rates.take(peer, route, Instant::now()) {
+            self.metrics.limited(route);
+            return Err(later(
+                StatusCode::TOO_MANY_REQUESTS,
+                "TooManyRequests",
+                "kbs.rate",
+                wait,
+            ));
+        }
+        if route == Route::Admin && !self.admission.is_admin_connection(connection) {
+            return Err(problem(StatusCode::UNAUTHORIZED, "AdminAuth", "kbs.admin.certificate"));
+        }
+        let (parts, body) = request.into_parts();
+        Ok(Admitted {
+            parts,
+            body: self.whole(body, body_bytes_max).await?,
+            started: Instant::now(),
+        })
+    }
+
+    async fn whole<B>(&self, body: B, most: usize) -> Result<Bytes, Response>
+    where
+        B: HttpBody,
+        B::Error: Into<axum::BoxError>,
+    {
+        if body.is_end_stream() {
+            return Ok(Bytes::new());
+        }
+        // One byte more than the parsers take, so that they refuse by name.
+        let whole = Limited::new(body, most.saturating_add(1)).collect();
+        match tokio::time::timeout(self.admission.body_timeout, whole).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(e)) => {
+                // Length, or the connection broke off; the second reads no answer.
+                tracing::debug!(target: "hanzo_kbs", error = %e, "body");
+                Err(problem(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "PayloadTooLarge",
+                    "kbs.body.too_large",
+                ))
+            }
+            Err(_) => Err(problem(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", "kbs.body.slow")),
+        }
+    }
+
+    /// An answer to a request that passed then.
+    pub(crate) fn took(&self, route: Route, started: Instant) {
+        self.metrics.took(route, started.elapsed());
+    }
+}
+
+/// The layer before every handler of the router.
 pub(crate) async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let (route, body_bytes_max) = route_of(request.method(), request.uri().path());
-    let Some(route) = route else {
+    let (Some(route), body_bytes_max) = route_of(request.method(), request.uri().path()) else {
         return next.run(request).await;
     };
     let Some(connection) = request.extensions().get::<Connection>().cloned() else {
         return problem(StatusCode::INTERNAL_SERVER_ERROR, "Internal", "kbs.internal");
     };
-    let peer = gate.admission.peer(&connection, request.headers());
-    if let Err(wait) = gate.admission.rates.take(peer, route, Instant::now()) {
-        gate.metrics.limited(route);
-        return later(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", "kbs.rate", wait);
-    }
-    if route == Route::Admin && !gate.admission.is_admin_connection(&connection) {
-        return problem(StatusCode::UNAUTHORIZED, "AdminAuth", "kbs.admin.certificate");
-    }
-    let (parts, body) = request.into_parts();
-    // One byte more than the parsers take, so that they refuse by name.
-    let whole = axum::body::to_bytes(body, body_bytes_max.saturating_add(1));
-    let bytes = match tokio::time::timeout(gate.admission.body_timeout, whole).await {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(e)) => {
-            // Length, or the connection broke off; the second reads no answer.
-            tracing::debug!(target: "hanzo_kbs", error = %e, "body");
-            return problem(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLarge", "kbs.body.too_large");
-        }
-        Err(_) => return problem(StatusCode::REQUEST_TIMEOUT, "RequestTimeout", "kbs.body.slow"),
+    let admitted = match gate.pass((route, body_bytes_max), &connection, request).await {
+        Ok(admitted) => admitted,
+        Err(response) => return response,
     };
-    let started = Instant::now();
-    let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
-    gate.metrics.took(route, started.elapsed());
+    let request = Request::from_parts(admitted.parts, Body::from(admitted.body));
+    let response = next.run(request).await;
+    gate.took(route, admitted.started);
     response
 }
 

@@ -3,6 +3,7 @@
 mod coco;
 mod cookie;
 mod documents;
+mod front;
 mod heads;
 mod log;
 mod media;
@@ -37,6 +38,7 @@ use crate::rate::Route;
 use crate::sessions::{Attested, SessionRefusal, Sessions};
 use crate::shared;
 pub(crate) use cookie::Transport;
+pub(crate) use front::Front;
 use media::Media;
 pub(crate) use reply::Problem;
 
@@ -61,7 +63,7 @@ pub(crate) struct AppState {
     pub(crate) desk: Arc<Desk>,
 }
 
-pub(crate) fn router(state: AppState) -> Router {
+fn router(state: AppState) -> Router {
     // One byte more than the parsers take, so that they refuse by name.
     let limit = |bytes: usize| DefaultBodyLimit::max(bytes + 1);
     let gate = Gate {

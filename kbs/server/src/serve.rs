@@ -1,11 +1,11 @@
 //! The listener: bounded connections, bounded times, reload on request, an orderly end.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::http::Request;
 use hanzo_store::StoreMode;
 use hanzo_vault::RootPurpose;
@@ -16,7 +16,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt;
 
 use crate::admission::{Admission, Connection};
 use crate::broker::Broker;
@@ -24,7 +23,7 @@ use crate::challenge::ChallengeKey;
 use crate::config::PeerAddress;
 use crate::connections::{Connections, Place};
 use crate::desk::Desk;
-use crate::http::{AppState, Transport, router};
+use crate::http::{AppState, Front, Transport};
 use crate::metrics::{Metrics, count};
 use crate::rate::Peer;
 use crate::reload;
@@ -80,12 +79,12 @@ pub async fn serve(
     });
     let sessions = opened.await.map_err(|e| KbsError::Audit { what: e.to_string() })??;
     let admission = Arc::new(Admission::new(&config));
-    let app = router(AppState {
+    let app = Arc::new(Front::new(AppState {
         broker: Arc::clone(&broker),
         sessions: Arc::new(sessions),
         admission,
         desk: Arc::new(Desk::new(Arc::clone(&broker))),
-    });
+    }));
     let reloader = tokio::spawn({
         let (broker, tls, config) = (Arc::clone(&broker), tls.clone(), config.clone());
         async move {
@@ -143,7 +142,7 @@ struct Listener {
     connections: Arc<Connections>,
     header_timeout: Duration,
     metrics: Arc<Metrics>,
-    app: axum::Router,
+    app: Arc<Front>,
     tls: Option<Arc<Tls>>,
 }
 
@@ -211,10 +210,10 @@ impl Listener {
         mut stopping: watch::Receiver<()>,
     ) {
         let standing = Arc::clone(&connection.standing);
-        let app = self.app.clone();
-        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(connection.clone());
-            app.clone().oneshot(request.map(Body::new))
+        let app = Arc::clone(&self.app);
+        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+            let (app, connection) = (Arc::clone(&app), connection.clone());
+            async move { Ok::<_, Infallible>(app.answer(connection, request).await) }
         });
         let serving = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
