@@ -69,6 +69,7 @@ impl Captured {
             runtime: self.0.runtime(),
             recipient: Recipient::Hpke(wrap_key),
             evidence: &self.0.evidence,
+            verified: None,
         };
         let policy = StoredPolicy::of(policy.clone()).unwrap();
         let stored = Stored {
