@@ -221,8 +221,8 @@ mod tests {
 
     #[test]
     fn a_document_is_checked_before_it_is_stored() {
-        let code = |document: Document, text: &str| document.check(text).map_err(|e| e.code());
-        let (policy, values) = (Document::ResourcePolicy, Document::ReferenceValues);
+        let code = |document: &Document, text: &str| document.check(text).map_err(|e| e.code());
+        let (policy, values) = (&Document::ResourcePolicy, &Document::ReferenceValues);
         assert_eq!(code(policy, "package policy\nallow := true"), Ok(()));
         assert_eq!(code(policy, "package policy\nallowed := true"), Err("rego.no_rule"));
         assert_eq!(code(values, r#"{"a":["1",2,true],"b":"x"}"#), Ok(()));
