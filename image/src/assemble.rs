@@ -11,9 +11,9 @@ use crate::cpio::Archive;
 use crate::deb;
 use crate::elf::Elf;
 use crate::error::ImageError;
-use crate::fetch::{Source, package};
+use crate::fetch::{Source, own_kernel, package};
 use crate::frames::{Frames, Level};
-use crate::inputs::Inputs;
+use crate::inputs::{Inputs, Package};
 use crate::manifest::{Decisions, FILE, FORMAT, Ingredients, Manifest, Measured};
 use crate::module::Modules;
 use crate::output::Output;
@@ -77,19 +77,10 @@ impl Parts {
     ) -> Result<Self, ImageError> {
         let guest = static_program(guest)?;
         let engine = engine.map(static_program).transpose()?;
-        progress(&format!("package {} {}", inputs.kernel.package, inputs.kernel.release));
-        let bytes = package(source, &inputs.kernel)?;
-        let name = inputs.kernel.file_name().to_owned();
-        progress("unpacking kernel and modules");
-        let mut files = deb::files(&name, &bytes, |path| {
-            path.starts_with("boot/vmlinuz-")
-                || path.ends_with("/modules.builtin")
-                || (path.ends_with(".ko.xz") && path.starts_with("usr/lib/modules/"))
-        })?;
-        let path = files.keys().find(|path| path.starts_with("boot/")).cloned();
-        let kernel = path.and_then(|path| files.remove(&path));
-        let kernel = kernel.ok_or_else(|| lacks(&name, "boot/vmlinuz-*"))?;
-        let modules = Modules::of(&name, files);
+        let (kernel, modules) = match &inputs.own_kernel {
+            Some(pinned) => (own_kernel(source, pinned)?, Modules::none()),
+            None => debian_kernel(source, &inputs.kernel, progress)?,
+        };
 
         progress(&format!(
             "package {} {}",
@@ -126,6 +117,23 @@ impl Parts {
             engine,
         })
     }
+}
+
+/// The kernel and the modules of Debian's package.
+fn debian_kernel(source: &Source, pinned: &Package, progress: Progress<'_>) -> Result<(Vec<u8>, Modules), ImageError> {
+    progress(&format!("package {} {}", pinned.package, pinned.release));
+    let bytes = package(source, pinned)?;
+    let name = pinned.file_name().to_owned();
+    progress("unpacking kernel and modules");
+    let mut files = deb::files(&name, &bytes, |path| {
+        path.starts_with("boot/vmlinuz-")
+            || path.ends_with("/modules.builtin")
+            || (path.ends_with(".ko.xz") && path.starts_with("usr/lib/modules/"))
+    })?;
+    let path = files.keys().find(|path| path.starts_with("boot/")).cloned();
+    let kernel = path.and_then(|path| files.remove(&path));
+    let kernel = kernel.ok_or_else(|| lacks(&name, "boot/vmlinuz-*"))?;
+    Ok((kernel, Modules::of(&name, files)))
 }
 
 fn lacks(package: &str, wanted: &str) -> ImageError {
@@ -224,7 +232,9 @@ pub fn files_with(
         .collect();
     outputs.insert(ARCHIVE.to_owned(), Measured::of(&archive));
     let mut packages = BTreeMap::new();
-    packages.insert("kernel".to_owned(), parts.inputs.kernel.clone());
+    if parts.inputs.own_kernel.is_none() {
+        packages.insert("kernel".to_owned(), parts.inputs.kernel.clone());
+    }
     packages.insert("firmware".to_owned(), parts.inputs.firmware.clone());
     if recipe.profile == Profile::Debug {
         packages.insert("shell".to_owned(), parts.inputs.shell.clone());
@@ -241,6 +251,7 @@ pub fn files_with(
         },
         inputs: Ingredients {
             packages,
+            own_kernel: parts.inputs.own_kernel.clone(),
             guest: Measured::of(&parts.guest),
             engine: parts.engine.as_deref().map(Measured::of),
             modules: names,

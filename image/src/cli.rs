@@ -19,6 +19,7 @@ use crate::assemble::{Parts, build};
 use crate::error::ImageError;
 use crate::fetch::{MIRROR, Source};
 use crate::inputs::{COMMITTED, Inputs};
+use crate::kernel::{self, OwnKernel, Pins};
 use crate::manifest::Manifest;
 use crate::predict;
 use crate::profile::{GPU, GpuProfile};
@@ -65,6 +66,9 @@ enum Command {
         dir: PathBuf,
         #[command(flatten)]
         ingredients: IngredientArgs,
+        /// Debian's with modules, or our own beside the packages, which runs no ACPI code of the host's
+        #[arg(long, value_enum, default_value_t = KernelArg::Debian)]
+        kernel: KernelArg,
         #[command(flatten)]
         decisions: DecisionArgs,
     },
@@ -216,6 +220,16 @@ struct DecisionArgs {
     vsock_port: Option<u32>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum KernelArg {
+    Debian,
+    Own,
+}
+
+fn own_kernel() -> Result<OwnKernel, ImageError> {
+    Ok(Pins::parse(kernel::COMMITTED)?.kernel)
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ProfileArg {
     Core,
@@ -270,16 +284,20 @@ fn execute(cli: Cli, progress: &dyn Fn(&str)) -> Result<String, ImageError> {
         Command::Build {
             dir,
             ingredients,
+            kernel,
             decisions,
         } => {
             let recipe = decisions.recipe()?;
-            let parts = ingredients.gather(recipe.profile, progress)?;
+            let own_kernel = (kernel == KernelArg::Own).then(own_kernel).transpose()?;
+            let parts = ingredients.gather(recipe.profile, own_kernel, progress)?;
             let manifest = build(&parts, &recipe, &dir, progress)?;
             Ok(told(&manifest, &dir, "made", cli.json))
         }
         Command::Verify { dir, ingredients } => {
             let claimed = Manifest::read(&dir)?;
-            let parts = ingredients.gather(claimed.recipe.profile, progress)?;
+            // Which kind it is, the image says; which bytes, our pins.
+            let own_kernel = claimed.inputs.own_kernel.map(|_| own_kernel()).transpose()?;
+            let parts = ingredients.gather(claimed.recipe.profile, own_kernel, progress)?;
             let manifest = verify(&dir, &parts, progress)?;
             Ok(told(&manifest, &dir, "the same when made again", cli.json))
         }
@@ -377,7 +395,7 @@ fn execute(cli: Cli, progress: &dyn Fn(&str)) -> Result<String, ImageError> {
                 made.to_string()
             })
         }
-        Command::Inputs => Ok(COMMITTED.to_owned()),
+        Command::Inputs => Ok(format!("{COMMITTED}\n# Our own kernel\n{}", kernel::COMMITTED)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hanzo-image", &mut script);
@@ -404,8 +422,14 @@ impl PackageArgs {
 }
 
 impl IngredientArgs {
-    fn gather(self, profile: hanzo_init::Profile, progress: &dyn Fn(&str)) -> Result<Parts, ImageError> {
+    fn gather(
+        self,
+        profile: hanzo_init::Profile,
+        own_kernel: Option<OwnKernel>,
+        progress: &dyn Fn(&str),
+    ) -> Result<Parts, ImageError> {
         let (inputs, source) = self.packages.source()?;
+        let inputs = Inputs { own_kernel, ..inputs };
         Parts::gather(inputs, &source, profile, &self.guest, self.engine.as_deref(), progress)
     }
 }

@@ -154,6 +154,16 @@ pub enum ImageError {
         /// What came.
         got: String,
     },
+    /// The kernel that is built from source is not there.
+    #[error(
+        "{path}: no kernel there: build it (image/kernel/build; SHA-256 {sha256}), or take Debian's (--kernel debian)"
+    )]
+    KernelMissing {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Which bytes are wanted.
+        sha256: Digest256,
+    },
     /// A program this step needs is not installed, or too old.
     #[error("{program}: {why}; {remedy}")]
     Tool {
@@ -276,6 +286,7 @@ impl ImageError {
             Self::Measured { code, .. } => code,
             Self::Host { .. } => "image.host",
             Self::Launch { .. } => "image.launch",
+            Self::KernelMissing { .. } => "image.kernel.missing",
             Self::Tool { .. } => "image.tool",
             Self::Malformed { .. } => "image.malformed",
             Self::NotInPackage { .. } => "image.package.incomplete",

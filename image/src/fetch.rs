@@ -9,6 +9,7 @@ use hanzo_attestation::Digest256;
 
 use crate::error::ImageError;
 use crate::inputs::Package;
+use crate::kernel::OwnKernel;
 
 /// Where packages come from.
 #[derive(Debug, Clone)]
@@ -60,19 +61,42 @@ pub fn package(source: &Source, pinned: &Package) -> Result<Vec<u8>, ImageError>
     }
 }
 
+/// The kernel that was built from source. Debian's archive has none such: it is kept beside the packages.
+///
+/// # Establishes
+/// The bytes have the pinned SHA-256.
+///
+/// # Errors
+/// [`ImageError::KernelMissing`], [`ImageError::PackageDigest`], [`ImageError::Io`].
+pub fn own_kernel(source: &Source, pinned: &OwnKernel) -> Result<Vec<u8>, ImageError> {
+    let (Source::Directory(dir) | Source::Archive { kept: dir, .. }) = source;
+    let path = dir.join(&pinned.file);
+    if !path.exists() {
+        return Err(ImageError::KernelMissing {
+            path,
+            sha256: pinned.sha256,
+        });
+    }
+    bytes_of(&path, pinned.bytes, pinned.sha256)
+}
+
 fn checked(path: &Path, pinned: &Package) -> Result<Vec<u8>, ImageError> {
+    bytes_of(path, pinned.bytes, pinned.sha256)
+}
+
+fn bytes_of(path: &Path, size: u64, expected: Digest256) -> Result<Vec<u8>, ImageError> {
     let file = File::open(path).map_err(ImageError::io(path))?;
     let mut bytes = Vec::new();
-    file.take(pinned.bytes + 1)
+    file.take(size + 1)
         .read_to_end(&mut bytes)
         .map_err(ImageError::io(path))?;
     let got = Digest256::of(&bytes);
-    if got == pinned.sha256 {
+    if got == expected {
         return Ok(bytes);
     }
     Err(ImageError::PackageDigest {
         path: path.to_owned(),
-        expected: pinned.sha256,
+        expected,
         got,
     })
 }

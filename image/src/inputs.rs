@@ -4,6 +4,7 @@ use hanzo_attestation::Digest256;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ImageError;
+use crate::kernel::OwnKernel;
 
 /// The committed list (`image/inputs.toml`).
 pub const COMMITTED: &str = include_str!("../inputs.toml");
@@ -73,6 +74,9 @@ pub struct Inputs {
     pub version: u32,
     /// Kernel and modules.
     pub kernel: Package,
+    /// Taken instead, if it is asked for; its pins are a list of their own.
+    #[serde(skip)]
+    pub own_kernel: Option<OwnKernel>,
     /// The virtual machine's firmware.
     pub firmware: Package,
     /// The debug profile's shell.

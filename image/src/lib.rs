@@ -36,6 +36,7 @@ pub mod fetch;
 pub mod firmware;
 pub mod frames;
 pub mod inputs;
+pub mod kernel;
 pub mod manifest;
 pub mod matrix;
 pub mod module;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ImageError;
 use crate::inputs::Package;
+use crate::kernel::OwnKernel;
 use crate::recipe::Recipe;
 
 /// The manifest's file name.
@@ -68,8 +69,11 @@ pub struct Decisions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ingredients {
-    /// Debian packages by part: `kernel`, `firmware`, in the debug profile `shell`.
+    /// Debian packages by part: `kernel` unless it is our own, `firmware`, in the debug profile `shell`.
     pub packages: BTreeMap<String, Package>,
+    /// The kernel that was built from source; then no package is the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_kernel: Option<OwnKernel>,
     /// The static guest.
     pub guest: Measured,
     /// The engine; absent in an image without one.

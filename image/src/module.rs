@@ -17,6 +17,8 @@ pub struct Modules {
     compressed: BTreeMap<String, (String, Vec<u8>)>,
     /// Names that the kernel has built in.
     builtin: Vec<String>,
+    /// The kernel has no modules: all that images ask for is built in.
+    none: bool,
 }
 
 /// A module of the image.
@@ -35,6 +37,7 @@ impl Modules {
             package: package.to_owned(),
             compressed: BTreeMap::new(),
             builtin: Vec::new(),
+            none: false,
         };
         for (path, bytes) in files {
             let file = path.rsplit('/').next().unwrap_or(&path);
@@ -51,12 +54,25 @@ impl Modules {
         modules
     }
 
+    /// Of a kernel without modules, whose configuration is checked where it is built.
+    pub fn none() -> Self {
+        Self {
+            package: String::new(),
+            compressed: BTreeMap::new(),
+            builtin: Vec::new(),
+            none: true,
+        }
+    }
+
     /// Picks `wanted` and all they need, each after those it needs, otherwise in the order of `wanted`.
     ///
     /// # Errors
     /// [`ImageError::ModuleMissing`], [`ImageError::Malformed`].
     pub fn pick(&self, wanted: &[&str]) -> Result<Vec<Module>, ImageError> {
         let mut picked = Vec::new();
+        if self.none {
+            return Ok(picked);
+        }
         for name in wanted {
             self.add(name, "the image", &mut Vec::new(), &mut picked)?;
         }

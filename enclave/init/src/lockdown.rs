@@ -35,7 +35,6 @@ pub const BUILT_OUT: &[(&str, &str)] = &[
     ("kernel/kexec_load_disabled", "sys/kernel/kexec_loaded"),
     ("kernel/unprivileged_bpf_disabled", "sys/fs/bpf"),
     ("kernel/sysrq", "proc/sysrq-trigger"),
-    ("fs/suid_dumpable", "proc/self/coredump_filter"),
     ("kernel/core_pattern", "proc/self/coredump_filter"),
 ];
 

@@ -5,6 +5,7 @@ mod building;
 #[path = "../../../measured-boot/tests/support/image.rs"]
 mod firmware_image;
 mod inputs;
+mod kernel;
 mod launching;
 mod running;
 mod support;

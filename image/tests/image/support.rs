@@ -230,6 +230,7 @@ impl Pantry {
         let inputs = Inputs {
             version: 1,
             kernel: put("kernel", kernel),
+            own_kernel: None,
             firmware: put("firmware", &firmware),
             shell: put("shell", &shell),
             stub: put("stub", &stub),

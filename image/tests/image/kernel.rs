@@ -1,0 +1,77 @@
+//! Our own kernel in an image: by its pin, without modules, and told apart from Debian's.
+
+use std::fs;
+
+use hanzo_attestation::Digest256;
+use hanzo_image::kernel::{COMMITTED, OwnKernel, Pins};
+use hanzo_image::{build, verify::verify};
+use hanzo_init::Profile;
+
+use crate::support::{Pantry, recipe};
+
+const KERNEL: &[u8] = b"MZ our kernel";
+
+fn pantry() -> Pantry {
+    let mut pantry = Pantry::new();
+    fs::write(pantry.path("own.bzImage"), KERNEL).unwrap();
+    pantry.inputs.own_kernel = Some(OwnKernel {
+        file: "own.bzImage".into(),
+        bytes: KERNEL.len() as u64,
+        sha256: Digest256::of(KERNEL),
+        tools: "none".into(),
+    });
+    // Nothing of Debian's kernel is needed then.
+    fs::remove_file(pantry.path(pantry.inputs.kernel.file_name())).unwrap();
+    pantry
+}
+
+#[test]
+fn an_image_with_our_kernel_has_no_modules_and_says_which_kernel_it_is() {
+    let pantry = pantry();
+    let parts = pantry.parts(Profile::Core).unwrap();
+    let dir = pantry.path("image");
+    let manifest = build(&parts, &recipe(Profile::Core), &dir, &|_| ()).unwrap();
+    assert_eq!(fs::read(dir.join("kernel")).unwrap(), KERNEL);
+    assert_eq!(manifest.inputs.own_kernel, pantry.inputs.own_kernel);
+    assert!(!manifest.inputs.packages.contains_key("kernel"));
+    assert!(manifest.inputs.modules.is_empty());
+    assert_eq!(verify(&dir, &parts, &|_| ()).unwrap(), manifest);
+
+    let debian = Pantry::new().parts(Profile::Core).unwrap();
+    let error = verify(&dir, &debian, &|_| ()).unwrap_err();
+    assert_eq!(error.code(), "image.different");
+    assert!(error.to_string().starts_with("initrd.cpio.zst: ") || error.to_string().starts_with("kernel: "));
+}
+
+#[test]
+fn another_file_under_its_name_and_none_at_all_are_refused() {
+    let pantry = pantry();
+    let mut other = KERNEL.to_vec();
+    other[3] ^= 1;
+    fs::write(pantry.path("own.bzImage"), other).unwrap();
+    let error = pantry.parts(Profile::Core).unwrap_err();
+    assert_eq!(error.code(), "image.package.digest");
+    fs::remove_file(pantry.path("own.bzImage")).unwrap();
+    let error = pantry.parts(Profile::Core).unwrap_err();
+    assert_eq!(error.code(), "image.kernel.missing");
+    assert!(error.to_string().contains("image/kernel/build"), "{error}");
+}
+
+#[test]
+fn the_committed_pins_are_read_and_their_neighbours_refused() {
+    let pins = Pins::parse(COMMITTED).unwrap();
+    assert_eq!(pins.source.package, "linux-source-6.12");
+    let refused = [
+        ("version = 1", "version = 2"),
+        ("package = \"linux", "package = \"-linux"),
+        ("file = \"", "file = \"../"),
+        (".bzImage\"", ".img\""),
+        ("[kernel]", "[kernel]\nsigned = true"),
+        ("sha256 = \"", "sha256 = \"0"),
+    ];
+    for (from, to) in refused {
+        assert!(COMMITTED.contains(from), "{from}");
+        let error = Pins::parse(&COMMITTED.replacen(from, to, 1)).unwrap_err();
+        assert_eq!(error.code(), "image.inputs", "{from}");
+    }
+}
