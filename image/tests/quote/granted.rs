@@ -1,7 +1,6 @@
 //! The boot that was predicted gets its key; nearly the same boot does not.
 
 use std::io::Write as _;
-use std::path::Path;
 
 use hanzo_attestation::Digest256;
 use hanzo_attestation::eventlog::Algorithm;
