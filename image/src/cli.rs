@@ -25,6 +25,7 @@ use crate::predict;
 use crate::profile::{GPU, GpuProfile};
 use crate::recipe::Recipe;
 use crate::reference;
+use crate::release::cli::ReleaseCommand;
 use crate::run;
 use crate::tpm;
 use crate::uki;
@@ -150,6 +151,21 @@ enum Command {
         output: PathBuf,
         #[command(flatten)]
         packages: PackageArgs,
+    },
+    /// Make a release: keys, manifest, signatures, log, bundle (policy/RELEASE.md)
+    #[command(subcommand)]
+    Release(ReleaseCommand),
+    /// Write an image's bill of materials: CycloneDX 1.6, the same bytes for the same image
+    #[command(after_help = "Example:\n  hanzo-image sbom out --lock Cargo.lock --output sbom.json")]
+    Sbom {
+        /// The image
+        dir: PathBuf,
+        /// The lock file that guest and engine were built with
+        #[arg(long, default_value = "Cargo.lock")]
+        lock: PathBuf,
+        /// Where the bill is written
+        #[arg(long)]
+        output: PathBuf,
     },
     /// Print the pinned inputs
     Inputs,
@@ -394,6 +410,25 @@ fn execute(cli: Cli, progress: &dyn Fn(&str)) -> Result<String, ImageError> {
             } else {
                 made.to_string()
             })
+        }
+        Command::Release(command) => {
+            let (text, value) = crate::release::cli::run(command)?;
+            Ok(if cli.json { format!("{value}\n") } else { text })
+        }
+        Command::Sbom { dir, lock, output } => {
+            let bill = crate::sbom::of_image(&Manifest::read(&dir)?, &text_of(&lock)?)?;
+            std::fs::write(&output, &bill.bytes).map_err(ImageError::io(&output))?;
+            if cli.json {
+                return Ok(format!(
+                    "{}\n",
+                    json!({"sbom": output, "components": bill.components, "sha384": bill.sha384})
+                ));
+            }
+            let (components, sha384) = (bill.components, bill.sha384);
+            Ok(format!(
+                "{}: {components} components, sha384 {sha384}\n",
+                output.display()
+            ))
         }
         Command::Inputs => Ok(format!("{COMMITTED}\n# Our own kernel\n{}", kernel::COMMITTED)),
         Command::Completions { shell } => {

@@ -8,6 +8,7 @@ use hanzo_attestation::jcs::JcsError;
 use hanzo_init::PlanError;
 
 use crate::firmware::Tee;
+use crate::release::ReleaseToolError;
 
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -225,6 +226,15 @@ pub enum ImageError {
     /// The manifest could not be written canonically.
     #[error("manifest: {0}")]
     Jcs(#[from] JcsError),
+    /// A release could not be made, or does not count.
+    #[error(transparent)]
+    Release(#[from] ReleaseToolError),
+    /// The lock file of the programs.
+    #[error("{what}: expected a Cargo.lock of version 4 whose packages have names, versions and checksums")]
+    Lock {
+        /// What is wrong.
+        what: String,
+    },
     /// A manifest is not of this format.
     #[error("{path}: {what}")]
     Manifest {
@@ -295,6 +305,8 @@ impl ImageError {
             Self::Config(e) => e.code(),
             Self::Plan(e) => e.code(),
             Self::Jcs(_) => "internal.jcs",
+            Self::Release(e) => e.code(),
+            Self::Lock { .. } => "image.lock",
             Self::Manifest { .. } => "image.manifest",
             Self::CommandLine { .. } => "image.command_line",
             Self::Exists { .. } => "image.exists",
@@ -308,7 +320,9 @@ impl ImageError {
     /// differ, 30 a boot that failed, 1 the rest.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Inputs { .. }
+            Self::Release(e) => e.exit_code(),
+            Self::Lock { .. }
+            | Self::Inputs { .. }
             | Self::Profile { .. }
             | Self::ProfileNotBuilt { .. }
             | Self::PackageDigest { .. }
