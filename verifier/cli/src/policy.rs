@@ -85,13 +85,19 @@ fn check(policy: &AppraisalPolicy) -> Result<Output, CliError> {
         } else {
             admitted.join(", ")
         },
-        if references.is_empty() {
-            "none: nothing reaches tier 1 or more".to_owned()
-        } else {
-            references.join(", ")
+        match &policy.release {
+            Some(asked) => format!(
+                "from the newest release of {}, from version {}, that {} of {} keys signed",
+                asked.name,
+                asked.minimum_version,
+                asked.threshold,
+                asked.keys.len()
+            ),
+            None if references.is_empty() => "none: nothing reaches tier 1 or more".to_owned(),
+            None => references.join(", "),
         },
     );
-    if references.is_empty() && policy.minimum_tier > PrivacyTier::Open {
+    if references.is_empty() && policy.release.is_none() && policy.minimum_tier > PrivacyTier::Open {
         text.push_str(
             "  note        this policy refuses everything: it asks for a tier and names no reference value\n",
         );
@@ -104,6 +110,7 @@ fn check(policy: &AppraisalPolicy) -> Result<Output, CliError> {
             "digest": digest,
             "admitted": admitted,
             "references": references,
+            "release": policy.release.as_ref().map(|asked| &asked.name),
         }),
         exit_code: 0,
     })

@@ -17,6 +17,7 @@ use crate::error::ClientError;
 use crate::limits::Limits;
 use crate::pinned::{Clock, Pinned, system_clock};
 use crate::receipts::{self, Tally};
+use crate::releases;
 use crate::request::{ChannelRequest, OWNER_HEADER};
 use crate::state::{OwnerSecret, StateDir};
 use crate::tls;
@@ -284,7 +285,14 @@ impl Inner {
                 got: reference,
             });
         }
+        let release = self.context.policy.release.as_ref().zip(fresh.result().release());
+        if let (Some(state), Some((asked, release))) = (&self.state, release) {
+            releases::check(state, asked, release)?;
+        }
         let proven = connection.prove(&fresh).await.map_err(|(_, e)| e)?;
+        if let (Some(state), Some((asked, release))) = (&self.state, release) {
+            releases::keep(state, asked, release)?;
+        }
         let _ = self.first_reference.set(reference);
         self.keep(&fresh).await?;
         let keyset_digest = *fresh.keyset_digest();

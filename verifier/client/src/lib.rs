@@ -32,6 +32,7 @@ mod error;
 mod limits;
 mod pinned;
 pub mod receipts;
+mod releases;
 mod request;
 mod route;
 mod sse;

@@ -6,7 +6,8 @@
 //! - `owner.secret`: 64 lower-case hex digits, drawn once per installation; what guests file receipts under is derived from
 //!   it ([`OwnerSecret::for_guest`]);
 //! - `bundles/<keyset_digest>.json`: a bundle's exact bytes; `bundles/<keyset_digest>.meta.json`: [`BundleRecord`](crate::receipts::BundleRecord);
-//! - `receipts/<id>.json`: [`crate::receipts::ReceiptRecord`].
+//! - `receipts/<id>.json`: [`crate::receipts::ReceiptRecord`];
+//! - `releases/<id>.json`: the newest release of a line that was taken.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -170,7 +171,12 @@ impl StateDir {
     /// # Errors
     /// [`StateError`]: not writable, or open to others.
     pub fn open(root: &Path) -> Result<Self, StateError> {
-        for dir in [root.to_path_buf(), root.join("bundles"), root.join("receipts")] {
+        for dir in [
+            root.to_path_buf(),
+            root.join("bundles"),
+            root.join("receipts"),
+            root.join("releases"),
+        ] {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -252,6 +258,20 @@ impl StateDir {
     pub fn load_receipt(&self, id: &str) -> Result<Vec<u8>, StateError> {
         check_id("receipt", id, 32)?;
         self.load("receipt", id, &self.root.join("receipts").join(format!("{id}.json")))
+    }
+
+    /// Remembers the newest release of a line.
+    pub(crate) fn save_release(&self, line: &Digest256, record: &[u8]) -> Result<(), StateError> {
+        self.write(&self.root.join("releases").join(format!("{line}.json")), record)
+    }
+
+    /// What is remembered of a line, and where.
+    pub(crate) fn load_release(&self, line: &Digest256) -> Result<Option<(PathBuf, Vec<u8>)>, StateError> {
+        let path = self.root.join("releases").join(format!("{line}.json"));
+        match path.exists() {
+            true => self.read(&path).map(|bytes| Some((path, bytes))),
+            false => Ok(None),
+        }
     }
 
     fn load(&self, what: &'static str, id: &str, path: &Path) -> Result<Vec<u8>, StateError> {
