@@ -194,10 +194,9 @@ fn serial(content: &Digest256) -> String {
     for (to, from) in bytes.iter_mut().zip(content.0) {
         *to = from;
     }
-    if let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes {
-        *version = *version & 0x0f | 0x80;
-        *variant = *variant & 0x3f | 0x80;
-    }
+    let [_, _, _, _, _, _, version, _, variant, ..] = &mut bytes;
+    *version = *version & 0x0f | 0x80;
+    *variant = *variant & 0x3f | 0x80;
     let text = hex::encode(bytes);
     let part = |range: std::ops::Range<usize>| text.get(range).unwrap_or_default();
     format!(
