@@ -77,6 +77,7 @@ pub enum ReleaseCommand {
         /// The signed release
         signed: PathBuf,
         #[command(flatten)]
+        /// The log
         log: LogArgs,
         /// The bundle of the release before: rotations come from there
         #[arg(long)]
@@ -90,6 +91,7 @@ pub enum ReleaseCommand {
         /// The bundle
         bundle: PathBuf,
         #[command(flatten)]
+        /// The log
         log: LogArgs,
     },
     /// Check a bundle as a reader with this policy does
