@@ -200,6 +200,7 @@ impl Files {
             challenge: CHALLENGE,
             crls: vec![],
             policy: self.policy.clone(),
+            release: None,
             simulator_arks: vec![hanzo_attestation::bundle::Base64(self.ark.clone())],
             verified_at: self.now,
             version: 1,
