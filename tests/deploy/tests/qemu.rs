@@ -106,6 +106,8 @@ fn libvirt_and_qemu_are_told_the_same() {
         if let Some(policy) = policy {
             told(&format!("<policy>{policy}</policy>"));
             assert_eq!(value(&sections, "object \"tee\"", "kernel-hashes"), Some("on"));
+            // As `hanzo-image run --launch snp` has it.
+            assert_eq!(policy, format!("{:#x}", hanzo_image::confidential::SNP_POLICY));
         }
     }
 }

@@ -62,11 +62,17 @@ fn the_guest_s_unit_gives_options_that_hanzo_image_has() {
         panic!("{error}");
     }
     assert_eq!(words.last().map(String::as_str), Some("/var/lib/hanzo/images/main"));
-    let more = unit.replace("MORE=\n", "MORE=--until-ready --prediction prediction.json\n");
-    let more = command(&more, "main");
-    assert_eq!(more.len(), words.len() + 3);
-    assert!(hanzo_image::cli::Cli::try_parse_from(more).is_ok());
-    let broken = unit.replace("ACCELERATOR=kvm", "ACCELERATOR=none");
+    // As the file and README.md say for confidential hosts.
+    let snp = unit.replace("LAUNCH=kvm", "LAUNCH=snp");
+    let snp = snp.replace("MORE=\n", "MORE=--firmware /var/lib/hanzo/amdsev.fd --cpu EPYC-Genoa\n");
+    let snp = command(&snp, "main");
+    assert_eq!(snp.len(), words.len() + 4);
+    if let Err(error) = hanzo_image::cli::Cli::try_parse_from(&snp) {
+        panic!("{error}");
+    }
+    let unknown = snp.iter().map(|w| w.replace("EPYC-Genoa", "EPYC-Unknown"));
+    assert!(hanzo_image::cli::Cli::try_parse_from(unknown).is_err());
+    let broken = unit.replace("LAUNCH=kvm", "LAUNCH=none");
     assert!(hanzo_image::cli::Cli::try_parse_from(command(&broken, "main")).is_err());
 }
 

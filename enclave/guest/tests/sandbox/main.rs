@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Bound of the tests' engines: 256 MiB.
-pub const BOUND: u64 = 256 << 20;
-pub const UID: u32 = 61_000;
-pub const PYTHON: &str = "/usr/bin/python3";
+pub(crate) const BOUND: u64 = 256 << 20;
+pub(crate) const UID: u32 = 61_000;
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
 /// What the guest makes for one engine.
-pub struct Place {
+pub(crate) struct Place {
     dir: tempfile::TempDir,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = Self {
             dir: tempfile::tempdir().unwrap(),
         };
@@ -31,16 +31,16 @@ impl Place {
         place
     }
 
-    pub fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.at("engine/sock")
     }
 
     /// The launcher, up to the `--` before the engine.
-    pub fn launcher(&self, whole: bool) -> Vec<String> {
+    pub(crate) fn launcher(&self, whole: bool) -> Vec<String> {
         let text = |path: &Path| path.display().to_string();
         let mut words = vec![
             env!("CARGO_BIN_EXE_hanzo-guest").to_owned(),
@@ -61,7 +61,7 @@ impl Place {
     }
 
     /// Runs a script as the engine.
-    pub fn python(&self, mut words: Vec<String>, script: &str) -> Output {
+    pub(crate) fn python(&self, mut words: Vec<String>, script: &str) -> Output {
         words.extend([PYTHON, "-I", "-S", "-c", script].map(str::to_owned));
         words.extend([self.at("model"), self.socket()].map(|path| path.display().to_string()));
         words.push(BOUND.to_string());
@@ -69,16 +69,16 @@ impl Place {
     }
 }
 
-pub fn run(words: &[String]) -> Output {
+pub(crate) fn run(words: &[String]) -> Output {
     Command::new(&words[0]).args(&words[1..]).output().unwrap()
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// `name outcome` lines.
-pub fn outcomes(output: &Output) -> BTreeMap<String, String> {
+pub(crate) fn outcomes(output: &Output) -> BTreeMap<String, String> {
     let lines = text(&output.stdout);
     lines
         .lines()
@@ -87,15 +87,15 @@ pub fn outcomes(output: &Output) -> BTreeMap<String, String> {
         .collect()
 }
 
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-pub fn not_run(why: &str) {
+pub(crate) fn not_run(why: &str) {
     let _ = writeln!(std::io::stderr(), "NOT RUN: {why}");
 }
 
-pub fn python_is_here() -> bool {
+pub(crate) fn python_is_here() -> bool {
     let here = Path::new(PYTHON).exists();
     if !here {
         not_run("no /usr/bin/python3, which the hostile engine is written in");
