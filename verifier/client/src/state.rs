@@ -377,7 +377,7 @@ mod tests {
         assert_eq!(state.owner().err().unwrap().code(), "state.content");
         assert_eq!(
             fs::read_dir(state.root()).unwrap().count(),
-            3,
+            4,
             "nothing temporary is left"
         );
     }
