@@ -33,6 +33,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
     ("enclave/guest", &["BootKeys", "Connection", "GrantDesk", "Granted"]),
     ("enclave/pack", &["PackCipher", "Sealed"]),
     ("enclave/receipts", &["Owner", "Pending", "ReceiptLog", "RequestStart"]),
+    ("image", &["Holder", "LogHolder", "ReleaseLog"]),
     ("image/appliance", &["RunningBroker"]),
     (
         "kbs/pqc",
