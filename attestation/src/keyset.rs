@@ -28,8 +28,8 @@ pub struct Keyset {
     pub models: Vec<ServedModel>,
     /// Last second of its life, Unix seconds; at most 24 h after `issued_at`.
     pub not_after: u64,
-    /// Keys for sealed messages. None are offered by this version: the list is empty.
-    pub ohttp_keys: Vec<KemKey>,
+    /// Keys for sealed messages, one for each way in that the configuration opens.
+    pub ohttp_keys: Vec<OhttpKey>,
     /// SHA-384 of the admission policy text, which is in the bundle.
     pub policy_digest: Digest384,
     /// Both sign every receipt.
@@ -56,6 +56,23 @@ pub struct KemKey {
     pub public_key: String,
     /// `x-wing` (0x647a) or `mlkem1024-p384` (0x0051).
     pub suite: String,
+}
+
+/// A key that requests are sealed to: what RFC 9458 section 3 calls a key configuration, and which protocol it is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OhttpKey {
+    /// `aes-128-gcm` (0x0001), `aes-256-gcm` (0x0002), in the order in which clients should choose; the KDF is always
+    /// HKDF-SHA256 (0x0001).
+    pub aeads: Vec<String>,
+    /// `x-wing` (0x647a) or `x25519` (0x0020).
+    pub kem: String,
+    /// The key identifier on the wire.
+    pub key_id: u8,
+    /// `ohttp` or `ehbp`. One key serves one of them.
+    pub protocol: String,
+    /// Lower-case hex; X-Wing: 1216 bytes, X25519: 32 bytes.
+    pub public_key: String,
 }
 
 /// A pair of signature keys; both must verify.

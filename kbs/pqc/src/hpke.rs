@@ -12,6 +12,7 @@ mod hybrid;
 #[cfg(test)]
 mod kat;
 mod keys;
+pub mod message;
 mod schedule;
 
 use zeroize::Zeroizing;

@@ -1,6 +1,7 @@
 //! Post-quantum cryptography of the appliance: the closed list of suites, and the key types everything else uses.
 //!
-//! * [`hpke`] wraps data keys and proves channels: HPKE base mode over X-Wing or MLKEM1024-P384.
+//! * [`hpke`] wraps data keys and proves channels: HPKE base mode over X-Wing or MLKEM1024-P384. [`hpke::message`] seals
+//!   requests and answers, over X-Wing or X25519.
 //! * [`sign`] signs our own formats with ML-DSA *and* Ed25519; both halves must verify, under a [`Domain`].
 //! * [`kem`], [`dsa`], [`aead`], [`kdf`] and [`random`] are the primitives below, typed so that sets cannot be mixed.
 //! * [`Dek`] is a data key: neither `Clone` nor `Debug`, wiped when dropped.
@@ -38,6 +39,7 @@ pub mod domain;
 pub mod dsa;
 mod ed25519;
 mod error;
+pub mod gcm;
 pub mod hpke;
 pub mod kdf;
 pub mod kem;

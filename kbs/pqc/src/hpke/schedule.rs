@@ -82,7 +82,7 @@ impl Ids {
 
 /// Both labelled functions of RFC 9180 section 4, over HMAC so that every intermediate secret stands in a buffer of
 /// ours that is wiped.
-struct Labeled {
+pub(super) struct Labeled {
     kdf: Kdf,
     suite_id: Vec<u8>,
 }
@@ -90,6 +90,10 @@ struct Labeled {
 type Secret = Zeroizing<Vec<u8>>;
 
 impl Labeled {
+    pub(super) fn new(kdf: Kdf, suite_id: Vec<u8>) -> Self {
+        Self { kdf, suite_id }
+    }
+
     fn mac(&self, key: &[u8], data: &[u8]) -> Result<Secret, PqcError> {
         let key = hmac::Key::new(self.kdf.hmac(), key);
         let mut out = Zeroizing::new(vec![0u8; self.kdf.hash_len()]);
@@ -99,7 +103,7 @@ impl Labeled {
         Ok(out)
     }
 
-    fn extract(&self, salt: &[u8], label: &[u8], ikm: &[u8]) -> Result<Secret, PqcError> {
+    pub(super) fn extract(&self, salt: &[u8], label: &[u8], ikm: &[u8]) -> Result<Secret, PqcError> {
         let len = VERSION.len() + self.suite_id.len() + label.len() + ikm.len();
         let mut labeled = Zeroizing::new(Vec::with_capacity(len));
         for part in [VERSION, &self.suite_id, label, ikm] {
@@ -108,7 +112,7 @@ impl Labeled {
         self.mac(salt, &labeled)
     }
 
-    fn expand(&self, prk: &[u8], label: &[u8], info: &[u8], len: usize) -> Result<Secret, PqcError> {
+    pub(super) fn expand(&self, prk: &[u8], label: &[u8], info: &[u8], len: usize) -> Result<Secret, PqcError> {
         let too_long = || PqcError::OutputTooLong {
             what: "HPKE",
             limit: 255 * self.kdf.hash_len(),
@@ -150,6 +154,15 @@ impl Context {
     /// KeySchedule of RFC 9180 section 5.1 with mode base and the default (empty) PSK inputs.
     pub(super) fn new(ids: Ids, shared_secret: &[u8], info: &[u8]) -> Result<Self, PqcError> {
         Self::with_mode(ids, MODE_BASE, shared_secret, info, b"", b"", KEY_LEN)
+    }
+
+    /// The same with an AEAD key of another length, for sealed messages.
+    pub(super) fn of_messages(ids: Ids, shared_secret: &[u8], info: &[u8], key_len: usize) -> Result<Self, PqcError> {
+        Self::with_mode(ids, MODE_BASE, shared_secret, info, b"", b"", key_len)
+    }
+
+    pub(super) fn key(&self) -> &[u8] {
+        &self.key
     }
 
     /// The whole KeySchedule. Only vectors have another mode than base, a PSK, or a key of another length.
