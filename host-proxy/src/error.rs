@@ -27,6 +27,44 @@ pub enum ProxyError {
         /// What came.
         at: String,
     },
+    /// The configuration file cannot be read.
+    #[error("configuration {path}: {source}")]
+    ConfigRead {
+        /// Which file.
+        path: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Not TOML, an unknown key, a missing one or one of another type.
+    #[error("configuration: {text}")]
+    ConfigSyntax {
+        /// What and where, with the line.
+        text: String,
+    },
+    /// A value that is not accepted.
+    #[error("configuration, {key}: expected {expected}, got {got}")]
+    ConfigValue {
+        /// Which key.
+        key: String,
+        /// What is accepted.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+    /// The process that has the listening sockets did not give them.
+    #[error("hand-over at {path}: {text}; stop the old process, or remove the socket if there is none")]
+    Handover {
+        /// The socket.
+        path: String,
+        /// What went wrong.
+        text: String,
+    },
+    /// Threads or descriptors are short.
+    #[error("cannot start: {source}")]
+    Start {
+        /// The system's reason.
+        source: io::Error,
+    },
     /// A bound that makes no sense.
     #[error("{field}: expected {expected}, got {got}")]
     Option {
@@ -47,7 +85,20 @@ impl ProxyError {
             Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => "proxy.port_in_use",
             Self::Listen { .. } => "proxy.listen",
             Self::MetricsNotLoopback { .. } => "proxy.metrics_not_loopback",
+            Self::ConfigRead { .. } => "proxy.config.read",
+            Self::ConfigSyntax { .. } => "proxy.config.syntax",
+            Self::ConfigValue { .. } => "proxy.config.value",
+            Self::Handover { .. } => "proxy.handover",
+            Self::Start { .. } => "proxy.start",
             Self::Option { .. } => "proxy.option",
+        }
+    }
+
+    pub(crate) fn value(key: impl ToString, expected: impl ToString, got: impl ToString) -> Self {
+        Self::ConfigValue {
+            key: key.to_string(),
+            expected: expected.to_string(),
+            got: got.to_string().chars().take(120).collect(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The untrusted host proxy: it carries opaque bytes between clients and the guest.
 //!
-//! It never looks into a byte it carries, holds no key and names no crate that could decrypt (`tests/tidy`, rule 2).
+//! It looks into no byte it carries except, where it is told to route by name, the server name that TLS sends in the clear;
+//! it holds no key and names no crate that could decrypt (`tests/tidy`, rule 2).
 //! A hostile proxy can delay, drop or count connections; that is all the design leaves it.
 //!
 //! ```no_run
@@ -14,17 +15,40 @@
 //! # }
 //! ```
 #![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "tests may"
+    )
+)]
 
 mod address;
+mod admission;
 mod args;
+pub mod config;
 mod error;
 mod forward;
+mod handover;
+mod health;
 mod metrics;
+mod pipe;
+mod pool;
+pub mod proxy_protocol;
+mod route;
 mod serve;
-mod transport;
+pub mod sni;
+mod socket;
+mod socket_file;
+mod state;
+mod worker;
 
 pub use address::Address;
-pub use args::{ProxyArgs, run};
+pub use args::{ProxyArgs, check, report, run};
 pub use error::ProxyError;
 pub use metrics::MetricsAddress;
-pub use serve::{ProxyOptions, serve};
+pub use serve::{ProxyOptions, serve, serve_config};

@@ -1,36 +1,140 @@
-//! Prometheus metrics for the host's operator: a Unix socket or a loopback port, never the network.
+//! What the proxy counts. Every label has a closed set of values: reasons are enums, pools and guests come from the
+//! configuration, and nothing that a client sends becomes one.
 
-use std::convert::Infallible;
-use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::str::FromStr;
-use std::sync::Arc;
-use std::time::Duration;
+mod endpoint;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use std::fmt::{self, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use tokio::net::{TcpListener, UnixListener};
 
-use crate::error::ProxyError;
-use crate::transport::Stream;
+pub use endpoint::MetricsAddress;
+pub(crate) use endpoint::MetricsListener;
+
+use crate::pool::Pool;
+
+/// Enums whose variants are the values of a label.
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub(crate) enum $name { $($(#[$variant_doc])* $variant,)* }
+
+        impl $name {
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant),*];
+
+            pub(crate) const fn text(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+
+        impl EncodeLabelValue for $name {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+                encoder.write_str(self.text())
+            }
+        }
+    };
+}
+
+label! {
+    /// How a forwarded connection ended.
+    Ended {
+        /// Both sides closed.
+        Closed = "closed",
+        /// Nothing moved for the idle limit.
+        Idle = "idle",
+        /// A side did not take what was there for it.
+        Stalled = "stalled",
+        /// The client never sent anything.
+        Silent = "silent",
+        /// The client closed its half and nothing followed.
+        HalfClosed = "half_closed",
+        /// The client reset the connection or went away.
+        ClientBroken = "client_broken",
+        /// The guest reset the connection or went away.
+        GuestBroken = "guest_broken",
+        /// The proxy stopped and its drain time was over.
+        Drained = "drained",
+    }
+}
+
+label! {
+    /// Why a connection was closed before it reached a guest.
+    Refused {
+        /// Too many connections are open.
+        Connections = "connections_max",
+        /// Too many were accepted lately.
+        Rate = "connections_per_s",
+        /// This client has too many open.
+        ClientConnections = "client_connections_max",
+        /// This client opened too many lately.
+        ClientRate = "client_connections_per_s",
+        /// More clients than the table has rows.
+        Clients = "clients_max",
+        /// No first bytes, or only a part of what must come first, within the time.
+        FirstBytes = "first_bytes",
+        /// The client went away before it had said where to.
+        ClientGone = "client_gone",
+        /// A listed peer sent no acceptable PROXY header.
+        ProxyHeader = "proxy_header",
+        /// No acceptable ClientHello.
+        ClientHello = "client_hello",
+        /// A server name that no guest has.
+        UnknownName = "unknown_name",
+        /// No server name where one is needed.
+        NoName = "no_name",
+        /// The pool has no guest that is up.
+        NoGuest = "no_guest",
+        /// Every guest that was tried refused or did not answer.
+        Unreachable = "guest_unreachable",
+        /// Too many wait already.
+        QueueFull = "queue_full",
+        /// No guest had a free place within the deadline.
+        QueueTime = "queue_deadline",
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct How {
+    how: Ended,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Why {
+    why: Refused,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Guest {
+    pool: String,
+    guest: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfPool {
+    pool: String,
+}
 
 /// What the proxy counts.
 pub(crate) struct Metrics {
     pub(crate) connections: Counter,
-    pub(crate) refused_at_limit: Counter,
-    pub(crate) guest_unreachable: Counter,
-    pub(crate) ended_idle: Counter,
-    pub(crate) ended_broken: Counter,
+    pub(crate) open: Gauge,
     pub(crate) bytes_to_guest: Counter,
     pub(crate) bytes_to_client: Counter,
-    pub(crate) open: Gauge,
+    pub(crate) accept_failures: Counter,
+    pub(crate) dial_failures: Counter,
+    pub(crate) reloads: Counter,
+    pub(crate) reloads_refused: Counter,
+    ended: Vec<Counter>,
+    refused: Vec<Counter>,
+    guest_up: Family<Guest, Gauge>,
+    guest_open: Family<Guest, Gauge>,
+    waiting: Family<OfPool, Gauge>,
+    pools: Mutex<Vec<Arc<Pool>>>,
     registry: Registry,
 }
 
@@ -43,147 +147,98 @@ impl Metrics {
             c
         };
         let connections = counter("connections", "Connections accepted");
-        let refused_at_limit = counter(
-            "connections_refused_at_limit",
-            "Connections closed at once: too many open",
-        );
-        let guest_unreachable = counter(
-            "guest_unreachable",
-            "Connections closed because the guest did not answer",
-        );
-        let ended_idle = counter("connections_ended_idle", "Connections closed for idling");
-        let ended_broken = counter("connections_ended_broken", "Connections that ended in an I/O error");
-        let bytes_to_guest = counter("bytes_to_guest", "Opaque bytes carried to the guest");
+        let bytes_to_guest = counter("bytes_to_guest", "Opaque bytes carried to guests");
         let bytes_to_client = counter("bytes_to_client", "Opaque bytes carried to clients");
+        let accept_failures = counter("accept_failures", "Connections that could not be accepted");
+        let dial_failures = counter("dial_failures", "Connections that a guest did not accept");
+        let reloads = counter("reloads", "Configurations put in force while running");
+        let reloads_refused = counter("reloads_refused", "Configurations refused while running");
         let open = Gauge::default();
         registry.register("connections_open", "Connections open now", open.clone());
+        let ended = Family::<How, Counter>::default();
+        registry.register(
+            "connections_ended",
+            "Forwarded connections that ended, by how",
+            ended.clone(),
+        );
+        let refused = Family::<Why, Counter>::default();
+        let help = "Connections closed before they reached a guest, by why";
+        registry.register("connections_refused", help, refused.clone());
+        let guest_up = Family::<Guest, Gauge>::default();
+        registry.register("guest_up", "1 if connections may go to this guest", guest_up.clone());
+        let guest_open = Family::<Guest, Gauge>::default();
+        registry.register(
+            "guest_connections_open",
+            "Connections open to this guest",
+            guest_open.clone(),
+        );
+        let waiting = Family::<OfPool, Gauge>::default();
+        registry.register(
+            "pool_waiting",
+            "Clients that wait for a guest of this pool",
+            waiting.clone(),
+        );
         Arc::new(Self {
             connections,
-            refused_at_limit,
-            guest_unreachable,
-            ended_idle,
-            ended_broken,
+            open,
             bytes_to_guest,
             bytes_to_client,
-            open,
+            accept_failures,
+            dial_failures,
+            reloads,
+            reloads_refused,
+            ended: each(Ended::ALL, |&how| ended.get_or_create_owned(&How { how })),
+            refused: each(Refused::ALL, |&why| refused.get_or_create_owned(&Why { why })),
+            guest_up,
+            guest_open,
+            waiting,
+            pools: Mutex::default(),
             registry,
         })
     }
 
+    pub(crate) fn ended(&self, how: Ended) {
+        if let Some(counter) = self.ended.get(how as usize) {
+            counter.inc();
+        }
+    }
+
+    pub(crate) fn refused(&self, why: Refused) {
+        if let Some(counter) = self.refused.get(why as usize) {
+            counter.inc();
+        }
+    }
+
+    /// The pools whose guests are shown from now on.
+    pub(crate) fn show(&self, pools: Vec<Arc<Pool>>) {
+        *self.pools.lock().unwrap_or_else(PoisonError::into_inner) = pools;
+    }
+
     fn text(&self) -> Result<String, fmt::Error> {
+        let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        self.guest_up.clear();
+        self.guest_open.clear();
+        self.waiting.clear();
+        for pool in pools.iter() {
+            let of_pool = OfPool {
+                pool: pool.name().to_owned(),
+            };
+            self.waiting.get_or_create(&of_pool).set(pool.waiting().into());
+            for guest in pool.guests() {
+                let labels = Guest {
+                    pool: pool.name().to_owned(),
+                    guest: guest.address.to_string(),
+                };
+                self.guest_up.get_or_create(&labels).set(guest.is_up().into());
+                self.guest_open.get_or_create(&labels).set(guest.outstanding().into());
+            }
+        }
         let mut out = String::new();
         prometheus_client::encoding::text::encode(&mut out, &self.registry)?;
         Ok(out)
     }
 }
 
-/// Where metrics are served.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MetricsAddress {
-    /// A loopback port.
-    Loopback(SocketAddr),
-    /// A Unix socket.
-    Unix(PathBuf),
-}
-
-impl FromStr for MetricsAddress {
-    type Err = ProxyError;
-
-    fn from_str(text: &str) -> Result<Self, ProxyError> {
-        if let Some(path) = text.strip_prefix("unix:").filter(|p| !p.is_empty()) {
-            return Ok(Self::Unix(path.into()));
-        }
-        match text.parse::<SocketAddr>() {
-            Ok(at) if at.ip().is_loopback() => Ok(Self::Loopback(at)),
-            _ => Err(ProxyError::MetricsNotLoopback {
-                at: text.chars().take(80).collect(),
-            }),
-        }
-    }
-}
-
-pub(crate) enum MetricsListener {
-    Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
-}
-
-impl Drop for MetricsListener {
-    fn drop(&mut self) {
-        if let Self::Unix(_, path) = self {
-            // Best effort: a socket left behind is replaced at the next start.
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
-impl MetricsListener {
-    pub(crate) async fn bind(at: &MetricsAddress) -> Result<Self, ProxyError> {
-        match at {
-            MetricsAddress::Loopback(at) => TcpListener::bind(at)
-                .await
-                .map(Self::Tcp)
-                .map_err(|e| ProxyError::listen(at, e)),
-            MetricsAddress::Unix(path) => {
-                let name = || format!("unix:{}", path.display());
-                // A socket that nobody answers is a leftover of an earlier run.
-                if std::os::unix::net::UnixStream::connect(path).is_err() && is_socket(path) {
-                    std::fs::remove_file(path).map_err(|e| ProxyError::listen(name(), e))?;
-                }
-                UnixListener::bind(path)
-                    .map(|l| Self::Unix(l, path.clone()))
-                    .map_err(|e| ProxyError::listen(name(), e))
-            }
-        }
-    }
-
-    /// Serves until cancelled.
-    pub(crate) async fn serve(self, metrics: Arc<Metrics>) {
-        loop {
-            let metrics = metrics.clone();
-            match &self {
-                Self::Tcp(l) => match l.accept().await {
-                    Ok((stream, _)) => drop(tokio::spawn(answer(stream, metrics))),
-                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-                },
-                Self::Unix(l, _) => match l.accept().await {
-                    Ok((stream, _)) => drop(tokio::spawn(answer(stream, metrics))),
-                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-                },
-            }
-        }
-    }
-}
-
-fn is_socket(path: &std::path::Path) -> bool {
-    use std::os::unix::fs::FileTypeExt as _;
-    std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket())
-}
-
-async fn answer(stream: impl Stream, metrics: Arc<Metrics>) {
-    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let metrics = metrics.clone();
-        async move {
-            let known = request.uri().path() == "/metrics";
-            let (status, body) = match (known, request.method() == Method::GET, metrics.text()) {
-                (true, true, Ok(text)) => (StatusCode::OK, text),
-                (true, true, Err(_)) => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
-                (true, false, _) => (StatusCode::METHOD_NOT_ALLOWED, String::new()),
-                (false, _, _) => (StatusCode::NOT_FOUND, String::new()),
-            };
-            let mut response = Response::new(Full::new(Bytes::from(body)));
-            *response.status_mut() = status;
-            response.headers_mut().insert(
-                hyper::header::CONTENT_TYPE,
-                hyper::header::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
-            );
-            Ok::<_, Infallible>(response)
-        }
-    });
-    // A scraper that breaks off is no event for the proxy.
-    let _ = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(5))
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+fn each<T>(all: &[T], counter: impl Fn(&T) -> Counter) -> Vec<Counter> {
+    all.iter().map(counter).collect()
 }

@@ -1,21 +1,26 @@
-//! Accepts, limits, forwards, drains.
+//! Starts the workers, puts configurations in force, hands over, drains.
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio_vsock::VsockAddr;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::address::Address;
+use crate::admission::Admission;
+use crate::config::{Balance, Breaker, Config, Dial, Limits, Listen, Log, Pool, Route};
 use crate::error::ProxyError;
-use crate::forward::{Ended, forward};
+use crate::handover::{Handover, Predecessor, Successor};
+use crate::health;
 use crate::metrics::{Metrics, MetricsAddress, MetricsListener};
-use crate::transport::{Accept, Dial, Listener, TcpDialer, VsockDialer};
+use crate::state::{Phase, State};
+use crate::worker::{Shared, Worker};
 
-/// What to carry and within which bounds.
+/// One listener and one guest, the simple case.
 #[derive(Debug, Clone)]
 pub struct ProxyOptions {
     /// Where clients come in.
@@ -49,7 +54,65 @@ impl Default for ProxyOptions {
     }
 }
 
-/// Serves until `stop` resolves, then drains: no new connections, open ones go on for at most `drain`.
+impl ProxyOptions {
+    /// The configuration that does this: no limits per client, who may all come through one balancer, and no health checks,
+    /// because there is no other guest to go to.
+    ///
+    /// # Errors
+    /// [`ProxyError::Option`].
+    pub fn config(self) -> Result<Config, ProxyError> {
+        if !(1..=1_000_000).contains(&self.connections_max) {
+            return Err(ProxyError::Option {
+                field: "connections-max",
+                expected: "1 to 1000000",
+                got: self.connections_max.to_string(),
+            });
+        }
+        let everybody = self.connections_max as u32;
+        let name = "guest".to_owned();
+        let pool = Pool {
+            guests: vec![self.guest],
+            balance: Balance::LeastOutstanding,
+            guest_connections_max: everybody,
+            queue_max: everybody,
+            deadline: self.connect,
+            connect: self.connect,
+            send_header: None,
+            health: None,
+            breaker: Breaker {
+                failures: u32::MAX,
+                open: Duration::from_secs(1),
+            },
+        };
+        Ok(Config {
+            workers: std::thread::available_parallelism().map_or(1, usize::from).min(64),
+            drain: self.drain,
+            metrics: self.metrics,
+            handover: None,
+            log: Log::default(),
+            limits: Limits {
+                connections_max: self.connections_max,
+                connections_per_s: 1_000_000,
+                client_connections_max: everybody,
+                client_connections_per_s: 1_000_000,
+                first_bytes: self.idle.min(Duration::from_secs(60)),
+                idle: self.idle,
+                stall: self.idle.min(Duration::from_secs(120)),
+                half_closed: self.idle,
+            },
+            listeners: vec![Listen {
+                address: self.listen,
+                dial: Dial::AtOnce,
+                proxy_header_from: Vec::new(),
+                route: Route::Pool(name.clone()),
+            }],
+            pools: BTreeMap::from([(name, pool)]),
+        })
+    }
+}
+
+/// Serves one listener and one guest until `stop` resolves, then drains: no new connections, open ones go on for at most
+/// `drain`.
 ///
 /// `ready` is told the address actually bound (port 0 asks for a free one).
 ///
@@ -60,129 +123,193 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
     ready: impl FnOnce(Address),
 ) -> Result<(), ProxyError> {
-    if !(1..=Semaphore::MAX_PERMITS).contains(&options.connections_max) {
-        return Err(ProxyError::Option {
-            field: "connections-max",
-            expected: "at least 1",
-            got: options.connections_max.to_string(),
-        });
-    }
-    let metrics = Metrics::new();
-    let metrics_listener = match &options.metrics {
-        Some(at) => Some(MetricsListener::bind(at).await?),
-        None => None,
-    };
-    let listener = Listener::bind(&options.listen)
-        .await
-        .map_err(|e| ProxyError::listen(options.listen, e))?;
-    ready(listener.local_address(&options.listen));
-    let serve_metrics = async {
-        match metrics_listener {
-            Some(listener) => listener.serve(metrics.clone()).await,
-            None => std::future::pending().await,
-        }
-    };
-    let carry = async {
-        match (listener, options.guest) {
-            (Listener::Tcp(l), Address::Tcp(to)) => run(l, TcpDialer(to), &options, &metrics, stop).await,
-            (Listener::Tcp(l), Address::Vsock { cid, port }) => {
-                run(l, VsockDialer(VsockAddr::new(cid, port)), &options, &metrics, stop).await;
-            }
-            (Listener::Vsock(l), Address::Tcp(to)) => run(l, TcpDialer(to), &options, &metrics, stop).await,
-            (Listener::Vsock(l), Address::Vsock { cid, port }) => {
-                run(l, VsockDialer(VsockAddr::new(cid, port)), &options, &metrics, stop).await;
-            }
-        }
-    };
-    tokio::select! {
-        () = carry => Ok(()),
-        () = serve_metrics => Ok(()),
-    }
+    let asked = options.listen;
+    let (_never, reloads) = mpsc::channel(1);
+    let ready = |bound: &[Address]| ready(bound.first().copied().unwrap_or(asked));
+    serve_config(options.config()?, reloads, stop, ready).await
 }
 
-async fn run<A: Accept, D: Dial>(
-    listener: A,
-    dialer: D,
-    options: &ProxyOptions,
-    metrics: &Arc<Metrics>,
+/// Serves a configuration until `stop` resolves or a successor has taken over, then drains.
+///
+/// Each configuration that `reloads` yields is put in force, or refused with a line in the log while the one before stays.
+///
+/// # Errors
+/// As [`serve`], and [`ProxyError::Handover`].
+pub async fn serve_config(
+    config: Config,
+    mut reloads: mpsc::Receiver<Config>,
     stop: impl Future<Output = ()>,
-) {
-    let slots = Arc::new(Semaphore::new(options.connections_max));
-    let (close_all, closing) = watch::channel(false);
-    let mut connections = JoinSet::new();
+    ready: impl FnOnce(&[Address]),
+) -> Result<(), ProxyError> {
+    let mut predecessor = match &config.handover {
+        Some(path) => Predecessor::ask(path).await?,
+        None => None,
+    };
+    let inherited = predecessor.as_mut().map(|p| std::mem::take(&mut p.sockets));
+    let metrics = Metrics::new();
+    // A predecessor has these addresses until it is replaced.
+    let mut endpoint = match predecessor.is_some() {
+        true => None,
+        false => Endpoints::bind(&config).await?,
+    };
+    let state = State::build(config, None, inherited.unwrap_or_default())?;
+    let mut checks = checks(&state, &metrics);
+    let (publish, watched) = watch::channel(state.clone());
+    let workers = start_workers(&state, &metrics, &watched)?;
+    if let Some(predecessor) = predecessor {
+        predecessor.replace().await;
+        endpoint = Endpoints::bind(&state.config).await.unwrap_or_else(|error| {
+            warn!(%error, code = error.code(), "taken over, but without metrics or hand-over");
+            None
+        });
+    }
+    ready(&state.entrances.iter().map(|e| e.bound()).collect::<Vec<_>>());
+    drop(state);
+
     let mut stop = std::pin::pin!(stop);
-    loop {
+    let mut reloading = true;
+    let successor = loop {
+        let current = || publish.borrow().clone();
         tokio::select! {
-            () = &mut stop => break,
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok(client) => {
-                    metrics.connections.inc();
-                    let Ok(slot) = slots.clone().try_acquire_owned() else {
-                        metrics.refused_at_limit.inc();
-                        continue;
-                    };
-                    let (dialer, metrics, mut closing) = (dialer.clone(), metrics.clone(), closing.clone());
-                    let (idle, connect) = (options.idle, options.connect);
-                    connections.spawn(async move {
-                        metrics.open.inc();
-                        tokio::select! {
-                            () = carry_one(client, dialer, idle, connect, &metrics) => {}
-                            _ = closing.wait_for(|now| *now) => {}
-                        }
-                        metrics.open.dec();
-                        drop(slot);
-                    });
+            () = &mut stop => break None,
+            successor = async {
+                match &endpoint {
+                    Some(endpoint) => endpoint.serve(&metrics, current).await,
+                    None => std::future::pending().await,
                 }
-                Err(error) => {
-                    // Out of descriptors or a connection that died in the queue: wait, do not spin.
-                    warn!(%error, "accept failed");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+            } => break Some(successor),
+            config = reloads.recv(), if reloading => match config {
+                None => reloading = false,
+                Some(config) => match reload(config, &publish) {
+                    Ok(state) => {
+                        checks = self::checks(&state, &metrics);
+                        metrics.reloads.inc();
+                        info!("configuration put in force");
+                    }
+                    Err(error) => {
+                        metrics.reloads_refused.inc();
+                        warn!(%error, code = error.code(), "configuration refused; the one before stays in force");
+                    }
                 }
             },
         }
+    };
+    let phase = match successor {
+        Some(_) => Phase::HandedOver,
+        None => Phase::Draining,
+    };
+    let closed = publish.borrow().closed(phase);
+    publish.send_replace(closed);
+    if let Some(successor) = successor {
+        // Both addresses are the successor's now.
+        endpoint = None;
+        successor.release();
+        info!("a new process has taken over; draining");
     }
-    drop(listener);
-    info!(open = connections.len(), "draining");
-    let drained = tokio::time::timeout(options.drain, async {
-        while connections.join_next().await.is_some() {}
-    })
-    .await;
-    if drained.is_err() {
-        warn!(open = connections.len(), "drain time is over, closing the rest");
-        // Nobody left to tell if all receivers are gone.
-        let _ = close_all.send(true);
-        while connections.join_next().await.is_some() {}
+    let joined = tokio::task::spawn_blocking(move || workers.into_iter().all(|w| w.join().is_ok()));
+    let serve_metrics = async {
+        match &endpoint {
+            Some(endpoint) => endpoint.serve_metrics(&metrics).await,
+            None => std::future::pending().await,
+        }
+    };
+    let joined = tokio::select! {
+        joined = joined => joined.unwrap_or(false),
+        () = serve_metrics => true,
+    };
+    drop(checks);
+    match joined {
+        true => Ok(()),
+        false => Err(ProxyError::Start {
+            source: io::Error::other("a worker died"),
+        }),
     }
 }
 
-async fn carry_one<D: Dial>(
-    client: impl crate::transport::Stream,
-    dialer: D,
-    idle: Duration,
-    connect: Duration,
-    metrics: &Metrics,
-) {
-    let guest = match tokio::time::timeout(connect, dialer.dial()).await {
-        Ok(Ok(guest)) => guest,
-        Ok(Err(error)) => {
-            metrics.guest_unreachable.inc();
-            warn!(%error, "guest refused the connection");
-            return;
-        }
-        Err(_) => {
-            metrics.guest_unreachable.inc();
-            warn!("guest did not accept in time");
-            return;
-        }
+fn checks(state: &State, metrics: &Metrics) -> tokio::task::JoinSet<()> {
+    let pools: Vec<_> = state.pools.values().cloned().collect();
+    metrics.show(pools.clone());
+    health::watch(&pools)
+}
+
+fn start_workers(
+    state: &State,
+    metrics: &Arc<Metrics>,
+    watched: &watch::Receiver<Arc<State>>,
+) -> Result<Vec<std::thread::JoinHandle<()>>, ProxyError> {
+    let shared = Arc::new(Shared {
+        admission: Admission::new(),
+        metrics: metrics.clone(),
+    });
+    let of = state.config.workers;
+    let start = |index| {
+        let worker = Worker {
+            index,
+            of,
+            shared: shared.clone(),
+            state: watched.clone(),
+            open: Arc::new(AtomicUsize::new(0)),
+        };
+        worker.start().map_err(|source| ProxyError::Start { source })
     };
-    match forward(client, guest, idle, metrics).await {
-        Ended::Closed => {}
-        Ended::Idle => {
-            metrics.ended_idle.inc();
+    (0..of).map(start).collect()
+}
+
+/// Everything is bound before anything is put in force.
+fn reload(config: Config, publish: &watch::Sender<Arc<State>>) -> Result<Arc<State>, ProxyError> {
+    let before = publish.borrow().clone();
+    let fixed = [
+        ("workers", config.workers == before.config.workers),
+        ("metrics", config.metrics == before.config.metrics),
+        ("handover", config.handover == before.config.handover),
+        ("log.json", config.log.json == before.config.log.json),
+    ];
+    if let Some((key, _)) = fixed.into_iter().find(|(_, is_same)| !is_same) {
+        return Err(ProxyError::value(
+            key,
+            "what this process was started with; start a new process to change it",
+            "another value",
+        ));
+    }
+    let state = State::build(config, Some(&before), BTreeMap::new())?;
+    publish.send_replace(state.clone());
+    Ok(state)
+}
+
+/// Addresses for the operator and for a successor.
+struct Endpoints {
+    metrics: Option<MetricsListener>,
+    handover: Option<Handover>,
+}
+
+impl Endpoints {
+    async fn bind(config: &Config) -> Result<Option<Self>, ProxyError> {
+        Ok(Some(Self {
+            metrics: match &config.metrics {
+                Some(at) => Some(MetricsListener::bind(at).await?),
+                None => None,
+            },
+            handover: config.handover.as_deref().map(Handover::bind).transpose()?,
+        }))
+    }
+
+    async fn serve(&self, metrics: &Arc<Metrics>, state: impl Fn() -> Arc<State>) -> Successor {
+        let successor = async {
+            match &self.handover {
+                Some(handover) => handover.successor(state).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            successor = successor => successor,
+            () = self.serve_metrics(metrics) => std::future::pending().await,
         }
-        Ended::Broken => {
-            metrics.ended_broken.inc();
+    }
+
+    async fn serve_metrics(&self, metrics: &Arc<Metrics>) {
+        match &self.metrics {
+            Some(listener) => listener.serve(metrics.clone()).await,
+            None => std::future::pending().await,
         }
     }
 }

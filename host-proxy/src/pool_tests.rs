@@ -1,0 +1,122 @@
+use super::*;
+use crate::config::Breaker;
+
+fn config(guests: usize, balance: Balance) -> config::Pool {
+    config::Pool {
+        guests: (1..=guests)
+            .map(|n| format!("127.0.0.1:{n}").parse().unwrap())
+            .collect(),
+        balance,
+        guest_connections_max: 2,
+        queue_max: 1,
+        deadline: Duration::from_secs(1),
+        connect: Duration::from_secs(1),
+        send_header: None,
+        health: None,
+        breaker: Breaker {
+            failures: 2,
+            open: Duration::from_millis(40),
+        },
+    }
+}
+
+fn pool(guests: usize, balance: Balance) -> Arc<Pool> {
+    Pool::new("p", config(guests, balance), None)
+}
+
+fn take(pool: &Arc<Pool>, client: u64) -> Lease {
+    match pool.pick(client, 0) {
+        Pick::One(lease, _) => lease,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn loads(pool: &Pool) -> Vec<u32> {
+    pool.guests.iter().map(|g| g.outstanding()).collect()
+}
+
+#[test]
+fn the_least_loaded_guest_is_taken_and_a_full_pool_says_so() {
+    let pool = pool(3, Balance::LeastOutstanding);
+    let mut kept: Vec<_> = (0..3).map(|_| take(&pool, 0)).collect();
+    assert_eq!(loads(&pool), [1, 1, 1]);
+    kept.remove(1);
+    let one = take(&pool, 0);
+    assert_eq!(loads(&pool), [1, 1, 1], "the free one");
+    kept.push(one);
+    kept.extend((0..3).map(|_| take(&pool, 0)));
+    assert!(matches!(pool.pick(0, 0), Pick::Full));
+    kept.pop();
+    take(&pool, 0);
+}
+
+#[test]
+fn a_client_stays_with_its_guest_and_moves_only_if_that_one_is_gone() {
+    let ten = pool(10, Balance::Rendezvous);
+    let of = |pool: &Arc<Pool>, client| take(pool, client).guest.address;
+    let clients: Vec<u64> = (0..200).map(mixed).collect();
+    let home: Vec<_> = clients.iter().map(|&c| of(&ten, c)).collect();
+    assert_eq!(home, clients.iter().map(|&c| of(&ten, c)).collect::<Vec<_>>());
+    let gone = ten.guests[3].clone();
+    gone.set_healthy(false, "p");
+    let mut moved = 0;
+    for (client, home) in clients.iter().zip(&home) {
+        let now = of(&ten, *client);
+        assert_ne!(now, gone.address);
+        assert_eq!(now == *home, *home != gone.address, "only its clients move");
+        moved += usize::from(now != *home);
+    }
+    assert!((8..40).contains(&moved), "about a tenth: {moved}");
+}
+
+#[test]
+fn failures_open_the_breaker_and_one_trial_at_a_time_closes_it() {
+    let pool = pool(1, Balance::LeastOutstanding);
+    let guest = pool.guests[0].clone();
+    let breaker = pool.config.breaker;
+    guest.failed(&breaker, "p");
+    guest.accepted();
+    guest.failed(&breaker, "p");
+    assert!(guest.is_up(), "a success in between starts the count again");
+    guest.failed(&breaker, "p");
+    assert!(!guest.is_up() && matches!(pool.pick(0, 0), Pick::Nobody));
+    std::thread::sleep(Duration::from_millis(60));
+    let trial = take(&pool, 0);
+    assert!(matches!(pool.pick(0, 0), Pick::Nobody), "the others wait for the trial");
+    guest.failed(&breaker, "p");
+    drop(trial);
+    assert!(!guest.is_up(), "it failed");
+    std::thread::sleep(Duration::from_millis(60));
+    let trial = take(&pool, 0);
+    guest.accepted();
+    take(&pool, 0);
+    drop(trial);
+    assert!(guest.is_up());
+}
+
+#[test]
+fn a_reload_keeps_what_is_known_about_a_guest() {
+    let before = pool(2, Balance::LeastOutstanding);
+    before.guests[0].set_healthy(false, "p");
+    let _lease = take(&before, 0);
+    let after = Pool::new("p", config(3, Balance::Rendezvous), Some(&before));
+    assert_eq!(loads(&after), [0, 1, 0]);
+    assert!(!after.guests[0].is_up() && after.guests[2].is_up());
+}
+
+#[tokio::test]
+async fn the_queue_ends_with_its_deadline_and_one_too_many_is_told_at_once() {
+    let quick = config::Pool {
+        deadline: Duration::from_millis(80),
+        ..config(1, Balance::LeastOutstanding)
+    };
+    let pool = Pool::new("p", quick, None);
+    let metrics = Metrics::new();
+    let _full = [take(&pool, 0), take(&pool, 0)];
+    let started = Instant::now();
+    let (first, second) = tokio::join!(pool.connect(0, &metrics), pool.connect(0, &metrics));
+    assert_eq!(first.unwrap_err(), Refused::QueueTime);
+    assert_eq!(second.unwrap_err(), Refused::QueueFull);
+    assert!((80..2_000).contains(&started.elapsed().as_millis()));
+    assert_eq!(pool.waiting(), 0);
+}

@@ -1,0 +1,300 @@
+//! One kind of socket for both transports, and what the kernel is asked to do with it.
+
+use std::fmt;
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustix::pipe::{SpliceFlags, splice};
+use socket2::{Domain, Protocol, SockAddr, Socket as Raw, TcpKeepalive, Type};
+use tokio::io::unix::AsyncFd;
+
+use crate::address::Address;
+
+/// Connections that wait in the kernel to be accepted; it cuts this to `net.core.somaxconn`.
+const BACKLOG: i32 = 65_535;
+
+/// A peer that answers no probe for this long in all is gone.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 4;
+
+/// Who is at the other end of an accepted connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// An IP address and port.
+    Ip(SocketAddr),
+    /// A context identifier of AF_VSOCK.
+    Vsock(u32),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(at) => at.fmt(f),
+            Self::Vsock(cid) => write!(f, "vsock:{cid}"),
+        }
+    }
+}
+
+impl Peer {
+    fn of(address: &SockAddr) -> Option<Self> {
+        if let Some(at) = address.as_socket() {
+            return Some(Self::Ip(SocketAddr::new(at.ip().to_canonical(), at.port())));
+        }
+        address.as_vsock_address().map(|(cid, _)| Self::Vsock(cid))
+    }
+
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(at) => Some(at.ip()),
+            Self::Vsock(_) => None,
+        }
+    }
+}
+
+/// A connected, non-blocking stream. Dropping it without [`Socket::part`] resets the connection, so that what was cut
+/// never looks like what was finished.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    fd: AsyncFd<Raw>,
+    parted: bool,
+}
+
+impl Socket {
+    fn new(raw: Raw) -> io::Result<Self> {
+        Ok(Self {
+            fd: watched(raw)?,
+            parted: false,
+        })
+    }
+
+    /// Opens a connection; the caller bounds the time.
+    pub(crate) async fn connect(to: &Address) -> io::Result<Self> {
+        let (domain, address) = socket_address(to);
+        let kind = Type::STREAM.nonblocking();
+        let raw = Raw::new(domain, kind, protocol(to))?;
+        if matches!(to, Address::Tcp(_)) {
+            raw.set_tcp_nodelay(true)?;
+        }
+        match raw.connect(&address) {
+            Ok(()) => return Self::new(raw),
+            Err(e) if e.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            Err(e) => return Err(e),
+        }
+        let socket = Self::new(raw)?;
+        socket.fd.writable().await?.retain_ready();
+        match socket.fd.get_ref().take_error()? {
+            Some(error) => Err(error),
+            None => Ok(socket),
+        }
+    }
+
+    /// Waits until there is something to read, an end included.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.fd.readable().await?.retain_ready();
+        Ok(())
+    }
+
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.fd.poll_read_ready(cx))?;
+            match guard.get_inner().read_now(buffer) {
+                Ok(n) => {
+                    // A short read emptied the socket: the next arrival raises a new edge (epoll(7), question 9).
+                    if n > 0 && n < buffer.len() {
+                        guard.clear_ready();
+                    }
+                    return Poll::Ready(Ok(n));
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+    }
+
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.fd.poll_write_ready(cx))?;
+            match guard.get_inner().write_now(bytes) {
+                Ok(n) => return Poll::Ready(Ok(n)),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Poll::Ready(Err(e)),
+            }
+        }
+    }
+
+    /// Moves at most `len` bytes from the socket into an empty pipe. 0 is the end of the stream.
+    pub(crate) fn poll_splice_in(&self, cx: &mut Context<'_>, pipe: &OwnedFd, len: usize) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.fd.poll_read_ready(cx))?;
+            match splice(guard.get_inner(), None, pipe, None, len, FLAGS) {
+                Ok(n) => return Poll::Ready(Ok(n)),
+                Err(rustix::io::Errno::AGAIN) => guard.clear_ready(),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Poll::Ready(Err(e.into())),
+            }
+        }
+    }
+
+    /// Moves at most `len` bytes from a pipe that holds as many into the socket.
+    pub(crate) fn poll_splice_out(&self, cx: &mut Context<'_>, pipe: &OwnedFd, len: usize) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = ready!(self.fd.poll_write_ready(cx))?;
+            match splice(pipe, None, guard.get_inner(), None, len, FLAGS) {
+                Ok(n) => return Poll::Ready(Ok(n)),
+                Err(rustix::io::Errno::AGAIN) => guard.clear_ready(),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Poll::Ready(Err(e.into())),
+            }
+        }
+    }
+
+    /// Tells the peer that nothing more comes. A peer that is gone already needs no telling.
+    pub(crate) fn end(&self) -> io::Result<()> {
+        match self.fd.get_ref().shutdown(Shutdown::Write) {
+            Err(e) if e.kind() != io::ErrorKind::NotConnected => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    /// Both ends said all they had to: dropping closes without a reset.
+    pub(crate) fn part(&mut self) {
+        self.parted = true;
+    }
+
+    pub(crate) fn local_ip(&self) -> Option<SocketAddr> {
+        self.fd.get_ref().local_addr().ok()?.as_socket()
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if !self.parted {
+            // Linger zero turns the close into a reset. AF_VSOCK refuses it and resets by itself where data is lost.
+            let _ = self.fd.get_ref().set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
+
+/// System calls on a shared reference; `Read` and `Write` ask for a mutable one.
+trait Now {
+    fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize>;
+}
+
+impl Now for Raw {
+    fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut raw = self;
+        raw.read(buffer)
+    }
+
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut raw = self;
+        raw.write(bytes)
+    }
+}
+
+/// Registers a socket with this thread's event loop.
+#[allow(
+    deprecated,
+    reason = "its successor is unsafe for types whose descriptor may change; socket2 keeps one until it is dropped"
+)]
+pub(crate) fn watched(raw: Raw) -> io::Result<AsyncFd<Raw>> {
+    AsyncFd::new(raw)
+}
+
+/// A listening socket within one worker's event loop.
+pub(crate) struct Listener {
+    fd: AsyncFd<Raw>,
+}
+
+impl Listener {
+    pub(crate) fn new(raw: Raw) -> io::Result<Self> {
+        Ok(Self { fd: watched(raw)? })
+    }
+
+    /// The next connection. Nothing is lost if this is dropped before it resolves.
+    pub(crate) async fn accept(&self) -> io::Result<(Socket, Peer)> {
+        loop {
+            let mut guard = self.fd.readable().await?;
+            match self.accept_now() {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                other => return other,
+            }
+        }
+    }
+
+    /// A connection that waits already, or `WouldBlock`.
+    pub(crate) fn accept_now(&self) -> io::Result<(Socket, Peer)> {
+        let (raw, address) = self.fd.get_ref().accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
+        let peer = Peer::of(&address).ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+        Ok((Socket::new(raw)?, peer))
+    }
+}
+
+/// Binds one listening socket per worker (TCP: SO_REUSEPORT, the kernel spreads the connections) or one for all (AF_VSOCK).
+/// The first entry's port replaces port 0 in the others.
+pub(crate) fn bind(at: &Address, workers: usize) -> io::Result<Vec<Raw>> {
+    let Address::Tcp(asked) = at else {
+        return Ok(vec![bind_one(at)?]);
+    };
+    // SO_REUSEPORT would share the port with another proxy of the same user without a word.
+    let probe = Raw::new(Domain::for_address(*asked), Type::STREAM, Some(Protocol::TCP))?;
+    probe.set_reuse_address(true)?;
+    probe.bind(&SockAddr::from(*asked))?;
+    drop(probe);
+    let first = bind_one(at)?;
+    let port = first.local_addr()?.as_socket().map_or(asked.port(), |a| a.port());
+    let same = Address::Tcp(SocketAddr::new(asked.ip(), port));
+    let mut all = vec![first];
+    for _ in 1..workers {
+        all.push(bind_one(&same)?);
+    }
+    Ok(all)
+}
+
+fn bind_one(at: &Address) -> io::Result<Raw> {
+    let (domain, address) = socket_address(at);
+    let raw = Raw::new(domain, Type::STREAM.nonblocking(), protocol(at))?;
+    if let Address::Tcp(ip) = at {
+        raw.set_reuse_address(true)?;
+        raw.set_reuse_port(true)?;
+        if ip.is_ipv6() {
+            raw.set_only_v6(!ip.ip().is_unspecified())?;
+        }
+        // Linux hands these on to every accepted socket, which saves system calls per connection.
+        raw.set_tcp_nodelay(true)?;
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE_IDLE)
+            .with_interval(KEEPALIVE_INTERVAL)
+            .with_retries(KEEPALIVE_PROBES);
+        raw.set_tcp_keepalive(&keepalive)?;
+    }
+    raw.bind(&address)?;
+    raw.listen(BACKLOG)?;
+    Ok(raw)
+}
+
+/// Where a listening socket really is.
+pub(crate) fn bound_address(raw: &Raw, asked: &Address) -> Address {
+    let local = raw.local_addr().ok().and_then(|a| a.as_socket());
+    local.map_or(*asked, Address::Tcp)
+}
+
+fn protocol(at: &Address) -> Option<Protocol> {
+    matches!(at, Address::Tcp(_)).then_some(Protocol::TCP)
+}
+
+fn socket_address(at: &Address) -> (Domain, SockAddr) {
+    match at {
+        Address::Tcp(at) => (Domain::for_address(*at), SockAddr::from(*at)),
+        Address::Vsock { cid, port } => (Domain::VSOCK, SockAddr::vsock(*cid, *port)),
+    }
+}
