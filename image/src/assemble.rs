@@ -32,7 +32,7 @@ pub const FIRMWARE: &str = "firmware.fd";
 /// The firmware's empty variables; each machine starts with a copy.
 pub const VARIABLES: &str = "variables.fd";
 
-const ZSTD: &str = "zstd 1.5.7, level 22 (engine: 19), one thread, no checksum";
+const ZSTD: &str = "zstd 1.5.7, level 22 (engine: 12), one thread, no checksum";
 const PROGRAM_BYTES_MAX: u64 = 1 << 30;
 const FIRMWARE_CODE: &str = "usr/share/OVMF/OVMF_CODE_4M.fd";
 const FIRMWARE_VARIABLES: &str = "usr/share/OVMF/OVMF_VARS_4M.fd";

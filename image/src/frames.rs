@@ -1,4 +1,4 @@
-//! Compressed frames of the archive, and a cache of them: the engine's alone costs a minute each time it is made.
+//! Compressed frames of the archive, and a cache of them: the engine's alone costs seconds each time it is made.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::error::ImageError;
 pub enum Level {
     /// Everything but the engine: as small as it gets.
     Whole,
-    /// The engine, of which a smaller frame would cost minutes.
+    /// The engine: an eighth more than at level 19, for a fifteenth of the time.
     Engine,
 }
 
@@ -21,7 +21,7 @@ impl Level {
     fn number(self) -> i32 {
         match self {
             Self::Whole => 22,
-            Self::Engine => 19,
+            Self::Engine => 12,
         }
     }
 }

@@ -109,6 +109,8 @@ pub struct Report {
     pub word: Word,
     /// The guest's own uptime when init handed over to the agent, in seconds.
     pub init_uptime_s: Option<f64>,
+    /// The guest's uptime at its word: that of init and what passed here since it was read, to a tenth of a second.
+    pub word_uptime_s: Option<f64>,
     /// Wall time to the word, in seconds.
     pub wall_s: f64,
     /// QEMU's processor time to the word, in seconds.
@@ -134,6 +136,9 @@ impl fmt::Display for Report {
         }
         if let Some(uptime) = self.init_uptime_s {
             writeln!(f, "  guest uptime when init was done: {uptime:.2} s")?;
+        }
+        if let Some(uptime) = self.word_uptime_s {
+            writeln!(f, "  guest uptime at its word: {uptime:.1} s")?;
         }
         if self.as_predicted {
             writeln!(f, "  every predicted register, in both banks, is as it was predicted")?;
@@ -331,14 +336,17 @@ impl Guest {
             false => (HUNG_WITH_PACKS_CPU_S, BOOT_WITH_PACKS_MAX),
         };
         let mut grown = (0.0, Instant::now());
+        let mut init: Option<(f64, Instant)> = None;
         loop {
             let ended = self.qemu.ended();
             let cpu_s = self.qemu.cpu_s().unwrap_or(grown.0);
             let console = console(&machine.console)?;
+            init = init.or_else(|| Some((init_uptime(&console)?, Instant::now())));
             if let Some(word) = word_of(&console) {
                 return Ok(Report {
                     word,
-                    init_uptime_s: init_uptime(&console),
+                    init_uptime_s: init.map(|(uptime, _)| uptime),
+                    word_uptime_s: init.map(|(uptime, seen)| uptime + seen.elapsed().as_secs_f64()),
                     wall_s: self.started.elapsed().as_secs_f64(),
                     cpu_s,
                     attempt,

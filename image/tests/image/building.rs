@@ -57,6 +57,10 @@ fn an_image_holds_what_its_manifest_says() {
     let plan = InitPlan::parse(bytes("etc/hanzo/init.toml")).unwrap();
     assert_eq!((plan.profile, plan.engine), (Profile::Core, false));
     assert_eq!(plan.modules, manifest.inputs.modules);
+    // What SNP's driver asks for by name is there before it.
+    let place = |name: &str| plan.modules.iter().position(|module| module == name).unwrap();
+    assert!(place("crypto_null") < place("gcm") && place("gf128mul") < place("ghash-generic"));
+    assert!(place("gcm").max(place("ghash-generic")) < place("sev-guest"));
     for module in &plan.modules {
         assert!(!bytes(&format!("lib/modules/{module}.ko")).is_empty());
     }
