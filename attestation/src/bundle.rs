@@ -4,6 +4,10 @@
 //! JCS, media type `application/vnd.hanzo.attestation.v1+json`, at most 2 MiB. Binary evidence is standard base64 with
 //! padding (RFC 4648 section 4); digests and nonces are lower-case hex.
 
+mod shared;
+
+pub use shared::SharedBundle;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};

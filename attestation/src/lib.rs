@@ -31,6 +31,7 @@ pub mod merkle;
 pub mod name;
 pub mod nvidia;
 mod pinned;
+pub mod ratls;
 pub mod snp;
 pub mod statement;
 pub mod tdx;

@@ -5,10 +5,11 @@
 use std::path::{Path, PathBuf};
 
 use hanzo_attestation::binding::{RcarRuntime, bind_keyset, bind_rcar};
+use hanzo_attestation::bundle::SharedBundle;
 use hanzo_attestation::bundle::{Bundle, CpuEvidence};
 use hanzo_attestation::channel::proof_info;
 use hanzo_attestation::config::Config;
-use hanzo_attestation::freshness::{window_nonce, window_path};
+use hanzo_attestation::freshness::{Window, window_nonce, window_path};
 use hanzo_attestation::jcs;
 use hanzo_attestation::keyset::{KemKey, Keyset, ServedModel, SignerKeys, capability_digest};
 use hanzo_attestation::name::Name;
@@ -408,4 +409,22 @@ fn read_sources(folder: &Path, out: &mut String) {
             *out += &std::fs::read_to_string(&path).unwrap();
         }
     }
+}
+
+#[test]
+fn the_shared_pieces_of_a_window_are_each_callers_bundle() {
+    let window = Window::new(challenges().to_vec()).unwrap();
+    let mut bundle = stored_bundle();
+    // Texts that look like the place of the cut do not move it.
+    bundle.policy = r#"{"devices":[],"freshness":null,"keyset":{}}"#.into();
+    bundle.config = format!("{}\n# ,\"freshness\":null,\"keyset\":", bundle.config);
+    let (head, tail) = SharedBundle::of(&bundle).unwrap().into_pieces();
+    for index in 0..window.size() {
+        let path = window.path(index).unwrap();
+        let own = SharedBundle::own_piece(&path).unwrap();
+        bundle.freshness = Some(path);
+        assert_eq!([&head[..], &own, &tail].concat(), bundle.canonical().unwrap());
+    }
+    bundle.freshness = None;
+    assert_eq!([&head[..], b"null", &tail].concat(), bundle.canonical().unwrap());
 }

@@ -3,6 +3,7 @@
 use hanzo_attestation::evidence::Class;
 use hanzo_attestation::foreign::ForeignError;
 use hanzo_attestation::jcs::JcsError;
+use hanzo_attestation::ratls::RatlsError;
 use hanzo_attestation::{AttestationError, BindingError};
 use hanzo_policy::release::ReleaseError;
 use hanzo_policy::{PrivacyTier, RuleFailure};
@@ -25,6 +26,9 @@ pub enum VerifyError {
     /// The evidence does not belong to this challenge, keyset or session.
     #[error(transparent)]
     Binding(#[from] BindingError),
+    /// A certificate that carries no evidence in the format known, or evidence of another key.
+    #[error(transparent)]
+    Ratls(#[from] RatlsError),
     /// The bundle answers no challenge at all.
     #[error("freshness: expected the challenge that was drawn, got a bundle that answers none")]
     Unchallenged,
@@ -99,6 +103,7 @@ impl VerifyError {
             Self::Foreign(e) => e.code(),
             Self::Evidence(e) => e.code(),
             Self::Binding(e) => e.code(),
+            Self::Ratls(e) => e.code(),
             Self::Unchallenged => "freshness.none",
             Self::Stale { .. } => "freshness.stale",
             Self::Release(e) => e.code(),
@@ -113,6 +118,7 @@ impl VerifyError {
             Self::Foreign(e) => e.class(),
             Self::Evidence(e) => e.class(),
             Self::Binding(e) => e.class(),
+            Self::Ratls(e) => e.class(),
             Self::Unchallenged | Self::Stale { .. } => Class::Unbound,
             Self::Release(e) => e.class(),
             Self::Refused(_) => Class::Refused,

@@ -26,6 +26,15 @@ pub(crate) fn of(code: &str, class: Class) -> &'static str {
         "freshness.foreign_challenge" | "freshness.path" => {
             "the answer is a recording or was meant for somebody else: ask again with a new challenge"
         }
+        "ratls.no_evidence" => {
+            "ask the guest's address with a server name in the TLS handshake, or attest it over the network"
+        }
+        "ratls.spki_mismatch" => {
+            "whoever made this certificate is not the guest in its evidence: do not use the connection"
+        }
+        "ratls.critical" | "ratls.duplicate_extension" | "ratls.certificate" | "ratls.wrapper" | "ratls.too_large" => {
+            "give the leaf certificate as the guest sent it; `explain` reads bundles, `verify` reads dstack's certificates"
+        }
         "freshness.stale" => "attest the guest again",
         "keyset.expired" => "ask the guest for its current keyset; `read` shows what an old bundle says",
         "keyset.lifetime" => "compare this machine's clock with the guest's; both must be within a minute",

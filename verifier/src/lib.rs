@@ -2,7 +2,7 @@
 //!
 //! [`verify_bundle`] answers "does the guest that answered *my* challenge reach *my* policy"; [`verify_rcar`] answers the same
 //! for a key broker's session; [`read_bundle`] reads a bundle that answers nobody's challenge, and its type is another
-//! one, so that no client or broker can mistake it for a verdict. Receipts are checked offline by [`receipt`]. Evidence in
+//! one, so that no client or broker can mistake it for a verdict; [`read_certificate`] does so for an RA-TLS certificate. Receipts are checked offline by [`receipt`]. Evidence in
 //! other projects' formats is read by [`foreign`]; results in their form are written and read by [`ear`].
 //!
 //! # Establishes
@@ -21,6 +21,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod certificate;
 pub mod corim;
 pub mod ear;
 mod error;
@@ -34,6 +35,7 @@ pub mod result;
 mod verify;
 pub mod view;
 
+pub use certificate::read_certificate;
 pub use error::{Refusal, VerifyError};
 pub use reading::Reading;
 pub use result::AttestationResult;

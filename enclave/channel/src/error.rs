@@ -6,6 +6,9 @@ pub enum ChannelError {
     /// The boot's TLS key or certificate could not be made.
     #[error("TLS identity: {0}")]
     Identity(&'static str),
+    /// Evidence that no certificate can carry.
+    #[error(transparent)]
+    Evidence(hanzo_attestation::ratls::RatlsError),
     /// rustls refused the configuration.
     #[error("TLS configuration: {0}")]
     Config(rustls::Error),
@@ -47,6 +50,7 @@ impl ChannelError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Identity(_) => "channel.identity",
+            Self::Evidence(e) => e.code(),
             Self::Config(_) => "channel.config",
             Self::HandshakeTimeout { .. } => "channel.handshake_timeout",
             Self::Handshake(_) => "channel.handshake",

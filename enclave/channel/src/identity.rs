@@ -8,7 +8,10 @@ use aws_lc_rs::encoding::{AsBigEndian, EcPrivateKeyBin};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use hanzo_attestation::Digest256;
-use rcgen::{CertificateParams, DistinguishedName, DnType, PublicKeyData as _};
+use hanzo_attestation::ratls;
+use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, PublicKeyData as _};
+use rustls::pki_types::CertificateDer;
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{SignatureAlgorithm, SignatureScheme};
 use zeroize::Zeroizing;
@@ -18,9 +21,11 @@ use crate::error::ChannelError;
 /// Name in the certificate. Nobody checks it; the key is what counts.
 pub const CERTIFICATE_NAME: &str = "hanzo-guest";
 
-/// An ECDSA P-256 key with a certificate. It signs TLS handshakes and its own certificate, nothing else.
+/// An ECDSA P-256 key with a certificate. It signs TLS handshakes and its own certificates, nothing else.
 pub struct TlsIdentity {
+    key: TlsKey,
     certified: Arc<CertifiedKey>,
+    with_evidence: Option<Arc<CertifiedKey>>,
     spki_sha256: Digest256,
 }
 
@@ -31,18 +36,30 @@ impl TlsIdentity {
     /// [`ChannelError::Identity`] if the library refuses the key or cannot sign.
     pub fn from_seed(seed: &[u8; 32]) -> Result<Self, ChannelError> {
         let key = TlsKey(Arc::new(ecdsa_from_seed(seed)?));
-        let mut params =
-            CertificateParams::new(vec![CERTIFICATE_NAME.to_owned()]).map_err(|_| ChannelError::Identity("name"))?;
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, CERTIFICATE_NAME);
-        let certificate = params
-            .self_signed(&key)
-            .map_err(|_| ChannelError::Identity("self-signature"))?;
         let spki_sha256 = Digest256::of(&key.subject_public_key_info());
         Ok(Self {
-            certified: Arc::new(CertifiedKey::new(vec![certificate.der().clone()], Arc::new(key))),
+            certified: certified(&key, Vec::new())?,
+            key,
+            with_evidence: None,
             spki_sha256,
         })
+    }
+
+    /// Makes a second certificate over the same key that carries `bundle` (RA-TLS), for clients that name a server.
+    ///
+    /// # Errors
+    /// [`ChannelError::Evidence`] for a bundle that is too long for a certificate: then there is none, and the first
+    /// certificate serves everybody. [`ChannelError::Identity`] if the library cannot sign.
+    pub fn carry_evidence(&mut self, bundle: &[u8]) -> Result<(), ChannelError> {
+        let value = ratls::wrap(bundle).map_err(ChannelError::Evidence)?;
+        let extension = CustomExtension::from_oid_content(&ratls::EVIDENCE_OID, value);
+        self.with_evidence = Some(certified(&self.key, vec![extension])?);
+        Ok(())
+    }
+
+    /// The certificate that carries evidence, if there is one.
+    pub fn evidence_certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.with_evidence.as_ref().and_then(|c| c.cert.first())
     }
 
     /// SHA-256 of the certificate's SubjectPublicKeyInfo (DER), as it stands in the keyset.
@@ -50,8 +67,39 @@ impl TlsIdentity {
         self.spki_sha256
     }
 
-    pub(crate) fn certified(&self) -> Arc<CertifiedKey> {
-        self.certified.clone()
+    pub(crate) fn leaves(&self) -> Leaves {
+        Leaves {
+            bare: self.certified.clone(),
+            with_evidence: self.with_evidence.clone(),
+        }
+    }
+}
+
+fn certified(key: &TlsKey, extensions: Vec<CustomExtension>) -> Result<Arc<CertifiedKey>, ChannelError> {
+    let mut params =
+        CertificateParams::new(vec![CERTIFICATE_NAME.to_owned()]).map_err(|_| ChannelError::Identity("name"))?;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, CERTIFICATE_NAME);
+    params.custom_extensions = extensions;
+    let certificate = params
+        .self_signed(key)
+        .map_err(|_| ChannelError::Identity("self-signature"))?;
+    let chain = vec![certificate.der().clone()];
+    Ok(Arc::new(CertifiedKey::new(chain, Arc::new(TlsKey(key.0.clone())))))
+}
+
+/// Which certificate a client gets: both are over the same key. Whoever names a server may be an RA-TLS client and gets
+/// the evidence with it. This project's own client names none, attests by itself, and is spared some 20 KiB a handshake.
+#[derive(Debug)]
+pub(crate) struct Leaves {
+    bare: Arc<CertifiedKey>,
+    with_evidence: Option<Arc<CertifiedKey>>,
+}
+
+impl ResolvesServerCert for Leaves {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let named = hello.server_name().and(self.with_evidence.as_ref());
+        Some(named.unwrap_or(&self.bare).clone())
     }
 }
 
@@ -140,5 +188,19 @@ mod tests {
         // No scalars of P-256: zero, and more than the order.
         TlsIdentity::from_seed(&[0; 32]).unwrap();
         TlsIdentity::from_seed(&[0xff; 32]).unwrap();
+    }
+
+    #[test]
+    fn the_certificate_with_evidence_is_over_the_same_key_and_a_longer_bundle_makes_none() {
+        let mut identity = TlsIdentity::from_seed(&[1; 32]).unwrap();
+        assert!(identity.evidence_certificate().is_none());
+        let long = vec![b'x'; ratls::BUNDLE_BYTES_MAX + 1];
+        let error = identity.carry_evidence(&long).unwrap_err();
+        assert_eq!(error.code(), "ratls.too_large");
+        assert!(identity.evidence_certificate().is_none());
+        identity.carry_evidence(&long[1..]).unwrap();
+        let read = ratls::RatlsCertificate::parse(identity.evidence_certificate().unwrap()).unwrap();
+        assert_eq!(read.spki_sha256(), identity.spki_sha256());
+        assert_eq!(read.bundle(), &long[1..]);
     }
 }

@@ -4,6 +4,9 @@
 //! evidence proves ([`TlsIdentity::spki_sha256`]), then let every single connection prove itself ([`ChannelKey`]). There
 //! is no resumption and no early data, so every connection has an exporter secret of its own ([`Exporter`]).
 //!
+//! Clients that name a server get a second certificate over the same key, with evidence in it (RA-TLS): for those who look
+//! there, and no proof of anything about their connection.
+//!
 //! This crate opens no socket: it is handed streams.
 //!
 //! # Spec

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
 use rustls::server::NoServerSessionStorage;
-use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 use rustls::{NamedGroup, ServerConfig};
 
@@ -36,7 +35,7 @@ pub fn server_config(identity: &TlsIdentity) -> Result<Arc<ServerConfig>, Channe
         .with_protocol_versions(&[&TLS13])
         .map_err(ChannelError::Config)?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified())));
+        .with_cert_resolver(Arc::new(identity.leaves()));
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hanzo_attestation::Nonce;
+use hanzo_attestation::bundle::{Bundle, DeviceCollateral};
 use hanzo_attestation::config::{CONFIG_BYTES_MAX, Config};
 use hanzo_attestation::name::Name;
+use hanzo_channel::TlsIdentity;
 use hanzo_device::{Attester, entropy::mixed_seed};
 use hanzo_inference::EngineEndpoint;
 use hanzo_kbs_protocol::OpenedGrant;
@@ -24,7 +26,7 @@ use crate::devices::admit_devices;
 use crate::engine::sandbox::{Isolation, spare_this_process};
 use crate::engine::{EngineJob, Engines};
 use crate::error::GuestError;
-use crate::evidence::{EvidenceDesk, Sealed};
+use crate::evidence::{EvidenceDesk, Sealed, Windows};
 use crate::grants::GrantDesk;
 use crate::keys::BootKeys;
 use crate::models::{OpenedModel, open_model};
@@ -75,8 +77,10 @@ pub(crate) async fn boot(options: &GuestOptions, attester: Arc<dyn Attester>) ->
     sealed.collateral = options.devices.collateral.clone();
     let sealed = Arc::new(sealed);
     let nonce = Nonce(*mixed_seed::<32>()?);
-    let desk = EvidenceDesk::open(attester, sealed.clone(), nonce).await?;
-    let tls = hanzo_channel::server_config(&keys.tls)?;
+    let desk = EvidenceDesk::open(attester, sealed.clone(), nonce, Windows::default()).await?;
+    let mut tls = keys.tls;
+    carry_evidence(&mut tls, &desk.standing());
+    let tls = hanzo_channel::server_config(&tls)?;
     let receipts = ReceiptLog::open(store, keys.receipts, sealed.keyset.clone())?;
     // The wrapping key and the data keys end here: this boot asks for nothing more.
     drop(keys.wrapping);
@@ -92,6 +96,22 @@ pub(crate) async fn boot(options: &GuestOptions, attester: Arc<dyn Attester>) ->
         engines,
         runtime,
     })
+}
+
+/// Puts the standing bundle into a certificate for RA-TLS clients. A bundle that no certificate can hold goes in without
+/// its device collateral, which nothing signs and a verifier may have elsewhere; one that is still too long stays out.
+fn carry_evidence(tls: &mut TlsIdentity, standing: &[u8]) {
+    let bare = || {
+        let mut bundle = Bundle::parse(standing).ok()?;
+        bundle.collateral = DeviceCollateral::default();
+        bundle.canonical().ok()
+    };
+    let carried = tls
+        .carry_evidence(standing)
+        .or_else(|error| bare().map_or(Err(error), |bundle| tls.carry_evidence(&bundle)));
+    if let Err(error) = carried {
+        tracing::warn!(code = error.code(), "no certificate carries the evidence: {error}");
+    }
 }
 
 /// Reads at most one byte more than a configuration may have, and parses only what was measured.

@@ -1,17 +1,17 @@
 //! Fresh evidence for many callers with few hardware calls.
 //!
-//! Challenges queue here, apart from serving. One task takes all that wait (at most [`WINDOW_MAX`]), makes one statement
-//! over the Merkle root of them, asks the processor once, and gives each caller the bundle with its own path. While the
-//! processor works the next window fills. A window stays open for 10 ms, far below the second that the format allows.
+//! Challenges queue here, apart from serving. The first goes to the processor at once. Those that come while it works
+//! wait, and the next call answers all of them: one statement over the Merkle root of their challenges, and for each
+//! caller the bundle with its own path. Nothing waits for a window to fill, and nothing runs while nobody asks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hanzo_attestation::bundle::{
-    BUNDLE_BYTES_MAX, Bundle, CpuEvidence, DeviceCollateral, DeviceEvidence, device_list_digest,
+    BUNDLE_BYTES_MAX, Bundle, CpuEvidence, DeviceCollateral, DeviceEvidence, SharedBundle, device_list_digest,
 };
-use hanzo_attestation::freshness::{FreshnessPath, window_nonce, window_path};
+use hanzo_attestation::freshness::Window;
 use hanzo_attestation::jcs::JcsError;
 use hanzo_attestation::keyset::Keyset;
 use hanzo_attestation::name::Name;
@@ -19,12 +19,29 @@ use hanzo_attestation::statement::Statement;
 use hanzo_attestation::{Digest384, Nonce};
 use hanzo_device::{Attester, DeviceError};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
-/// Most challenges answered by one hardware call; also how many may wait.
-pub const WINDOW_MAX: usize = 256;
-const WINDOW_OPEN: Duration = Duration::from_millis(10);
-/// Least time from one hardware call to the next.
-const CALL_SPACING: Duration = Duration::from_millis(50);
+/// Bounds on windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Windows {
+    /// Most challenges that one hardware call answers.
+    pub challenges_max: usize,
+    /// Most challenges that wait; further ones are turned away.
+    pub waiting_max: usize,
+    /// Least time from the start of one hardware call to the start of the next: the security processor is not this
+    /// guest's alone, and anybody may ask.
+    pub spacing: Duration,
+}
+
+impl Default for Windows {
+    fn default() -> Self {
+        Self {
+            challenges_max: 512,
+            waiting_max: 512,
+            spacing: Duration::from_millis(20),
+        }
+    }
+}
 
 /// Why there is no bundle.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +59,7 @@ pub enum EvidenceError {
         got: usize,
     },
     /// Too many callers wait.
-    #[error("evidence: 256 challenges are waiting already; try again")]
+    #[error("evidence: as many challenges are waiting as may wait; try again in a second")]
     Busy,
     /// The task that makes evidence is gone.
     #[error("evidence: its task ended")]
@@ -86,33 +103,41 @@ struct Collected {
 }
 
 impl Sealed {
-    fn bundle(
-        &self,
-        nonce: Nonce,
-        collected: Collected,
-        freshness: Option<FreshnessPath>,
-    ) -> Result<Bytes, EvidenceError> {
-        let bundle = Bundle {
+    fn bundle(&self, nonce: Nonce, collected: Collected) -> Bundle {
+        Bundle {
             collateral: self.collateral.clone(),
             capabilities: self.capabilities.clone(),
             config: self.config.clone(),
             cpu: collected.cpu,
             devices: collected.devices,
-            freshness,
+            freshness: None,
             keyset: self.keyset.clone(),
             nonce,
             policy: self.policy.clone(),
             version: 1,
-        };
-        let bytes = bundle.canonical()?;
-        if bytes.len() > BUNDLE_BYTES_MAX {
-            return Err(EvidenceError::TooLarge { got: bytes.len() });
         }
-        Ok(Bytes::from(bytes))
     }
 }
 
-type Answer = Result<Bytes, Arc<EvidenceError>>;
+/// A bundle that answers one caller. All callers of a window share the two larger of its three pieces.
+#[derive(Debug, Clone)]
+pub struct FreshBundle {
+    pieces: [Bytes; 3],
+}
+
+impl FreshBundle {
+    /// Its bytes, in order.
+    pub fn into_pieces(self) -> [Bytes; 3] {
+        self.pieces
+    }
+
+    /// Its bytes in one piece.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.pieces.concat()
+    }
+}
+
+type Answer = Result<FreshBundle, Arc<EvidenceError>>;
 
 struct Question {
     challenge: Nonce,
@@ -131,11 +156,16 @@ impl EvidenceDesk {
     ///
     /// # Errors
     /// [`EvidenceError`].
-    pub async fn open(attester: Arc<dyn Attester>, sealed: Arc<Sealed>, nonce: Nonce) -> Result<Self, EvidenceError> {
+    pub async fn open(
+        attester: Arc<dyn Attester>,
+        sealed: Arc<Sealed>,
+        nonce: Nonce,
+        windows: Windows,
+    ) -> Result<Self, EvidenceError> {
         let collected = collect(&attester, &sealed, nonce).await?;
-        let standing = sealed.bundle(nonce, collected, None)?;
-        let (questions, waiting) = mpsc::channel(WINDOW_MAX);
-        tokio::spawn(answer_windows(attester, sealed, waiting));
+        let standing = checked(sealed.bundle(nonce, collected).canonical()?)?;
+        let (questions, waiting) = mpsc::channel(windows.waiting_max.max(1));
+        tokio::spawn(answer_windows(attester, sealed, waiting, windows));
         Ok(Self { questions, standing })
     }
 
@@ -148,39 +178,57 @@ impl EvidenceDesk {
     ///
     /// # Errors
     /// [`EvidenceError`], shared by all callers of one window.
-    pub async fn fresh(&self, challenge: Nonce) -> Result<Bytes, Arc<EvidenceError>> {
+    pub async fn fresh(&self, challenge: Nonce) -> Answer {
         let (answer, answered) = oneshot::channel();
-        self.questions
-            .try_send(Question { challenge, answer })
-            .map_err(|_| Arc::new(EvidenceError::Busy))?;
+        self.questions.try_send(Question { challenge, answer }).map_err(|e| {
+            Arc::new(match e {
+                mpsc::error::TrySendError::Full(_) => EvidenceError::Busy,
+                mpsc::error::TrySendError::Closed(_) => EvidenceError::Ended,
+            })
+        })?;
         answered.await.unwrap_or_else(|_| Err(Arc::new(EvidenceError::Ended)))
     }
 }
 
-async fn answer_windows(attester: Arc<dyn Attester>, sealed: Arc<Sealed>, mut waiting: mpsc::Receiver<Question>) {
-    let mut window = Vec::new();
-    while waiting.recv_many(&mut window, 1).await > 0 {
-        tokio::time::sleep(WINDOW_OPEN).await;
-        while window.len() < WINDOW_MAX
+fn checked(bytes: Vec<u8>) -> Result<Bytes, EvidenceError> {
+    if bytes.len() > BUNDLE_BYTES_MAX {
+        return Err(EvidenceError::TooLarge { got: bytes.len() });
+    }
+    Ok(Bytes::from(bytes))
+}
+
+async fn answer_windows(
+    attester: Arc<dyn Attester>,
+    sealed: Arc<Sealed>,
+    mut waiting: mpsc::Receiver<Question>,
+    windows: Windows,
+) {
+    let mut next_call = Instant::now();
+    while let Some(first) = waiting.recv().await {
+        tokio::time::sleep_until(next_call).await;
+        let mut window = vec![first];
+        while window.len() < windows.challenges_max
             && let Ok(question) = waiting.try_recv()
         {
             window.push(question);
         }
-        answer_window(&attester, &sealed, std::mem::take(&mut window)).await;
-        tokio::time::sleep(CALL_SPACING).await;
+        // Nothing is asked of the hardware for callers that hung up.
+        window.retain(|question| !question.answer.is_closed());
+        let challenges = window.iter().map(|question| question.challenge).collect();
+        let Some(tree) = Window::new(challenges) else { continue };
+        next_call = Instant::now() + windows.spacing;
+        answer_window(&attester, &sealed, tree, window).await;
     }
 }
 
-async fn answer_window(attester: &Arc<dyn Attester>, sealed: &Sealed, window: Vec<Question>) {
-    let challenges: Vec<_> = window.iter().map(|q| q.challenge).collect();
-    let nonce = window_nonce(&challenges);
-    match collect(attester, sealed, nonce).await {
-        Ok(collected) => {
+async fn answer_window(attester: &Arc<dyn Attester>, sealed: &Sealed, tree: Window, window: Vec<Question>) {
+    match shared_pieces(attester, sealed, tree.nonce()).await {
+        Ok((head, tail)) => {
             for (index, question) in window.into_iter().enumerate() {
-                let path = window_path(&challenges, index);
-                let bundle = sealed.bundle(nonce, collected.clone(), path).map_err(Arc::new);
                 // A caller that hung up is no error.
-                let _ = question.answer.send(bundle);
+                let _ = question
+                    .answer
+                    .send(own_bundle(&head, &tree, index, &tail).map_err(Arc::new));
             }
         }
         Err(error) => {
@@ -191,6 +239,28 @@ async fn answer_window(attester: &Arc<dyn Attester>, sealed: &Sealed, window: Ve
             }
         }
     }
+}
+
+async fn shared_pieces(
+    attester: &Arc<dyn Attester>,
+    sealed: &Sealed,
+    nonce: Nonce,
+) -> Result<(Bytes, Bytes), EvidenceError> {
+    let collected = collect(attester, sealed, nonce).await?;
+    let (head, tail) = SharedBundle::of(&sealed.bundle(nonce, collected))?.into_pieces();
+    Ok((head.into(), tail.into()))
+}
+
+fn own_bundle(head: &Bytes, tree: &Window, index: usize, tail: &Bytes) -> Result<FreshBundle, EvidenceError> {
+    let path = tree.path(index).ok_or(EvidenceError::Ended)?;
+    let own = SharedBundle::own_piece(&path)?;
+    let got = head.len() + own.len() + tail.len();
+    if got > BUNDLE_BYTES_MAX {
+        return Err(EvidenceError::TooLarge { got });
+    }
+    Ok(FreshBundle {
+        pieces: [head.clone(), own.into(), tail.clone()],
+    })
 }
 
 /// The devices answer first; the CPU then signs for exactly the list they gave (DESIGN section 4, "Statement").

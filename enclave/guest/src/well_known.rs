@@ -1,10 +1,14 @@
 //! The two routes of the guest itself: its bundle, and the proof of each connection.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, RawQuery, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
@@ -14,6 +18,7 @@ use axum::{Extension, Router};
 use hanzo_attestation::channel::{ATTESTATION_PATH, BUNDLE_MEDIA_TYPE, PROOF_PATH, ProofRequest};
 use hanzo_attestation::{Nonce, jcs};
 use hanzo_channel::{ChannelError, ChannelKey, Exporter};
+use hyper::body::{Frame, SizeHint};
 
 use crate::evidence::{EvidenceDesk, EvidenceError, Sealed};
 
@@ -62,7 +67,7 @@ pub fn router(state: Arc<WellKnown>) -> Router {
 
 async fn attestation(State(state): State<Arc<WellKnown>>, RawQuery(query): RawQuery) -> Response {
     let challenge = match query.as_deref() {
-        None | Some("") => return bundle(state.desk.standing()),
+        None | Some("") => return bundle([state.desk.standing()].into()),
         Some(query) => query.strip_prefix("challenge=").and_then(Nonce::from_hex),
     };
     let Some(challenge) = challenge else {
@@ -73,7 +78,7 @@ async fn attestation(State(state): State<Arc<WellKnown>>, RawQuery(query): RawQu
         );
     };
     match tokio::time::timeout(EVIDENCE_TIMEOUT, state.desk.fresh(challenge)).await {
-        Ok(Ok(bytes)) => bundle(bytes),
+        Ok(Ok(fresh)) => bundle(fresh.into_pieces().into()),
         Ok(Err(error)) => {
             let busy = matches!(*error, EvidenceError::Busy);
             let detail = if busy {
@@ -91,12 +96,32 @@ async fn attestation(State(state): State<Arc<WellKnown>>, RawQuery(query): RawQu
     }
 }
 
-fn bundle(bytes: Bytes) -> Response {
+/// The pieces of a bundle, sent one after the other under one length: most are shared with other callers' answers.
+fn bundle(pieces: VecDeque<Bytes>) -> Response {
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(BUNDLE_MEDIA_TYPE)),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
-    (headers, bytes).into_response()
+    (headers, Body::new(Pieces(pieces))).into_response()
+}
+
+struct Pieces(VecDeque<Bytes>);
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.iter().map(|piece| piece.len() as u64).sum())
+    }
 }
 
 async fn proof(

@@ -65,9 +65,26 @@ pub struct Appliance {
     pub dir: tempfile::TempDir,
     config_digest: Digest256,
     notes: PathBuf,
-    stop_guest: Option<oneshot::Sender<()>>,
-    guest: JoinHandle<Result<(), GuestError>>,
+    running: Running,
+    options: GuestOptions,
+    spec: LaunchSpec,
     _stop_kbs: oneshot::Sender<()>,
+}
+
+/// One guest process, as a task.
+struct Running {
+    stop: Option<oneshot::Sender<()>>,
+    guest: JoinHandle<Result<(), GuestError>>,
+}
+
+/// A second guest that the host booted from copies of the first one's disks; stops when dropped.
+pub struct ClonedGuest {
+    /// Where it serves.
+    pub guest_at: SocketAddr,
+    /// What it proves.
+    pub ready: Ready,
+    _dir: tempfile::TempDir,
+    _running: Running,
 }
 
 /// The simulated processor behind the guest's own trait.
@@ -181,7 +198,6 @@ impl Appliance {
         let mut spec = LaunchSpec::new(differs.image, config_digest);
         spec.debug = differs.debug;
         spec.tcb.snp = differs.snp;
-        let attester = Simulated(processor.launch(spec).with_crl(processor.crl_der(now())));
         let options = GuestOptions {
             listen: "127.0.0.1:0".parse().unwrap(),
             vsock: None,
@@ -199,31 +215,39 @@ impl Appliance {
                 ..OperatingLimits::default()
             },
         };
-        let (stop_guest, stopped) = oneshot::channel::<()>();
-        let (tell, is_ready) = oneshot::channel();
-        let guest = tokio::spawn(async move {
-            let shutdown = async { stopped.await.unwrap_or(()) };
-            hanzo_guest::run(options, Box::new(attester), shutdown, |r| {
-                tell.send(r.clone()).ok();
-            })
-            .await
-        });
-        let ready = match is_ready.await {
-            Ok(ready) => ready,
-            Err(_) => panic!("the guest did not boot: {}", guest.await.unwrap().unwrap_err()),
-        };
-        let ListenAddress::Tcp(guest_at) = ready.address else {
-            panic!("TCP")
-        };
+        let (guest_at, ready, running) = boot(options.clone(), spec.clone()).await;
         Self {
             guest_at,
             ready,
             dir,
             config_digest,
             notes,
-            stop_guest: Some(stop_guest),
-            guest,
+            running,
+            options,
+            spec,
             _stop_kbs: stop_kbs,
+        }
+    }
+
+    /// Boots the same image with the same configuration from copies of this guest's disks. The broker gives it its keys,
+    /// as it does after a restart.
+    pub async fn clone_guest(&self) -> ClonedGuest {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = self.options.clone();
+        options.store_path = dir.path().join("guest.db");
+        options.runtime_dir = dir.path().join("run");
+        for file in ["guest.db", "guest.db-wal", "guest.db-shm"] {
+            let from = self.dir.path().join(file);
+            if from.exists() {
+                std::fs::copy(from, dir.path().join(file)).unwrap();
+            }
+        }
+        let (guest_at, ready, running) = boot(options, self.spec.clone()).await;
+        ClonedGuest {
+            guest_at,
+            ready,
+            _dir: dir,
+            _running: running,
         }
     }
 
@@ -252,11 +276,34 @@ impl Appliance {
 
     /// Stops the guest and waits for it.
     pub async fn stop(mut self) {
-        if let Some(stop) = self.stop_guest.take() {
+        if let Some(stop) = self.running.stop.take() {
             stop.send(()).ok();
         }
-        (&mut self.guest).await.unwrap().unwrap();
+        (&mut self.running.guest).await.unwrap().unwrap();
     }
+}
+
+async fn boot(options: GuestOptions, spec: LaunchSpec) -> (SocketAddr, Ready, Running) {
+    let processor = SimulatedProcessor::for_tests();
+    let attester = Simulated(processor.launch(spec).with_crl(processor.crl_der(now())));
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (tell, is_ready) = oneshot::channel();
+    let guest = tokio::spawn(async move {
+        let shutdown = async { stopped.await.unwrap_or(()) };
+        hanzo_guest::run(options, Box::new(attester), shutdown, |r| {
+            tell.send(r.clone()).ok();
+        })
+        .await
+    });
+    let ready = match is_ready.await {
+        Ok(ready) => ready,
+        Err(_) => panic!("the guest did not boot: {}", guest.await.unwrap().unwrap_err()),
+    };
+    let ListenAddress::Tcp(guest_at) = ready.address else {
+        panic!("TCP")
+    };
+    let stop = Some(stop);
+    (guest_at, ready, Running { stop, guest })
 }
 
 /// The configuration of a guest that serves the model `root` and believes the broker that signs with `signer`.

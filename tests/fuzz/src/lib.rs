@@ -264,6 +264,17 @@ pub fn bundle(data: &[u8]) {
     }
 }
 
+/// An RA-TLS certificate, and what its extension holds.
+pub fn ratls(data: &[u8]) {
+    use hanzo_attestation::ratls::{RatlsCertificate, unwrap, wrap};
+    if let Ok(certificate) = RatlsCertificate::parse(data) {
+        bundle(certificate.bundle());
+    }
+    if let Ok(inside) = unwrap(data) {
+        assert_eq!(wrap(inside).ok().as_deref(), Some(data), "one spelling");
+    }
+}
+
 /// The whole verdict: clock (8 bytes), policy after its length, and the rest is the bundle.
 pub fn verify(data: &[u8]) {
     let Some((clock, rest)) = data.split_first_chunk::<8>() else {

@@ -66,7 +66,11 @@ fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let mut verify = NOW.0.to_le_bytes().to_vec();
     verify.extend(joined([&policy]));
     verify.extend(&bundle);
+    let leaf = include_bytes!("../../../attestation/tests/vectors/ratls_leaf.der").to_vec();
+    let wrapped = hanzo_attestation::ratls::wrap(&bundle).expect("a short bundle");
     let mut out = vec![
+        ("ratls", "leaf", leaf),
+        ("ratls", "wrapped", wrapped),
         ("snp_report", "report", snp.report.0.clone()),
         ("snp_evidence", "evidence", joined([&snp.report.0, &snp.vek.0, &[], &[]])),
         (

@@ -28,7 +28,14 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
     ),
     (
         "enclave/channel",
-        &["Accepted", "ChannelKey", "Exporter", "PendingProof", "TlsKey"],
+        &[
+            "Accepted",
+            "ChannelKey",
+            "Exporter",
+            "PendingProof",
+            "TlsIdentity",
+            "TlsKey",
+        ],
     ),
     ("enclave/guest", &["BootKeys", "Connection", "GrantDesk", "Granted"]),
     ("enclave/pack", &["PackCipher", "Sealed"]),

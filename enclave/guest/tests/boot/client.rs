@@ -64,8 +64,13 @@ pub struct Connection {
     pub spki_prefix_digests: Vec<Digest256>,
 }
 
-/// TLS to whoever is there.
+/// TLS to whoever is there, by a name.
 pub async fn raw(address: &ListenAddress) -> TlsStream<TcpStream> {
+    raw_to(address, ServerName::try_from("hanzo-guest").unwrap()).await
+}
+
+/// The same under any name; an address is none.
+pub async fn raw_to(address: &ListenAddress, name: ServerName<'static>) -> TlsStream<TcpStream> {
     let ListenAddress::Tcp(address) = address else {
         panic!("not TCP")
     };
@@ -77,7 +82,6 @@ pub async fn raw(address: &ListenAddress) -> TlsStream<TcpStream> {
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         .with_no_client_auth();
     let stream = TcpStream::connect(address).await.unwrap();
-    let name = ServerName::try_from("hanzo-guest").unwrap();
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await

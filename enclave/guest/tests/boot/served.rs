@@ -4,13 +4,14 @@ use hanzo_attestation::bundle::Bundle;
 use hanzo_attestation::channel::{ATTESTATION_PATH, PROOF_PATH};
 use hanzo_attestation::keyset::KemKey;
 use hanzo_attestation::name::Name;
+use hanzo_attestation::ratls::RatlsCertificate;
 use hanzo_attestation::{Anchors, Collateral, Digest256, Nonce, UnixTime};
 use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, RevocationPolicy, SnpPolicy, SnpReference, TcbFloors};
-use hanzo_verifier::{VerifierContext, verify_bundle};
+use hanzo_verifier::{VerifierContext, read_certificate, verify_bundle};
 use hyper::StatusCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::client::{connect, raw};
+use crate::client::{connect, raw, raw_to};
 use crate::world::{IMAGE, World, simulator_root};
 
 pub fn context(world: &World) -> VerifierContext {
@@ -120,6 +121,36 @@ async fn a_booted_guest_proves_its_keyset_its_connections_and_nothing_more() {
 
     guest.stop().await.unwrap();
     world.assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_name_a_server_get_a_certificate_with_evidence_and_others_a_bare_one_over_the_same_key() {
+    let world = World::new().await;
+    let guest = world.boot().await;
+    let keyset = guest.ready.keyset.clone();
+    let leaf = |stream: tokio_rustls::client::TlsStream<tokio::net::TcpStream>| {
+        stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+    };
+    let named = leaf(raw(&guest.ready.address).await);
+    let now = UnixTime(keyset.issued_at);
+    let reading = read_certificate(&named, &context(&world), now).unwrap();
+    assert_eq!(reading.keyset(), Some(&keyset));
+    assert_eq!(reading.tier_if_fresh(), PrivacyTier::CpuTee);
+    assert_eq!(reading.view().freshness, "none");
+    // What a client must not take for an answer to its challenge.
+    let bundle = RatlsCertificate::parse(&named).unwrap();
+    let refused = verify_bundle(bundle.bundle(), &Nonce([1; 32]), &context(&world), now).unwrap_err();
+    assert_eq!(refused.code(), "freshness.none");
+
+    let nobody = std::net::IpAddr::from([127, 0, 0, 1]);
+    let bare = leaf(raw_to(&guest.ready.address, nobody.into()).await);
+    assert_eq!(RatlsCertificate::parse(&bare).unwrap_err().code(), "ratls.no_evidence");
+    assert!(
+        bare.windows(91)
+            .any(|spki| Digest256::of(spki) == keyset.tls_spki_sha256)
+    );
+    assert!(bare.len() < 1024 && named.len() > bare.len());
+    guest.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,8 @@
 
 mod engine;
 mod evidence;
+mod freshness;
 mod leaks;
 mod page;
+mod proofs;
 mod wire;
