@@ -7,16 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hanzo_attestation::Nonce;
-use hanzo_attestation::bundle::{Bundle, DeviceCollateral};
 use hanzo_attestation::config::{CONFIG_BYTES_MAX, Config};
 use hanzo_attestation::name::Name;
-use hanzo_channel::TlsIdentity;
-use hanzo_device::{Attester, entropy::mixed_seed};
+use hanzo_device::Attester;
 use hanzo_inference::EngineEndpoint;
 use hanzo_kbs_protocol::OpenedGrant;
 use hanzo_pqc::Dek;
-use hanzo_receipts::ReceiptLog;
 use hanzo_store::{EncryptedDb, StoreMode};
 use rustix::fs::OFlags;
 use tokio::task::spawn_blocking;
@@ -26,24 +22,19 @@ use crate::devices::admit_devices;
 use crate::engine::sandbox::{Isolation, spare_this_process};
 use crate::engine::{EngineJob, Engines};
 use crate::error::GuestError;
-use crate::evidence::{EvidenceDesk, Sealed, Windows};
 use crate::grants::GrantDesk;
 use crate::keys::BootKeys;
 use crate::models::{OpenedModel, open_model};
 use crate::options::GuestOptions;
+use crate::rotation::{Epoch, Sealer, new_keys};
 use crate::runtime_dir::RuntimeDir;
-use crate::sealing::{Standing, seal_keyset};
+use crate::sealing::Standing;
 use crate::versions::hold_versions;
 
 /// A boot that may serve.
 pub(crate) struct Booted {
-    pub(crate) config: Config,
-    pub(crate) clock: GrantClock,
-    pub(crate) sealed: Arc<Sealed>,
-    pub(crate) desk: EvidenceDesk,
-    pub(crate) channel: hanzo_channel::ChannelKey,
-    pub(crate) tls: Arc<rustls::ServerConfig>,
-    pub(crate) receipts: Arc<ReceiptLog>,
+    pub(crate) sealer: Sealer,
+    pub(crate) first: Epoch,
     pub(crate) endpoints: Vec<EngineEndpoint>,
     // Engines before the directory they run in.
     pub(crate) engines: Engines,
@@ -57,10 +48,7 @@ pub(crate) async fn boot(options: &GuestOptions, attester: Arc<dyn Attester>) ->
         spare_this_process()?;
     }
     let (config, config_text) = measured_config(&options.config_path, attester.as_ref())?;
-    let required_tier = config.required_tier;
-    let keys = spawn_blocking(move || BootKeys::generate(required_tier))
-        .await
-        .map_err(|_| GuestError::TaskEnded { what: "boot keys" })??;
+    let keys = new_keys(config.required_tier).await?;
 
     let (granted, standing, clock) = all_grants(options, &config, &attester, &keys).await?;
     let runtime = RuntimeDir::create(&options.runtime_dir, options.plaintext)?;
@@ -71,47 +59,26 @@ pub(crate) async fn boot(options: &GuestOptions, attester: Arc<dyn Attester>) ->
     let (jobs, endpoints) = engine_jobs(&models, &runtime)?;
     let engines = Engines::start(&options.engine_command, &options.sandbox, jobs, &options.limits).await?;
 
-    let served = models.into_iter().map(|model| model.served).collect();
-    let time = attester.time_source();
-    let mut sealed = seal_keyset(&config, config_text, &keys, standing, served, time, clock.now())?;
-    sealed.collateral = options.devices.collateral.clone();
-    let sealed = Arc::new(sealed);
-    let nonce = Nonce(*mixed_seed::<32>()?);
-    let desk = EvidenceDesk::open(attester, sealed.clone(), nonce, Windows::default()).await?;
-    let mut tls = keys.tls;
-    carry_evidence(&mut tls, &desk.standing());
-    let tls = hanzo_channel::server_config(&tls)?;
-    let receipts = ReceiptLog::open(store, keys.receipts, sealed.keyset.clone())?;
-    // The wrapping key and the data keys end here: this boot asks for nothing more.
-    drop(keys.wrapping);
-    Ok(Booted {
+    let sealer = Sealer {
+        booted_at: clock.now(),
         config,
+        config_text,
+        standing,
+        models: models.into_iter().map(|model| model.served).collect(),
+        collateral: options.devices.collateral.clone(),
+        attester,
+        store,
         clock,
-        sealed,
-        desk,
-        channel: keys.channel,
-        tls,
-        receipts: Arc::new(receipts),
+    };
+    // The wrapping key and the data keys end here: this boot asks for nothing more.
+    let first = sealer.seal(keys).await?;
+    Ok(Booted {
+        sealer,
+        first,
         endpoints,
         engines,
         runtime,
     })
-}
-
-/// Puts the standing bundle into a certificate for RA-TLS clients. A bundle that no certificate can hold goes in without
-/// its device collateral, which nothing signs and a verifier may have elsewhere; one that is still too long stays out.
-fn carry_evidence(tls: &mut TlsIdentity, standing: &[u8]) {
-    let bare = || {
-        let mut bundle = Bundle::parse(standing).ok()?;
-        bundle.collateral = DeviceCollateral::default();
-        bundle.canonical().ok()
-    };
-    let carried = tls
-        .carry_evidence(standing)
-        .or_else(|error| bare().map_or(Err(error), |bundle| tls.carry_evidence(&bundle)));
-    if let Err(error) = carried {
-        tracing::warn!(code = error.code(), "no certificate carries the evidence: {error}");
-    }
 }
 
 /// Reads at most one byte more than a configuration may have, and parses only what was measured.

@@ -31,6 +31,7 @@ pub mod keys;
 pub mod models;
 pub mod options;
 mod panics;
+mod rotation;
 mod run;
 pub mod runtime_dir;
 pub mod sealing;

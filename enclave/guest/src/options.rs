@@ -72,8 +72,10 @@ pub struct OperatingLimits {
     pub engine_memory_bytes_max: Option<u64>,
     /// Restarts of engines in one boot; then the guest stops.
     pub engine_restarts_max: u32,
-    /// Time that requests in flight get at shutdown, in milliseconds.
+    /// Time that requests in flight get at shutdown and at the end of their keyset, in milliseconds.
     pub drain_timeout_ms: u64,
+    /// How long before a keyset's end the next one takes over, in seconds; a tenth of its life, at most 300, when absent.
+    pub keyset_overlap_s: Option<u64>,
 }
 
 impl Default for OperatingLimits {
@@ -86,6 +88,7 @@ impl Default for OperatingLimits {
             engine_memory_bytes_max: None,
             engine_restarts_max: 5,
             drain_timeout_ms: 30_000,
+            keyset_overlap_s: None,
         }
     }
 }

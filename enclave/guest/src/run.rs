@@ -2,25 +2,26 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use axum::response::Response;
 use hanzo_attestation::keyset::Keyset;
 use hanzo_attestation::{Digest384, UnixTime};
 use hanzo_device::{Attester, entropy::mixed_seed};
 use hanzo_inference::{ServingOptions, ServingState};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::boot::{Booted, boot};
-use crate::clock::GrantClock;
 use crate::error::GuestError;
 use crate::options::GuestOptions;
-use crate::serve::serve;
-use crate::stop::stop_signal;
+use crate::rotation::{Epoch, Retired, Sealer, life_over};
+use crate::serve::{Served, serve};
+use crate::stop::{StopSignal, stop_signal};
 use crate::transport::{ListenAddress, Listener, Tcp, Vsock};
 use crate::well_known::{self, WellKnown};
-
-/// Longest sleep before the clock is asked again.
-const CLOCK_STEP: Duration = Duration::from_secs(30);
 
 /// A guest that serves.
 #[derive(Debug, Clone)]
@@ -35,8 +36,8 @@ pub struct Ready {
 
 /// Boots, calls `on_ready`, and serves until `shutdown` ends.
 ///
-/// The keyset is not renewed in place: when its `not_after` has passed, listeners close and this returns
-/// [`GuestError::KeysetExpired`], so that the next boot makes new keys, new grants and a new keyset.
+/// Keysets follow each other within the boot (see `rotation`), for a day at most: then listeners close and this returns
+/// [`GuestError::KeysetExpired`], so that the next boot gets new grants.
 ///
 /// # Errors
 /// [`GuestError`]: the first step of the boot that failed, or why serving ended. Plaintext files are gone and engines
@@ -56,65 +57,132 @@ pub async fn run(
         () = &mut shutdown => return Ok(()),
     };
     let Booted {
-        config,
-        clock,
-        sealed,
-        desk,
-        channel,
-        tls,
-        receipts,
+        sealer,
+        first,
         endpoints,
         mut engines,
         runtime,
     } = booted;
+    let clock = sealer.clock;
     let serving = ServingState::new(ServingOptions {
-        receipts,
+        receipts: first.receipts.clone(),
         engines: endpoints,
-        limits: config.limits,
+        limits: sealer.config.limits.clone(),
         clock: Arc::new(move || clock.now()),
         random: Arc::new(fill_mixed),
     })?;
-    let well_known = Arc::new(WellKnown {
-        desk,
-        channel,
-        sealed: sealed.clone(),
-    });
-    let routes: Router = well_known::router(well_known).fallback_service(hanzo_inference::router(serving));
-
     let ready = Ready {
         address: listener.address(),
-        keyset: sealed.keyset.clone(),
-        keyset_digest: sealed.keyset_digest,
+        keyset: first.sealed.keyset.clone(),
+        keyset_digest: first.sealed.keyset_digest,
     };
     tracing::info!(address = %ready.address, keyset = %ready.keyset_digest, tier = ready.keyset.tier,
         simulated = ready.keyset.simulated, "serving");
     let (stop, stopped) = stop_signal();
-    let mut serving = tokio::task::JoinSet::new();
+    let (current, served) = InForce::new(first, serving.clone());
+    let (force, in_force) = watch::channel(served);
+    let mut listening = JoinSet::new();
     if let Some(beside) = beside {
-        let (tls, routes, stopped) = (tls.clone(), routes.clone(), stopped.clone());
-        serving.spawn(serve(beside, tls, routes, options.limits, stopped));
+        listening.spawn(serve(beside, in_force.clone(), options.limits, stopped.clone()));
     }
     match listener {
-        Bound::Tcp(listener) => serving.spawn(serve(listener, tls, routes, options.limits, stopped)),
-        Bound::Vsock(listener) => serving.spawn(serve(listener, tls, routes, options.limits, stopped)),
+        Bound::Tcp(listener) => listening.spawn(serve(listener, in_force, options.limits, stopped)),
+        Bound::Vsock(listener) => listening.spawn(serve(listener, in_force, options.limits, stopped)),
     };
     on_ready(&ready);
 
-    let not_after = ready.keyset.not_after;
+    let rotating = rotate(&sealer, current, serving, &force, options.limits.keyset_overlap_s);
     let outcome = tokio::select! {
         () = &mut shutdown => Ok(()),
         error = engines.failed() => Err(error.into()),
-        () = life_over(clock, UnixTime(not_after)) => Err(GuestError::KeysetExpired { not_after }),
+        error = rotating => Err(error),
     };
     stop.give();
     let mut drained = Ok(());
-    while let Some(ended) = serving.join_next().await {
+    while let Some(ended) = listening.join_next().await {
         drained = drained.and(ended);
     }
     engines.stop().await;
     drop(runtime);
     drained.map_err(|_| GuestError::TaskEnded { what: "serving" })?;
     outcome
+}
+
+/// The keyset in force, as the loop over keysets holds it.
+struct InForce {
+    not_after: u64,
+    retired: Retired,
+    ends: StopSignal,
+}
+
+impl InForce {
+    fn new(epoch: Epoch, serving: ServingState) -> (Self, Served) {
+        let (ends, ended) = stop_signal();
+        let in_force = Self {
+            not_after: epoch.sealed.keyset.not_after,
+            retired: Retired::default(),
+            ends,
+        };
+        let well_known = Arc::new(WellKnown {
+            desk: epoch.desk,
+            channel: epoch.channel,
+            sealed: epoch.sealed,
+        });
+        let retired = in_force.retired.clone();
+        // Not on the guest's own routes: a connection that asked for evidence still has to prove itself.
+        let api = hanzo_inference::router(serving).layer(axum::middleware::map_response(move |answer| {
+            std::future::ready(last_if_retired(&retired, answer))
+        }));
+        let routes: Router = well_known::router(well_known).fallback_service(api);
+        let served = Served {
+            tls: epoch.tls,
+            routes,
+            ends: ended,
+        };
+        (in_force, served)
+    }
+}
+
+/// Under a keyset that another has followed, an answer is its connection's last: the next one is made under the new
+/// keyset. Nothing is closed while a client may be writing, so no request is lost.
+fn last_if_retired(retired: &Retired, mut answer: Response) -> Response {
+    if retired.is_retired() {
+        answer
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
+/// Puts one keyset after the other in force; ends with the boot's life.
+async fn rotate(
+    sealer: &Sealer,
+    mut current: InForce,
+    mut serving: ServingState,
+    force: &watch::Sender<Served>,
+    overlap_s: Option<u64>,
+) -> GuestError {
+    let mut ending = JoinSet::new();
+    loop {
+        let next = match sealer.next(current.not_after, overlap_s).await {
+            Ok(next) => next,
+            Err(error) => return error,
+        };
+        serving = match serving.succeeded_by(next.receipts.clone()) {
+            Ok(serving) => serving,
+            Err(error) => return error.into(),
+        };
+        tracing::info!(keyset = %next.sealed.keyset_digest, "the next keyset serves");
+        let (next, served) = InForce::new(next, serving.clone());
+        force.send_replace(served);
+        let old = std::mem::replace(&mut current, next);
+        old.retired.retire();
+        let clock = sealer.clock;
+        ending.spawn(async move {
+            life_over(clock, UnixTime(old.not_after)).await;
+            old.ends.give();
+        });
+    }
 }
 
 /// The first listener, of either kind.
@@ -139,17 +207,6 @@ impl Bound {
     }
 }
 
-/// Returns when the last second of `not_after` is over.
-async fn life_over(clock: GrantClock, not_after: UnixTime) {
-    loop {
-        let left = clock.until_after(not_after);
-        if left.is_zero() {
-            return;
-        }
-        tokio::time::sleep(left.min(CLOCK_STEP)).await;
-    }
-}
-
 /// Random bytes with RDSEED mixed in.
 fn fill_mixed(out: &mut [u8]) -> bool {
     out.chunks_mut(64).all(|chunk| match mixed_seed::<64>() {
@@ -161,18 +218,4 @@ fn fill_mixed(out: &mut [u8]) -> bool {
         }
         Err(_) => false,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use hanzo_device::clock::Moment;
-
-    #[tokio::test]
-    async fn a_life_ends_after_its_last_second_and_not_before() {
-        let clock = GrantClock::new(UnixTime(100), Moment::now());
-        life_over(clock, UnixTime(99)).await;
-        let early = tokio::time::timeout(Duration::from_millis(50), life_over(clock, UnixTime(100))).await;
-        assert!(early.is_err(), "the last second still counts");
-    }
 }

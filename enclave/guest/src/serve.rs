@@ -1,4 +1,6 @@
 //! Connections: TLS under a deadline, then HTTP/1.1 with what the connection needs to prove itself.
+//!
+//! A connection belongs to the keyset that was in force when it was accepted, for as long as it lives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::options::OperatingLimits;
@@ -24,11 +26,21 @@ const HEADERS_MAX: usize = 64;
 /// Pause after a failed accept, e.g. when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `routes` until told to stop; then lets requests in flight end until the drain deadline.
+/// What connections of one keyset are served with.
+#[derive(Clone)]
+pub struct Served {
+    /// The keyset's TLS key.
+    pub tls: Arc<ServerConfig>,
+    /// Everything that answers.
+    pub routes: Router,
+    /// Given when the keyset ends.
+    pub ends: Stop,
+}
+
+/// Serves what is in force until told to stop; then lets requests in flight end until the drain deadline.
 pub async fn serve<L: Listener>(
     mut listener: L,
-    tls: Arc<ServerConfig>,
-    routes: Router,
+    in_force: watch::Receiver<Served>,
     limits: OperatingLimits,
     mut stop: Stop,
 ) {
@@ -46,7 +58,8 @@ pub async fn serve<L: Listener>(
         };
         match stream {
             Ok(stream) => {
-                let connection = one_connection(stream, tls.clone(), routes.clone(), limits, stop.clone());
+                let served = in_force.borrow().clone();
+                let connection = one_connection(stream, served, limits, stop.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(place);
@@ -72,10 +85,11 @@ pub async fn serve<L: Listener>(
     }
 }
 
-async fn one_connection<S>(stream: S, tls: Arc<ServerConfig>, routes: Router, limits: OperatingLimits, mut stop: Stop)
+async fn one_connection<S>(stream: S, served: Served, limits: OperatingLimits, mut stop: Stop)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
+    let Served { tls, routes, mut ends } = served;
     let handshake = accept(&tls, stream, Duration::from_millis(limits.handshake_timeout_ms));
     let accepted = tokio::select! {
         accepted = handshake => accepted,
@@ -102,6 +116,17 @@ where
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = ends.given() => {
+            connection.as_mut().graceful_shutdown();
+            let drain = Duration::from_millis(limits.drain_timeout_ms);
+            match tokio::time::timeout(drain, connection).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    tracing::warn!("a connection still open after its keyset's end is cut");
+                    return;
+                }
+            }
+        }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended early");
@@ -110,4 +135,117 @@ where
 
 fn per_connection(exporter: Exporter) -> Arc<Connection> {
     Arc::new(Connection::new(exporter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stop::stop_signal;
+    use crate::transport::{ListenAddress, Tcp};
+    use axum::routing::get;
+    use hanzo_channel::TlsIdentity;
+    use rustls::pki_types::ServerName;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[derive(Debug)]
+    struct Anybody(rustls::crypto::CryptoProvider);
+
+    impl rustls::client::danger::ServerCertVerifier for Anybody {
+        fn verify_server_cert(
+            &self,
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &[rustls::pki_types::CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: rustls::pki_types::UnixTime,
+        ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+            Ok(rustls::client::danger::ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &rustls::pki_types::CertificateDer<'_>,
+            _: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            Err(rustls::Error::General("TLS 1.2".into()))
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            certificate: &rustls::pki_types::CertificateDer<'_>,
+            signed: &rustls::DigitallySignedStruct,
+        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+            let algorithms = &self.0.signature_verification_algorithms;
+            rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+            self.0.signature_verification_algorithms.supported_schemes()
+        }
+    }
+
+    async fn connect(address: ListenAddress) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+        let ListenAddress::Tcp(address) = address else {
+            panic!("not TCP")
+        };
+        let provider = hanzo_channel::tls::provider();
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider.clone()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+            .with_no_client_auth();
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let name = ServerName::from(address.ip());
+        tokio_rustls::TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .unwrap()
+    }
+
+    const ASK: &[u8] = b"GET / HTTP/1.1\r\nhost: guest\r\n\r\n";
+
+    #[tokio::test]
+    async fn the_end_of_a_keyset_closes_its_connections_after_what_they_have_in_flight_and_no_others() {
+        let slow = || async {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            "whole"
+        };
+        let served = |seed| {
+            let (end, ends) = stop_signal();
+            let tls = hanzo_channel::server_config(&TlsIdentity::from_seed(&[seed; 32]).unwrap()).unwrap();
+            let routes = Router::new().route("/", get(slow));
+            (end, Served { tls, routes, ends })
+        };
+        let (end_of_first, first) = served(1);
+        let (_end_of_second, second) = served(2);
+        let listener = Tcp::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.address();
+        let (force, in_force) = watch::channel(first);
+        let (stop, stopped) = stop_signal();
+        let serving = tokio::spawn(serve(listener, in_force, OperatingLimits::default(), stopped));
+
+        let (mut idle, mut busy) = (connect(address).await, connect(address).await);
+        force.send_replace(second);
+        let mut newer = connect(address).await;
+        busy.write_all(ASK).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        end_of_first.give();
+
+        let mut rest = Vec::new();
+        idle.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.is_empty(), "nothing was asked");
+        busy.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.ends_with(b"whole"), "{}", String::from_utf8_lossy(&rest));
+
+        newer.write_all(ASK).await.unwrap();
+        let mut begun = [0; 15];
+        newer.read_exact(&mut begun).await.unwrap();
+        assert_eq!(&begun, b"HTTP/1.1 200 OK");
+        drop(newer);
+        stop.give();
+        serving.await.unwrap();
+    }
 }

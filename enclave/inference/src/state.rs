@@ -81,15 +81,16 @@ pub struct Inner {
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     /// `fp_` and the start of the keyset digest: it changes when anything about the guest does.
     pub(crate) fingerprint: String,
 }
 
 /// A model and its engine.
+#[derive(Clone)]
 pub(crate) struct Serving {
     pub(crate) model: ServedModel,
-    pub(crate) engine: EngineClient,
+    pub(crate) engine: Arc<EngineClient>,
     pub(crate) context_tokens: u64,
 }
 
@@ -119,7 +120,7 @@ impl ServingState {
             };
             models.push(Serving {
                 model: model.clone(),
-                engine: EngineClient::new(engine.socket.clone()),
+                engine: Arc::new(EngineClient::new(engine.socket.clone())),
                 context_tokens: engine.context_tokens.into(),
             });
         }
@@ -133,11 +134,6 @@ impl ServingState {
                 got: 1,
             });
         }
-        let digest = options.receipts.keyset_digest().to_string();
-        let fingerprint = digest.chars().take(12).fold(String::from("fp_"), |mut s, c| {
-            s.push(c);
-            s
-        });
         Ok(Self(Arc::new(Inner {
             models,
             body_bytes_max: options.limits.body_bytes_max,
@@ -146,9 +142,43 @@ impl ServingState {
             slots: Arc::new(Semaphore::new(options.limits.concurrent_requests as usize)),
             clock: options.clock,
             random: options.random,
-            metrics: Metrics::default(),
-            fingerprint,
+            metrics: Arc::default(),
+            fingerprint: fingerprint(&options.receipts),
             receipts: options.receipts,
+        })))
+    }
+
+    /// The state of the keyset that follows: other receipts, the same engines, bounds and counters.
+    ///
+    /// # Errors
+    /// [`ServingError::Engines`] unless the keyset of `receipts` names the models of this one, and no others.
+    pub fn succeeded_by(&self, receipts: Arc<ReceiptLog>) -> Result<Self, ServingError> {
+        let mut models = Vec::new();
+        for model in &receipts.keyset().models {
+            let before = self.0.models.iter().find(|before| before.model == *model);
+            let before = before.ok_or_else(|| ServingError::Engines {
+                model: model.name.to_string(),
+                got: 0,
+            })?;
+            models.push(before.clone());
+        }
+        if let Some(left) = self.0.models.iter().find(|b| models.iter().all(|m| m.model != b.model)) {
+            return Err(ServingError::Engines {
+                model: left.model.name.to_string(),
+                got: 1,
+            });
+        }
+        Ok(Self(Arc::new(Inner {
+            models,
+            body_bytes_max: self.0.body_bytes_max,
+            body_room: self.0.body_room.clone(),
+            request_timeout: self.0.request_timeout,
+            slots: self.0.slots.clone(),
+            clock: self.0.clock.clone(),
+            random: self.0.random.clone(),
+            metrics: self.0.metrics.clone(),
+            fingerprint: fingerprint(&receipts),
+            receipts,
         })))
     }
 
@@ -160,6 +190,14 @@ impl ServingState {
     pub(crate) fn serving(&self, name: &str) -> Option<&Serving> {
         self.0.models.iter().find(|m| m.model.name.as_str() == name)
     }
+}
+
+fn fingerprint(receipts: &ReceiptLog) -> String {
+    let digest = receipts.keyset_digest().to_string();
+    digest.chars().take(12).fold(String::from("fp_"), |mut s, c| {
+        s.push(c);
+        s
+    })
 }
 
 impl Inner {

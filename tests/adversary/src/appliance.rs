@@ -42,6 +42,8 @@ pub struct Differs {
     pub snp: u8,
     /// Tier that the configuration and the broker ask for.
     pub tier: u8,
+    /// How long before a keyset's end the next takes over.
+    pub keyset_overlap_s: Option<u64>,
 }
 
 impl Default for Differs {
@@ -51,6 +53,7 @@ impl Default for Differs {
             debug: false,
             snp: 23,
             tier: 2,
+            keyset_overlap_s: None,
         }
     }
 }
@@ -212,6 +215,7 @@ impl Appliance {
             devices: DeviceTrust::default(),
             limits: OperatingLimits {
                 drain_timeout_ms: 1_000,
+                keyset_overlap_s: differs.keyset_overlap_s,
                 ..OperatingLimits::default()
             },
         };

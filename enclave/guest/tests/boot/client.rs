@@ -10,7 +10,7 @@ use hanzo_channel::{ChannelError, Exporter, PendingProof, tls};
 use hanzo_guest::ListenAddress;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
-use hyper::{Request, StatusCode};
+use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
@@ -123,6 +123,24 @@ impl Connection {
             .header("content-type", "application/json")
             .body(Full::new(body.into()));
         self.send(request.unwrap()).await
+    }
+
+    /// The head of the answer alone.
+    pub async fn post_for_head(&mut self, path: &str, body: &'static str) -> (StatusCode, HeaderMap) {
+        let request = Request::post(path)
+            .header("host", "guest")
+            .header("content-type", "application/json")
+            .body(Full::from(body));
+        self.sender.ready().await.unwrap();
+        let response = self.sender.send_request(request.unwrap()).await.unwrap();
+        let head = (response.status(), response.headers().clone());
+        response.into_body().collect().await.unwrap();
+        head
+    }
+
+    /// True once the guest has closed it.
+    pub async fn is_closed(&mut self) -> bool {
+        self.sender.ready().await.is_err()
     }
 
     async fn send(&mut self, request: Request<Full<Bytes>>) -> (StatusCode, Bytes) {

@@ -10,5 +10,6 @@ mod fake_kernel;
 mod machine;
 mod real_broker;
 mod refused;
+mod rotation;
 mod served;
 mod world;

@@ -6,4 +6,5 @@ mod freshness;
 mod leaks;
 mod page;
 mod proofs;
+mod rotation;
 mod wire;
