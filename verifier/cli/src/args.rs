@@ -36,6 +36,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// Print every field of any evidence, trusting none of it.
     Inspect(InspectArgs),
+    /// Judge the evidence inside a guest's TLS certificate (RA-TLS): apart from freshness, and bound to its key.
+    Ratls(RatlsArgs),
     /// Write, check and compare appraisal policies.
     Policy(PolicyArgs),
     /// Serve a local OpenAI endpoint whose prompts go to an attested guest only.
@@ -219,6 +221,24 @@ pub struct InspectArgs {
     #[command(flatten)]
     /// Of evidence that is not a bundle.
     pub evidence: EvidenceArgs,
+}
+
+/// `ratls`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:\n  \
+openssl s_client -connect guest.example:8443 -servername guest.example </dev/null | openssl x509 > leaf.pem\n  \
+hanzo-verify ratls leaf.pem --policy policy.toml\n\n\
+A certificate is made before anybody asks: it answers no challenge and proves no connection, so nothing is sent on the \
+strength of it. To use a guest: `connect`. To verify it: `verify https://...`.")]
+pub struct RatlsArgs {
+    /// The leaf certificate, DER or PEM.
+    pub file: PathBuf,
+    #[command(flatten)]
+    /// Roots, lists and policy.
+    pub trust: TrustArgs,
+    /// Judge as of this time: RFC 3339 (2026-11-22T10:00:00Z) or Unix seconds. Default: now.
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
 }
 
 /// `policy`.

@@ -18,6 +18,7 @@ mod inspect;
 mod log;
 mod output;
 mod policy;
+mod ratls;
 mod receipt;
 mod render;
 mod staple;
@@ -33,7 +34,7 @@ use clap::CommandFactory as _;
 
 pub use args::{
     Cli, CollateralArgs, Command, ConnectArgs, EvidenceArgs, ExplainArgs, InspectArgs, LogArgs, PolicyArgs,
-    PolicyCommand, ReceiptArgs, RootArgs, StapleArgs, TrustArgs, VerifyArgs,
+    PolicyCommand, RatlsArgs, ReceiptArgs, RootArgs, StapleArgs, TrustArgs, VerifyArgs,
 };
 pub use error::CliError;
 pub use output::{Output, shown};
@@ -46,6 +47,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Verify(args) => verify::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Ratls(args) => ratls::run(args),
         Command::Policy(args) => policy::run(args),
         Command::Connect(args) => connect::run(args, cli.json),
         Command::Receipt(args) => receipt::run(args),
