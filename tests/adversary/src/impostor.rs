@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use hanzo_attestation::ratls;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -50,9 +51,14 @@ impl Drop for Impostor {
 impl Impostor {
     /// Starts one before `guest`.
     pub async fn start(guest: SocketAddr, serves: Serves) -> io::Result<Self> {
+        Self::start_wearing(guest, serves, own_certificate(None)?).await
+    }
+
+    /// As [`Impostor::start`], with this certificate.
+    pub async fn start_wearing(guest: SocketAddr, serves: Serves, certificate: OwnCertificate) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let at = listener.local_addr()?;
-        let acceptor = TlsAcceptor::from(Arc::new(own_tls()?));
+        let acceptor = TlsAcceptor::from(Arc::new(own_tls(certificate)?));
         let requests = Arc::new(Mutex::new(Vec::new()));
         let log = requests.clone();
         let task = tokio::spawn(async move {
@@ -181,18 +187,34 @@ fn hybrid() -> CryptoProvider {
     }
 }
 
-fn own_tls() -> io::Result<ServerConfig> {
+/// A certificate of the impostor's own making, with its key.
+pub struct OwnCertificate {
+    /// DER.
+    pub der: Vec<u8>,
+    key: rcgen::KeyPair,
+}
+
+/// Makes one, as a guest's looks; with `evidence`, which is a guest's bundle, as its RA-TLS certificate looks.
+pub fn own_certificate(evidence: Option<&[u8]>) -> io::Result<OwnCertificate> {
     let key = rcgen::KeyPair::generate().map_err(io::Error::other)?;
-    let cert = rcgen::CertificateParams::new(vec!["hanzo-guest".to_owned()])
-        .and_then(|p| p.self_signed(&key))
-        .map_err(io::Error::other)?;
+    let mut params = rcgen::CertificateParams::new(vec!["hanzo-guest".to_owned()]).map_err(io::Error::other)?;
+    if let Some(bundle) = evidence {
+        let value = ratls::wrap(bundle).map_err(io::Error::other)?;
+        let extension = rcgen::CustomExtension::from_oid_content(&ratls::EVIDENCE_OID, value);
+        params.custom_extensions.push(extension);
+    }
+    let der = params.self_signed(&key).map_err(io::Error::other)?.der().to_vec();
+    Ok(OwnCertificate { der, key })
+}
+
+fn own_tls(certificate: OwnCertificate) -> io::Result<ServerConfig> {
     ServerConfig::builder_with_provider(Arc::new(hybrid()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(io::Error::other)?
         .with_no_client_auth()
         .with_single_cert(
-            vec![cert.der().clone()],
-            PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+            vec![certificate.der.into()],
+            PrivateKeyDer::Pkcs8(certificate.key.serialize_der().into()),
         )
         .map_err(io::Error::other)
 }

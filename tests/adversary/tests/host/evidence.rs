@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use hanzo_attestation::bundle::Bundle;
+use hanzo_attestation::ratls::RatlsCertificate;
 use hanzo_client::ClientError;
 use hanzo_tests_adversary::appliance::{Appliance, Differs};
-use hanzo_tests_adversary::impostor::{Impostor, Serves, fetch_bundle};
+use hanzo_tests_adversary::impostor::{Impostor, Serves, fetch_bundle, own_certificate};
 
 use crate::engine;
 use crate::wire::{CANARY, ask};
@@ -14,6 +15,7 @@ async fn refused(appliance: &Appliance, impostor: &Impostor, code: &str) -> Clie
     let error = ask(&appliance.client(impostor.at))
         .await
         .expect_err("the impostor is refused");
+    println!("attack: evidence of another: the client saw [{}] {error}", error.code());
     assert_eq!(error.code(), code, "{error}");
     assert!(!impostor.saw(CANARY), "a prompt reached the impostor");
     assert!(!impostor.saw("chat/completions"), "a request was sent before the proof");
@@ -33,6 +35,22 @@ async fn a_host_that_ends_tls_with_its_own_key_is_refused() {
         impostor.requests().iter().any(|(path, _)| path.contains("challenge=")),
         "it was asked for evidence"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_carries_the_guests_evidence_is_no_proof() {
+    let appliance = Appliance::start(engine::command()).await;
+    let evidence = fetch_bundle(appliance.guest_at, None).await.unwrap();
+    let certificate = own_certificate(Some(&evidence)).unwrap();
+    // Whoever reads the certificate by itself is told, too.
+    let read = RatlsCertificate::parse(&certificate.der).unwrap();
+    assert_eq!(read.bundle(), evidence);
+    let error = read.check_key(&appliance.ready.keyset).unwrap_err();
+    assert_eq!(error.code(), "ratls.spki_mismatch");
+    let impostor = Impostor::start_wearing(appliance.guest_at, Serves::GuestsAnswers, certificate)
+        .await
+        .unwrap();
+    refused(&appliance, &impostor, "channel.spki_mismatch").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,10 @@ pub async fn ask(client: &AttestedClient) -> Result<String, ClientError> {
 async fn refused(appliance: &Appliance, proxy: &HostileProxy, codes: &[&str]) {
     let client = appliance.client(proxy.at);
     let error = ask(&client).await.expect_err("the attack is refused");
+    println!(
+        "attack on the encrypted bytes: the client saw [{}] {error}",
+        error.code()
+    );
     assert!(
         codes.contains(&error.code()),
         "{error} [{}], expected one of {codes:?}",
@@ -106,6 +110,10 @@ async fn a_connection_diverted_to_another_genuine_guest_sends_nothing() {
     // Until the client has noticed, a request breaks off instead.
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let error = ask(&client).await.expect_err("the diverted connection is refused");
+    println!(
+        "attack: a connection diverted to another genuine guest: the client saw [{}] {error}",
+        error.code()
+    );
     assert!(
         ["config.not_reference", "snp.measurement", "policy.refused"].contains(&error.code()),
         "{error} [{}]",
