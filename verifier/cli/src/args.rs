@@ -228,7 +228,7 @@ pub struct InspectArgs {
 #[command(after_help = "Example:\n  \
 openssl s_client -connect guest.example:8443 -servername guest.example </dev/null | openssl x509 > leaf.pem\n  \
 hanzo-verify ratls leaf.pem --policy policy.toml\n\n\
-A certificate is made before anybody asks: it answers no challenge and proves no connection, so nothing is sent on the \
+OpenSSL 3.5 or newer speaks the guest's key exchange. A certificate is made before anybody asks: it answers no challenge and proves no connection, so nothing is sent on the \
 strength of it. To use a guest: `connect`. To verify it: `verify https://...`.")]
 pub struct RatlsArgs {
     /// The leaf certificate, DER or PEM.
