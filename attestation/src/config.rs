@@ -37,6 +37,9 @@ pub struct Config {
     /// Who may send signed admin requests; may be empty.
     #[serde(default)]
     pub admin_keys: Vec<PinnedSigner>,
+    /// Who may send sealed messages besides clients of OHTTP over X-Wing, who always may.
+    #[serde(default)]
+    pub sealed: SealedMessages,
     /// Names that the guest may reach besides its KBS. Nothing yet reads a name here, so it must be empty.
     #[serde(default)]
     pub egress: Vec<Name>,
@@ -86,6 +89,19 @@ pub struct ModelConfig {
     pub key_id: KeyId,
     /// Tokens of prompt and answer together: 64 to 1,048,576.
     pub context_tokens: u32,
+}
+
+/// Ways in for clients that have no post-quantum KEM. What they send is recorded today and may be opened by a quantum
+/// computer later, so each is closed unless the configuration opens it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealedMessages {
+    /// OHTTP over X25519.
+    #[serde(default)]
+    pub ohttp_x25519: bool,
+    /// EHBP v0.3.1, which has X25519 alone, leaves headers in clear and does not show where a body was cut.
+    #[serde(default)]
+    pub ehbp: bool,
 }
 
 /// Bounds on requests.

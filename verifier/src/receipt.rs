@@ -25,8 +25,46 @@ pub use verify::{VerifiedReceipt, verify_disclosed, verify_receipt, verify_signe
 
 /// Longest receipt document, signatures and salts included.
 pub const RECEIPT_BYTES_MAX: usize = 32 * 1024;
-/// The only transport of this version.
-pub const TRANSPORT_TLS: &str = "tls1.3+x25519mlkem768";
+/// The attested channel.
+pub const TRANSPORT_TLS: &str = Transport::Tls.as_str();
+
+/// How a request came: the channel or the sealed message, and its key exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Attested TLS.
+    Tls,
+    /// OHTTP over X-Wing.
+    OhttpXwing,
+    /// OHTTP over X25519: classical.
+    OhttpX25519,
+    /// EHBP over X25519: classical, headers in clear.
+    EhbpX25519,
+}
+
+impl Transport {
+    /// Every way in.
+    pub const ALL: [Transport; 4] = [Self::Tls, Self::OhttpXwing, Self::OhttpX25519, Self::EhbpX25519];
+
+    /// The word in receipts.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tls => "tls1.3+x25519mlkem768",
+            Self::OhttpXwing => "ohttp+x-wing",
+            Self::OhttpX25519 => "ohttp+x25519",
+            Self::EhbpX25519 => "ehbp+x25519",
+        }
+    }
+
+    /// The way of that exact word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|way| way.as_str() == word)
+    }
+
+    /// True if a quantum computer could open what was recorded.
+    pub const fn is_classical(self) -> bool {
+        matches!(self, Self::OhttpX25519 | Self::EhbpX25519)
+    }
+}
 
 /// What happened to one request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +104,7 @@ pub struct Receipt {
     pub time_source: String,
     /// SHA-256 of the tokenizer file.
     pub tokenizer_sha256: Digest256,
-    /// How the request came: `tls1.3+x25519mlkem768`.
+    /// How the request came: a word of [`Transport`].
     pub transport: String,
     /// Format version: 1.
     pub version: u32,

@@ -1,10 +1,13 @@
 //! The keys of one boot. They exist in this process's memory alone and end with it.
 
+use hanzo_attestation::config::SealedMessages;
 use hanzo_channel::{ChannelError, ChannelKey, TlsIdentity};
 use hanzo_device::{DeviceError, entropy::mixed_seed};
 use hanzo_pqc::hpke::PrivateKey;
 use hanzo_pqc::sign::SigningKeys;
 use hanzo_pqc::{PqcError, suites_for_tier};
+
+use crate::sealed::MessageKeys;
 
 /// Why a key could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +44,8 @@ pub struct BootKeys {
     pub receipts: SigningKeys,
     /// For TLS handshakes alone.
     pub tls: TlsIdentity,
+    /// For sealed messages, each for one protocol alone.
+    pub messages: MessageKeys,
 }
 
 impl BootKeys {
@@ -48,13 +53,14 @@ impl BootKeys {
     ///
     /// # Errors
     /// [`KeyError`]; without RDSEED the boot fails.
-    pub fn generate(required_tier: u8) -> Result<Self, KeyError> {
+    pub fn generate(required_tier: u8, sealed: SealedMessages) -> Result<Self, KeyError> {
         let (kem, signature) = suites_for_tier(required_tier);
         Ok(Self {
             wrapping: PrivateKey::from_seed(kem, &*mixed_seed::<32>()?)?,
             channel: ChannelKey::from_seed(&*mixed_seed::<32>()?)?,
             receipts: SigningKeys::from_seed(signature, &*mixed_seed::<64>()?)?,
             tls: TlsIdentity::from_seed(&*mixed_seed::<32>()?)?,
+            messages: MessageKeys::generate(required_tier, sealed)?,
         })
     }
 }

@@ -34,6 +34,7 @@ mod panics;
 mod rotation;
 mod run;
 pub mod runtime_dir;
+pub mod sealed;
 pub mod sealing;
 mod serve;
 mod stop;

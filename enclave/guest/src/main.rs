@@ -37,6 +37,9 @@ struct Arguments {
     /// host:port of the key broker; who it is, the configuration decides
     #[arg(long)]
     kbs: String,
+    /// Take sealed messages (OHTTP, EHBP) here without TLS, for relays: IP:PORT or vsock:PORT
+    #[arg(long)]
+    sealed: Option<ListenAddress>,
     /// The configuration text whose SHA-256 stands on the kernel command line
     #[arg(long)]
     config: PathBuf,
@@ -102,6 +105,7 @@ async fn guest(arguments: Arguments) -> ExitCode {
     let options = GuestOptions {
         listen: arguments.listen,
         vsock: arguments.vsock,
+        sealed: arguments.sealed,
         kbs_addr: arguments.kbs,
         config_path: arguments.config,
         packs: arguments.packs,

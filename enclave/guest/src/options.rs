@@ -26,6 +26,8 @@ pub struct GuestOptions {
     pub listen: ListenAddress,
     /// Where else: `vsock:PORT` beside TCP.
     pub vsock: Option<ListenAddress>,
+    /// Where sealed messages are taken without TLS, for relays: nothing else is served there but what proves itself.
+    pub sealed: Option<ListenAddress>,
     /// `host:port` of the key broker (through the host; nothing about it is believed).
     pub kbs_addr: String,
     /// The configuration text; its SHA-256 must be the measured one.

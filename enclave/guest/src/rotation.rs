@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hanzo_attestation::bundle::{Bundle, DeviceCollateral};
-use hanzo_attestation::config::Config;
+use hanzo_attestation::config::{Config, SealedMessages};
 use hanzo_attestation::keyset::{KEYSET_LIFETIME_S_MAX, ServedModel};
 use hanzo_attestation::{Nonce, UnixTime};
 use hanzo_channel::{ChannelKey, TlsIdentity};
@@ -22,6 +22,7 @@ use crate::clock::GrantClock;
 use crate::error::GuestError;
 use crate::evidence::{EvidenceDesk, Sealed, Windows};
 use crate::keys::BootKeys;
+use crate::sealed::MessageKeys;
 use crate::sealing::{Standing, seal_keyset};
 
 /// Longest life of one boot in seconds: then it asks the broker again, which may have changed its mind.
@@ -36,6 +37,7 @@ pub(crate) struct Epoch {
     pub(crate) sealed: Arc<Sealed>,
     pub(crate) desk: EvidenceDesk,
     pub(crate) channel: ChannelKey,
+    pub(crate) messages: MessageKeys,
     pub(crate) tls: Arc<rustls::ServerConfig>,
     pub(crate) receipts: Arc<ReceiptLog>,
 }
@@ -54,8 +56,8 @@ pub(crate) struct Sealer {
 }
 
 /// New keys; the wrapping key among them is of use at boot alone.
-pub(crate) async fn new_keys(required_tier: u8) -> Result<BootKeys, GuestError> {
-    let making = spawn_blocking(move || BootKeys::generate(required_tier));
+pub(crate) async fn new_keys(required_tier: u8, sealed: SealedMessages) -> Result<BootKeys, GuestError> {
+    let making = spawn_blocking(move || BootKeys::generate(required_tier, sealed));
     let keys = making.await.map_err(|_| GuestError::TaskEnded { what: "keys" })?;
     Ok(keys?)
 }
@@ -87,6 +89,7 @@ impl Sealer {
             sealed,
             desk,
             channel: keys.channel,
+            messages: keys.messages,
             tls,
             receipts: Arc::new(receipts),
         })
@@ -109,7 +112,7 @@ impl Sealer {
             if self.clock.until_after(UnixTime(not_after)).is_zero() {
                 return Err(expired());
             }
-            let next = match new_keys(self.config.required_tier).await {
+            let next = match new_keys(self.config.required_tier, self.config.sealed).await {
                 Ok(keys) => self.seal(keys).await,
                 Err(error) => Err(error),
             };

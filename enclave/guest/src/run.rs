@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
 use axum::response::Response;
@@ -18,7 +17,8 @@ use crate::boot::{Booted, boot};
 use crate::error::GuestError;
 use crate::options::GuestOptions;
 use crate::rotation::{Epoch, Retired, Sealer, life_over};
-use crate::serve::{Served, serve};
+use crate::sealed::{Gateway, GatewayOptions, clear_routes, routes_beside};
+use crate::serve::{Served, Way, serve};
 use crate::stop::{StopSignal, stop_signal};
 use crate::transport::{ListenAddress, Listener, Tcp, Vsock};
 use crate::well_known::{self, WellKnown};
@@ -28,6 +28,8 @@ use crate::well_known::{self, WellKnown};
 pub struct Ready {
     /// Where, with the port that the kernel chose.
     pub address: ListenAddress,
+    /// Where sealed messages are taken without TLS, if they are.
+    pub sealed_address: Option<ListenAddress>,
     /// What evidence proves about it.
     pub keyset: Keyset,
     /// SHA-384 of its canonical form.
@@ -52,6 +54,10 @@ pub async fn run(
     // Taken first: a port in use should not cost grants.
     let listener = Bound::open(options.listen).await?;
     let beside = options.vsock.map(Vsock::bind).transpose()?;
+    let clear = match options.sealed {
+        Some(address) => Some(Bound::open(address).await?),
+        None => None,
+    };
     let booted = tokio::select! {
         booted = boot(&options, Arc::from(attester)) => booted?,
         () = &mut shutdown => return Ok(()),
@@ -73,22 +79,30 @@ pub async fn run(
     })?;
     let ready = Ready {
         address: listener.address(),
+        sealed_address: clear.as_ref().map(Bound::address),
         keyset: first.sealed.keyset.clone(),
         keyset_digest: first.sealed.keyset_digest,
     };
     tracing::info!(address = %ready.address, keyset = %ready.keyset_digest, tier = ready.keyset.tier,
         simulated = ready.keyset.simulated, "serving");
     let (stop, stopped) = stop_signal();
-    let (current, served) = InForce::new(first, serving.clone());
-    let (force, in_force) = watch::channel(served);
+    let (current, served) = InForce::new(first, serving.clone(), &sealer);
+    let (attested, in_force) = watch::channel(served.attested);
+    let (in_clear, clear_in_force) = watch::channel(served.in_clear);
+    let force = Force { attested, in_clear };
     let mut listening = JoinSet::new();
     if let Some(beside) = beside {
         listening.spawn(serve(beside, in_force.clone(), options.limits, stopped.clone()));
     }
-    match listener {
-        Bound::Tcp(listener) => listening.spawn(serve(listener, in_force, options.limits, stopped)),
-        Bound::Vsock(listener) => listening.spawn(serve(listener, in_force, options.limits, stopped)),
-    };
+    for (listener, in_force) in [(Some(listener), in_force), (clear, clear_in_force)] {
+        let (limits, stopped) = (options.limits, stopped.clone());
+        match listener {
+            None => continue,
+            Some(Bound::Tcp(listener)) => listening.spawn(serve(listener, in_force, limits, stopped)),
+            Some(Bound::Vsock(listener)) => listening.spawn(serve(listener, in_force, limits, stopped)),
+        };
+    }
+    drop(stopped);
     on_ready(&ready);
 
     let rotating = rotate(&sealer, current, serving, &force, options.limits.keyset_overlap_s);
@@ -115,14 +129,28 @@ struct InForce {
     ends: StopSignal,
 }
 
+/// What one keyset serves, on either kind of listener.
+struct Ways {
+    attested: Served,
+    in_clear: Served,
+}
+
+/// Where listeners look for it.
+struct Force {
+    attested: watch::Sender<Served>,
+    in_clear: watch::Sender<Served>,
+}
+
 impl InForce {
-    fn new(epoch: Epoch, serving: ServingState) -> (Self, Served) {
+    fn new(epoch: Epoch, serving: ServingState, sealer: &Sealer) -> (Self, Ways) {
         let (ends, ended) = stop_signal();
         let in_force = Self {
             not_after: epoch.sealed.keyset.not_after,
             retired: Retired::default(),
             ends,
         };
+        let born = UnixTime(epoch.sealed.keyset.issued_at);
+        let clock = sealer.clock;
         let well_known = Arc::new(WellKnown {
             desk: epoch.desk,
             channel: epoch.channel,
@@ -130,16 +158,28 @@ impl InForce {
         });
         let retired = in_force.retired.clone();
         // Not on the guest's own routes: a connection that asked for evidence still has to prove itself.
-        let api = hanzo_inference::router(serving).layer(axum::middleware::map_response(move |answer| {
+        let api = hanzo_inference::router(serving.clone()).layer(axum::middleware::map_response(move |answer| {
             std::future::ready(last_if_retired(&retired, answer))
         }));
-        let routes: Router = well_known::router(well_known).fallback_service(api);
-        let served = Served {
-            tls: epoch.tls,
-            routes,
+        let gateway = Arc::new(Gateway::new(GatewayOptions {
+            keys: epoch.messages,
+            born,
+            clock: Arc::new(move || clock.now()),
+            body_bytes_max: sealer.config.limits.body_bytes_max,
+            concurrent_requests: sealer.config.limits.concurrent_requests,
+            api: hanzo_inference::router(serving),
+        }));
+        let in_clear = Served {
+            way: Way::Clear,
+            routes: clear_routes(gateway.clone()).merge(well_known::evidence(well_known.clone())),
+            ends: ended.clone(),
+        };
+        let attested = Served {
+            way: Way::Tls(epoch.tls),
+            routes: well_known::router(well_known).merge(routes_beside(gateway, api)),
             ends: ended,
         };
-        (in_force, served)
+        (in_force, Ways { attested, in_clear })
     }
 }
 
@@ -159,7 +199,7 @@ async fn rotate(
     sealer: &Sealer,
     mut current: InForce,
     mut serving: ServingState,
-    force: &watch::Sender<Served>,
+    force: &Force,
     overlap_s: Option<u64>,
 ) -> GuestError {
     let mut ending = JoinSet::new();
@@ -173,8 +213,9 @@ async fn rotate(
             Err(error) => return error.into(),
         };
         tracing::info!(keyset = %next.sealed.keyset_digest, "the next keyset serves");
-        let (next, served) = InForce::new(next, serving.clone());
-        force.send_replace(served);
+        let (next, served) = InForce::new(next, serving.clone(), sealer);
+        force.attested.send_replace(served.attested);
+        force.in_clear.send_replace(served.in_clear);
         let old = std::mem::replace(&mut current, next);
         old.retired.retire();
         let clock = sealer.clock;

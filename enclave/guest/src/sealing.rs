@@ -15,15 +15,32 @@ use crate::keys::BootKeys;
 
 /// Everything this build can do for a client or to the world, sorted. What is not here has no code here: no tools, no
 /// egress, no parsers of documents, no providers, no signing roles.
-pub const CAPABILITIES: [&str; 7] = [
+pub const CAPABILITIES: [&str; 8] = [
     "api.chat-completions",
     "api.models",
     "api.receipts",
     "attestation.sev-snp",
+    "channel.ohttp-x-wing",
     "channel.tls13-x25519mlkem768",
     "engine.process",
     "receipts.salted-commitments",
 ];
+
+/// What the configuration adds to [`CAPABILITIES`]: ways in that are closed unless it opens them.
+fn capabilities(config: &Config) -> Vec<Name> {
+    let opened = [
+        ("channel.ehbp-x25519", config.sealed.ehbp),
+        ("channel.ohttp-x25519", config.sealed.ohttp_x25519),
+    ];
+    let opened = opened.into_iter().filter_map(|(name, is_open)| is_open.then_some(name));
+    let mut names: Vec<Name> = CAPABILITIES
+        .into_iter()
+        .chain(opened)
+        .filter_map(|name| Name::new(name).ok())
+        .collect();
+    names.sort();
+    names
+}
 
 /// What the grants of this boot say about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +109,7 @@ pub fn seal_keyset(
     time: TimeSource,
     now: UnixTime,
 ) -> Result<Sealed, JcsError> {
-    let capabilities: Vec<Name> = CAPABILITIES.iter().filter_map(|name| Name::new(name).ok()).collect();
+    let capabilities = capabilities(config);
     let policy = admission_policy(config)?;
     models.sort_by(|a, b| a.name.cmp(&b.name));
     let receipts = keys.receipts.verifying_keys();
@@ -104,7 +121,7 @@ pub fn seal_keyset(
         issued_at: now.0,
         models,
         not_after: now.0.saturating_add(config.keyset_lifetime_s),
-        ohttp_keys: Vec::new(),
+        ohttp_keys: keys.messages.to_keyset(),
         policy_digest: Digest384::of(policy.as_bytes()),
         receipt_keys: SignerKeys {
             ed25519: receipts.ed25519_hex(),

@@ -26,11 +26,20 @@ const HEADERS_MAX: usize = 64;
 /// Pause after a failed accept, e.g. when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How connections are taken.
+#[derive(Clone)]
+pub enum Way {
+    /// The attested channel, with the keyset's TLS key.
+    Tls(Arc<ServerConfig>),
+    /// In clear, for routes that protect themselves.
+    Clear,
+}
+
 /// What connections of one keyset are served with.
 #[derive(Clone)]
 pub struct Served {
-    /// The keyset's TLS key.
-    pub tls: Arc<ServerConfig>,
+    /// How they are taken.
+    pub way: Way,
     /// Everything that answers.
     pub routes: Router,
     /// Given when the keyset ends.
@@ -89,26 +98,36 @@ async fn one_connection<S>(stream: S, served: Served, limits: OperatingLimits, m
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let Served { tls, routes, mut ends } = served;
+    let Served { way, routes, ends } = served;
+    let tls = match way {
+        Way::Clear => return speak(stream, routes, ends, limits, stop).await,
+        Way::Tls(tls) => tls,
+    };
     let handshake = accept(&tls, stream, Duration::from_millis(limits.handshake_timeout_ms));
     let accepted = tokio::select! {
         accepted = handshake => accepted,
         () = stop.given() => return,
     };
-    let accepted = match accepted {
-        Ok(accepted) => accepted,
-        Err(error) => {
-            tracing::debug!(code = error.code(), "connection turned away");
-            return;
+    match accepted {
+        Ok(accepted) => {
+            let routes = routes.layer(Extension(per_connection(accepted.exporter)));
+            speak(accepted.stream, routes, ends, limits, stop).await;
         }
-    };
-    let service = TowerToHyperService::new(routes.layer(Extension(per_connection(accepted.exporter))));
+        Err(error) => tracing::debug!(code = error.code(), "connection turned away"),
+    }
+}
+
+/// HTTP/1.1 until the connection or its keyset ends.
+async fn speak<S>(stream: S, routes: Router, mut ends: Stop, limits: OperatingLimits, mut stop: Stop)
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(accepted.stream), service);
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -217,7 +236,8 @@ mod tests {
             let (end, ends) = stop_signal();
             let tls = hanzo_channel::server_config(&TlsIdentity::from_seed(&[seed; 32]).unwrap()).unwrap();
             let routes = Router::new().route("/", get(slow));
-            (end, Served { tls, routes, ends })
+            let way = Way::Tls(tls);
+            (end, Served { way, routes, ends })
         };
         let (end_of_first, first) = served(1);
         let (_end_of_second, second) = served(2);

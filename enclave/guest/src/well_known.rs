@@ -56,11 +56,19 @@ pub struct WellKnown {
     pub sealed: Arc<Sealed>,
 }
 
-/// The routes.
+/// The routes of the attested channel.
 pub fn router(state: Arc<WellKnown>) -> Router {
     Router::new()
-        .route(ATTESTATION_PATH, get(attestation))
         .route(PROOF_PATH, post(proof))
+        .layer(DefaultBodyLimit::max(PROOF_BYTES_MAX))
+        .with_state(state.clone())
+        .merge(evidence(state))
+}
+
+/// The bundle alone: it proves itself, so it may travel in clear.
+pub fn evidence(state: Arc<WellKnown>) -> Router {
+    Router::new()
+        .route(ATTESTATION_PATH, get(attestation))
         .layer(DefaultBodyLimit::max(PROOF_BYTES_MAX))
         .with_state(state)
 }

@@ -9,11 +9,12 @@ mod ending;
 mod stream;
 mod whole;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use hanzo_receipts::{Owner, Pending, RequestStart, Sampling};
+use hanzo_receipts::{Owner, Pending, RequestStart, Sampling, Transport};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
@@ -31,10 +32,13 @@ pub(crate) const RECEIPT_HEADER: &str = "hanzo-receipt-id";
 
 pub(crate) async fn completions(
     State(state): State<ServingState>,
+    way: Option<Extension<Transport>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let started = begin(&state, &headers, body).await;
+    // Whoever hands a sealed message on says so; what comes over the attested channel itself needs no mark.
+    let way = way.map_or(Transport::Tls, |Extension(way)| way);
+    let started = begin(&state, &headers, body, way).await;
     let (job, is_stream) = started.inspect_err(|_| state.metrics.refused())?;
     if is_stream {
         stream::respond(job).await
@@ -58,7 +62,12 @@ pub(crate) fn owner(headers: &HeaderMap) -> Result<Option<Owner>, ApiError> {
     }
 }
 
-async fn begin(state: &ServingState, headers: &HeaderMap, body: Body) -> Result<(Job, bool), ApiError> {
+async fn begin(
+    state: &ServingState,
+    headers: &HeaderMap,
+    body: Body,
+    transport: Transport,
+) -> Result<(Job, bool), ApiError> {
     let owner = owner(headers)?;
     let body = body::read(headers, body, state.body_bytes_max, &state.body_room).await?;
     let mut request = ChatRequest::parse(&body.bytes)?;
@@ -73,6 +82,7 @@ async fn begin(state: &ServingState, headers: &HeaderMap, body: Body) -> Result<
         model: &request.model,
         request: &body.bytes,
         owner,
+        transport,
     };
     let pending = state
         .receipts

@@ -31,5 +31,6 @@ mod state;
 
 pub use engine::EngineError;
 pub use error::ApiError;
+pub use hanzo_receipts::Transport;
 pub use router::router;
 pub use state::{Clock, EngineEndpoint, Random, ServingError, ServingOptions, ServingState};

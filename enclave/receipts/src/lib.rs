@@ -21,7 +21,7 @@ mod schema;
 
 pub use error::ReceiptLogError;
 pub use hanzo_verifier::receipt::{
-    Commitment, DisclosedReceipt, Outcome, ReceiptId, Salt, Salts, Sampling, SignedReceipt, TRANSPORT_TLS,
+    Commitment, DisclosedReceipt, Outcome, ReceiptId, Salt, Salts, Sampling, SignedReceipt, TRANSPORT_TLS, Transport,
 };
 pub use log::{Finished, FreshBytes, Pending, ReceiptLog, RequestStart};
 pub use owner::Owner;

@@ -6,7 +6,7 @@ use hanzo_pqc::Domain;
 use hanzo_pqc::sign::SigningKeys;
 use hanzo_store::EncryptedDb;
 use hanzo_verifier::receipt::{
-    Commitment, DisclosedReceipt, Outcome, Receipt, ReceiptId, Salt, Salts, Sampling, SignedReceipt, TRANSPORT_TLS,
+    Commitment, DisclosedReceipt, Outcome, Receipt, ReceiptId, Salt, Salts, Sampling, SignedReceipt, Transport,
 };
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::sync::Arc;
@@ -29,6 +29,8 @@ pub struct RequestStart<'a> {
     pub request: &'a [u8],
     /// Who may fetch the receipt; `None`: nobody.
     pub owner: Option<Owner>,
+    /// How it came.
+    pub transport: Transport,
 }
 
 /// Random bytes of one request.
@@ -46,6 +48,7 @@ pub struct Pending {
     id: ReceiptId,
     model: ServedModel,
     owner: Option<Owner>,
+    transport: Transport,
     salts: Salts,
     request_commitment: Digest384,
     response: Commitment,
@@ -131,6 +134,7 @@ impl ReceiptLog {
             id: ReceiptId(id),
             model: model.clone(),
             owner: start.owner,
+            transport: start.transport,
             request_commitment: hanzo_verifier::receipt::commitment(&salts.request, start.request),
             response: Commitment::new(&salts.response),
             salts,
@@ -147,6 +151,7 @@ impl ReceiptLog {
             id,
             model,
             owner,
+            transport,
             salts,
             request_commitment,
             response,
@@ -173,7 +178,7 @@ impl ReceiptLog {
                 time: end.time,
                 time_source: self.keyset.time.clone(),
                 tokenizer_sha256: model.tokenizer_sha256,
-                transport: TRANSPORT_TLS.to_owned(),
+                transport: transport.as_str().to_owned(),
                 version: 1,
                 weights_root: model.weights_root,
             };

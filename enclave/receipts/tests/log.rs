@@ -76,6 +76,7 @@ fn one(log: &ReceiptLog, n: u8, who: Option<Owner>) -> Result<DisclosedReceipt, 
         model: "smollm2",
         request: b"a request",
         owner: who,
+        transport: hanzo_receipts::Transport::Tls,
     };
     let mut pending = log.begin(start, fresh(n)).unwrap();
     pending.sent(b"an ");
@@ -212,6 +213,7 @@ fn foreign_keys_and_models_are_refused() {
         model: "other",
         request: b"",
         owner: None,
+        transport: hanzo_receipts::Transport::Tls,
     };
     assert_eq!(
         log(&db, 1).begin(start, fresh(1)).err().unwrap().code(),

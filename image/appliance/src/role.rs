@@ -176,6 +176,7 @@ async fn guest(role: GuestRole) -> Result<(), String> {
     let options = GuestOptions {
         listen: role.listen,
         vsock: None,
+        sealed: None,
         kbs_addr: role.kbs,
         config_path: role.config,
         packs: role.packs,

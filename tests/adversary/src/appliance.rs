@@ -204,6 +204,7 @@ impl Appliance {
         let options = GuestOptions {
             listen: "127.0.0.1:0".parse().unwrap(),
             vsock: None,
+            sealed: None,
             kbs_addr: kbs_at.to_string(),
             config_path: at("config.toml"),
             packs: at("packs"),

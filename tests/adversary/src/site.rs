@@ -48,6 +48,7 @@ impl Site {
         let options = GuestOptions {
             listen: "127.0.0.1:0".parse().unwrap(),
             vsock: None,
+            sealed: None,
             kbs_addr: host.at.to_string(),
             config_path: at("config.toml"),
             packs: at("packs"),

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod boot;
+pub mod sealed;
 pub mod seeds;
 
 use std::sync::LazyLock;

@@ -112,6 +112,7 @@ fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("verify", "verify", verify),
     ];
     out.extend(crate::boot::seeds());
+    out.extend(crate::sealed::seeds());
     out.extend(measured_boot());
     for (name, format) in formats {
         out.push(("tdx_quote", name, tdx.quote(&TdSpec::new(format), &[7; 64])));

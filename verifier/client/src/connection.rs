@@ -220,7 +220,7 @@ impl Unproven {
 
 /// Why a small request has no answer.
 #[derive(Debug, thiserror::Error)]
-enum ExchangeError {
+pub(crate) enum ExchangeError {
     #[error("a longer answer")]
     TooLong,
     #[error("{0}")]
@@ -228,7 +228,7 @@ enum ExchangeError {
 }
 
 /// One small request and its whole answer, of at most `limit` bytes.
-async fn exchange(
+pub(crate) async fn exchange(
     sender: &mut http1::SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
     limit: usize,
@@ -245,7 +245,7 @@ async fn exchange(
 }
 
 /// The status, with the code of the problem document (RFC 9457) if the body is one.
-fn describe(status: StatusCode, body: &[u8]) -> String {
+pub(crate) fn describe(status: StatusCode, body: &[u8]) -> String {
     let code = serde_json::from_slice::<serde_json::Value>(body)
         .ok()
         .and_then(|v| v.get("code").and_then(|c| c.as_str()).map(str::to_owned))
@@ -319,7 +319,7 @@ impl Proven {
     }
 }
 
-async fn within<T>(
+pub(crate) async fn within<T>(
     endpoint: &Endpoint,
     step: &'static str,
     after: Duration,

@@ -140,6 +140,25 @@ pub enum ClientError {
         /// What is wrong with it.
         detail: &'static str,
     },
+    /// The attested guest takes no sealed messages from this client.
+    #[error(
+        "sealed message: the guest's keyset has no OHTTP key for X-Wing: use the attested channel, or another guest"
+    )]
+    NoSealedKey,
+    /// Whoever carries the message says that the guest's key does not open it, and the guest's keyset is still the same.
+    #[error(
+        "sealed message: the gateway refuses the key of the verified keyset: its hour may be over (the guest makes a new one when it starts again), or the path lies"
+    )]
+    SealedKey,
+    /// The gateway's answer is no sealed answer.
+    #[error("sealed message: expected 200 and message/ohttp-chunked-res, got {got}: nothing of it is believed")]
+    SealedAnswer {
+        /// Status and code.
+        got: String,
+    },
+    /// The message cannot be sealed, or its answer does not open or was cut.
+    #[error("sealed message: {0}")]
+    Sealed(#[from] hanzo_sealed::SealedError),
     /// The state directory.
     #[error(transparent)]
     State(#[from] StateError),
@@ -171,6 +190,10 @@ impl ClientError {
             Self::AfterReceipt => "receipt.not_last",
             Self::ForgedStatus => "receipt.forged_status",
             Self::Request { .. } => "request.malformed",
+            Self::NoSealedKey => "sealed.no_key",
+            Self::SealedKey => "sealed.key",
+            Self::SealedAnswer { .. } => "sealed.answer",
+            Self::Sealed(e) => e.code(),
             Self::State(e) => e.code(),
         }
     }
@@ -184,6 +207,9 @@ impl ClientError {
                 | Self::AnswerTooLarge { .. }
                 | Self::AfterReceipt
                 | Self::ForgedStatus
+                | Self::SealedKey
+                | Self::SealedAnswer { .. }
+                | Self::Sealed(_)
         )
     }
 

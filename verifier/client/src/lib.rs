@@ -18,6 +18,9 @@
 //! # }
 //! ```
 //!
+//! [`SealedClient`] needs no connection to the guest at all: it seals requests to a key of the attested keyset (OHTTP), and
+//! any relay may carry them.
+//!
 //! Formats: DESIGN section 4, "Freshness", "Channel proof", "Receipt"; TLS 1.3 (RFC 8446), X25519MLKEM768
 //! (draft-ietf-tls-ecdhe-mlkem), HPKE (RFC 9180), HTTP/1.1 (RFC 9112), server-sent events (WHATWG HTML 9.2).
 #![forbid(unsafe_code)]
@@ -35,6 +38,7 @@ pub mod receipts;
 mod releases;
 mod request;
 mod route;
+mod sealed;
 mod sse;
 pub mod state;
 mod tls;
@@ -49,5 +53,6 @@ pub use limits::Limits;
 pub use pinned::{Clock, Pinned, system_clock};
 pub use receipts::{ReceiptStatus, Tally};
 pub use request::{ChannelRequest, OWNER_HEADER};
+pub use sealed::{SealedBody, SealedClient, SealedConfig};
 pub use sse::RECEIPT_FRAME_PREFIX;
 pub use state::{OwnerSecret, StateDir, StateError};

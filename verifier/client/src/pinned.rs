@@ -50,10 +50,24 @@ impl Pinned {
         hanzo_pqc::random::fill(&mut challenge).map_err(|_| ClientError::Random)?;
         let challenge = Nonce(challenge);
         let bundle = connection.fetch_bundle(&challenge).await?;
-        let result = verify_bundle(&bundle, &challenge, context, clock())?;
+        let pinned = Self::verified(bundle, challenge, context, clock())?;
+        connection.check_spki(pinned.spki_sha256())?;
+        Ok(pinned)
+    }
+
+    /// Verifies a bundle that came over any path at all.
+    ///
+    /// # Establishes
+    /// A guest that satisfies the policy made this keyset and answered after the challenge was drawn.
+    pub(crate) fn verified(
+        bundle: Vec<u8>,
+        challenge: Nonce,
+        context: &VerifierContext,
+        now: UnixTime,
+    ) -> Result<Self, ClientError> {
+        let result = verify_bundle(&bundle, &challenge, context, now)?;
         let keyset = result.keyset().cloned().ok_or(ClientError::ChannelKey)?;
         let keyset_digest = keyset.digest().map_err(|_| ClientError::ChannelKey)?;
-        connection.check_spki(&keyset.tls_spki_sha256)?;
         if keyset.channel_key.suite != KemSuite::Xwing.name() {
             return Err(ClientError::ChannelKey);
         }

@@ -5,7 +5,7 @@ use hanzo_attestation::{Digest384, UnixTime};
 use hanzo_pqc::sign::{Signature, SignatureSuite, VerifyingKeys};
 use hanzo_pqc::{Domain, PqcError, SignatureHalf};
 
-use super::{DisclosedReceipt, Receipt, ReceiptError, Salt, SignedReceipt, TRANSPORT_TLS, commitment};
+use super::{DisclosedReceipt, Receipt, ReceiptError, Salt, SignedReceipt, Transport, commitment};
 
 /// How far a receipt's time may lie outside the keyset's life, in seconds: an answer may end after the keyset did.
 const TIME_SLACK_S: u64 = 3600;
@@ -78,8 +78,8 @@ fn check_values(receipt: &Receipt) -> Result<(), ReceiptError> {
         ("tier", receipt.tier <= 4, "0 to 4", receipt.tier.to_string()),
         (
             "transport",
-            receipt.transport == TRANSPORT_TLS,
-            TRANSPORT_TLS,
+            Transport::from_word(&receipt.transport).is_some(),
+            "tls1.3+x25519mlkem768, ohttp+x-wing, ohttp+x25519 or ehbp+x25519",
             "another word".into(),
         ),
         (

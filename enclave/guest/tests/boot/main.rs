@@ -7,9 +7,12 @@ mod clock;
 mod engine;
 #[path = "../../../tdx-attest-rs/tests/machine/fake_kernel.rs"]
 mod fake_kernel;
+mod foreign;
 mod machine;
 mod real_broker;
 mod refused;
+mod relayed;
 mod rotation;
+mod sealed;
 mod served;
 mod world;

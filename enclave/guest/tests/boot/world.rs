@@ -141,6 +141,7 @@ request_timeout_s = 20
         let options = GuestOptions {
             listen: "127.0.0.1:0".parse().unwrap(),
             vsock: None,
+            sealed: None,
             kbs_addr: broker.serve().await.to_string(),
             config_path: at("config.toml"),
             packs: at("packs"),

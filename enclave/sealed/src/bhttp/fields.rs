@@ -118,12 +118,6 @@ pub(super) fn open_section(bytes: &[u8]) -> Result<Option<(Vec<Field>, usize)>, 
     let (mut fields, mut at) = (Vec::new(), 0);
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
-        if at > SECTION_BYTES_MAX {
-            return Err(SealedError::TooLong {
-                what: "section",
-                limit: SECTION_BYTES_MAX,
-            });
-        }
         match varint::read(rest) {
             None => return Ok(None),
             Some((0, used)) => return Ok(Some((fields, at + used))),
@@ -131,6 +125,12 @@ pub(super) fn open_section(bytes: &[u8]) -> Result<Option<(Vec<Field>, usize)>, 
                 None => return Ok(None),
                 Some(used) => at += used,
             },
+        }
+        if at > SECTION_BYTES_MAX {
+            return Err(SealedError::TooLong {
+                what: "section",
+                limit: SECTION_BYTES_MAX,
+            });
         }
     }
 }
