@@ -1,7 +1,8 @@
 //! The bill of materials of an image: CycloneDX 1.6 in canonical JSON, a function of the image's manifest and the lock file.
 //!
 //! Crates come from the lock file, with its checksums: all that it lets the guest, and the engine if there is one, reach.
-//! That is more than what is linked, and never less. Debian packages, programs and files come from the manifest. There is no
+//! That is more than what is linked, and never less. Debian packages, programs and files come from the manifest; the source
+//! package of our own kernel comes from its pins. There is no
 //! time in it, and its serial number follows from its content.
 //!
 //! # Spec
@@ -15,8 +16,10 @@ use hanzo_attestation::jcs;
 use hanzo_attestation::{Digest256, Digest384};
 use serde_json::{Value, json};
 
+use crate::assemble::KERNEL;
 use crate::error::ImageError;
 use crate::inputs::Package;
+use crate::kernel::{self, Pins};
 use crate::manifest::{Manifest, Measured};
 use lock::{Crate, Lock};
 
@@ -43,7 +46,7 @@ pub struct Bill {
 /// That they were: the programs are inputs by digest, and building them again is `verify`'s part.
 ///
 /// # Errors
-/// [`ImageError::Lock`].
+/// [`ImageError::Lock`], [`ImageError::Inputs`].
 pub fn of_image(manifest: &Manifest, lock: &str) -> Result<Bill, ImageError> {
     let lock = Lock::parse(lock)?;
     let roots: Vec<_> = match manifest.inputs.engine {
@@ -63,6 +66,14 @@ pub fn of_image(manifest: &Manifest, lock: &str) -> Result<Bill, ImageError> {
     }
     for (name, measured) in &manifest.outputs {
         parts.add(file(&format!("file/{name}"), name, measured), []);
+    }
+    let pins = Pins::parse(kernel::COMMITTED)?;
+    // Of any other kernel it is not known what it was built from.
+    if manifest.inputs.own_kernel.as_ref() == Some(&pins.kernel) {
+        let source = debian(&pins.source);
+        let needed = parts.depends.entry(format!("file/{KERNEL}")).or_default();
+        needed.insert(source.0.clone());
+        parts.add(source, []);
     }
     let top: Vec<String> = parts.refs();
     for known in &crates {

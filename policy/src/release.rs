@@ -15,6 +15,7 @@
 
 mod bundle;
 mod error;
+mod kernels;
 mod keys;
 mod manifest;
 mod verify;
@@ -23,6 +24,7 @@ pub(crate) use keys::check_keys;
 
 pub use bundle::{BUNDLE_BYTES_MAX, BUNDLE_TYPE, ReleaseBundle, ReleaseEntry, ReleaseSignature};
 pub use error::ReleaseError;
+pub use kernels::KERNELS_WITHOUT_HOST_AML;
 pub use keys::{KEYS_MAX, ReleaseKey, ReleaseKeys, THRESHOLD_MIN};
 pub use manifest::{
     LIFETIME_S_MAX, MANIFEST_BYTES_MAX, MANIFEST_TYPE, ReferenceMatrix, ReleaseManifest, ReleasedFile, ReleasedImage,

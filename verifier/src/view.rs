@@ -4,6 +4,7 @@ mod evidence;
 mod release;
 
 use hanzo_attestation::{Authentic, Binding, DeviceClaims, Revocation, UnixTime};
+use hanzo_policy::release::VerifiedRelease;
 use hanzo_policy::{Appraisal, PrivacyTier, RuleFailure, Rung};
 use serde::Serialize;
 
@@ -12,6 +13,9 @@ use crate::result::{AttestationResult, Proven};
 
 pub use evidence::{DeviceView, TdxView, TpmView};
 pub use release::ReleaseView;
+
+const UNMEASURED: &str = "unmeasured";
+const HOST_AML_REFUSED: &str = "host-aml-refused";
 
 /// Everything worth showing about a verdict. For showing alone: no function takes one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -67,7 +71,8 @@ pub struct VerdictView {
     pub release: Option<ReleaseView>,
     /// Witnesses of the log: with 0 nothing is claimed about split views.
     pub witnesses: u32,
-    /// What is known about the host's ACPI tables.
+    /// What is known about the host's ACPI tables: `host-aml-refused` if the verdict rests on a release whose every image has a
+    /// kernel that is known to run none of their code, else `unmeasured`. Tables that are data are believed either way.
     pub acpi: &'static str,
     /// The channel that clients use.
     pub transport: &'static str,
@@ -117,7 +122,7 @@ impl VerdictView {
         view.accepted = result.appraisal.is_accepted();
         view.verified_at = result.verified_at.0;
         view.valid_until = Some(result.valid_until.0);
-        view.release = result.release.as_ref().map(ReleaseView::of);
+        view.name_release(result.release.as_ref());
         view
     }
 
@@ -129,8 +134,15 @@ impl VerdictView {
         view.tier_name = tier.name();
         view.undated = reading.undated;
         view.verified_at = reading.read_at.0;
-        view.release = reading.release.as_ref().map(ReleaseView::of);
+        view.name_release(reading.release.as_ref());
         view
+    }
+
+    fn name_release(&mut self, release: Option<&VerifiedRelease>) {
+        self.release = release.map(ReleaseView::of);
+        if release.is_some_and(|release| release.manifest().runs_no_host_aml()) {
+            self.acpi = HOST_AML_REFUSED;
+        }
     }
 
     /// Of a foreign document: the tier is the one apart from freshness, unless the caller's challenge is in it.
@@ -178,7 +190,7 @@ impl VerdictView {
             cpu_gpu_binding: "none",
             release: None,
             witnesses: 0,
-            acpi: "unmeasured",
+            acpi: UNMEASURED,
             transport: "none",
             evidence_signatures: "classical",
             ladder: Vec::new(),
@@ -247,7 +259,7 @@ impl VerdictView {
             cpu_gpu_binding: appraisal.cpu_gpu_binding().as_str(),
             release: None,
             witnesses: 0,
-            acpi: "unmeasured",
+            acpi: UNMEASURED,
             transport: "tls1.3+x25519mlkem768",
             evidence_signatures: "classical",
             ladder: appraisal.ladder().to_vec(),

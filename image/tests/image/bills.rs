@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use hanzo_attestation::Digest384;
-use hanzo_image::{build, sbom};
+use hanzo_image::kernel::{COMMITTED, Pins};
+use hanzo_image::{Manifest, build, sbom};
 use hanzo_init::Profile;
 use serde_json::Value;
 
@@ -60,6 +61,28 @@ fn everything_that_went_in_stands_there_with_its_digest() {
         "no engine, no engine's crates"
     );
     assert!(purls(&core).iter().any(|p| p.starts_with("pkg:cargo/aws-lc-sys@")));
+}
+
+#[test]
+fn our_own_kernel_stands_there_with_the_source_that_its_pins_name() {
+    let pantry = Pantry::new();
+    let parts = pantry.parts(Profile::Core).unwrap();
+    let mut manifest = build(&parts, &recipe(Profile::Core), &pantry.path("out"), &|_| ()).unwrap();
+    let pins = Pins::parse(COMMITTED).unwrap();
+    manifest.inputs.packages.remove("kernel");
+    manifest.inputs.own_kernel = Some(pins.kernel.clone());
+    let source = "pkg:deb/debian/linux-source-6.12@6.12.107-1?distro=trixie";
+    let bill = |manifest: &Manifest| -> Value {
+        serde_json::from_slice(&sbom::of_image(manifest, LOCK).unwrap().bytes).unwrap()
+    };
+    let ours = bill(&manifest);
+    assert!(purls(&ours).contains(&source));
+    let needs = ours["dependencies"].as_array().unwrap().iter();
+    let kernel = needs.clone().find(|d| d["ref"] == "file/kernel").unwrap();
+    assert_eq!(kernel["dependsOn"], serde_json::json!([source]));
+    // Another kernel is not said to be of this source.
+    manifest.inputs.own_kernel.as_mut().unwrap().sha256.0[0] ^= 1;
+    assert!(!purls(&bill(&manifest)).contains(&source));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use hanzo_attestation::Digest256;
 use hanzo_image::kernel::{COMMITTED, OwnKernel, Pins};
 use hanzo_image::{build, verify::verify};
 use hanzo_init::Profile;
+use hanzo_policy::release::KERNELS_WITHOUT_HOST_AML;
 
 use crate::support::{Pantry, recipe};
 
@@ -55,6 +56,12 @@ fn another_file_under_its_name_and_none_at_all_are_refused() {
     let error = pantry.parts(Profile::Core).unwrap_err();
     assert_eq!(error.code(), "image.kernel.missing");
     assert!(error.to_string().contains("image/kernel/build"), "{error}");
+}
+
+#[test]
+fn verdicts_know_the_pinned_kernel_as_one_that_runs_no_hosts_aml() {
+    let pinned = Pins::parse(COMMITTED).unwrap().kernel.sha256.to_string();
+    assert!(KERNELS_WITHOUT_HOST_AML.contains(&pinned.as_str()), "{pinned}");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Policies that name a line of releases: the reference values come from the manifest, judged anew for every verdict.
 
-use hanzo_attestation::{Digest384, UnixTime};
-use hanzo_policy::release::{ReferenceMatrix, ReleaseBundle, ReleaseManifest};
+use hanzo_attestation::name::Name;
+use hanzo_attestation::{Digest256, Digest384, UnixTime};
+use hanzo_policy::release::{KERNELS_WITHOUT_HOST_AML, ReferenceMatrix, ReleaseBundle, ReleaseManifest, ReleasedFile};
 use hanzo_policy::{ReleasePolicy, TpmReference};
 use hanzo_verifier::{AttestationResult, VerifierContext, VerifyError, read_bundle, verify_bundle};
 
@@ -86,6 +87,42 @@ fn a_guest_of_the_release_is_accepted_and_the_verdict_says_which_it_is() {
     assert_eq!(again.code(), "release.missing");
     let read = read_bundle(&healthy_bundle().canonical().unwrap(), &world.context, NOW).unwrap_err();
     assert_eq!(read.code(), "release.missing");
+}
+
+#[test]
+fn the_verdict_says_that_no_hosts_aml_runs_if_every_image_has_a_kernel_that_runs_none() {
+    let mut world = World::new();
+    let known = Digest256::from_hex(KERNELS_WITHOUT_HOST_AML[0]).unwrap();
+    let mut near = known;
+    near.0[31] ^= 1;
+    let mut acpi = |kernels: &[Option<Digest256>]| {
+        let mut manifest = world.manifest();
+        let image = manifest.images[0].clone();
+        let images = kernels.iter().zip(["core", "other"]).map(|(kernel, name)| {
+            let mut image = image.clone();
+            image.name = Name::new(name).unwrap();
+            let any = *image.files.values().next().unwrap();
+            image.files.clear();
+            // Under another name it is no kernel.
+            image
+                .files
+                .insert(Name::new("initrd").unwrap(), ReleasedFile { sha256: known, ..any });
+            if let Some(sha256) = *kernel {
+                image
+                    .files
+                    .insert(Name::new("kernel").unwrap(), ReleasedFile { sha256, ..any });
+            }
+            image
+        });
+        manifest.images = images.collect();
+        let bundle = world.bundle(manifest, NOW.0);
+        verify(&healthy_bundle(), &world.given(&bundle)).unwrap().view().acpi
+    };
+    assert_eq!(acpi(&[Some(known)]), "host-aml-refused");
+    assert_eq!(acpi(&[Some(known), Some(known)]), "host-aml-refused");
+    assert_eq!(acpi(&[Some(near)]), "unmeasured");
+    assert_eq!(acpi(&[Some(known), Some(near)]), "unmeasured");
+    assert_eq!(acpi(&[None]), "unmeasured");
 }
 
 #[test]
