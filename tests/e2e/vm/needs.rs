@@ -41,6 +41,8 @@ impl Needs {
             return Err(format!("{} holds no packages", packages.display()));
         }
         hanzo_image::run::check_tools().map_err(|error| error.to_string())?;
+        let curl = Command::new("curl").arg("--version").stdout(Stdio::null()).status();
+        curl.map_err(|error| format!("no curl: {error}"))?;
         let guest = ["image/hanzo-guest", "x86_64-unknown-linux-gnu/release/hanzo-guest"];
         let missing = |script: &str| format!("no static program: run {script}");
         let model = match std::env::var("HANZO_VM_MODEL").as_deref() {
