@@ -8,6 +8,8 @@ use aws_lc_rs::digest;
 pub enum Domain {
     /// A KBS's grant of a data key to a guest.
     Grant,
+    /// The root over several such grants, which one signature covers.
+    Grants,
     /// A receipt for one answered request.
     Receipt,
     /// An administrator's request, to a guest or a KBS.
@@ -28,8 +30,9 @@ pub enum Domain {
 
 impl Domain {
     /// Every domain.
-    pub const ALL: [Domain; 9] = [
+    pub const ALL: [Domain; 10] = [
         Domain::Grant,
+        Domain::Grants,
         Domain::Receipt,
         Domain::Admin,
         Domain::ReleaseManifest,
@@ -44,6 +47,7 @@ impl Domain {
     pub const fn as_str(self) -> &'static str {
         match self {
             Domain::Grant => "hanzo/grant/v1",
+            Domain::Grants => "hanzo/grants/v1",
             Domain::Receipt => "hanzo/receipt/v1",
             Domain::Admin => "hanzo/admin/v1",
             Domain::ReleaseManifest => "hanzo/release-manifest/v1",

@@ -172,6 +172,20 @@ pub enum GrantError {
         "grant: grant and wrapped key are not signed together by the broker that this guest's configuration pins ({0}): a foreign broker, a reply changed on its way, or the broker's signing key changed; nothing was opened"
     )]
     NotPinned(PqcError),
+    /// No signature over several grants can cover this one.
+    #[error(
+        "grant: among: expected {expected}, got place {index} of {size} with a path of {path} hashes: the reply was changed on its way, or the broker is of another version"
+    )]
+    Among {
+        /// What would be accepted.
+        expected: &'static str,
+        /// The place that it says.
+        index: u64,
+        /// The number of grants that it says.
+        size: u64,
+        /// Its path's length.
+        path: usize,
+    },
     /// Made for another purpose.
     #[error("grant: purpose: expected hanzo.grant.v1")]
     Purpose,
@@ -250,6 +264,7 @@ impl GrantError {
         match self {
             Self::Malformed(_) => "grant.malformed",
             Self::NotPinned(_) => "kbs.not_pinned",
+            Self::Among { .. } => "grant.among",
             Self::Purpose => "grant.purpose",
             Self::Recipient => "grant.recipient",
             Self::Nonce | Self::NoChallenge => "grant.nonce",

@@ -4,10 +4,13 @@ use hanzo_attestation::jcs::{self, JcsError};
 use hanzo_attestation::keyset::SignaturePair;
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::{Digest384, Nonce};
+use hanzo_pqc::Domain;
 use hanzo_pqc::hpke::{self, KemSuite};
 use hanzo_pqc::sign::{Signature, VerifyingKeys};
-use hanzo_pqc::{Domain, PqcError};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::GrantError;
+use crate::among::{Among, SeveralSigned};
 
 /// `purpose` of every grant.
 pub const GRANT_PURPOSE: &str = "hanzo.grant.v1";
@@ -87,13 +90,16 @@ pub fn wrap_info(suite: KemSuite, grant: &Grant) -> Vec<u8> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WrappedDek {
+    /// Where it stands among those that one signature covers; absent if the signature is for it alone.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub among: Option<Among>,
     /// HPKE ciphertext of the 32 key bytes with its 16-byte tag, lower-case hex.
     pub ciphertext: String,
     /// HPKE encapsulated key, lower-case hex.
     pub enc: String,
     /// The decision.
     pub grant: Grant,
-    /// By both of the broker's signing keys, over [`WrappedDek::signed_bytes`].
+    /// By both of the broker's signing keys, over [`WrappedDek::signed_bytes`], or over the root that `among` leads to.
     pub signature: SignaturePair,
     /// `x-wing` or `mlkem1024-p384`.
     pub suite: String,
@@ -116,7 +122,7 @@ impl WrappedDek {
         jcs::to_vec("wrapped key", self)
     }
 
-    /// What is signed: the canonical form without the member `signature`. Not the grant alone: a host that reads a genuine
+    /// What is signed: the canonical form without the members `among` and `signature`. Not the grant alone: a host that reads a genuine
     /// grant on its way could seal a key of its own under it, since HPKE base mode authenticates nobody.
     ///
     /// # Errors
@@ -130,6 +136,7 @@ impl WrappedDek {
             suite: &'a str,
         }
         let Self {
+            among: _,
             ciphertext,
             enc,
             grant,
@@ -150,9 +157,24 @@ impl WrappedDek {
     /// Verifies both signatures over grant and wrap.
     ///
     /// # Errors
-    /// [`PqcError`], naming the half that failed.
-    pub(crate) fn verify_signature(&self, signer: &VerifyingKeys, signed: &[u8]) -> Result<(), PqcError> {
-        let signature = Signature::from_hex(&self.signature.ml_dsa, &self.signature.ed25519)?;
-        signer.verify(Domain::Grant, signed, &signature)
+    /// [`GrantError::NotPinned`], naming the half that failed; [`GrantError::Among`] if no signature over several may cover it.
+    pub(crate) fn verify_signature(&self, signer: &VerifyingKeys) -> Result<(), GrantError> {
+        let signed = self.signed_bytes()?;
+        let (domain, message) = match &self.among {
+            None => (Domain::Grant, signed),
+            Some(among) if self.grant.tier > SeveralSigned::TIER_MAX => {
+                return Err(among.refused("a tier up to 2; above it every grant has a signature of its own"));
+            }
+            Some(among) => (Domain::Grants, among.leads_to(&signed)?.canonical()?),
+        };
+        let signature = Signature::from_hex(&self.signature.ml_dsa, &self.signature.ed25519);
+        signature
+            .and_then(|signature| signer.verify(domain, &message, &signature))
+            .map_err(GrantError::NotPinned)
     }
+}
+
+/// A member that is there has a value: `null` is none.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Among>, D::Error> {
+    Among::deserialize(deserializer).map(Some)
 }

@@ -17,6 +17,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod among;
 mod attest_body;
 mod certificates;
 mod error;
@@ -30,6 +31,7 @@ mod tee_key;
 mod wire;
 mod wrap_key;
 
+pub use among::{Among, SeveralSigned};
 pub use attest_body::AttestBody;
 pub use certificates::CertificateOf;
 pub use error::{GrantError, SessionBindingError, SessionError, WireError};

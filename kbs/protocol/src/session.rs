@@ -207,9 +207,7 @@ impl GuestSession {
     ) -> Result<OpenedGrant, GrantError> {
         let wrapped = WrappedDek::parse(reply)?;
         let grant = &wrapped.grant;
-        wrapped
-            .verify_signature(pinned, &wrapped.signed_bytes()?)
-            .map_err(GrantError::NotPinned)?;
+        wrapped.verify_signature(pinned)?;
         self.check_addressee(grant, wrapping_key)?;
         check_wanted(grant, expected)?;
         check_times(grant, sent_at, now, max_lifetime_s)?;

@@ -7,8 +7,8 @@ use hanzo_attestation::keyset::SignaturePair;
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::{Digest384, Nonce, RawEvidence, UnixTime};
 use hanzo_kbs_protocol::{
-    AttestBody, Expected, GRANT_PURPOSE, Grant, GrantError, GuestSession, OpenedGrant, WrapKey, WrappedDek,
-    challenge_body, recipient, wrap_info,
+    AttestBody, Expected, GRANT_PURPOSE, Grant, GrantError, GuestSession, OpenedGrant, SeveralSigned, WrapKey,
+    WrappedDek, challenge_body, recipient, wrap_info,
 };
 use hanzo_pqc::hpke::{self, KemSuite, PrivateKey};
 use hanzo_pqc::sign::SigningKeys;
@@ -76,6 +76,7 @@ impl Setup {
         let aad = grant.digest().unwrap();
         let sealed = hpke::seal(public, &wrap_info(public.suite(), grant), aad.as_bytes(), &DEK).unwrap();
         let unsigned = WrappedDek {
+            among: None,
             ciphertext: hex::encode(&sealed.ciphertext),
             enc: hex::encode(&sealed.enc),
             grant: grant.clone(),
@@ -97,6 +98,18 @@ impl Setup {
             ed25519: signature.ed25519_hex(),
             ml_dsa: signature.ml_dsa_hex(),
         };
+        wrapped
+    }
+
+    /// A broker that signs several wraps together; this guest's is the one at `at`.
+    fn sign_among(&self, wrapped: &WrappedDek, at: usize, others: usize) -> WrappedDek {
+        let mut each: Vec<_> = (0..others).map(|n| format!("another wrap {n}").into_bytes()).collect();
+        each.insert(at, wrapped.signed_bytes().unwrap());
+        let (several, places) = SeveralSigned::over(&each).unwrap();
+        let signature = self.signer.sign(Domain::Grants, &several.canonical().unwrap()).unwrap();
+        let mut wrapped = wrapped.clone();
+        wrapped.among = Some(places[at].clone());
+        (wrapped.signature.ml_dsa, wrapped.signature.ed25519) = (signature.ml_dsa_hex(), signature.ed25519_hex());
         wrapped
     }
 
@@ -268,6 +281,70 @@ fn a_key_that_the_host_sealed_under_a_genuine_grant_does_not_open() {
 }
 
 #[test]
+fn a_grant_signed_together_with_others_opens_at_its_place_alone() {
+    let s = setup();
+    let alone = s.wrap(&s.grant);
+    for (at, others) in [(0, 1), (1, 1), (2, 4), (5, 5), (0, 63), (63, 63)] {
+        let good = s.sign_among(&alone, at, others);
+        assert_eq!(s.code(&good), "ok", "{at} of {others} and one");
+        let changed = |change: &dyn Fn(&mut hanzo_kbs_protocol::Among)| {
+            let mut bad = good.clone();
+            change(bad.among.as_mut().unwrap());
+            s.code(&bad)
+        };
+        assert_eq!(changed(&|a| a.path[0].0[0] ^= 1), "kbs.not_pinned");
+        assert_eq!(changed(&|a| a.path.truncate(a.path.len() - 1)), "grant.among");
+        assert_eq!(changed(&|a| a.path.push(a.path[0])), "grant.among");
+        assert_eq!(changed(&|a| a.index = a.size), "grant.among");
+        assert_ne!(changed(&|a| a.index ^= 1), "ok");
+        assert_ne!(changed(&|a| a.size += 1), "ok");
+        // The same signature, said to be for this grant alone, and the other way round.
+        let mut bad = good.clone();
+        bad.among = None;
+        assert_eq!(s.code(&bad), "kbs.not_pinned");
+        let mut bad = good.clone();
+        bad.signature = alone.signature.clone();
+        assert_eq!(s.code(&bad), "kbs.not_pinned");
+        // Everything that one signature covers alone, it covers here.
+        let mut bad = good.clone();
+        bad.grant.tier = 1;
+        assert_eq!(s.code(&bad), "kbs.not_pinned");
+        let mut bad = good;
+        let key = wrapped_by_anybody(&s, &[0x66; 32]);
+        (bad.enc, bad.ciphertext) = (key.enc, key.ciphertext);
+        assert_eq!(s.code(&bad), "kbs.not_pinned");
+    }
+}
+
+#[test]
+fn no_signature_over_one_or_too_many_or_above_tier_2_is_taken_for_one_over_several() {
+    let s = setup();
+    let alone = s.wrap(&s.grant);
+    assert!(SeveralSigned::over(&vec![vec![1]; 64]).is_some());
+    for size in [0, 1, 65] {
+        assert!(SeveralSigned::over(&vec![vec![1]; size]).is_none(), "{size}");
+    }
+    // Signed as such by a broker gone wrong.
+    for (size, path) in [(0, 0), (1, 0), (65, 7), (1 << 40, 40)] {
+        let mut bad = s.sign_among(&alone, 0, 1);
+        let among = bad.among.as_mut().unwrap();
+        (among.size, among.path) = (size, vec![among.path[0]; path]);
+        assert_eq!(s.code(&bad), "grant.among", "{size}");
+    }
+    let mut high = s.grant.clone();
+    high.tier = 3;
+    let high = s.wrap(&high);
+    assert_eq!(s.code(&high), "ok");
+    assert_eq!(s.code(&s.sign_among(&high, 0, 1)), "grant.among");
+    // A node of the tree is no leaf: what hashes to the inner node of two is not taken for a wrap.
+    let leaf = |bytes: &[u8]| hanzo_attestation::merkle::leaf_hash(&[bytes]);
+    let inner = [leaf(b"a").0, leaf(b"b").0].concat();
+    let (of_two, _) = SeveralSigned::over(&[b"a".to_vec(), b"b".to_vec()]).unwrap();
+    let (of_inner, _) = SeveralSigned::over(&[inner, b"c".to_vec()]).unwrap();
+    assert_ne!(of_two, of_inner);
+}
+
+#[test]
 fn an_old_grant_replayed_to_a_new_session_or_before_its_challenge_is_refused() {
     let s = setup();
     let old = s.wrap(&s.grant);
@@ -298,6 +375,12 @@ fn only_canonical_bytes_of_bounded_length_are_read() {
         good.replacen("{\"ciphertext\"", "{\"a\":1,\"ciphertext\"", 1),
         good.replacen("\"tier\":2", "\"tier\":2.0", 1),
         good.replacen("\"simulated\":false,", "", 1),
+        good.replacen("{\"ciphertext\"", "{\"among\":null,\"ciphertext\"", 1),
+        good.replacen(
+            "{\"ciphertext\"",
+            "{\"among\":{\"index\":0,\"path\":[],\"size\":1,\"x\":1},\"ciphertext\"",
+            1,
+        ),
         "[".repeat(100_000),
     ] {
         assert!(WrappedDek::parse(bad.as_bytes()).is_err());

@@ -109,6 +109,7 @@ fn write_example() {
     let aad = grant.digest().unwrap();
     let sealed = hpke::seal(public, &wrap_info(public.suite(), &grant), aad.as_bytes(), &DEK).unwrap();
     let mut wrapped = WrappedDek {
+        among: None,
         ciphertext: hex::encode(&sealed.ciphertext),
         enc: hex::encode(&sealed.enc),
         grant,

@@ -1,6 +1,6 @@
 //! What one attest and release costs, what a flood costs others, and what strangers cost in memory.
 //!
-//! `cargo bench -p hanzo-kbs --bench exchange`; with `-- --smoke` a few rounds, to see that everything works; with `-- --load`
+//! `cargo bench --profile dist -p hanzo-kbs --bench exchange`; with `-- --smoke` a few rounds, to see that everything works; with `-- --load`
 //! the full load alone, several times, for whoever compares two builds or profiles one.
 //!
 //! The server is the real one, in this process, over loopback HTTP with connections that stay open, on the real store with
@@ -10,7 +10,7 @@
 //! Exchanges per core are exchanges per second of processor time that the server's own threads used (from the kernel's
 //! accounts), so that neither the guests of this bench nor other programs on the machine count. Latencies are what guests
 //! see, three round trips together, and do contain both. The floor is the bare arithmetic of one exchange, timed in the
-//! same run: what the design asks for, each once.
+//! same run: what the design asks for, each once. The broker can go below it: guests that ask at once share a signature.
 
 #[path = "../tests/support/harness.rs"]
 mod harness;

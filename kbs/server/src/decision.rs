@@ -31,7 +31,7 @@ use crate::broker::{Broker, Denied, now, runtime};
 use crate::head::Head;
 use crate::live::Live;
 use crate::policies::Policies;
-use crate::release;
+use crate::release::{self, Reply};
 use crate::releases;
 use crate::sessions::Attested;
 use crate::tenant;
@@ -73,15 +73,15 @@ struct Basis<'a> {
     uses: Uses,
 }
 
-/// A decision that nobody knows of yet. It grants nothing before it is recorded.
-struct Prepared {
+/// A decision that nobody knows of yet, with its reply, signed or not. It grants nothing before it is recorded.
+struct Prepared<R> {
     line: Line,
-    outcome: Result<Grant, Refusal>,
+    outcome: Result<Grant<R>, Refusal>,
 }
 
 /// A reply, and what has to hold when it is recorded.
-struct Grant {
-    body: Vec<u8>,
+struct Grant<R> {
+    reply: R,
     budget: Budget,
     image: Option<ImageVersion>,
 }
@@ -110,19 +110,24 @@ impl Broker {
     /// Decides several, each by itself, which are recorded in one turn. What would not be the same when it is recorded is
     /// decided anew.
     pub(crate) fn decide_each(&self, asked: &[(&KeyId, &Attested)]) -> Vec<Result<Decided, Denied>> {
-        let prepared = asked
-            .iter()
-            .map(|(key_id, attested)| self.prepare_on_newest(key_id, attested, &mut true));
-        let (mut records, mut refused) = (Vec::with_capacity(asked.len()), Vec::with_capacity(asked.len()));
-        for prepared in prepared {
-            refused.push(match prepared {
-                Ok((basis, prepared)) => {
-                    records.push(move |tx: &Tx<'_>| self.record_if_unchanged(tx, &basis, prepared));
+        let (mut bases, mut prepared) = (Vec::with_capacity(asked.len()), Vec::with_capacity(asked.len()));
+        let mut refused = Vec::with_capacity(asked.len());
+        for (key_id, attested) in asked {
+            refused.push(match self.prepare_on_newest(key_id, attested, &mut true) {
+                Ok((basis, decision)) => {
+                    bases.push(basis);
+                    prepared.push(decision);
                     None
                 }
                 Err(e) => Some(e),
             });
         }
+        // If they cannot be signed together, each is decided by itself below and is told why.
+        let signed = self.sign(prepared).unwrap_or_default();
+        let records = bases
+            .into_iter()
+            .zip(signed)
+            .map(|(basis, signed)| move |tx: &Tx<'_>| self.record_if_unchanged(tx, &basis, signed));
         let mut recorded = self.db.write_each(records).into_iter();
         let asked = asked.iter().zip(refused);
         let decided = asked.map(|((key_id, attested), refused)| match refused {
@@ -143,7 +148,8 @@ impl Broker {
     fn decide_one(&self, key_id: &KeyId, attested: &Attested, mut may_guess: bool) -> Result<Decided, Denied> {
         for _ in 0..TRIES {
             let (basis, prepared) = self.prepare_on_newest(key_id, attested, &mut may_guess)?;
-            match self.db.write(|tx| self.record_if_unchanged(tx, &basis, prepared)) {
+            let signed = self.sign_one(prepared)?;
+            match self.db.write(|tx| self.record_if_unchanged(tx, &basis, signed)) {
                 Ok(Some(decided)) => return Ok(decided),
                 Ok(None) => {}
                 Err(Undone::Repeated) => may_guess = false,
@@ -155,8 +161,8 @@ impl Broker {
         }
         let decided = self.db.write(|tx| {
             let basis = self.read_basis(tx, key_id, attested)?;
-            let prepared = self.prepare(&basis)?;
-            self.record_decision(tx, audit::newest(tx)?, &basis, basis.uses, prepared)
+            let signed = self.sign_one(self.prepare(&basis)?)?;
+            self.record_decision(tx, audit::newest(tx)?, &basis, basis.uses, signed)
         });
         decided.map_err(|e| {
             self.known.clear();
@@ -173,7 +179,7 @@ impl Broker {
         key_id: &'a KeyId,
         attested: &'a Attested,
         may_guess: &mut bool,
-    ) -> Result<(Basis<'a>, Prepared), Denied> {
+    ) -> Result<(Basis<'a>, Prepared<Reply>), Denied> {
         if let Some((ground, uses)) = may_guess.then(|| self.known.guess(key_id)).flatten() {
             let basis = self.basis(key_id, attested, Some(ground), uses);
             match self.prepare(&basis) {
@@ -209,8 +215,8 @@ impl Broker {
         }
     }
 
-    /// The decision, and for a grant the whole reply. Writes nothing.
-    fn prepare(&self, basis: &Basis<'_>) -> Result<Prepared, Denied> {
+    /// The decision, and for a grant its reply without the signature. Writes nothing.
+    fn prepare(&self, basis: &Basis<'_>) -> Result<Prepared<Reply>, Denied> {
         let (key_id, body) = (basis.key_id, &basis.attested.body);
         let mut line = Line::of("refuse", body.wrap_key.recipient(), basis.now.0);
         line.key_id = key_id.to_string();
@@ -259,9 +265,9 @@ impl Broker {
         let place = (key_id, ground.version);
         let secret = self.vaults.open_under(kek, place, &ground.policy, &ground.sealed)?;
         match release::carry_out(decision, &secret, &body.wrap_key, &self.identity.signer)? {
-            Some(body) => Ok(Prepared {
+            Some(reply) => Ok(Prepared {
                 line,
-                outcome: Ok(Grant { body, budget, image }),
+                outcome: Ok(Grant { reply, budget, image }),
             }),
             None => {
                 line.about = None;
@@ -270,12 +276,49 @@ impl Broker {
         }
     }
 
+    /// Signs the grants among decisions, with one signature where it may cover several.
+    fn sign(&self, prepared: Vec<Prepared<Reply>>) -> Result<Vec<Prepared<Vec<u8>>>, Denied> {
+        let mut replies = Vec::with_capacity(prepared.len());
+        let unsigned: Vec<_> = prepared
+            .into_iter()
+            .map(|Prepared { line, outcome }| Prepared {
+                line,
+                outcome: outcome.map(|Grant { reply, budget, image }| {
+                    replies.push(reply);
+                    let reply = ();
+                    Grant { reply, budget, image }
+                }),
+            })
+            .collect();
+        let mut bodies = release::sign(replies, &self.identity.signer)?.into_iter();
+        let signed = unsigned.into_iter().map(|Prepared { line, outcome }| {
+            let outcome = match outcome {
+                Ok(Grant {
+                    reply: (),
+                    budget,
+                    image,
+                }) => {
+                    let reply = bodies.next().ok_or(KbsError::Stored { what: "a reply" })?;
+                    Ok(Grant { reply, budget, image })
+                }
+                Err(refusal) => Err(refusal),
+            };
+            Ok(Prepared { line, outcome })
+        });
+        signed.collect()
+    }
+
+    fn sign_one(&self, prepared: Prepared<Reply>) -> Result<Prepared<Vec<u8>>, Denied> {
+        let signed = self.sign(vec![prepared])?.pop();
+        Ok(signed.ok_or(KbsError::Stored { what: "a reply" })?)
+    }
+
     /// Records a decision in the writing turn; `None`, and nothing is written, if it would not be the same now.
     fn record_if_unchanged(
         &self,
         tx: &Tx<'_>,
         basis: &Basis<'_>,
-        prepared: Prepared,
+        prepared: Prepared<Vec<u8>>,
     ) -> Result<Option<Decided>, Undone> {
         let place = audit::newest(tx)?;
         self.known.at(place.head());
@@ -312,7 +355,7 @@ impl Broker {
         mut place: audit::Place,
         basis: &Basis<'_>,
         uses: Uses,
-        prepared: Prepared,
+        prepared: Prepared<Vec<u8>>,
     ) -> Result<Decided, Undone> {
         let Prepared { line, outcome } = match prepared {
             // Others may have been granted the key since it was decided.
@@ -369,7 +412,7 @@ impl Broker {
             self.known.forget(basis.key_id);
         }
         self.known.recorded(before, head);
-        Ok((Ok(grant.body), head, text))
+        Ok((Ok(grant.reply), head, text))
     }
 }
 
@@ -429,7 +472,7 @@ fn ground(
     Ok((Some(Arc::new(ground)), uses))
 }
 
-fn refuse(mut line: Line, refusal: Refusal) -> Prepared {
+fn refuse<R>(mut line: Line, refusal: Refusal) -> Prepared<R> {
     line.action = "refuse".into();
     line.about = None;
     line.code = refusal.code().into();

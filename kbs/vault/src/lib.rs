@@ -39,7 +39,7 @@ pub use policy::{
 };
 pub use refusal::Refusal;
 pub use rehearse::{Evidence, Finding, Rehearsal, Rehearsed, rehearse};
-pub use release::{ReleaseError, release, release_jwe};
+pub use release::{ReleaseError, Unsigned, release, release_jwe, sign_each, wrap};
 pub use rules::{ImageVersion, ImageVersionSource};
 pub use tenant::{REFERENCE_BYTES_MAX, REFERENCE_NAMES_MAX, ReferenceError, TenantPolicy, check_reference};
 pub use vault::{

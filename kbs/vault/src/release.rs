@@ -2,7 +2,7 @@
 
 use hanzo_attestation::jcs::JcsError;
 use hanzo_attestation::keyset::SignaturePair;
-use hanzo_kbs_protocol::{Grant, WrappedDek, wrap_info};
+use hanzo_kbs_protocol::{Grant, SeveralSigned, WrappedDek, wrap_info};
 use hanzo_pqc::sign::SigningKeys;
 use hanzo_pqc::{Dek, Domain, PqcError, SignatureSuite, hpke, suites_for_tier, to_hex};
 
@@ -48,11 +48,31 @@ impl ReleaseError {
     }
 }
 
+/// A key wrapped under a decision, which no guest opens before it is signed.
+pub struct Unsigned(WrappedDek);
+
+impl std::fmt::Debug for Unsigned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Unsigned").field(&self.0.grant).finish()
+    }
+}
+
 /// Wraps `dek` to the guest that `decision` names and signs grant and wrap. The decision is used up.
 ///
 /// # Errors
 /// [`ReleaseError`].
 pub fn release(decision: ReleaseGrant, dek: &Dek, signer: &SigningKeys) -> Result<WrappedDek, ReleaseError> {
+    let Unsigned(mut wrapped) = wrap(decision, dek, signer)?;
+    sign_one(&mut wrapped, signer)?;
+    Ok(wrapped)
+}
+
+/// As [`release`] without the signature, which `signer` has to be strong enough for: [`sign_each`] makes it. The decision is
+/// used up.
+///
+/// # Errors
+/// [`ReleaseError`].
+pub fn wrap(decision: ReleaseGrant, dek: &Dek, signer: &SigningKeys) -> Result<Unsigned, ReleaseError> {
     let decided = decision.wrap();
     let (grant, To::Hpke(to)) = decision.into_parts() else {
         return Err(ReleaseError::Wrap {
@@ -60,16 +80,11 @@ pub fn release(decision: ReleaseGrant, dek: &Dek, signer: &SigningKeys) -> Resul
             asked: Wrap::Hpke.as_str(),
         });
     };
-    let required = suites_for_tier(grant.tier).1;
-    if signer.suite() != required && signer.suite() != SignatureSuite::MlDsa87Ed25519 {
-        return Err(ReleaseError::WeakSigner {
-            tier: grant.tier,
-            required: required.name(),
-        });
-    }
+    check_signer(&grant, signer)?;
     let info = wrap_info(to.suite(), &grant);
     let sealed = hpke::seal(&to, &info, grant.digest()?.as_bytes(), dek.expose())?;
-    let mut wrapped = WrappedDek {
+    Ok(Unsigned(WrappedDek {
+        among: None,
         ciphertext: to_hex(&sealed.ciphertext),
         enc: to_hex(&sealed.enc),
         signature: SignaturePair {
@@ -78,13 +93,64 @@ pub fn release(decision: ReleaseGrant, dek: &Dek, signer: &SigningKeys) -> Resul
         },
         suite: to.suite().name().to_owned(),
         grant,
-    };
-    let signature = signer.sign(Domain::Grant, &wrapped.signed_bytes()?)?;
-    wrapped.signature = SignaturePair {
+    }))
+}
+
+/// Signs wraps, in their order: those of tiers up to 2 together, under one signature for up to [`SeveralSigned::SIZE_MAX`], every
+/// other and whichever is the only one alone.
+///
+/// # Errors
+/// [`ReleaseError`]; then none is signed.
+pub fn sign_each(each: Vec<Unsigned>, signer: &SigningKeys) -> Result<Vec<WrappedDek>, ReleaseError> {
+    let mut wraps: Vec<_> = each.into_iter().map(|Unsigned(wrapped)| wrapped).collect();
+    for wrapped in &wraps {
+        check_signer(&wrapped.grant, signer)?;
+    }
+    let may_share = |wrapped: &WrappedDek| wrapped.grant.tier <= SeveralSigned::TIER_MAX;
+    let (mut together, alone): (Vec<_>, Vec<_>) = wraps.iter_mut().partition(|wrapped| may_share(wrapped));
+    for wrapped in alone {
+        sign_one(wrapped, signer)?;
+    }
+    for part in together.chunks_mut(SeveralSigned::SIZE_MAX) {
+        let signed: Vec<_> = part
+            .iter()
+            .map(|wrapped| wrapped.signed_bytes())
+            .collect::<Result<_, _>>()?;
+        let Some((several, places)) = SeveralSigned::over(&signed) else {
+            part.iter_mut().try_for_each(|wrapped| sign_one(wrapped, signer))?;
+            continue;
+        };
+        let signature = pair(signer, Domain::Grants, &several.canonical()?)?;
+        for (wrapped, place) in part.iter_mut().zip(places) {
+            wrapped.among = Some(place);
+            wrapped.signature = signature.clone();
+        }
+    }
+    Ok(wraps)
+}
+
+fn sign_one(wrapped: &mut WrappedDek, signer: &SigningKeys) -> Result<(), ReleaseError> {
+    wrapped.signature = pair(signer, Domain::Grant, &wrapped.signed_bytes()?)?;
+    Ok(())
+}
+
+fn pair(signer: &SigningKeys, domain: Domain, message: &[u8]) -> Result<SignaturePair, PqcError> {
+    let signature = signer.sign(domain, message)?;
+    Ok(SignaturePair {
         ed25519: signature.ed25519_hex(),
         ml_dsa: signature.ml_dsa_hex(),
-    };
-    Ok(wrapped)
+    })
+}
+
+fn check_signer(grant: &Grant, signer: &SigningKeys) -> Result<(), ReleaseError> {
+    let required = suites_for_tier(grant.tier).1;
+    if signer.suite() != required && signer.suite() != SignatureSuite::MlDsa87Ed25519 {
+        return Err(ReleaseError::WeakSigner {
+            tier: grant.tier,
+            required: required.name(),
+        });
+    }
+    Ok(())
 }
 
 /// Uses a decision up whose secret travels as JWE: what was decided, for whoever makes the JWE.

@@ -144,6 +144,7 @@ impl Broker {
         let info = wrap_info(public.suite(), &grant);
         let sealed = hpke::seal(public, &info, grant.digest().ok()?.as_bytes(), &key.dek).ok()?;
         let mut wrapped = WrappedDek {
+            among: None,
             ciphertext: hex::encode(sealed.ciphertext),
             enc: hex::encode(sealed.enc),
             grant,

@@ -3,7 +3,7 @@
 use hanzo_attestation::bundle::CpuEvidence;
 use hanzo_attestation::name::Name;
 use hanzo_attestation::{Digest256, Nonce};
-use hanzo_kbs_protocol::{AttestBody, GuestSession, challenge_body};
+use hanzo_kbs_protocol::{AttestBody, Expected, GuestSession, WrappedDek, challenge_body};
 use hanzo_policy::{AppraisalPolicy, PrivacyTier};
 use hanzo_pqc::Dek;
 use hanzo_pqc::hpke::{KemSuite, PrivateKey};
@@ -109,12 +109,12 @@ impl World {
     fn recorded(&self, attested: &Attested, meanwhile: impl FnOnce()) -> Option<Result<(), &'static str>> {
         let (broker, key_id) = (&self.broker, id());
         let basis = broker.db.read(|tx| broker.read_basis(tx, &key_id, attested)).unwrap();
-        let prepared = broker.prepare(&basis).unwrap();
+        let signed = broker.sign_one(broker.prepare(&basis).unwrap()).unwrap();
         meanwhile();
         let before = self.decisions();
         let decided = broker
             .db
-            .write(|tx| broker.record_if_unchanged(tx, &basis, prepared))
+            .write(|tx| broker.record_if_unchanged(tx, &basis, signed))
             .unwrap();
         assert_eq!(
             self.decisions() - before,
@@ -130,8 +130,33 @@ impl World {
     }
 }
 
+/// A guest's own side.
+struct Guest {
+    key: PrivateKey,
+    session: GuestSession,
+}
+
+impl Guest {
+    fn open(&self, reply: &[u8], signer: &hanzo_pqc::sign::VerifyingKeys) -> Result<Dek, &'static str> {
+        let (key_id, subject, now) = (&id(), &Name::new("s").unwrap(), now());
+        let expected = Expected {
+            key_id,
+            subject,
+            min_tier: 0,
+        };
+        let opened = self
+            .session
+            .open_wrapped(reply, &self.key, signer, expected, now, now, 60);
+        opened.map(|opened| opened.dek).map_err(|e| e.code())
+    }
+}
+
 /// A guest that attested.
 fn attested() -> Attested {
+    guest().1
+}
+
+fn guest() -> (Guest, Attested) {
     let nonce = Nonce([7; 32]);
     let key = PrivateKey::generate(KemSuite::Xwing).unwrap();
     let mut session = GuestSession::new(key.public_key());
@@ -145,7 +170,7 @@ fn attested() -> Attested {
         })
         .unwrap();
     let body = AttestBody::parse(&body).unwrap();
-    Attested { nonce, body }
+    (Guest { key, session }, Attested { nonce, body })
 }
 
 #[test]
@@ -262,10 +287,10 @@ fn what_an_undone_transaction_counted_does_not_count() {
     let undone = (0..10).find_map(|_| {
         let (broker, key_id) = (&world.broker, id());
         let basis = broker.db.read(|tx| broker.read_basis(tx, &key_id, &first)).unwrap();
-        let prepared = broker.prepare(&basis).unwrap();
+        let signed = broker.sign_one(broker.prepare(&basis).unwrap()).unwrap();
         let mut recorded = None;
         let outcome: Result<(), Undone> = broker.db.write(|tx| {
-            recorded = broker.record_if_unchanged(tx, &basis, prepared)?;
+            recorded = broker.record_if_unchanged(tx, &basis, signed)?;
             Err(Undone::Repeated)
         });
         assert!(outcome.is_err());
@@ -303,6 +328,46 @@ fn several_decisions_of_one_turn_are_each_what_they_would_be_alone() {
     assert_eq!(world.decisions() - before, 5, "one line for each");
     world.broker.db.read(|tx| audit::replay(tx, &[])).unwrap();
     assert!(world.broker.decide_each(&[]).is_empty());
+}
+
+#[test]
+fn guests_that_are_granted_together_each_open_their_own_key_under_one_signature() {
+    let world = World::new(10);
+    let guests = [(); 3].map(|()| guest());
+    let (id, signer) = (id(), world.broker.identity.signer.verifying_keys());
+    let asked: Vec<_> = guests.iter().map(|(_, attested)| (&id, attested)).collect();
+    let replies: Vec<_> = world
+        .broker
+        .decide_each(&asked)
+        .into_iter()
+        .map(|decided| decided.unwrap().0.unwrap())
+        .collect();
+    let read: Vec<_> = replies.iter().map(|reply| WrappedDek::parse(reply).unwrap()).collect();
+    let deks = guests.iter().zip(&replies).map(|((guest, _), reply)| {
+        let dek = guest.open(reply, signer).unwrap();
+        dek.expose().to_owned()
+    });
+    let deks: Vec<_> = deks.collect();
+    assert!(deks.windows(2).all(|two| two[0] == two[1]));
+    // Whatever the clock did meanwhile, those that say that they were signed together were.
+    for (n, wrapped) in read.iter().enumerate().filter(|(_, wrapped)| wrapped.among.is_some()) {
+        let twin = read
+            .iter()
+            .find(|other| other.among.is_some() && other.among != wrapped.among);
+        let twin = twin.expect("more than one");
+        assert_eq!(wrapped.signature, twin.signature);
+        let mut elsewhere = wrapped.clone();
+        elsewhere.among = twin.among.clone();
+        let refused = guests[n].0.open(&elsewhere.canonical().unwrap(), signer);
+        assert_eq!(refused.err(), Some("kbs.not_pinned"));
+    }
+    // Another's reply is another's.
+    assert_eq!(guests[0].0.open(&replies[1], signer).err(), Some("grant.recipient"));
+    // Whoever asks alone has a signature alone.
+    let (guest, attested) = guest();
+    let alone = world.broker.decide(&id, &attested).unwrap().0.unwrap();
+    assert_eq!(WrappedDek::parse(&alone).unwrap().among, None);
+    assert!(guest.open(&alone, signer).is_ok());
 }
 
 #[test]
