@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hanzo_attestation::config::{Config, Limits, ModelConfig, PinnedKbs, PinnedSigner, StoreConfig};
+use hanzo_attestation::config::{Config, Limits, ModelConfig, PinnedKbs, PinnedSigner, SealedMessages, StoreConfig};
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::{Digest256, Digest384};
 use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, SnpPolicy, SnpReference, TcbFloors};
@@ -58,7 +58,8 @@ impl Plan {
             operator: name("hanzo-up")?,
             image: name(env!("CARGO_PKG_VERSION"))?,
             required_tier,
-            keyset_lifetime_s: 86_400,
+            // A key for sealed messages opens nothing after its hour.
+            keyset_lifetime_s: 3_600,
             kbs: PinnedKbs {
                 signer,
                 grant_lifetime_s: 60,
@@ -80,6 +81,7 @@ impl Plan {
                 request_timeout_s: if required_tier < 2 { 3600 } else { 600 },
             },
             admin_keys: Vec::new(),
+            sealed: SealedMessages::default(),
             egress: Vec::new(),
         };
         let text = toml::to_string(&config).map_err(|e| ApplianceError::Part(e.to_string()))?;
