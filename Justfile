@@ -38,6 +38,8 @@ bench:
     cargo bench --profile dist -p hanzo-kbs --bench exchange
     cargo bench -p hanzo-measured-boot --bench launch_digest
     cargo bench --profile dev -p hanzo-pack --bench open
+    cargo bench -p hanzo-proxy --bench forward
+    cargo bench -p hanzo-guest --bench windows
     cargo run --bin hanzo -- bench
 
 # The production binaries, optimised across crates and stripped
