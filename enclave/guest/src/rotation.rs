@@ -22,7 +22,7 @@ use crate::clock::GrantClock;
 use crate::error::GuestError;
 use crate::evidence::{EvidenceDesk, Sealed, Windows};
 use crate::keys::BootKeys;
-use crate::sealed::MessageKeys;
+use crate::sealed::{KEY_LIFE_S, MessageKeys};
 use crate::sealing::{Standing, seal_keyset};
 
 /// Longest life of one boot in seconds: then it asks the broker again, which may have changed its mind.
@@ -95,29 +95,40 @@ impl Sealer {
         })
     }
 
-    /// Waits until the keyset that ends with `not_after` should be followed by another, and makes that one. What fails is
-    /// tried again while the keyset lives.
+    /// Waits until the keyset that ends with `not_after`, made just now, should be followed by another, and makes that one:
+    /// some time before its end or the end of its message keys' hour, whichever is sooner. What fails is tried again
+    /// while the keyset lives.
     ///
     /// # Errors
-    /// [`GuestError::KeysetExpired`] when the keyset has ended without a successor, or the boot's life ends with it.
+    /// [`GuestError::KeysetExpired`] when the keyset has ended without a successor, however long the processor takes to
+    /// answer, or the boot's life ends with it.
     pub(crate) async fn next(&self, not_after: u64, overlap_s: Option<u64>) -> Result<Epoch, GuestError> {
-        let overlap_s = overlap_s.unwrap_or((self.config.keyset_lifetime_s / 10).min(OVERLAP_S_MAX));
-        let expired = || GuestError::KeysetExpired { not_after };
-        if not_after >= self.booted_at.0.saturating_add(BOOT_LIFE_S) {
-            life_over(self.clock, UnixTime(not_after)).await;
-            return Err(expired());
-        }
-        life_over(self.clock, UnixTime(not_after.saturating_sub(overlap_s.max(1)))).await;
-        loop {
-            if self.clock.until_after(UnixTime(not_after)).is_zero() {
-                return Err(expired());
+        let life_s = self.config.keyset_lifetime_s.min(KEY_LIFE_S);
+        let overlap_s = overlap_s.unwrap_or((life_s / 10).min(OVERLAP_S_MAX)).max(1);
+        let turn = not_after.min(self.clock.now().0.saturating_add(KEY_LIFE_S));
+        let is_last = turn >= self.booted_at.0.saturating_add(BOOT_LIFE_S);
+        let successor = async {
+            if is_last {
+                std::future::pending::<()>().await;
             }
+            life_over(self.clock, UnixTime(turn.saturating_sub(overlap_s))).await;
+            self.make_next().await
+        };
+        tokio::select! {
+            biased;
+            () = life_over(self.clock, UnixTime(not_after)) => Err(GuestError::KeysetExpired { not_after }),
+            epoch = successor => Ok(epoch),
+        }
+    }
+
+    async fn make_next(&self) -> Epoch {
+        loop {
             let next = match new_keys(self.config.required_tier, self.config.sealed).await {
                 Ok(keys) => self.seal(keys).await,
                 Err(error) => Err(error),
             };
             match next {
-                Ok(epoch) => return Ok(epoch),
+                Ok(epoch) => return epoch,
                 Err(error) => tracing::error!(code = error.code(), "the next keyset is not there yet: {error}"),
             }
             tokio::time::sleep(RETRY).await;

@@ -67,6 +67,8 @@ pub(super) async fn answer(gateway: &Gateway, request: Request) -> Response {
 }
 
 async fn open(gateway: &Gateway, enc: &[u8; 32], request: Request) -> Result<(Request, AnswerSealer), Refused> {
+    // What is held of a chunk before it is whole proves nothing yet: so many at a time, as long as their bodies come.
+    let place = gateway.places.clone().try_acquire_owned().map_err(|_| Refused::Busy)?;
     let live = gateway.keys.ehbp.as_ref().ok_or(Refused::Key)?;
     let key = live.key_for(enc, (gateway.clock)()).ok_or(Refused::Key)?;
     let (mut opener, sealer) = RequestOpener::begin(&key, enc, gateway.body_bytes_max).map_err(|_| Refused::Key)?;
@@ -90,15 +92,15 @@ async fn open(gateway: &Gateway, enc: &[u8; 32], request: Request) -> Result<(Re
         parts.headers.remove(name);
     }
     parts.extensions.insert(Transport::EhbpX25519);
-    let content = stream::unfold(Some((Some(first), opener, body)), |state| async move {
-        let (first, mut opener, mut body) = state?;
+    let content = stream::unfold(Some((Some(first), opener, body, place)), |state| async move {
+        let (first, mut opener, mut body, place) = state?;
         if let Some(first) = first {
-            return Some((Ok(plain(&first)), Some((None, opener, body))));
+            return Some((Ok(plain(&first)), Some((None, opener, body, place))));
         }
         let broken = || Some((Err(io::Error::from(io::ErrorKind::UnexpectedEof)), None));
         loop {
             match opener.next_chunk() {
-                Ok(Some(chunk)) => return Some((Ok(plain(&chunk)), Some((None, opener, body)))),
+                Ok(Some(chunk)) => return Some((Ok(plain(&chunk)), Some((None, opener, body, place)))),
                 Ok(None) => {}
                 Err(_) => return broken(),
             }
