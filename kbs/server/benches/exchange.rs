@@ -15,6 +15,10 @@
 #[path = "../tests/support/harness.rs"]
 mod harness;
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use std::fs;
 use std::hint::black_box;
 use std::io::{Read, Write};
