@@ -31,6 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PACKET_BYTES_MAX: usize = 256;
 const PACKETS_MAX: usize = 8192;
 
+/// Held while a hand-over is under way: the configuration that a successor was told must not change under it.
+pub(crate) type Gate = tokio::sync::Mutex<()>;
+
 /// Where a successor asks.
 pub(crate) struct Handover {
     listener: AsyncFd<Raw>,
@@ -59,7 +62,7 @@ impl Handover {
     }
 
     /// Waits until a successor has the sockets and accepts connections. Attempts that fail are logged and forgotten.
-    pub(crate) async fn successor(&self, state: impl Fn() -> std::sync::Arc<State>) -> Successor {
+    pub(crate) async fn successor(&self, gate: &Gate, state: impl Fn() -> std::sync::Arc<State>) -> Successor {
         loop {
             let Ok(mut guard) = self.listener.readable().await else {
                 return std::future::pending().await;
@@ -76,6 +79,7 @@ impl Handover {
                     continue;
                 }
             };
+            let _under_way = gate.lock().await;
             let state = state();
             match tokio::task::spawn_blocking(move || give(peer, &state)).await {
                 Ok(Ok(successor)) => return successor,
@@ -155,6 +159,7 @@ fn receive(peer: &Raw) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
 /// Sockets of a predecessor that still accepts connections too.
 pub(crate) struct Predecessor {
     peer: Raw,
+    path: PathBuf,
     pub(crate) sockets: BTreeMap<String, Vec<Raw>>,
 }
 
@@ -174,31 +179,50 @@ impl Predecessor {
     }
 
     /// Tells it that connections are accepted here; back when its addresses are free.
-    pub(crate) async fn replace(self) {
-        let released = tokio::task::spawn_blocking(move || {
-            self.peer.send(b"serving")?;
-            expect(&self.peer, b"released")
+    ///
+    /// # Errors
+    /// It carries on: then this process must not.
+    pub(crate) async fn replace(self) -> Result<(), ProxyError> {
+        let shown = self.path.display().to_string();
+        let replaced = tokio::task::spawn_blocking(move || {
+            let released = self.peer.send(b"serving").and_then(|_| expect(&self.peer, b"released"));
+            match released {
+                Ok(()) => true,
+                // A process that is gone serves nobody.
+                Err(_) => connect(&self.path).is_ok_and(|answer| answer.is_none()),
+            }
         });
-        if !matches!(released.await, Ok(Ok(()))) {
-            tracing::warn!("the old process did not answer; it may still serve metrics");
+        match replaced.await {
+            Ok(true) => Ok(()),
+            _ => Err(ProxyError::Handover {
+                path: shown,
+                text: "the old process gave its sockets and carries on all the same".to_owned(),
+            }),
         }
     }
 }
 
-fn take(path: PathBuf) -> io::Result<Option<Predecessor>> {
+/// None if nobody answers.
+fn connect(path: &Path) -> io::Result<Option<Raw>> {
     let peer = Raw::new(Domain::UNIX, Type::SEQPACKET, None)?;
-    match peer.connect(&SockAddr::unix(&path)?) {
-        Ok(()) => {}
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => return Ok(None),
-        Err(e) => return Err(e),
+    match peer.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Ok(Some(peer)),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+        Err(e) => Err(e),
     }
+}
+
+fn take(path: PathBuf) -> io::Result<Option<Predecessor>> {
+    let Some(peer) = connect(&path)? else {
+        return Ok(None);
+    };
     patient(&peer)?;
     peer.send(b"take 1")?;
     let mut sockets: BTreeMap<String, Vec<Raw>> = BTreeMap::new();
     for _ in 0..PACKETS_MAX {
         let (packet, fd) = receive(&peer)?;
         if packet == b"end" {
-            return Ok(Some(Predecessor { peer, sockets }));
+            return Ok(Some(Predecessor { peer, path, sockets }));
         }
         let address = packet
             .strip_prefix(b"listen ")

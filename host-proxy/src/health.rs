@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::config::Health;
 use crate::pool::{Guest, Pool};
-use crate::socket::Socket;
+use crate::socket::knock;
 
 /// Starts the checks of these pools; dropping what comes back ends them.
 pub(crate) fn watch(pools: &[Arc<Pool>]) -> JoinSet<()> {
@@ -28,12 +28,8 @@ async fn check(guest: Arc<Guest>, pool: String, health: Health, first: Instant) 
     loop {
         sleep_until(next).await;
         next = Instant::now() + health.interval;
-        match timeout(health.timeout, Socket::connect(&guest.address)).await {
-            Ok(Ok(mut socket)) => {
-                // An orderly close: a reset would look like an attack in the guest's counters.
-                socket.part();
-                (good, bad) = (good.saturating_add(1), 0);
-            }
+        match timeout(health.timeout, knock(&guest.address)).await {
+            Ok(Ok(())) => (good, bad) = (good.saturating_add(1), 0),
             _ => (good, bad) = (0, bad.saturating_add(1)),
         }
         if good >= health.rise {

@@ -57,6 +57,8 @@ label! {
         ClientBroken = "client_broken",
         /// The guest reset the connection or went away.
         GuestBroken = "guest_broken",
+        /// The kernel would not report about it: out of memory.
+        Unwatched = "unwatched",
         /// The proxy stopped and its drain time was over.
         Drained = "drained",
     }
@@ -95,6 +97,8 @@ label! {
         QueueFull = "queue_full",
         /// No guest had a free place within the deadline.
         QueueTime = "queue_deadline",
+        /// The kernel would not report about it: out of memory.
+        Unwatched = "unwatched",
     }
 }
 

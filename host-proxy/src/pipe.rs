@@ -1,6 +1,7 @@
 //! Kernel pipes that streams are spliced through, so that their bytes never enter this process.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
@@ -10,7 +11,7 @@ pub(crate) const WINDOW_BYTES: usize = 256 * 1024;
 
 /// Pipes of one worker that are in use at a time; streams beyond this are copied. The kernel caps what one user may hold in
 /// pipes (`fs.pipe-user-pages-soft`), and below the cap every pipe keeps its size.
-const PIPES_PER_WORKER_MAX: usize = 128;
+pub(crate) const PIPES_PER_WORKER_MAX: usize = 128;
 
 /// Empty pipes that a worker keeps for the next stream.
 const SPARE_MAX: usize = 16;
@@ -56,8 +57,45 @@ impl Pipe {
         })
     }
 
+    /// What no kernel splices to: two files that are no pipe, put where the next stream finds them.
+    #[cfg(test)]
+    pub(crate) fn spoil_next() {
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.read(true).write(true);
+        let file = || OwnedFd::from(options.open("/dev/null").unwrap());
+        let (read, write) = (file(), file());
+        SPARE.with_borrow_mut(|spare| spare.push(Ends { read, write }));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn in_use() -> usize {
+        IN_USE.get()
+    }
+
+    /// Most are out: streams that stand still should not keep theirs.
+    pub(crate) fn are_scarce() -> bool {
+        IN_USE.get() > PIPES_PER_WORKER_MAX / 2
+    }
+
     pub(crate) fn read_end(&self) -> Option<&OwnedFd> {
         self.ends.as_ref().map(|e| &e.read)
+    }
+
+    /// Takes out all that is inside. After an error bytes are lost, and the stream must not go on.
+    pub(crate) fn emptied(&mut self) -> io::Result<Vec<u8>> {
+        let end = self.read_end().ok_or(io::ErrorKind::BrokenPipe)?;
+        let mut bytes = vec![0; self.filled];
+        let mut at = 0;
+        while let Some(rest) = bytes.get_mut(at..).filter(|rest| !rest.is_empty()) {
+            match rustix::io::read(end, rest) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => at += n,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        self.filled = 0;
+        Ok(bytes)
     }
 
     pub(crate) fn write_end(&self) -> Option<&OwnedFd> {

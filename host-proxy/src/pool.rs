@@ -2,23 +2,18 @@
 
 mod guest;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
+use mio::Waker;
 
 pub(crate) use guest::Guest;
 use guest::Verdict;
 
 use crate::admission::mixed;
 use crate::config::{self, Balance};
-use crate::metrics::{Metrics, Refused};
-use crate::socket::Socket;
-
-/// Who waits looks again after this long even if no place was freed: another guest may have come up.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+use crate::metrics::Refused;
 
 /// Guests and those who wait for them.
 #[derive(Debug)]
@@ -28,8 +23,9 @@ pub(crate) struct Pool {
     guests: Vec<Arc<Guest>>,
     /// Where the search for the least loaded starts; equals take turns.
     turn: AtomicUsize,
-    freed: Notify,
     waiting: AtomicU32,
+    /// Workers that have had someone wait here.
+    workers: Mutex<BTreeMap<usize, Arc<Waker>>>,
 }
 
 /// A connection's claim on a guest, given back when dropped.
@@ -40,17 +36,29 @@ pub(crate) struct Lease {
     is_trial: bool,
 }
 
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.guest.leave(self.is_trial);
-        if self.pool.waiting() > 0 {
-            self.pool.freed.notify_one();
-        }
+impl Lease {
+    /// The guest took the connection.
+    pub(crate) fn accepted(&self) {
+        self.guest.accepted();
+    }
+
+    /// It did not.
+    pub(crate) fn failed(&self) {
+        self.guest.failed(&self.pool.config.breaker, &self.pool.name);
     }
 }
 
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.guest.leave(self.is_trial);
+        self.pool.wake();
+    }
+}
+
+/// What a pool has for a client.
 #[derive(Debug)]
-enum Pick {
+pub(crate) enum Pick {
+    /// This guest, and its number in the pool.
     One(Lease, usize),
     /// There are guests, and none has a free place.
     Full,
@@ -71,8 +79,8 @@ impl Pool {
             config,
             guests,
             turn: AtomicUsize::new(0),
-            freed: Notify::new(),
             waiting: AtomicU32::new(0),
+            workers: Mutex::default(),
         })
     }
 
@@ -92,54 +100,31 @@ impl Pool {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// A connection to a guest. Another guest is tried if one does not accept, never after a byte went to one.
-    pub(crate) async fn connect(self: &Arc<Self>, client: u64, metrics: &Metrics) -> Result<(Socket, Lease), Refused> {
-        let deadline = Instant::now() + self.config.deadline;
-        let mut tried = 0_u64;
-        loop {
-            match self.pick(client, tried) {
-                Pick::One(lease, at) => {
-                    tried |= 1 << at;
-                    let until = deadline.min(Instant::now() + self.config.connect);
-                    let address = lease.guest.address;
-                    match timeout_at(until, Socket::connect(&address)).await {
-                        Ok(Ok(socket)) => {
-                            lease.guest.accepted();
-                            return Ok((socket, lease));
-                        }
-                        Ok(Err(_)) | Err(_) => {
-                            metrics.dial_failures.inc();
-                            lease.guest.failed(&self.config.breaker, &self.name);
-                        }
-                    }
-                    if Instant::now() >= deadline {
-                        return Err(Refused::Unreachable);
-                    }
-                }
-                Pick::Nobody if tried == 0 => return Err(Refused::NoGuest),
-                Pick::Nobody => return Err(Refused::Unreachable),
-                Pick::Full => {
-                    let _waiting = self.queue()?;
-                    let look_again = deadline.min(Instant::now() + LOOK_AGAIN);
-                    // Freed, or time to look.
-                    let _ = timeout_at(look_again, self.freed.notified()).await;
-                    if Instant::now() >= deadline {
-                        return Err(Refused::QueueTime);
-                    }
-                }
-            }
-        }
-    }
-
-    fn queue(&self) -> Result<Waiting<'_>, Refused> {
+    /// A place among those who wait. `worker` is woken when a guest has a free place.
+    pub(crate) fn queue(self: &Arc<Self>, index: usize, worker: &Arc<Waker>) -> Result<Waiting, Refused> {
         let one_more = |n: u32| (n < self.config.queue_max).then_some(n + 1);
         match self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more) {
-            Ok(_) => Ok(Waiting(self)),
+            Ok(_) => {
+                let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+                workers.entry(index).or_insert_with(|| worker.clone());
+                Ok(Waiting(self.clone()))
+            }
             Err(_) => Err(Refused::QueueFull),
         }
     }
 
-    fn pick(self: &Arc<Self>, client: u64, tried: u64) -> Pick {
+    fn wake(&self) {
+        if self.waiting() > 0 {
+            let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+            for worker in workers.values() {
+                // Who waits looks again after a while in any case.
+                let _ = worker.wake();
+            }
+        }
+    }
+
+    /// The guest that a client should be connected to. `tried` has a bit for each that did not accept.
+    pub(crate) fn pick(self: &Arc<Self>, client: u64, tried: u64) -> Pick {
         let mut is_any_up = false;
         let mut passed = tried;
         loop {
@@ -179,9 +164,11 @@ impl Pool {
     }
 }
 
-struct Waiting<'a>(&'a Pool);
+/// A place in the queue, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Waiting(Arc<Pool>);
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::config::Breaker;
 
@@ -104,19 +106,27 @@ fn a_reload_keeps_what_is_known_about_a_guest() {
     assert!(!after.guests[0].is_up() && after.guests[2].is_up());
 }
 
-#[tokio::test]
-async fn the_queue_ends_with_its_deadline_and_one_too_many_is_told_at_once() {
-    let quick = config::Pool {
-        deadline: Duration::from_millis(80),
-        ..config(1, Balance::LeastOutstanding)
+#[test]
+fn one_too_many_in_the_queue_is_told_at_once_and_a_free_place_wakes_the_worker() {
+    let mut poll = mio::Poll::new().unwrap();
+    let waker = Arc::new(Waker::new(poll.registry(), mio::Token(1)).unwrap());
+    let mut is_woken = || {
+        let mut events = mio::Events::with_capacity(4);
+        poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+        !events.is_empty()
     };
-    let pool = Pool::new("p", quick, None);
-    let metrics = Metrics::new();
-    let _full = [take(&pool, 0), take(&pool, 0)];
-    let started = Instant::now();
-    let (first, second) = tokio::join!(pool.connect(0, &metrics), pool.connect(0, &metrics));
-    assert_eq!(first.unwrap_err(), Refused::QueueTime);
-    assert_eq!(second.unwrap_err(), Refused::QueueFull);
-    assert!((80..2_000).contains(&started.elapsed().as_millis()));
+    let pool = pool(1, Balance::LeastOutstanding);
+    let (first, second) = (take(&pool, 0), take(&pool, 0));
+    drop(second);
+    assert!(!is_woken(), "nobody waits");
+    let second = take(&pool, 0);
+    let waiting = pool.queue(0, &waker).unwrap();
+    assert_eq!(pool.queue(0, &waker).unwrap_err(), Refused::QueueFull);
+    assert!(!is_woken());
+    drop(second);
+    assert!(is_woken());
+    drop(waiting);
     assert_eq!(pool.waiting(), 0);
+    drop(first);
+    assert!(!is_woken(), "nobody waits any more");
 }

@@ -1,19 +1,16 @@
-//! From the first bytes of a connection to a guest that took it.
+//! From the first bytes of a connection to the pool that takes it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::time::{Instant, timeout_at};
-
 use crate::admission::{Client, Place};
 use crate::config::{Config, Dial, Limits, Listen, Log, Route};
-use crate::metrics::{Metrics, Refused};
-use crate::pool::{Lease, Pool};
+use crate::metrics::Refused;
+use crate::pool::Pool;
 use crate::proxy_protocol;
 use crate::sni::{self, Hello};
-use crate::socket::{Peer, Socket};
+use crate::socket::{Peer, Stream};
 
 /// What one listening address does with a connection.
 #[derive(Debug)]
@@ -35,12 +32,42 @@ enum Table {
     },
 }
 
-/// A connection that is ready to be forwarded.
-pub(crate) struct Routed {
-    pub(crate) guest: Socket,
-    pub(crate) lease: Lease,
-    /// What the guest gets first: a PROXY header if it wants one, then what the client was asked to send first.
-    pub(crate) prefix: Vec<u8>,
+/// What is known about a connection before it has a guest.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    /// What the client has sent. The guest gets it first.
+    pub(crate) first: Vec<u8>,
+    /// Whom the connection counts for.
+    pub(crate) who: Client,
+    /// What a PROXY header tells the guest.
+    source: Option<SocketAddr>,
+    /// A PROXY header has to come before anything else.
+    is_header_due: bool,
+}
+
+/// What the bytes so far say.
+pub(crate) enum Routing<'a> {
+    To(&'a Arc<Pool>),
+    /// Not enough.
+    More,
+}
+
+impl Opening {
+    /// Whether the client has sent something itself.
+    pub(crate) fn has_spoken(&self) -> bool {
+        !self.first.is_empty()
+    }
+
+    /// What the guest gets first: a PROXY header if it wants one, then what the client has sent.
+    pub(crate) fn for_guest(&mut self, pool: &Pool, client: &Stream) -> Vec<u8> {
+        let mut first = std::mem::take(&mut self.first);
+        let Some(version) = pool.config().send_header else {
+            return first;
+        };
+        let mut header = proxy_protocol::write(version, self.source, client.local_ip());
+        header.append(&mut first);
+        header
+    }
 }
 
 impl Door {
@@ -79,52 +106,45 @@ impl Door {
         !listed.is_empty() && peer.ip().is_some_and(|ip| listed.iter().any(|n| n.contains(ip)))
     }
 
-    /// Reads what has to be read, chooses a pool, connects to one of its guests.
-    pub(crate) async fn route(
-        &self,
-        client: &Socket,
-        peer: Peer,
-        place: &mut Place,
-        metrics: &Metrics,
-    ) -> Result<Routed, Refused> {
-        let deadline = Instant::now() + self.limits.first_bytes;
-        let mut first = Vec::new();
-        let mut who = Client::from(peer);
-        let mut source = match peer {
-            Peer::Ip(at) => Some(at),
-            Peer::Vsock(_) => None,
-        };
-        if self.is_balancer(&peer) {
-            if let Some(behind) = within(deadline, header(client, &mut first)).await? {
-                source = Some(behind);
-                who = Client::from(Peer::Ip(behind));
-            }
-            place.enter_as(who, &self.limits)?;
+    pub(crate) fn opening(&self, peer: Peer) -> Opening {
+        Opening {
+            first: Vec::new(),
+            who: Client::from(peer),
+            source: match peer {
+                Peer::Ip(at) => Some(at),
+                Peer::Vsock(_) => None,
+            },
+            is_header_due: self.is_balancer(&peer),
         }
-        let pool = match &self.table {
-            Table::Pool(pool) => {
-                if self.listen.dial == Dial::AfterFirstBytes && first.is_empty() {
-                    let readable = async { client.readable().await.map_err(|_| Refused::ClientGone) };
-                    within(deadline, readable).await?;
-                }
-                pool
+    }
+
+    /// Where a connection goes, as soon as its first bytes say so. `place` learns for whom a balancer speaks.
+    pub(crate) fn route(&self, opening: &mut Opening, place: &mut Place) -> Result<Routing<'_>, Refused> {
+        if opening.is_header_due {
+            let read = proxy_protocol::read(&opening.first).map_err(|_| Refused::ProxyHeader)?;
+            let Some(header) = read else {
+                return more(opening, proxy_protocol::HEADER_BYTES_MAX, Refused::ProxyHeader);
+            };
+            opening.first.drain(..header.length.min(opening.first.len()));
+            opening.is_header_due = false;
+            if let Some(behind) = header.source {
+                opening.source = Some(behind);
+                opening.who = Client::from(Peer::Ip(behind));
             }
-            Table::ServerName { .. } => {
-                let hello = within(deadline, hello(client, &mut first)).await?;
-                self.by_name(hello)?
-            }
-        };
-        let (guest, lease) = pool.connect(who.key(), metrics).await?;
-        if let Some(version) = pool.config().send_header {
-            let mut header = proxy_protocol::write(version, source, client.local_ip());
-            header.append(&mut first);
-            first = header;
+            place.enter_as(opening.who, &self.limits)?;
         }
-        Ok(Routed {
-            guest,
-            lease,
-            prefix: first,
-        })
+        match &self.table {
+            Table::Pool(_) if self.listen.dial == Dial::AfterFirstBytes && opening.first.is_empty() => {
+                Ok(Routing::More)
+            }
+            Table::Pool(pool) => Ok(Routing::To(pool)),
+            Table::ServerName { .. } => match sni::read(&opening.first) {
+                Ok(Hello::Named(name)) => self.by_name(Some(name)).map(Routing::To),
+                Ok(Hello::Nameless) => self.by_name(None).map(Routing::To),
+                Ok(Hello::Incomplete) => more(opening, sni::READ_BYTES_MAX, Refused::ClientHello),
+                Err(_) => Err(Refused::ClientHello),
+            },
+        }
     }
 
     fn by_name(&self, hello: Option<String>) -> Result<&Arc<Pool>, Refused> {
@@ -149,50 +169,9 @@ impl Door {
     }
 }
 
-async fn within<T>(deadline: Instant, what: impl Future<Output = Result<T, Refused>>) -> Result<T, Refused> {
-    timeout_at(deadline, what).await.unwrap_or(Err(Refused::FirstBytes))
-}
-
-/// Takes the PROXY header off the front. What follows it stays in `first`.
-async fn header(client: &Socket, first: &mut Vec<u8>) -> Result<Option<SocketAddr>, Refused> {
-    loop {
-        match proxy_protocol::read(first) {
-            Ok(Some(header)) => {
-                first.drain(..header.length.min(first.len()));
-                return Ok(header.source);
-            }
-            Ok(None) => more(client, first, proxy_protocol::HEADER_BYTES_MAX, Refused::ProxyHeader).await?,
-            Err(_) => return Err(Refused::ProxyHeader),
-        }
-    }
-}
-
-/// Reads until the ClientHello is complete; it stays in `first`.
-async fn hello(client: &Socket, first: &mut Vec<u8>) -> Result<Option<String>, Refused> {
-    loop {
-        match sni::read(first) {
-            Ok(Hello::Named(name)) => return Ok(Some(name)),
-            Ok(Hello::Nameless) => return Ok(None),
-            Ok(Hello::Incomplete) => more(client, first, sni::READ_BYTES_MAX, Refused::ClientHello).await?,
-            Err(_) => return Err(Refused::ClientHello),
-        }
-    }
-}
-
-/// Bytes that are asked for at a time; most hellos come in one or two segments.
-const STEP_BYTES: usize = 4096;
-
-async fn more(client: &Socket, first: &mut Vec<u8>, max: usize, over: Refused) -> Result<(), Refused> {
-    let had = first.len();
-    if had >= max {
-        return Err(over);
-    }
-    first.resize(had + STEP_BYTES, 0);
-    let read = poll_fn(|cx| client.poll_read(cx, first.get_mut(had..).unwrap_or_default())).await;
-    let n = read.map_err(|_| Refused::ClientGone)?;
-    first.truncate(had + n);
-    match n {
-        0 => Err(Refused::ClientGone),
-        _ => Ok(()),
+fn more<'a>(opening: &Opening, max: usize, over: Refused) -> Result<Routing<'a>, Refused> {
+    match opening.first.len() < max {
+        true => Ok(Routing::More),
+        false => Err(over),
     }
 }

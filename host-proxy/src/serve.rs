@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -14,7 +13,7 @@ use crate::address::Address;
 use crate::admission::Admission;
 use crate::config::{Balance, Breaker, Config, Dial, Limits, Listen, Log, Pool, Route};
 use crate::error::ProxyError;
-use crate::handover::{Handover, Predecessor, Successor};
+use crate::handover::{Gate, Handover, Predecessor, Successor};
 use crate::health;
 use crate::metrics::{Metrics, MetricsAddress, MetricsListener};
 use crate::state::{Phase, State};
@@ -157,7 +156,7 @@ pub async fn serve_config(
     let (publish, watched) = watch::channel(state.clone());
     let workers = start_workers(&state, &metrics, &watched)?;
     if let Some(predecessor) = predecessor {
-        predecessor.replace().await;
+        predecessor.replace().await?;
         endpoint = Endpoints::bind(&state.config).await.unwrap_or_else(|error| {
             warn!(%error, code = error.code(), "taken over, but without metrics or hand-over");
             None
@@ -167,31 +166,34 @@ pub async fn serve_config(
     drop(state);
 
     let mut stop = std::pin::pin!(stop);
-    let mut reloading = true;
-    let successor = loop {
+    let successor = {
+        let gate = Gate::default();
         let current = || publish.borrow().clone();
-        tokio::select! {
-            () = &mut stop => break None,
-            successor = async {
-                match &endpoint {
-                    Some(endpoint) => endpoint.serve(&metrics, current).await,
-                    None => std::future::pending().await,
-                }
-            } => break Some(successor),
-            config = reloads.recv(), if reloading => match config {
-                None => reloading = false,
-                Some(config) => match reload(config, &publish) {
-                    Ok(state) => {
-                        checks = self::checks(&state, &metrics);
-                        metrics.reloads.inc();
-                        info!("configuration put in force");
-                    }
-                    Err(error) => {
-                        metrics.reloads_refused.inc();
-                        warn!(%error, code = error.code(), "configuration refused; the one before stays in force");
+        // Lives as long as the loop: a hand-over that was cut off by a reload would leave two processes serving.
+        let mut serving = std::pin::pin!(async {
+            match &endpoint {
+                Some(endpoint) => endpoint.serve(&metrics, &gate, current).await,
+                None => std::future::pending().await,
+            }
+        });
+        let mut reloading = true;
+        let mut waiting: Option<Config> = None;
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break None,
+                successor = &mut serving => break Some(successor),
+                _idle = gate.lock(), if waiting.is_some() => {
+                    if let Some(config) = waiting.take() {
+                        put_in_force(config, &publish, &metrics, &mut checks);
                     }
                 }
-            },
+                config = reloads.recv(), if reloading => match config {
+                    None => reloading = false,
+                    // While a hand-over is under way it waits for its end, and is forgotten if that succeeds.
+                    Some(config) => waiting = Some(config),
+                },
+            }
         }
     };
     let phase = match successor {
@@ -206,16 +208,21 @@ pub async fn serve_config(
         successor.release();
         info!("a new process has taken over; draining");
     }
-    let joined = tokio::task::spawn_blocking(move || workers.into_iter().all(|w| w.join().is_ok()));
-    let serve_metrics = async {
+    let mut joined = tokio::task::spawn_blocking(move || workers.into_iter().all(|w| w.join().is_ok()));
+    let mut serve_metrics = std::pin::pin!(async {
         match &endpoint {
             Some(endpoint) => endpoint.serve_metrics(&metrics).await,
             None => std::future::pending().await,
         }
-    };
-    let joined = tokio::select! {
-        joined = joined => joined.unwrap_or(false),
-        () = serve_metrics => true,
+    });
+    // A first signal during the drain that follows a hand-over changes nothing; `stop` sees to a second one.
+    let mut may_stop = phase == Phase::HandedOver;
+    let joined = loop {
+        tokio::select! {
+            joined = &mut joined => break joined.unwrap_or(false),
+            () = &mut serve_metrics => break true,
+            () = &mut stop, if may_stop => may_stop = false,
+        }
     };
     drop(checks);
     match joined {
@@ -223,6 +230,25 @@ pub async fn serve_config(
         false => Err(ProxyError::Start {
             source: io::Error::other("a worker died"),
         }),
+    }
+}
+
+fn put_in_force(
+    config: Config,
+    publish: &watch::Sender<Arc<State>>,
+    metrics: &Metrics,
+    checks: &mut tokio::task::JoinSet<()>,
+) {
+    match reload(config, publish) {
+        Ok(state) => {
+            *checks = self::checks(&state, metrics);
+            metrics.reloads.inc();
+            info!("configuration put in force");
+        }
+        Err(error) => {
+            metrics.reloads_refused.inc();
+            warn!(%error, code = error.code(), "configuration refused; the one before stays in force");
+        }
     }
 }
 
@@ -242,17 +268,24 @@ fn start_workers(
         metrics: metrics.clone(),
     });
     let of = state.config.workers;
-    let start = |index| {
-        let worker = Worker {
-            index,
-            of,
-            shared: shared.clone(),
-            state: watched.clone(),
-            open: Arc::new(AtomicUsize::new(0)),
-        };
-        worker.start().map_err(|source| ProxyError::Start { source })
-    };
-    (0..of).map(start).collect()
+    let failed = |source| ProxyError::Start { source };
+    let workers = (0..of).map(|index| Worker::new(index, of, shared.clone(), watched.clone()));
+    let workers = workers.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let wakers: Vec<_> = workers.iter().map(Worker::waker).collect();
+    let mut watched = watched.clone();
+    tokio::spawn(async move {
+        loop {
+            let changed = watched.changed().await;
+            for waker in &wakers {
+                // A worker that has ended needs no waking.
+                let _ = waker.wake();
+            }
+            if changed.is_err() {
+                return;
+            }
+        }
+    });
+    workers.into_iter().map(|w| w.start().map_err(failed)).collect()
 }
 
 /// Everything is bound before anything is put in force.
@@ -293,10 +326,10 @@ impl Endpoints {
         }))
     }
 
-    async fn serve(&self, metrics: &Arc<Metrics>, state: impl Fn() -> Arc<State>) -> Successor {
+    async fn serve(&self, metrics: &Arc<Metrics>, gate: &Gate, state: impl Fn() -> Arc<State>) -> Successor {
         let successor = async {
             match &self.handover {
-                Some(handover) => handover.successor(state).await,
+                Some(handover) => handover.successor(gate, state).await,
                 None => std::future::pending().await,
             }
         };

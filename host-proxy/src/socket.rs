@@ -3,8 +3,7 @@
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Shutdown, SocketAddr};
-use std::os::fd::OwnedFd;
-use std::task::{Context, Poll, ready};
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::pipe::{SpliceFlags, splice};
@@ -55,108 +54,62 @@ impl Peer {
     }
 }
 
-/// A connected, non-blocking stream. Dropping it without [`Socket::part`] resets the connection, so that what was cut
+/// A connected, non-blocking stream. Dropping it without [`Stream::part`] resets the connection, so that what was cut
 /// never looks like what was finished.
 #[derive(Debug)]
-pub(crate) struct Socket {
-    fd: AsyncFd<Raw>,
+pub(crate) struct Stream {
+    raw: Raw,
     parted: bool,
 }
 
-impl Socket {
-    fn new(raw: Raw) -> io::Result<Self> {
-        Ok(Self {
-            fd: watched(raw)?,
-            parted: false,
-        })
+impl Stream {
+    fn new(raw: Raw) -> Self {
+        Self { raw, parted: false }
     }
 
-    /// Opens a connection; the caller bounds the time.
-    pub(crate) async fn connect(to: &Address) -> io::Result<Self> {
+    /// Begins a connection. It is made when the stream becomes writable and [`Stream::outcome`] says so.
+    pub(crate) fn call(to: &Address) -> io::Result<Self> {
         let (domain, address) = socket_address(to);
-        let kind = Type::STREAM.nonblocking();
-        let raw = Raw::new(domain, kind, protocol(to))?;
+        let raw = Raw::new(domain, Type::STREAM.nonblocking(), protocol(to))?;
         if matches!(to, Address::Tcp(_)) {
             raw.set_tcp_nodelay(true)?;
         }
         match raw.connect(&address) {
-            Ok(()) => return Self::new(raw),
-            Err(e) if e.raw_os_error() == Some(libc::EINPROGRESS) => {}
-            Err(e) => return Err(e),
+            Err(e) if e.raw_os_error() != Some(libc::EINPROGRESS) => Err(e),
+            _ => Ok(Self::new(raw)),
         }
-        let socket = Self::new(raw)?;
-        socket.fd.writable().await?.retain_ready();
-        match socket.fd.get_ref().take_error()? {
+    }
+
+    /// Whether the connection could be made. To be asked once the stream is writable.
+    pub(crate) fn outcome(&self) -> io::Result<()> {
+        match self.raw.take_error()? {
             Some(error) => Err(error),
-            None => Ok(socket),
+            None => Ok(()),
         }
     }
 
-    /// Waits until there is something to read, an end included.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.fd.readable().await?.retain_ready();
-        Ok(())
+    /// 0 is the end of the stream.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        uninterrupted(|| (&self.raw).read(buffer))
     }
 
-    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        loop {
-            let mut guard = ready!(self.fd.poll_read_ready(cx))?;
-            match guard.get_inner().read_now(buffer) {
-                Ok(n) => {
-                    // A short read emptied the socket: the next arrival raises a new edge (epoll(7), question 9).
-                    if n > 0 && n < buffer.len() {
-                        guard.clear_ready();
-                    }
-                    return Poll::Ready(Ok(n));
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Poll::Ready(Err(e)),
-            }
-        }
-    }
-
-    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            let mut guard = ready!(self.fd.poll_write_ready(cx))?;
-            match guard.get_inner().write_now(bytes) {
-                Ok(n) => return Poll::Ready(Ok(n)),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Poll::Ready(Err(e)),
-            }
-        }
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        uninterrupted(|| (&self.raw).write(bytes))
     }
 
     /// Moves at most `len` bytes from the socket into an empty pipe. 0 is the end of the stream.
-    pub(crate) fn poll_splice_in(&self, cx: &mut Context<'_>, pipe: &OwnedFd, len: usize) -> Poll<io::Result<usize>> {
-        loop {
-            let mut guard = ready!(self.fd.poll_read_ready(cx))?;
-            match splice(guard.get_inner(), None, pipe, None, len, FLAGS) {
-                Ok(n) => return Poll::Ready(Ok(n)),
-                Err(rustix::io::Errno::AGAIN) => guard.clear_ready(),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(e) => return Poll::Ready(Err(e.into())),
-            }
-        }
+    pub(crate) fn splice_in(&self, pipe: &OwnedFd, len: usize) -> io::Result<usize> {
+        uninterrupted(|| Ok(splice(&self.raw, None, pipe, None, len, FLAGS)?))
     }
 
     /// Moves at most `len` bytes from a pipe that holds as many into the socket.
-    pub(crate) fn poll_splice_out(&self, cx: &mut Context<'_>, pipe: &OwnedFd, len: usize) -> Poll<io::Result<usize>> {
-        loop {
-            let mut guard = ready!(self.fd.poll_write_ready(cx))?;
-            match splice(pipe, None, guard.get_inner(), None, len, FLAGS) {
-                Ok(n) => return Poll::Ready(Ok(n)),
-                Err(rustix::io::Errno::AGAIN) => guard.clear_ready(),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(e) => return Poll::Ready(Err(e.into())),
-            }
-        }
+    pub(crate) fn splice_out(&self, pipe: &OwnedFd, len: usize) -> io::Result<usize> {
+        uninterrupted(|| Ok(splice(pipe, None, &self.raw, None, len, FLAGS)?))
     }
 
     /// Tells the peer that nothing more comes. A peer that is gone already needs no telling.
     pub(crate) fn end(&self) -> io::Result<()> {
-        match self.fd.get_ref().shutdown(Shutdown::Write) {
+        match self.raw.shutdown(Shutdown::Write) {
             Err(e) if e.kind() != io::ErrorKind::NotConnected => Err(e),
             _ => Ok(()),
         }
@@ -168,36 +121,44 @@ impl Socket {
     }
 
     pub(crate) fn local_ip(&self) -> Option<SocketAddr> {
-        self.fd.get_ref().local_addr().ok()?.as_socket()
+        self.raw.local_addr().ok()?.as_socket()
+    }
+
+    pub(crate) fn fd(&self) -> RawFd {
+        self.raw.as_raw_fd()
     }
 }
 
-impl Drop for Socket {
+impl Drop for Stream {
     fn drop(&mut self) {
         if !self.parted {
             // Linger zero turns the close into a reset. AF_VSOCK refuses it and resets by itself where data is lost.
-            let _ = self.fd.get_ref().set_linger(Some(Duration::ZERO));
+            let _ = self.raw.set_linger(Some(Duration::ZERO));
         }
     }
 }
 
 const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
 
-/// System calls on a shared reference; `Read` and `Write` ask for a mutable one.
-trait Now {
-    fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize>;
-    fn write_now(&self, bytes: &[u8]) -> io::Result<usize>;
+fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
 }
 
-impl Now for Raw {
-    fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut raw = self;
-        raw.read(buffer)
-    }
-
-    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        let mut raw = self;
-        raw.write(bytes)
+/// Whether a guest takes connections: makes one and closes it in order, since a reset would look like an attack in the guest's
+/// counters. The caller bounds the time.
+pub(crate) async fn knock(at: &Address) -> io::Result<()> {
+    let mut stream = Stream::call(at)?;
+    stream.part();
+    let fd = watched(stream.raw.try_clone()?)?;
+    fd.writable().await?.retain_ready();
+    match fd.get_ref().take_error()? {
+        Some(error) => Err(error),
+        None => Ok(()),
     }
 }
 
@@ -210,33 +171,11 @@ pub(crate) fn watched(raw: Raw) -> io::Result<AsyncFd<Raw>> {
     AsyncFd::new(raw)
 }
 
-/// A listening socket within one worker's event loop.
-pub(crate) struct Listener {
-    fd: AsyncFd<Raw>,
-}
-
-impl Listener {
-    pub(crate) fn new(raw: Raw) -> io::Result<Self> {
-        Ok(Self { fd: watched(raw)? })
-    }
-
-    /// The next connection. Nothing is lost if this is dropped before it resolves.
-    pub(crate) async fn accept(&self) -> io::Result<(Socket, Peer)> {
-        loop {
-            let mut guard = self.fd.readable().await?;
-            match self.accept_now() {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
-                other => return other,
-            }
-        }
-    }
-
-    /// A connection that waits already, or `WouldBlock`.
-    pub(crate) fn accept_now(&self) -> io::Result<(Socket, Peer)> {
-        let (raw, address) = self.fd.get_ref().accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
-        let peer = Peer::of(&address).ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
-        Ok((Socket::new(raw)?, peer))
-    }
+/// A connection that waits already, or `WouldBlock`.
+pub(crate) fn accept(listener: &Raw) -> io::Result<(Stream, Peer)> {
+    let (raw, address) = listener.accept4(libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)?;
+    let peer = Peer::of(&address).ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+    Ok((Stream::new(raw), peer))
 }
 
 /// Binds one listening socket per worker (TCP: SO_REUSEPORT, the kernel spreads the connections) or one for all (AF_VSOCK).

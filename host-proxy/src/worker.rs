@@ -1,28 +1,50 @@
-//! One thread: an event loop, an accept loop per listening socket, and the connections that came in there.
+//! One thread: an event loop, its listening sockets, and the connections that came in there.
+//!
+//! Edge-triggered: the kernel reports a change once, and a connection goes on until a call would block. Nothing here is shared
+//! with other workers but limits, guests and metrics.
 
-use std::collections::HashMap;
+mod connection;
+mod timers;
+
+use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use socket2::Socket as Raw;
+use std::os::fd::AsRawFd as _;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::address::Address;
-use crate::admission::{Admission, Client, Place};
-use crate::forward::{Pace, forward};
+use crate::admission::{Admission, Client};
+use crate::forward::{Carrier, ms};
 use crate::metrics::{Ended, Metrics, Refused};
+use crate::pool::Pool;
 use crate::route::Door;
-use crate::socket::{Listener, Peer, Socket};
-use crate::state::{Phase, State};
+use crate::socket::{Peer, Stream, accept};
+use crate::state::{Entrance, Phase, State};
+use connection::{Connection, Outcome};
+use timers::{NEVER, Timers};
 
 /// Connections accepted in a row before those that are open have their turn.
 const ACCEPTS_PER_TURN: usize = 32;
 
-/// How often a worker that drains looks whether it is done.
-const DRAIN_LOOK: Duration = Duration::from_millis(10);
+/// Reports taken from the kernel at a time.
+const EVENTS_PER_TURN: usize = 256;
+
+/// Who waits for a guest looks again after this long even if no place was freed: another guest may have come up.
+const LOOK_AGAIN_MS: u64 = 100;
+
+/// How long nothing is accepted after the kernel could not give a connection, most likely for want of descriptors.
+const ACCEPT_PAUSE_MS: u64 = 50;
+
+/// Tokens below are connections: twice the slot, one more for the guest's side.
+const LISTENERS: usize = usize::MAX / 2;
+const WOKEN: Token = Token(usize::MAX);
 
 /// What all workers share.
 pub(crate) struct Shared {
@@ -32,160 +54,395 @@ pub(crate) struct Shared {
 
 /// One worker of several.
 pub(crate) struct Worker {
-    pub(crate) index: usize,
-    pub(crate) of: usize,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) state: watch::Receiver<Arc<State>>,
-    /// Connections of this worker.
-    pub(crate) open: Arc<AtomicUsize>,
+    of: usize,
+    state: watch::Receiver<Arc<State>>,
+    poll: Poll,
+    desk: Desk,
+    started: Instant,
+    listeners: Vec<Option<Listener>>,
+    /// Until then nothing is accepted.
+    paused_until_ms: u64,
+    slots: Vec<Option<Box<Connection>>>,
+    /// Slots to use again, and those whose reports may still be in this turn's.
+    free: Vec<usize>,
+    freed: Vec<usize>,
+    open: usize,
+    timers: Timers,
+    /// Connections whose turn was over before their work was.
+    again: Vec<usize>,
+    /// Connections that wait for a guest with a free place, in their order. Some may be gone.
+    queued: VecDeque<usize>,
+    looked_ms: u64,
+    is_woken: bool,
+    /// When connections that are still open are cut.
+    drain_until_ms: Option<u64>,
+}
+
+/// What a worker's connections use.
+struct Desk {
+    index: usize,
+    shared: Arc<Shared>,
+    registry: Registry,
+    waker: Arc<Waker>,
+    carrier: Carrier,
+}
+
+struct Listener {
+    asked: Address,
+    /// Which sockets it is one of.
+    of: Weak<Vec<Raw>>,
+    socket: Raw,
+    door: Arc<Door>,
+    /// Connections may wait in it.
+    has_more: bool,
 }
 
 impl Worker {
-    /// Starts the thread. It ends when the state has no entrances and its connections are gone or out of time.
-    pub(crate) fn start(self) -> io::Result<std::thread::JoinHandle<()>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new()
-            .name(format!("proxy-{}", self.index))
-            .spawn(move || {
-                runtime.block_on(self.run());
-                // Connections that are left are dropped here, which resets them.
-            })
+    pub(crate) fn new(
+        index: usize,
+        of: usize,
+        shared: Arc<Shared>,
+        state: watch::Receiver<Arc<State>>,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let desk = Desk {
+            index,
+            shared,
+            registry: poll.registry().try_clone()?,
+            waker: Arc::new(Waker::new(poll.registry(), WOKEN)?),
+            carrier: Carrier::new(),
+        };
+        Ok(Self {
+            of,
+            state,
+            poll,
+            desk,
+            started: Instant::now(),
+            listeners: Vec::new(),
+            paused_until_ms: 0,
+            slots: Vec::new(),
+            free: Vec::new(),
+            freed: Vec::new(),
+            open: 0,
+            timers: Timers::default(),
+            again: Vec::new(),
+            queued: VecDeque::new(),
+            looked_ms: 0,
+            is_woken: false,
+            drain_until_ms: None,
+        })
     }
 
-    async fn run(mut self) {
-        let mut accepting: HashMap<String, Vec<JoinHandle<()>>> = HashMap::new();
-        let drain = loop {
-            let state = self.state.borrow_and_update().clone();
-            accepting.retain(|at, _| state.entrances.iter().any(|e| e.asked.to_string() == *at));
-            for entrance in &state.entrances {
-                let at = entrance.asked.to_string();
-                if accepting.contains_key(&at) {
+    /// Wakes the worker to look at the state, or for a guest's free place.
+    pub(crate) fn waker(&self) -> Arc<Waker> {
+        self.desk.waker.clone()
+    }
+
+    /// Starts the thread. It ends when the state has no entrances and its connections are gone or out of time, or nobody is
+    /// left to publish a state. Connections that are left are dropped then, which resets them.
+    pub(crate) fn start(mut self) -> io::Result<std::thread::JoinHandle<()>> {
+        std::thread::Builder::new()
+            .name(format!("proxy-{}", self.desk.index))
+            .spawn(move || self.run())
+    }
+
+    fn run(&mut self) {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        self.renew();
+        while !self.is_over() {
+            self.desk.carrier.publish(&self.desk.shared.metrics);
+            match self.poll.poll(&mut events, self.patience()) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    warn!(%error, "event loop");
+                    std::thread::sleep(Duration::from_millis(ACCEPT_PAUSE_MS));
                     continue;
                 }
-                let n = entrance.sockets.len();
-                let mine = entrance.sockets.iter().enumerate().filter(|(i, _)| match n >= self.of {
-                    true => i % self.of == self.index,
-                    // Fewer sockets than workers: some are shared.
-                    false => *i == self.index % n,
-                });
-                let mut loops = Vec::new();
-                for (_, socket) in mine {
-                    match socket.try_clone().and_then(Listener::new) {
-                        Ok(listener) => loops.push(tokio::spawn(accept_loop(
-                            listener,
-                            entrance.asked,
-                            entrance.door.clone(),
-                            self.state.clone(),
-                            self.shared.clone(),
-                            self.open.clone(),
-                        ))),
-                        Err(error) => warn!(at, %error, "cannot listen"),
-                    }
+            }
+            self.desk.carrier.now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(NEVER);
+            let again = std::mem::take(&mut self.again);
+            for event in &events {
+                self.report(event);
+            }
+            for slot in again {
+                self.turn(slot, Connection::advance);
+            }
+            while let Some(slot) = self.timers.pop_due(self.desk.carrier.now_ms) {
+                if let Some(connection) = self.slots.get_mut(slot).and_then(Option::as_mut) {
+                    connection.due_ms = NEVER;
                 }
-                accepting.insert(at, loops);
+                self.turn(slot, Connection::expire);
             }
-            if state.phase != Phase::Serving {
-                break state.config.drain;
+            self.look_for_guests();
+            self.accept();
+            self.free.append(&mut self.freed);
+            if std::mem::take(&mut self.is_woken) {
+                match self.state.has_changed() {
+                    Ok(true) => self.renew(),
+                    Ok(false) => {}
+                    // The proxy was dropped.
+                    Err(_) => return,
+                }
             }
-            if self.state.changed().await.is_err() {
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let Some(until) = self.drain_until_ms else {
+            return false;
+        };
+        let is_late = self.desk.carrier.now_ms >= until;
+        if is_late && self.open > 0 {
+            warn!(
+                worker = self.desk.index,
+                open = self.open,
+                "drain time is over, closing the rest"
+            );
+        }
+        is_late || self.open == 0
+    }
+
+    /// How long nothing happens by itself.
+    fn patience(&self) -> Option<Duration> {
+        let now = self.desk.carrier.now_ms;
+        let is_accepting = self.paused_until_ms == 0;
+        if !self.again.is_empty() || is_accepting && self.listeners.iter().flatten().any(|l| l.has_more) {
+            return Some(Duration::ZERO);
+        }
+        let next = [
+            self.timers.next(),
+            self.drain_until_ms,
+            (!is_accepting).then_some(self.paused_until_ms),
+            (!self.queued.is_empty()).then_some(self.looked_ms + LOOK_AGAIN_MS),
+        ];
+        let next = next.into_iter().flatten().min()?;
+        Some(Duration::from_millis(next.saturating_sub(now)))
+    }
+
+    fn report(&mut self, event: &Event) {
+        let token = event.token();
+        if token == WOKEN {
+            self.is_woken = true;
+        } else if let Some(at) = token.0.checked_sub(LISTENERS) {
+            if let Some(Some(listener)) = self.listeners.get_mut(at) {
+                listener.has_more = true;
+            }
+        } else {
+            let slot = token.0 / 2;
+            if let Some(connection) = self.slots.get_mut(slot).and_then(Option::as_mut) {
+                connection.report(token.0 % 2 == 1, event);
+                self.turn(slot, Connection::advance);
+            }
+        }
+    }
+
+    /// Lets a connection do something, and sees to what it needs next.
+    fn turn(&mut self, slot: usize, what: impl FnOnce(&mut Connection, &mut Desk) -> Outcome) {
+        let Some(held) = self.slots.get_mut(slot) else {
+            return;
+        };
+        let Some(connection) = held else {
+            return;
+        };
+        let until = match what(connection, &mut self.desk) {
+            Outcome::Wait(until) => until,
+            Outcome::Again => {
+                self.again.push(slot);
+                return;
+            }
+            Outcome::Queue(until) => {
+                self.queued.push_back(slot);
+                until
+            }
+            Outcome::Over => {
+                self.timers.clear(slot, connection.due_ms);
+                *held = None;
+                self.freed.push(slot);
+                self.open -= 1;
                 return;
             }
         };
-        drop(accepting);
-        let drained = async {
-            while self.open.load(Ordering::Acquire) > 0 {
-                tokio::time::sleep(DRAIN_LOOK).await;
-            }
-        };
-        // One look first: the accept loops sweep up what had been accepted by the kernel already.
-        tokio::time::sleep(DRAIN_LOOK).await;
-        if tokio::time::timeout(drain, drained).await.is_err() {
-            let open = self.open.load(Ordering::Acquire);
-            warn!(worker = self.index, open, "drain time is over, closing the rest");
+        // Traffic moves the limit and not the deadline: that is set anew once it has passed.
+        if until < connection.due_ms {
+            self.timers.set(slot, connection.due_ms, until);
+            connection.due_ms = until;
         }
     }
-}
 
-async fn accept_loop(
-    listener: Listener,
-    asked: Address,
-    mut door: Arc<Door>,
-    mut state: watch::Receiver<Arc<State>>,
-    shared: Arc<Shared>,
-    open: Arc<AtomicUsize>,
-) {
-    state.mark_changed();
-    loop {
-        let first = tokio::select! {
-            biased;
-            changed = state.changed() => {
-                let now = state.borrow_and_update().clone();
-                match now.entrances.iter().find(|e| e.asked == asked) {
-                    Some(entrance) if changed.is_ok() => {
-                        door = entrance.door.clone();
-                        continue;
-                    }
-                    _ if now.phase == Phase::HandedOver => return,
-                    _ => {
-                        while let Ok(accepted) = listener.accept_now() {
-                            admit(accepted, &door, &shared, &open);
-                        }
-                        return;
-                    }
-                }
+    fn look_for_guests(&mut self) {
+        let now = self.desk.carrier.now_ms;
+        if self.queued.is_empty() || !self.is_woken && now < self.looked_ms + LOOK_AGAIN_MS {
+            return;
+        }
+        self.looked_ms = now;
+        let mut full: Vec<Arc<Pool>> = Vec::new();
+        for slot in std::mem::take(&mut self.queued) {
+            let connection = self.slots.get(slot).and_then(Option::as_ref);
+            let Some(pool) = connection.and_then(|c| c.queued_in()).cloned() else {
+                continue;
+            };
+            if full.iter().any(|p| Arc::ptr_eq(p, &pool)) {
+                self.queued.push_back(slot);
+                continue;
             }
-            accepted = listener.accept() => accepted,
-        };
-        let mut next = first;
-        for _ in 0..ACCEPTS_PER_TURN {
-            match next {
-                Ok(accepted) => admit(accepted, &door, &shared, &open),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            self.turn(slot, Connection::look_again);
+            if self.queued.back() == Some(&slot) {
+                full.push(pool);
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        if self.desk.carrier.now_ms < self.paused_until_ms {
+            return;
+        }
+        self.paused_until_ms = 0;
+        for at in 0..self.listeners.len() {
+            self.accept_from(at, ACCEPTS_PER_TURN);
+        }
+    }
+
+    fn accept_from(&mut self, at: usize, most: usize) {
+        for _ in 0..most {
+            let Some(Some(listener)) = self.listeners.get_mut(at) else {
+                return;
+            };
+            if !listener.has_more {
+                return;
+            }
+            match accept(&listener.socket) {
+                Ok((stream, peer)) => {
+                    let door = listener.door.clone();
+                    self.admit(stream, peer, door);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => listener.has_more = false,
                 Err(error) => {
-                    // Out of descriptors or a connection that died in the queue: wait, do not spin.
-                    shared.metrics.accept_failures.inc();
+                    // Out of descriptors, or a connection that died in the queue: wait, do not spin.
+                    self.desk.shared.metrics.accept_failures.inc();
                     warn!(%error, "accept failed");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    break;
+                    self.paused_until_ms = self.desk.carrier.now_ms + ACCEPT_PAUSE_MS;
+                    return;
                 }
             }
-            next = listener.accept_now();
         }
+    }
+
+    fn admit(&mut self, stream: Stream, peer: Peer, door: Arc<Door>) {
+        let shared = &self.desk.shared;
+        shared.metrics.connections.inc();
+        let place = shared.admission.enter(&door.limits).and_then(|mut place| {
+            // A balancer's connection is counted for the client that its header names.
+            if !door.is_balancer(&peer) {
+                place.enter_as(Client::from(peer), &door.limits)?;
+            }
+            Ok(place)
+        });
+        let place = match place {
+            Ok(place) => place,
+            Err(why) => return shared.metrics.refused(why),
+        };
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        let connection = Connection::new(slot, stream, peer, door, place, &self.desk);
+        if let Some(held) = self.slots.get_mut(slot) {
+            *held = Some(Box::new(connection));
+            self.open += 1;
+            self.turn(slot, Connection::advance);
+        }
+    }
+
+    /// Listens where the state says so and nowhere else.
+    fn renew(&mut self) {
+        let state = self.state.borrow_and_update().clone();
+        for at in 0..self.listeners.len() {
+            let Some(Some(listener)) = self.listeners.get_mut(at) else {
+                continue;
+            };
+            let entrance = state.entrances.iter().find(|e| listener.is_of(e));
+            if let Some(entrance) = entrance {
+                listener.door = entrance.door.clone();
+                continue;
+            }
+            if state.phase != Phase::HandedOver {
+                // Nobody else will take what the kernel has accepted already.
+                listener.has_more = true;
+                self.paused_until_ms = 0;
+                while self.paused_until_ms == 0 && self.has_more(at) {
+                    self.accept_from(at, ACCEPTS_PER_TURN);
+                }
+            }
+            if let Some(listener) = self.listeners.get_mut(at).and_then(Option::take) {
+                // Its socket may live on elsewhere, and would be reported about here.
+                let _ = self
+                    .desk
+                    .registry
+                    .deregister(&mut SourceFd(&listener.socket.as_raw_fd()));
+            }
+        }
+        for entrance in &state.entrances {
+            if self.listeners.iter().flatten().any(|l| l.is_of(entrance)) {
+                continue;
+            }
+            let n = entrance.sockets.len();
+            for (i, socket) in entrance.sockets.iter().enumerate() {
+                let is_mine = match n >= self.of {
+                    true => i % self.of == self.desk.index,
+                    // Fewer sockets than workers: some are shared.
+                    false => i == self.desk.index % n,
+                };
+                if is_mine && let Err(error) = self.listen(entrance, socket) {
+                    warn!(at = %entrance.asked, %error, "cannot listen");
+                }
+            }
+        }
+        if state.phase != Phase::Serving {
+            self.drain_until_ms = Some(self.desk.carrier.now_ms + ms(state.config.drain));
+        }
+    }
+
+    fn has_more(&self, at: usize) -> bool {
+        self.listeners
+            .get(at)
+            .is_some_and(|l| l.as_ref().is_some_and(|l| l.has_more))
+    }
+
+    fn listen(&mut self, entrance: &Entrance, socket: &Raw) -> io::Result<()> {
+        let socket = socket.try_clone()?;
+        let token = Token(LISTENERS + self.listeners.len());
+        self.desk
+            .registry
+            .register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
+        self.listeners.push(Some(Listener {
+            asked: entrance.asked,
+            of: Arc::downgrade(&entrance.sockets),
+            socket,
+            door: entrance.door.clone(),
+            has_more: false,
+        }));
+        Ok(())
     }
 }
 
-fn admit((client, peer): (Socket, Peer), door: &Arc<Door>, shared: &Arc<Shared>, open: &Arc<AtomicUsize>) {
-    shared.metrics.connections.inc();
-    let place = shared.admission.enter(&door.limits).and_then(|mut place| {
-        // A balancer's connection is counted for the client that its header names.
-        if !door.is_balancer(&peer) {
-            place.enter_as(Client::from(peer), &door.limits)?;
-        }
-        Ok(place)
-    });
-    match place {
-        Ok(place) => {
-            let tally = Tally::new(shared.clone(), open.clone());
-            tokio::spawn(carry(client, peer, place, door.clone(), tally));
-        }
-        Err(why) => shared.metrics.refused(why),
+impl Listener {
+    fn is_of(&self, entrance: &Entrance) -> bool {
+        self.asked == entrance.asked && Weak::as_ptr(&self.of) == Arc::as_ptr(&entrance.sockets)
     }
 }
 
 /// Counts a connection while it is open, and how it ended.
 struct Tally {
     shared: Arc<Shared>,
-    open: Arc<AtomicUsize>,
     is_counted: bool,
 }
 
 impl Tally {
-    fn new(shared: Arc<Shared>, open: Arc<AtomicUsize>) -> Self {
+    fn new(shared: Arc<Shared>) -> Self {
         shared.metrics.open.inc();
-        open.fetch_add(1, Ordering::AcqRel);
         Self {
             shared,
-            open,
             is_counted: false,
         }
     }
@@ -207,42 +464,5 @@ impl Drop for Tally {
             self.shared.metrics.ended(Ended::Drained);
         }
         self.shared.metrics.open.dec();
-        self.open.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-async fn carry(mut client: Socket, peer: Peer, mut place: Place, door: Arc<Door>, mut tally: Tally) {
-    let started = tokio::time::Instant::now();
-    let metrics = tally.shared.metrics.clone();
-    let address = door.log.addresses.then_some(peer);
-    match door.route(&client, peer, &mut place, &metrics).await {
-        Ok(mut routed) => {
-            let pace = Pace {
-                idle: door.limits.idle,
-                stall: door.limits.stall,
-                half_closed: door.limits.half_closed,
-                first_bytes: door.limits.first_bytes,
-            };
-            let (how, carried) = forward(&mut client, &mut routed.guest, routed.prefix, &pace, &metrics).await;
-            tally.ended(how);
-            if door.log.connections {
-                let ms = started.elapsed().as_millis() as u64;
-                let guest = routed.lease.guest.address;
-                let (up, down) = (carried.to_guest, carried.to_client);
-                match address {
-                    Some(peer) => info!(how = how.text(), %guest, up, down, ms, %peer, "connection ended"),
-                    None => info!(how = how.text(), %guest, up, down, ms, "connection ended"),
-                }
-            }
-        }
-        Err(why) => {
-            tally.refused(why);
-            if door.log.connections {
-                match address {
-                    Some(peer) => info!(why = why.text(), %peer, "connection refused"),
-                    None => info!(why = why.text(), "connection refused"),
-                }
-            }
-        }
     }
 }

@@ -1,10 +1,11 @@
 //! `hanzo-proxy` beside HAProxy in TCP mode, in one run.
 //!
-//! `cargo bench -p hanzo-proxy --bench forward`; with `-- --smoke` the same in seconds, to see that everything works.
+//! `cargo bench -p hanzo-proxy --bench forward`; with `-- --smoke` the same in seconds, to see that everything works; with
+//! `-- --part requests` (or `streams`, `pings`, `connections`, `idle`) a part of it.
 //!
 //! Each proxy has one thread, pinned to the first core; load and backend, the same for both, are on the others. Rounds take turns, and
-//! the median of each proxy's rounds is shown. "per CPU-s" divides by the processor time that the kernel booked on the proxy's
-//! process, so that other programs on the machine do not count; the other rows are wall clock and contain load, backend and all
+//! the median of each proxy's rounds is shown. "CPU us" is processor time that the kernel booked on the proxy's process, so that
+//! other programs on the machine count little; the other rows are wall clock and contain load, backend and all
 //! else. The goals are ratios to HAProxy's figure of the same run.
 
 mod load;
@@ -47,22 +48,25 @@ const SMOKE: Size = Size {
 #[derive(Default)]
 struct Round {
     stream_per_s: f64,
-    stream_per_cpu_s: f64,
+    stream_cpu_us: f64,
     requests_per_s: f64,
-    requests_per_cpu_s: f64,
+    request_cpu_us: f64,
     loaded_p99_us: f64,
     p50_us: f64,
     p99_us: f64,
+    ping_cpu_us: f64,
     connections_per_s: f64,
-    connections_per_cpu_s: f64,
+    connection_cpu_us: f64,
     idle_bytes: f64,
 }
 
 fn main() -> ExitCode {
-    let size = match std::env::args().any(|a| a == "--smoke") {
+    let args: Vec<String> = std::env::args().collect();
+    let size = match args.iter().any(|a| a == "--smoke") {
         true => SMOKE,
         false => FULL,
     };
+    let parts = Parts::of(&args);
     subject::pin_self();
     let load = Load::start();
     let dir = tempfile::tempdir().expect("a directory");
@@ -78,7 +82,7 @@ fn main() -> ExitCode {
         // Whoever is first changes from round to round.
         for i in 0..subjects.len() {
             let i = (i + n) % subjects.len();
-            rounds[i].push(round(&mut subjects[i], &load, &size));
+            rounds[i].push(round(&mut subjects[i], &load, &size, &parts));
         }
     }
     let direct_p50 = median(direct.iter().map(|d| d.0));
@@ -89,64 +93,96 @@ fn main() -> ExitCode {
     );
     println!("{:<44}{:>12}{:>12}{:>8}  goal", "", "hanzo-proxy", "haproxy", "ratio");
     let of = |i: usize, what: &dyn Fn(&Round) -> f64| rounds.get(i).map(|r| median(r.iter().map(what)));
-    let row = |name: &str, goal: &str, what: &dyn Fn(&Round) -> f64| {
+    let row = |part: &str, name: &str, goal: &str, what: &dyn Fn(&Round) -> f64| {
         let (ours, theirs) = (of(0, what).unwrap_or(f64::NAN), of(1, what).unwrap_or(f64::NAN));
-        println!("{name:<44}{ours:>12.1}{theirs:>12.1}{:>8.2}  {goal}", ours / theirs);
+        if parts.has(part) {
+            println!("{name:<44}{ours:>12.1}{theirs:>12.1}{:>8.2}  {goal}", ours / theirs);
+        }
     };
-    row("4 large streams, MB/s", ">= 1.0", &|r| r.stream_per_s / 1e6);
-    row("4 large streams, MB per CPU-s", ">= 1.0", &|r| r.stream_per_cpu_s / 1e6);
-    row("512-byte requests on 32 connections, /s", ">= 1.0", &|r| {
+    let (more, less) = (">= 1.0", "<= 1.0");
+    row("streams", "4 large streams, MB/s", more, &|r| r.stream_per_s / 1e6);
+    row("streams", "the same, CPU us a MB", less, &|r| r.stream_cpu_us);
+    row("requests", "512-byte requests on 32 connections, /s", more, &|r| {
         r.requests_per_s
     });
-    row("512-byte requests, per CPU-s", ">= 1.0", &|r| r.requests_per_cpu_s);
-    row("the same, p99 us", "<= 1.0", &|r| r.loaded_p99_us);
-    row("one request at a time, added p50 us", "<= 1.0", &|r| {
+    row("requests", "the same, CPU us a request", less, &|r| r.request_cpu_us);
+    row("requests", "the same, p99 us", less, &|r| r.loaded_p99_us);
+    row("pings", "one request at a time, added p50 us", less, &|r| {
         r.p50_us - direct_p50
     });
-    row("one request at a time, added p99 us", "<= 1.0", &|r| {
+    row("pings", "one request at a time, added p99 us", less, &|r| {
         r.p99_us - direct_p99
     });
-    row("new connections with one request, /s", ">= 1.0", &|r| {
+    row("pings", "the same, CPU us a request", less, &|r| r.ping_cpu_us);
+    row("connections", "new connections with one request, /s", more, &|r| {
         r.connections_per_s
     });
-    row("new connections, per CPU-s", ">= 1.0", &|r| r.connections_per_cpu_s);
-    row("idle connection after a request, bytes", "<= 16384 bytes", &|r| {
-        r.idle_bytes
+    row("connections", "the same, CPU us a connection", less, &|r| {
+        r.connection_cpu_us
     });
+    row(
+        "idle",
+        "idle connection after a request, bytes",
+        "<= 16384 bytes",
+        &|r| r.idle_bytes,
+    );
     ExitCode::SUCCESS
 }
 
-fn round(subject: &mut Subject, load: &Load, size: &Size) -> Round {
+fn round(subject: &mut Subject, load: &Load, size: &Size, parts: &Parts) -> Round {
     subject.start();
     let at = subject.at;
     let mut round = Round::default();
     load.pings(at, size.pings / 10);
 
-    let (seconds, cpu) = subject.timed(|| load.streams(at, 4, size.stream_bytes / 4));
-    round.stream_per_s = size.stream_bytes as f64 / seconds;
-    round.stream_per_cpu_s = size.stream_bytes as f64 / cpu;
-
-    let mut p99 = 0.0;
-    let (seconds, cpu) = subject.timed(|| p99 = load.requests(at, 32, size.requests));
-    round.requests_per_s = size.requests as f64 / seconds;
-    round.requests_per_cpu_s = size.requests as f64 / cpu;
-    round.loaded_p99_us = p99;
-
-    (round.p50_us, round.p99_us) = load.pings(at, size.pings);
-
-    let (seconds, cpu) = subject.timed(|| load.connections(at, 16, size.connections));
-    round.connections_per_s = size.connections as f64 / seconds;
-    round.connections_per_cpu_s = size.connections as f64 / cpu;
-
-    // A process that has done nothing yet, so that memory of earlier connections is not used again.
-    subject.start();
-    load.pings(at, 10);
-    let before = subject.resident_bytes();
-    let kept = load.idle(at, size.idle);
-    round.idle_bytes = (subject.resident_bytes() - before) / size.idle as f64;
-    drop(kept);
+    if parts.has("streams") {
+        let (seconds, cpu) = subject.timed(|| load.streams(at, 4, size.stream_bytes / 4));
+        round.stream_per_s = size.stream_bytes as f64 / seconds;
+        round.stream_cpu_us = cpu * 1e6 / (size.stream_bytes as f64 / 1e6);
+    }
+    if parts.has("requests") {
+        let mut p99 = 0.0;
+        let (seconds, cpu) = subject.timed(|| p99 = load.requests(at, 32, size.requests));
+        round.requests_per_s = size.requests as f64 / seconds;
+        round.request_cpu_us = cpu * 1e6 / size.requests as f64;
+        round.loaded_p99_us = p99;
+    }
+    if parts.has("pings") {
+        let mut found = (0.0, 0.0);
+        let (_, cpu) = subject.timed(|| found = load.pings(at, size.pings));
+        (round.p50_us, round.p99_us) = found;
+        round.ping_cpu_us = cpu * 1e6 / size.pings as f64;
+    }
+    if parts.has("connections") {
+        let (seconds, cpu) = subject.timed(|| load.connections(at, 16, size.connections));
+        round.connections_per_s = size.connections as f64 / seconds;
+        round.connection_cpu_us = cpu * 1e6 / size.connections as f64;
+    }
+    if parts.has("idle") {
+        // A process that has done nothing yet, so that memory of earlier connections is not used again.
+        subject.start();
+        load.pings(at, 10);
+        let before = subject.resident_bytes();
+        let kept = load.idle(at, size.idle);
+        round.idle_bytes = (subject.resident_bytes() - before) / size.idle as f64;
+        drop(kept);
+    }
     subject.stop();
     round
+}
+
+/// What is measured: all, or what `--part NAME` names.
+struct Parts(Vec<String>);
+
+impl Parts {
+    fn of(args: &[String]) -> Self {
+        let named = args.windows(2).filter(|w| w[0] == "--part");
+        Self(named.map(|w| w[1].clone()).collect())
+    }
+
+    fn has(&self, part: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|p| p == part)
+    }
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

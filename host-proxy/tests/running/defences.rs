@@ -221,3 +221,36 @@ async fn a_guest_is_told_the_client_only_if_that_is_switched_on() {
     assert_eq!(all, b"gx");
     silent.guest.task.abort();
 }
+
+#[tokio::test]
+async fn a_client_that_says_nothing_is_cut_although_the_guest_was_told_about_it() {
+    let set = set(
+        "first_bytes_s = 0.2",
+        "dial = \"at-once\"",
+        "send_proxy_header = \"v2\"",
+    )
+    .await;
+    let mut silent = TcpStream::connect(set.proxy.at[0]).await.unwrap();
+    let mut rest = Vec::new();
+    assert!(within(5, silent.read_to_end(&mut rest)).await.is_err(), "reset");
+    assert!(rest.starts_with(b"g"), "the guest was dialled at once");
+    until("counted", || async { ended(&set.metrics, "silent").await == 1 }).await;
+    let (mut speaks, _) = greeted(set.proxy.at[0], b"x", 1).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    speaks.write_all(b"y").await.unwrap();
+    let mut back = [0];
+    within(5, speaks.read_exact(&mut back)).await.unwrap();
+    assert_eq!(ended(&set.metrics, "silent").await, 1, "twin: one byte is enough");
+}
+
+#[tokio::test]
+async fn a_client_that_resets_gives_its_place_back_at_once() {
+    let set = set("client_connections_max = 1", "", "").await;
+    let at = set.proxy.at[0];
+    let kept = from("127.0.0.1", at).await.unwrap();
+    assert!(from("127.0.0.1", at).await.is_none());
+    socket2::SockRef::from(&kept).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(kept);
+    until("counted", || async { ended(&set.metrics, "client_broken").await == 1 }).await;
+    assert!(from("127.0.0.1", at).await.is_some());
+}

@@ -274,3 +274,52 @@ async fn long_streams_pass_unchanged_both_ways_at_once() {
     assert_eq!(all.len() as u64, TOTAL + 1);
     assert!(all[1..].iter().enumerate().all(|(i, b)| *b == byte(i as u64)));
 }
+
+#[tokio::test]
+async fn clients_wait_for_a_free_place_until_the_deadline_and_one_too_many_does_not() {
+    let a = guest("a").await;
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("m.sock");
+    let proxy = start(&format!(
+        r#"
+        version = 1
+        workers = 1
+        metrics = "unix:{}"
+        [[listen]]
+        address = "127.0.0.1:0"
+        pool = "p"
+        [pool.p]
+        guests = ["{}"]
+        guest_connections_max = 1
+        queue_max = 1
+        deadline_s = 1
+        "#,
+        socket.display(),
+        a.at
+    ))
+    .await;
+    let at = proxy.at[0];
+    let (first, _) = greeted(at, b"x", 2).await.unwrap();
+    let started = Instant::now();
+    let second = tokio::spawn(async move { who(at).await });
+    until("it waits", || async {
+        scrape(&socket).await.contains("hanzo_proxy_pool_waiting{pool=\"p\"} 1")
+    })
+    .await;
+    assert_eq!(who(at).await, "-", "one too many");
+    assert!(started.elapsed() < Duration::from_millis(900), "told at once");
+    assert_eq!(second.await.unwrap(), "-");
+    assert!(
+        (900..3_000).contains(&started.elapsed().as_millis()),
+        "told at the deadline"
+    );
+    let text = scrape(&socket).await;
+    for why in ["queue_full", "queue_deadline"] {
+        let line = format!("hanzo_proxy_connections_refused_total{{why=\"{why}\"}} 1");
+        assert!(text.contains(&line), "{text}");
+    }
+    let third = tokio::spawn(async move { who(at).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(first);
+    assert_eq!(third.await.unwrap(), "a", "twin: a place was given back in time");
+}

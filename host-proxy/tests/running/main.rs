@@ -4,3 +4,4 @@ mod defences;
 mod guests;
 mod process;
 mod set;
+mod vsock;

@@ -211,3 +211,70 @@ async fn a_stranger_at_the_hand_over_socket_gets_nothing_done() {
     proxy.signal("TERM");
     assert_eq!(proxy.ended().await, 0);
 }
+
+#[tokio::test]
+async fn a_reload_during_a_hand_over_waits_for_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b, at) = (guest("a").await, guest("b").await, free_address());
+    write(dir.path(), at, a.at);
+    let mut proxy = Proxy::start(&dir.path().join("proxy.toml"));
+    until("it serves", || async { who(at).await == "a" }).await;
+    let taken = || {
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::SEQPACKET, None).unwrap();
+        let path = socket2::SockAddr::unix(dir.path().join("h.sock")).unwrap();
+        socket.connect(&path).unwrap();
+        socket.send(b"take 1").unwrap();
+        while next(&socket) != b"end" {}
+        socket
+    };
+    // The successor has the sockets when the signal comes, and then fails.
+    let failing = taken();
+    write(dir.path(), at, b.at);
+    proxy.signal("HUP");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(who(at).await, "a", "not yet");
+    drop(failing);
+    until("the file is put in force after that", || async { who(at).await == "b" }).await;
+    // Another one succeeds: nobody but it serves, signal or not.
+    let successor = taken();
+    write(dir.path(), at, a.at);
+    proxy.signal("HUP");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    successor.send(b"serving").unwrap();
+    assert_eq!(next(&successor), b"released");
+    assert_eq!(proxy.ended().await, 0, "the old process has nothing left to do");
+}
+
+/// The next packet; descriptors that come with it are closed.
+fn next(socket: &socket2::Socket) -> Vec<u8> {
+    use std::io::Read as _;
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut packet = [0; 256];
+    let n = (&*socket).read(&mut packet).unwrap();
+    assert!(n > 0, "it hung up");
+    packet[..n].to_vec()
+}
+
+#[tokio::test]
+async fn a_process_whose_predecessor_carries_on_does_not_serve_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, at) = (guest("a").await, free_address());
+    write(dir.path(), at, a.at);
+    // A predecessor that gives its sockets, hangs up at "serving" and still answers at its socket.
+    let listener = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::SEQPACKET, None).unwrap();
+    let path = socket2::SockAddr::unix(dir.path().join("h.sock")).unwrap();
+    listener.bind(&path).unwrap();
+    listener.listen(4).unwrap();
+    let predecessor = std::thread::spawn(move || {
+        let (peer, _) = listener.accept().unwrap();
+        assert_eq!(next(&peer), b"take 1");
+        peer.send(b"end").unwrap();
+        assert_eq!(next(&peer), b"serving");
+        drop(peer);
+        listener
+    });
+    let mut proxy = Proxy::start(&dir.path().join("proxy.toml"));
+    assert_eq!(proxy.ended().await, 1);
+    drop(predecessor.join().unwrap());
+    assert!(tokio::net::TcpStream::connect(at).await.is_err(), "nobody serves");
+}

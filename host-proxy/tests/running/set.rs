@@ -11,15 +11,29 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// A running proxy.
-pub struct Running {
-    pub at: Vec<SocketAddr>,
+pub struct Running<A = SocketAddr> {
+    pub at: Vec<A>,
     pub reload: mpsc::Sender<Config>,
     /// Dropping it stops the proxy.
     _stop: oneshot::Sender<()>,
 }
 
-/// Starts what the text says.
+/// Starts what the text says, on TCP addresses.
 pub async fn start(text: &str) -> Running {
+    let any = start_any(text).await;
+    let tcp = any.at.iter().map(|a| match a {
+        Address::Tcp(at) => *at,
+        Address::Vsock { .. } => panic!("tcp"),
+    });
+    Running {
+        at: tcp.collect(),
+        reload: any.reload,
+        _stop: any._stop,
+    }
+}
+
+/// Starts what the text says.
+pub async fn start_any(text: &str) -> Running<Address> {
     let config = Config::parse(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let (stop, stopped) = oneshot::channel();
     let (reload, reloads) = mpsc::channel(1);
@@ -27,11 +41,7 @@ pub async fn start(text: &str) -> Running {
     let stopped = async { stopped.await.unwrap_or(()) };
     tokio::spawn(async move {
         serve_config(config, reloads, stopped, |at| {
-            let tcp = at.iter().map(|a| match a {
-                Address::Tcp(at) => *at,
-                Address::Vsock { .. } => panic!("tcp"),
-            });
-            ready.send(tcp.collect()).ok();
+            ready.send(at.to_vec()).ok();
         })
         .await
     });
