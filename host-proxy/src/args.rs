@@ -74,13 +74,14 @@ impl ProxyArgs {
 /// Runs until SIGTERM or SIGINT, then drains. A second signal ends it at once.
 pub async fn run(args: ProxyArgs, config: Config) -> ExitCode {
     raise_descriptor_limit(config.limits.connections_max);
-    let guests: usize = config.pools.values().map(|p| p.guests.len()).sum();
+    let (guests, found) = (listed(&config), discovered(&config));
     let one = config.pools.values().next().and_then(|p| p.guests.first()).copied();
     let ready = |bound: &[Address]| {
         for at in bound {
             match one {
-                Some(guest) if guests == 1 => println!("hanzo-proxy: carrying {at} to {guest}"),
-                _ => println!("hanzo-proxy: carrying {at} to {guests} guests"),
+                Some(guest) if guests == 1 && found == 0 => println!("hanzo-proxy: carrying {at} to {guest}"),
+                _ if found == 0 => println!("hanzo-proxy: carrying {at} to {guests} guests"),
+                _ => println!("hanzo-proxy: carrying {at} to {guests} guests and {found} pools of discovered ones"),
             }
         }
     };
@@ -94,18 +95,29 @@ pub async fn run(args: ProxyArgs, config: Config) -> ExitCode {
 pub fn check(path: &Path) -> ExitCode {
     match Config::load(path) {
         Ok(config) => {
-            let guests: usize = config.pools.values().map(|p| p.guests.len()).sum();
             println!(
-                "{}: {} listening addresses, {} pools, {guests} guests, {} workers",
+                "{}: {} listening addresses, {} pools, {} guests, {} workers",
                 path.display(),
                 config.listeners.len(),
                 config.pools.len(),
+                listed(&config),
                 config.workers
             );
+            if discovered(&config) > 0 {
+                println!("{} pools have discovered guests", discovered(&config));
+            }
             ExitCode::SUCCESS
         }
         Err(error) => report(&error),
     }
+}
+
+fn listed(config: &Config) -> usize {
+    config.pools.values().map(|p| p.guests.len()).sum()
+}
+
+fn discovered(config: &Config) -> usize {
+    config.pools.values().filter(|p| p.discover.is_some()).count()
 }
 
 /// Tells the caller's terminal.

@@ -1,9 +1,11 @@
 //! What the proxy is told to do: a TOML file with unknown keys refused and every bound checked (`SPEC.md` lists the keys).
 
 mod file;
+mod file_discover;
 mod network;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -122,8 +124,10 @@ pub enum Balance {
 /// A group of guests that stand in for each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
-    /// Where they are; 1 to 64.
+    /// Where they are; 1 to 64, or none where `discover` says it.
     pub guests: Vec<Address>,
+    /// Who says where they are, if they are not listed.
+    pub discover: Option<Discover>,
     /// How one is chosen.
     pub balance: Balance,
     /// Connections open to one guest at a time.
@@ -140,6 +144,39 @@ pub struct Pool {
     pub health: Option<Health>,
     /// When to leave a guest alone.
     pub breaker: Breaker,
+}
+
+/// Who says where the guests are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discover {
+    /// Who is asked.
+    pub source: Source,
+    /// How long the last guests that were named are used after the source fails or names nobody.
+    pub keep: Duration,
+}
+
+/// Who is asked where the guests are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The DNS.
+    Dns(Dns),
+    /// A discoverer at this Unix socket (`hanzo-discover`).
+    Socket(PathBuf),
+}
+
+/// A name of the DNS that says where the guests are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dns {
+    /// The whole name, in lower case, without a final dot; search lists are not used.
+    pub name: String,
+    /// The guests' port, at every address of the name. Without one the name is a service: its SRV records name hosts and ports.
+    pub port: Option<u16>,
+    /// Who answers; if none, the name servers of `/etc/resolv.conf` as it is then.
+    pub servers: Vec<SocketAddr>,
+    /// Records that live shorter are asked for again after this long.
+    pub interval_min: Duration,
+    /// Records that live longer are asked for again after this long.
+    pub interval_max: Duration,
 }
 
 /// Regular connection attempts to every guest.

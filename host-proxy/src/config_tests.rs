@@ -16,6 +16,11 @@ fn refused(text: &str) -> ProxyError {
     Config::parse(text).expect_err(text)
 }
 
+/// GOOD with something else in the place of its listed guests.
+fn listed(other: &str) -> String {
+    with("guests = [\"127.0.0.1:9443\", \"vsock:3:8443\"]", other)
+}
+
 /// GOOD with one line replaced.
 fn with(line: &str, other: &str) -> String {
     assert!(GOOD.contains(line), "{line}");
@@ -52,13 +57,6 @@ fn unknown_and_missing_keys_are_refused_with_their_line() {
         (format!("{GOOD}[pool.a.breaker]\nmax = 1\n"), "max"),
         (format!("{GOOD}[logs]\njson = true\n"), "logs"),
         (with("version = 1\n", ""), "version"),
-        (
-            with(
-                "guests = [\"127.0.0.1:9443\", \"vsock:3:8443\"]",
-                "balance = \"rendezvous\"",
-            ),
-            "guests",
-        ),
         (with("pool = \"a\"", "pool = \"a\"\npool = \"a\""), "duplicate"),
         (format!("{GOOD}balance = \"random\"\n"), "random"),
         (with("workers = 2", "workers = \"2\""), "workers"),
@@ -130,6 +128,47 @@ fn every_bound_is_checked_and_the_message_says_which() {
             with(", \"vsock:3:8443\"", ""),
             with(", \"vsock:3:8443\"", ", \"127.0.0.1:9443\""),
             "pool.a.guests",
+        ),
+        (GOOD.to_owned(), listed("balance = \"rendezvous\""), "pool.a.guests"),
+        (
+            listed("discover = { socket = \"/run/d.sock\" }"),
+            GOOD.replace("[pool.a]", "[pool.a]\ndiscover = { socket = \"/run/d.sock\" }"),
+            "pool.a.discover",
+        ),
+        (
+            listed("discover = { socket = \"/run/d.sock\", keep_s = 1 }"),
+            listed("discover = { socket = \"/run/d.sock\", keep_s = 0 }"),
+            "pool.a.discover.keep_s",
+        ),
+        (
+            listed("discover = { socket = \"/run/d.sock\" }"),
+            listed("discover = { socket = \"run/d.sock\" }"),
+            "pool.a.discover.socket",
+        ),
+        (
+            listed("discover = { name = \"g.example\", port = 8443 }"),
+            listed("discover = { name = \"g.example\" }"),
+            "pool.a.discover",
+        ),
+        (
+            listed("discover = { name = \"g.example\", port = 1, servers = [\"192.0.2.1:53\"] }"),
+            listed("discover = { socket = \"/d\", servers = [\"192.0.2.1:53\"] }"),
+            "pool.a.discover",
+        ),
+        (
+            listed("discover = { name = \"g.example\", port = 1 }"),
+            listed("discover = { name = \"g.example.\", port = 1 }"),
+            "pool.a.discover.name",
+        ),
+        (
+            listed("discover = { service = \"_g._tcp.example\" }"),
+            listed("discover = { service = \"g.example\" }"),
+            "pool.a.discover.service",
+        ),
+        (
+            listed("discover = { service = \"_g._tcp.example\", interval_min_s = 2, interval_max_s = 2 }"),
+            listed("discover = { service = \"_g._tcp.example\", interval_min_s = 2, interval_max_s = 1 }"),
+            "pool.a.discover.interval_max_s",
         ),
         (
             GOOD.replace("a]", "b.c]")

@@ -1,5 +1,5 @@
 //! What the proxy counts. Every label has a closed set of values: reasons are enums, pools and guests come from the
-//! configuration, and nothing that a client sends becomes one.
+//! configuration or from discovery (at most 64 guests a pool at a time), and nothing that a client sends becomes one.
 
 mod endpoint;
 
@@ -12,8 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-pub use endpoint::MetricsAddress;
-pub(crate) use endpoint::MetricsListener;
+pub use endpoint::{MetricsAddress, MetricsListener};
 
 use crate::pool::Pool;
 
@@ -102,6 +101,26 @@ label! {
     }
 }
 
+label! {
+    /// What came of asking who a pool's guests are.
+    Discovered {
+        /// Other guests than before.
+        Changed = "changed",
+        /// The same.
+        Same = "same",
+        /// Nobody.
+        Nobody = "nobody",
+        /// No answer, or not one that is understood.
+        Failed = "failed",
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfDiscovery {
+    pool: String,
+    outcome: Discovered,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct How {
     how: Ended,
@@ -138,6 +157,9 @@ pub(crate) struct Metrics {
     guest_up: Family<Guest, Gauge>,
     guest_open: Family<Guest, Gauge>,
     waiting: Family<OfPool, Gauge>,
+    parting: Family<OfPool, Gauge>,
+    kept: Family<OfPool, Gauge>,
+    discovered: Family<OfDiscovery, Counter>,
     pools: Mutex<Vec<Arc<Pool>>>,
     registry: Registry,
 }
@@ -182,6 +204,15 @@ impl Metrics {
             "Clients that wait for a guest of this pool",
             waiting.clone(),
         );
+        let parting = Family::<OfPool, Gauge>::default();
+        let help = "Connections open to guests that left this pool";
+        registry.register("pool_parting_connections", help, parting.clone());
+        let kept = Family::<OfPool, Gauge>::default();
+        let help = "1 while discovery names nobody and the guests it named last are used";
+        registry.register("discovery_kept", help, kept.clone());
+        let discovered = Family::<OfDiscovery, Counter>::default();
+        let help = "Answers about who a pool's guests are, by outcome";
+        registry.register("discoveries", help, discovered.clone());
         Arc::new(Self {
             connections,
             open,
@@ -196,6 +227,9 @@ impl Metrics {
             guest_up,
             guest_open,
             waiting,
+            parting,
+            kept,
+            discovered,
             pools: Mutex::default(),
             registry,
         })
@@ -213,22 +247,39 @@ impl Metrics {
         }
     }
 
+    pub(crate) fn discovered(&self, pool: &str, outcome: Discovered) {
+        let pool = pool.to_owned();
+        self.discovered.get_or_create(&OfDiscovery { pool, outcome }).inc();
+    }
+
     /// The pools whose guests are shown from now on.
     pub(crate) fn show(&self, pools: Vec<Arc<Pool>>) {
+        for pool in pools.iter().filter(|p| p.config().discover.is_some()) {
+            for &outcome in Discovered::ALL {
+                let pool = pool.name().to_owned();
+                drop(self.discovered.get_or_create(&OfDiscovery { pool, outcome }));
+            }
+        }
         *self.pools.lock().unwrap_or_else(PoisonError::into_inner) = pools;
     }
 
-    fn text(&self) -> Result<String, fmt::Error> {
+    pub(crate) fn text(&self) -> Result<String, fmt::Error> {
         let pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         self.guest_up.clear();
         self.guest_open.clear();
         self.waiting.clear();
+        self.parting.clear();
+        self.kept.clear();
         for pool in pools.iter() {
             let of_pool = OfPool {
                 pool: pool.name().to_owned(),
             };
             self.waiting.get_or_create(&of_pool).set(pool.waiting().into());
-            for guest in pool.guests() {
+            self.parting.get_or_create(&of_pool).set(pool.parting().into());
+            if pool.config().discover.is_some() {
+                self.kept.get_or_create(&of_pool).set(pool.is_kept().into());
+            }
+            for guest in &pool.set().guests {
                 let labels = Guest {
                     pool: pool.name().to_owned(),
                     guest: guest.address.to_string(),

@@ -3,24 +3,40 @@
 mod guest;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use mio::Waker;
+use tokio::sync::watch;
 
 pub(crate) use guest::Guest;
 use guest::Verdict;
 
+use crate::address::Address;
 use crate::admission::mixed;
 use crate::config::{self, Balance};
 use crate::metrics::Refused;
+
+/// The guests of a pool at one moment; at most 64.
+#[derive(Debug, Default)]
+pub(crate) struct Set {
+    pub(crate) guests: Vec<Arc<Guest>>,
+    /// Each guest's number in the pool, which it has for as long as it stays.
+    numbers: Vec<usize>,
+    /// False until discovery has named guests for the first time; clients wait for that.
+    is_known: bool,
+}
 
 /// Guests and those who wait for them.
 #[derive(Debug)]
 pub(crate) struct Pool {
     name: String,
     config: config::Pool,
-    guests: Vec<Arc<Guest>>,
+    set: watch::Sender<Arc<Set>>,
+    /// Guests that are no longer in the set and still have connections.
+    parting: Mutex<Vec<Weak<Guest>>>,
+    /// Discovery names nobody at the moment, and its last good set is still used.
+    is_kept: AtomicBool,
     /// Where the search for the least loaded starts; equals take turns.
     turn: AtomicUsize,
     waiting: AtomicU32,
@@ -55,6 +71,12 @@ impl Drop for Lease {
     }
 }
 
+impl Set {
+    fn members(&self) -> impl Iterator<Item = (usize, &Arc<Guest>)> {
+        self.numbers.iter().copied().zip(&self.guests)
+    }
+}
+
 /// What a pool has for a client.
 #[derive(Debug)]
 pub(crate) enum Pick {
@@ -69,19 +91,92 @@ pub(crate) enum Pick {
 impl Pool {
     /// Guests that `before` has too keep what is known about them.
     pub(crate) fn new(name: &str, config: config::Pool, before: Option<&Self>) -> Arc<Self> {
-        let known = |address| before.and_then(|p| p.guests.iter().find(|g| g.address == address).cloned());
-        let guests = config.guests.iter();
-        let guests = guests
-            .map(|&at| known(at).unwrap_or_else(|| Arc::new(Guest::new(at))))
-            .collect();
-        Arc::new(Self {
+        let pool = Self {
             name: name.to_owned(),
-            config,
-            guests,
+            set: watch::Sender::new(Arc::default()),
+            parting: Mutex::default(),
+            is_kept: AtomicBool::new(false),
             turn: AtomicUsize::new(0),
             waiting: AtomicU32::new(0),
             workers: Mutex::default(),
-        })
+            config,
+        };
+        if let Some(before) = before {
+            let parting = before.parting.lock().unwrap_or_else(PoisonError::into_inner);
+            *pool.parting.lock().unwrap_or_else(PoisonError::into_inner) = parting.clone();
+            let same = pool.config.discover.is_some() && pool.config.discover == before.config.discover;
+            let as_known = same && before.set().is_known;
+            pool.set.send_replace(before.set());
+            if as_known {
+                pool.is_kept.store(before.is_kept(), Ordering::Release);
+                return Arc::new(pool);
+            }
+        }
+        match pool.config.discover {
+            None => drop(pool.replace(&pool.config.guests)),
+            Some(_) => {
+                pool.replace(&[]);
+                pool.set.send_replace(Arc::default());
+            }
+        }
+        Arc::new(pool)
+    }
+
+    /// Puts these guests in the place of those before, and says whether they are others. New connections go to them alone; open
+    /// ones of a guest that is gone go on, and are counted again if it comes back.
+    pub(crate) fn replace(&self, addresses: &[Address]) -> bool {
+        let mut parting = self.parting.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.set();
+        if before.is_known && before.guests.iter().map(|g| &g.address).eq(addresses) {
+            return false;
+        }
+        parting.retain(|g| g.strong_count() > 0);
+        let left: Vec<_> = parting.iter().filter_map(Weak::upgrade).collect();
+        let known = |at| before.guests.iter().chain(&left).find(|g| g.address == at).cloned();
+        let guests: Vec<_> = addresses
+            .iter()
+            .map(|&at| known(at).unwrap_or_else(|| Arc::new(Guest::new(at))))
+            .collect();
+        let is_in = |guest: &Arc<Guest>| guests.iter().any(|g| Arc::ptr_eq(g, guest));
+        let gone = before.guests.iter().chain(&left).filter(|g| !is_in(g));
+        *parting = gone.map(Arc::downgrade).collect();
+        let numbered = |guest: &Arc<Guest>| before.members().find(|(_, g)| Arc::ptr_eq(g, guest)).map(|(n, _)| n);
+        let mut free = (0..).filter(|n| !guests.iter().any(|g| numbered(g) == Some(*n)));
+        let numbers = guests.iter().map(|g| numbered(g).or_else(|| free.next()).unwrap_or(0));
+        let numbers = numbers.collect();
+        let is_known = true;
+        self.set.send_replace(Arc::new(Set {
+            guests,
+            numbers,
+            is_known,
+        }));
+        self.wake();
+        true
+    }
+
+    /// The guests now.
+    pub(crate) fn set(&self) -> Arc<Set> {
+        self.set.borrow().clone()
+    }
+
+    /// The guests now and whenever they change.
+    pub(crate) fn sets(&self) -> watch::Receiver<Arc<Set>> {
+        self.set.subscribe()
+    }
+
+    /// Connections open to guests that are no longer in the set.
+    pub(crate) fn parting(&self) -> u32 {
+        let parting = self.parting.lock().unwrap_or_else(PoisonError::into_inner);
+        parting.iter().filter_map(Weak::upgrade).map(|g| g.outstanding()).sum()
+    }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        self.is_kept.load(Ordering::Acquire)
+    }
+
+    /// Returns what it was.
+    pub(crate) fn set_kept(&self, is_kept: bool) -> bool {
+        self.is_kept.swap(is_kept, Ordering::AcqRel)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -90,10 +185,6 @@ impl Pool {
 
     pub(crate) fn config(&self) -> &config::Pool {
         &self.config
-    }
-
-    pub(crate) fn guests(&self) -> &[Arc<Guest>] {
-        &self.guests
     }
 
     pub(crate) fn waiting(&self) -> u32 {
@@ -125,10 +216,12 @@ impl Pool {
 
     /// The guest that a client should be connected to. `tried` has a bit for each that did not accept.
     pub(crate) fn pick(self: &Arc<Self>, client: u64, tried: u64) -> Pick {
-        let mut is_any_up = false;
+        let set = self.set();
+        // Guests that nobody has named yet may come at any moment.
+        let mut is_any_up = !set.is_known;
         let mut passed = tried;
         loop {
-            let Some((at, guest)) = self.best(client, passed) else {
+            let Some((at, guest)) = self.best(&set, client, passed) else {
                 return match is_any_up {
                     true => Pick::Full,
                     false => Pick::Nobody,
@@ -151,14 +244,14 @@ impl Pool {
     }
 
     /// The preferred guest among those whose bit is not set.
-    fn best(&self, client: u64, passed: u64) -> Option<(usize, &Arc<Guest>)> {
-        let open = self.guests.iter().enumerate().filter(|(at, _)| passed & (1 << at) == 0);
+    fn best<'a>(&self, set: &'a Set, client: u64, passed: u64) -> Option<(usize, &'a Arc<Guest>)> {
+        let open = set.members().filter(|(at, _)| passed & (1 << at) == 0);
         match self.config.balance {
             Balance::Rendezvous => open.max_by_key(|(_, guest)| mixed(client ^ guest.key)),
             Balance::LeastOutstanding => {
                 let start = self.turn.fetch_add(1, Ordering::Relaxed);
-                let n = self.guests.len();
-                open.min_by_key(|(at, guest)| (guest.outstanding(), (at + n - start % n) % n))
+                let n = set.guests.len();
+                open.min_by_key(|(at, guest)| (guest.outstanding(), (at % n + n - start % n) % n))
             }
         }
     }

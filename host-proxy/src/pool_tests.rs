@@ -14,6 +14,7 @@ fn config(guests: usize, balance: Balance) -> config::Pool {
         deadline: Duration::from_secs(1),
         connect: Duration::from_secs(1),
         send_header: None,
+        discover: None,
         health: None,
         breaker: Breaker {
             failures: 2,
@@ -34,7 +35,7 @@ fn take(pool: &Arc<Pool>, client: u64) -> Lease {
 }
 
 fn loads(pool: &Pool) -> Vec<u32> {
-    pool.guests.iter().map(|g| g.outstanding()).collect()
+    pool.set().guests.iter().map(|g| g.outstanding()).collect()
 }
 
 #[test]
@@ -59,7 +60,7 @@ fn a_client_stays_with_its_guest_and_moves_only_if_that_one_is_gone() {
     let clients: Vec<u64> = (0..200).map(mixed).collect();
     let home: Vec<_> = clients.iter().map(|&c| of(&ten, c)).collect();
     assert_eq!(home, clients.iter().map(|&c| of(&ten, c)).collect::<Vec<_>>());
-    let gone = ten.guests[3].clone();
+    let gone = ten.set().guests[3].clone();
     gone.set_healthy(false, "p");
     let mut moved = 0;
     for (client, home) in clients.iter().zip(&home) {
@@ -74,7 +75,7 @@ fn a_client_stays_with_its_guest_and_moves_only_if_that_one_is_gone() {
 #[test]
 fn failures_open_the_breaker_and_one_trial_at_a_time_closes_it() {
     let pool = pool(1, Balance::LeastOutstanding);
-    let guest = pool.guests[0].clone();
+    let guest = pool.set().guests[0].clone();
     let breaker = pool.config.breaker;
     guest.failed(&breaker, "p");
     guest.accepted();
@@ -84,7 +85,10 @@ fn failures_open_the_breaker_and_one_trial_at_a_time_closes_it() {
     assert!(!guest.is_up() && matches!(pool.pick(0, 0), Pick::Nobody));
     std::thread::sleep(Duration::from_millis(60));
     let trial = take(&pool, 0);
-    assert!(matches!(pool.pick(0, 0), Pick::Nobody), "the others wait for the trial");
+    assert!(
+        matches!(pool.pick(0, 0), Pick::Nobody),
+        "the others wait for the trial"
+    );
     guest.failed(&breaker, "p");
     drop(trial);
     assert!(!guest.is_up(), "it failed");
@@ -99,11 +103,11 @@ fn failures_open_the_breaker_and_one_trial_at_a_time_closes_it() {
 #[test]
 fn a_reload_keeps_what_is_known_about_a_guest() {
     let before = pool(2, Balance::LeastOutstanding);
-    before.guests[0].set_healthy(false, "p");
+    before.set().guests[0].set_healthy(false, "p");
     let _lease = take(&before, 0);
     let after = Pool::new("p", config(3, Balance::Rendezvous), Some(&before));
     assert_eq!(loads(&after), [0, 1, 0]);
-    assert!(!after.guests[0].is_up() && after.guests[2].is_up());
+    assert!(!after.set().guests[0].is_up() && after.set().guests[2].is_up());
 }
 
 #[test]
@@ -129,4 +133,77 @@ fn one_too_many_in_the_queue_is_told_at_once_and_a_free_place_wakes_the_worker()
     assert_eq!(pool.waiting(), 0);
     drop(first);
     assert!(!is_woken(), "nobody waits any more");
+}
+
+fn at(ports: &[u16]) -> Vec<Address> {
+    ports
+        .iter()
+        .map(|&p| Address::Tcp(([127, 0, 0, 1], p).into()))
+        .collect()
+}
+
+fn discovered(before: Option<&Pool>) -> Arc<Pool> {
+    let discover = config::Discover {
+        source: config::Source::Socket("/nowhere".into()),
+        keep: Duration::from_secs(1),
+    };
+    let config = config::Pool {
+        guests: Vec::new(),
+        discover: Some(discover),
+        ..config(0, Balance::LeastOutstanding)
+    };
+    Pool::new("p", config, before)
+}
+
+#[test]
+fn a_guest_that_is_gone_keeps_its_connections_and_gets_no_new_ones() {
+    let pool = discovered(None);
+    assert!(pool.replace(&at(&[1, 2])) && !pool.replace(&at(&[1, 2])));
+    let kept = [take(&pool, 0), take(&pool, 0)];
+    assert!(pool.replace(&at(&[2, 3])));
+    assert_eq!((loads(&pool), pool.parting()), (vec![1, 0], 1));
+    assert!(
+        kept.iter().any(|l| l.guest.address == at(&[1])[0]),
+        "its connection is open"
+    );
+    for _ in 0..3 {
+        let lease = take(&pool, 0);
+        assert_ne!(lease.guest.address, at(&[1])[0]);
+        std::mem::forget(lease);
+    }
+    assert!(
+        matches!(pool.pick(0, 0), Pick::Full),
+        "2 has two, 3 has two"
+    );
+    // It comes back with the connection that it never lost.
+    assert!(pool.replace(&at(&[1])));
+    assert_eq!((loads(&pool), pool.parting()), (vec![1], 4));
+    drop(kept);
+    assert_eq!((loads(&pool), pool.parting()), (vec![0], 3));
+}
+
+#[test]
+fn a_reload_keeps_discovered_guests_only_of_the_same_source() {
+    let before = discovered(None);
+    before.replace(&at(&[1, 2]));
+    let lease = take(&before, 0);
+    assert_eq!(loads(&discovered(Some(&before))).iter().sum::<u32>(), 1);
+    let listed = Pool::new("p", config(2, Balance::LeastOutstanding), Some(&before));
+    assert_eq!(
+        loads(&listed).iter().sum::<u32>(),
+        1,
+        "listed and discovered guests are the same guests"
+    );
+    let other = discovered(Some(&listed));
+    assert!(other.set().guests.is_empty() && other.parting() == 1);
+    assert!(
+        matches!(other.pick(0, 0), Pick::Full),
+        "clients wait for the first answer"
+    );
+    other.replace(&[]);
+    assert!(
+        matches!(other.pick(0, 0), Pick::Nobody),
+        "twin: the answer was nobody"
+    );
+    drop(lease);
 }

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::address::Address;
 use crate::admission::Admission;
 use crate::config::{Balance, Breaker, Config, Dial, Limits, Listen, Log, Pool, Route};
+use crate::discover;
 use crate::error::ProxyError;
 use crate::handover::{Gate, Handover, Predecessor, Successor};
 use crate::health;
@@ -71,6 +72,7 @@ impl ProxyOptions {
         let name = "guest".to_owned();
         let pool = Pool {
             guests: vec![self.guest],
+            discover: None,
             balance: Balance::LeastOutstanding,
             guest_connections_max: everybody,
             queue_max: everybody,
@@ -236,7 +238,7 @@ pub async fn serve_config(
 fn put_in_force(
     config: Config,
     publish: &watch::Sender<Arc<State>>,
-    metrics: &Metrics,
+    metrics: &Arc<Metrics>,
     checks: &mut tokio::task::JoinSet<()>,
 ) {
     match reload(config, publish) {
@@ -252,10 +254,12 @@ fn put_in_force(
     }
 }
 
-fn checks(state: &State, metrics: &Metrics) -> tokio::task::JoinSet<()> {
+fn checks(state: &State, metrics: &Arc<Metrics>) -> tokio::task::JoinSet<()> {
     let pools: Vec<_> = state.pools.values().cloned().collect();
     metrics.show(pools.clone());
-    health::watch(&pools)
+    let mut checks = health::watch(&pools);
+    discover::watch(&pools, metrics, &mut checks);
+    checks
 }
 
 fn start_workers(
@@ -341,7 +345,10 @@ impl Endpoints {
 
     async fn serve_metrics(&self, metrics: &Arc<Metrics>) {
         match &self.metrics {
-            Some(listener) => listener.serve(metrics.clone()).await,
+            Some(listener) => {
+                let metrics = metrics.clone();
+                listener.serve(move || metrics.text()).await
+            }
             None => std::future::pending().await,
         }
     }

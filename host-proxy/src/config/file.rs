@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::file_discover::FileDiscover;
 use super::{Balance, Breaker, Config, Dial, Health, Limits, Listen, Log, Pool, Route};
 use crate::address::Address;
 use crate::error::ProxyError;
@@ -96,7 +97,9 @@ enum FileDial {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FilePool {
+    #[serde(default)]
     guests: Vec<String>,
+    discover: Option<FileDiscover>,
     #[serde(default = "least")]
     balance: FileBalance,
     #[serde(default = "thousand")]
@@ -347,7 +350,12 @@ impl FilePool {
                 name,
             ));
         }
-        within(&key("guests"), self.guests.len(), 1, GUESTS_MAX)?;
+        match &self.discover {
+            None => drop(within(&key("guests"), self.guests.len(), 1, GUESTS_MAX)?),
+            Some(_) if self.guests.is_empty() => {}
+            Some(_) => return Err(ProxyError::value(key("discover"), "either guests or discover", "both")),
+        }
+        let discover = self.discover.map(|d| d.check(&key("discover"))).transpose()?;
         let guests: Vec<Address> = self.guests.iter().map(|g| g.parse()).collect::<Result<_, _>>()?;
         if let Some(twice) = guests
             .iter()
@@ -358,6 +366,7 @@ impl FilePool {
         }
         Ok(Pool {
             guests,
+            discover,
             balance: match self.balance {
                 FileBalance::LeastOutstanding => Balance::LeastOutstanding,
                 FileBalance::Rendezvous => Balance::Rendezvous,
@@ -384,14 +393,14 @@ impl FilePool {
     }
 }
 
-fn within<T: PartialOrd + std::fmt::Display>(key: &str, got: T, min: T, max: T) -> Result<T, ProxyError> {
+pub(super) fn within<T: PartialOrd + std::fmt::Display>(key: &str, got: T, min: T, max: T) -> Result<T, ProxyError> {
     match got >= min && got <= max {
         true => Ok(got),
         false => Err(ProxyError::value(key, format!("{min} to {max}"), got)),
     }
 }
 
-fn seconds(key: &str, got: f64, min: f64) -> Result<Duration, ProxyError> {
+pub(super) fn seconds(key: &str, got: f64, min: f64) -> Result<Duration, ProxyError> {
     let expected = || format!("{min} to {SECONDS_MAX} seconds");
     match (min..=SECONDS_MAX).contains(&got) {
         true => Duration::try_from_secs_f64(got).map_err(|_| ProxyError::value(key, expected(), got)),

@@ -1,10 +1,10 @@
 //! Where metrics are served: a Unix socket or a loopback port, never the network.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +15,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 
-use super::Metrics;
 use crate::error::ProxyError;
 use crate::socket_file::SocketFile;
 
@@ -44,40 +43,49 @@ impl FromStr for MetricsAddress {
     }
 }
 
-pub(crate) enum MetricsListener {
+/// Listens where metrics are served.
+#[derive(Debug)]
+pub struct MetricsListener(Kind);
+
+#[derive(Debug)]
+enum Kind {
     Tcp(TcpListener),
     Unix { listener: UnixListener, _file: SocketFile },
 }
 
 impl MetricsListener {
-    pub(crate) async fn bind(at: &MetricsAddress) -> Result<Self, ProxyError> {
+    /// Binds.
+    ///
+    /// # Errors
+    /// [`ProxyError::Listen`].
+    pub async fn bind(at: &MetricsAddress) -> Result<Self, ProxyError> {
         match at {
             MetricsAddress::Loopback(at) => TcpListener::bind(at)
                 .await
-                .map(Self::Tcp)
+                .map(|l| Self(Kind::Tcp(l)))
                 .map_err(|e| ProxyError::listen(at, e)),
             MetricsAddress::Unix(path) => {
                 let failed = |e| ProxyError::listen(format!("unix:{}", path.display()), e);
                 let file = SocketFile::claim(path).map_err(failed)?;
                 let listener = UnixListener::bind(path).map_err(failed)?;
-                Ok(Self::Unix {
+                Ok(Self(Kind::Unix {
                     listener,
                     _file: file.bound(),
-                })
+                }))
             }
         }
     }
 
-    /// Serves until cancelled.
-    pub(crate) async fn serve(&self, metrics: Arc<Metrics>) {
+    /// Serves what `metrics` gives, in the text format of OpenMetrics, until cancelled.
+    pub async fn serve(&self, metrics: impl Fn() -> Result<String, fmt::Error> + Clone + Send + 'static) {
         loop {
             let metrics = metrics.clone();
-            match self {
-                Self::Tcp(l) => match l.accept().await {
+            match &self.0 {
+                Kind::Tcp(l) => match l.accept().await {
                     Ok((stream, _)) => drop(tokio::spawn(answer(stream, metrics))),
                     Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
                 },
-                Self::Unix { listener, .. } => match listener.accept().await {
+                Kind::Unix { listener, .. } => match listener.accept().await {
                     Ok((stream, _)) => drop(tokio::spawn(answer(stream, metrics))),
                     Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
                 },
@@ -86,12 +94,15 @@ impl MetricsListener {
     }
 }
 
-async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, metrics: Arc<Metrics>) {
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    metrics: impl Fn() -> Result<String, fmt::Error> + Clone + Send + 'static,
+) {
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let metrics = metrics.clone();
         async move {
             let known = request.uri().path() == "/metrics";
-            let (status, body) = match (known, request.method() == Method::GET, metrics.text()) {
+            let (status, body) = match (known, request.method() == Method::GET, metrics()) {
                 (true, true, Ok(text)) => (StatusCode::OK, text),
                 (true, true, Err(_)) => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
                 (true, false, _) => (StatusCode::METHOD_NOT_ALLOWED, String::new()),

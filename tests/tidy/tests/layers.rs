@@ -73,6 +73,9 @@ const DECRYPTORS: &[&str] = &[
     "hkdf",
 ];
 
+/// The one TLS there is.
+const TLS: &[&str] = &["rustls", "tokio-rustls", "aws-lc-rs", "aws-lc-sys"];
+
 /// What the code of a pure crate may not say. `hanzo-pqc` and `aws-lc-rs`, which the pure crates link to verify
 /// signatures and hash, do have random sources: the closure cannot show that they are left alone, the code can.
 const IMPURE: &[&str] = &[
@@ -178,6 +181,22 @@ fn rule_2_the_host_proxy_cannot_name_a_decryptor() {
         ours.is_empty(),
         "rule 2: hanzo-proxy reaches crates of other zones: {ours:?}"
     );
+}
+
+/// Programs beside the proxy that speak TLS of their own (to an API server, to clients of a relay). What is sealed for a guest they
+/// cannot open either: they name no KEM and no crate of another zone.
+#[test]
+fn rule_2_what_stands_beside_the_proxy_speaks_tls_and_can_open_nothing_sealed() {
+    for package in ["hanzo-discover"] {
+        let names = closure(package);
+        let sealing = DECRYPTORS.iter().filter(|d| !TLS.contains(d)).copied();
+        assert_absent("rule 2", package, &names, &sealing.collect::<Vec<_>>());
+        let mut ours = names.iter().filter(|n| n.starts_with("hanzo"));
+        assert!(
+            ours.all(|n| [package, "hanzo-proxy"].contains(&n.as_str())),
+            "rule 2: {package} reaches crates of other zones"
+        );
+    }
 }
 
 #[test]
