@@ -187,7 +187,7 @@ fn rule_2_the_host_proxy_cannot_name_a_decryptor() {
 /// cannot open either: they name no KEM and no crate of another zone.
 #[test]
 fn rule_2_what_stands_beside_the_proxy_speaks_tls_and_can_open_nothing_sealed() {
-    for package in ["hanzo-discover"] {
+    for package in ["hanzo-discover", "hanzo-relay"] {
         let names = closure(package);
         let sealing = DECRYPTORS.iter().filter(|d| !TLS.contains(d)).copied();
         assert_absent("rule 2", package, &names, &sealing.collect::<Vec<_>>());
