@@ -85,10 +85,7 @@ fn failures_open_the_breaker_and_one_trial_at_a_time_closes_it() {
     assert!(!guest.is_up() && matches!(pool.pick(0, 0), Pick::Nobody));
     std::thread::sleep(Duration::from_millis(60));
     let trial = take(&pool, 0);
-    assert!(
-        matches!(pool.pick(0, 0), Pick::Nobody),
-        "the others wait for the trial"
-    );
+    assert!(matches!(pool.pick(0, 0), Pick::Nobody), "the others wait for the trial");
     guest.failed(&breaker, "p");
     drop(trial);
     assert!(!guest.is_up(), "it failed");
@@ -171,10 +168,7 @@ fn a_guest_that_is_gone_keeps_its_connections_and_gets_no_new_ones() {
         assert_ne!(lease.guest.address, at(&[1])[0]);
         std::mem::forget(lease);
     }
-    assert!(
-        matches!(pool.pick(0, 0), Pick::Full),
-        "2 has two, 3 has two"
-    );
+    assert!(matches!(pool.pick(0, 0), Pick::Full), "2 has two, 3 has two");
     // It comes back with the connection that it never lost.
     assert!(pool.replace(&at(&[1])));
     assert_eq!((loads(&pool), pool.parting()), (vec![1], 4));
@@ -201,9 +195,6 @@ fn a_reload_keeps_discovered_guests_only_of_the_same_source() {
         "clients wait for the first answer"
     );
     other.replace(&[]);
-    assert!(
-        matches!(other.pick(0, 0), Pick::Nobody),
-        "twin: the answer was nobody"
-    );
+    assert!(matches!(other.pick(0, 0), Pick::Nobody), "twin: the answer was nobody");
     drop(lease);
 }

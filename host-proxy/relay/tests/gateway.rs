@@ -183,9 +183,11 @@ async fn relay_at(gateway: &Gateway, more: &str, tls: &str) -> Relay {
     let (ready, bound) = oneshot::channel();
     tokio::spawn(async move {
         let stopped = async { drop(stopped.await) };
-        hanzo_relay::serve(config, stopped, |at| drop(ready.send(at[0]).ok()))
-            .await
-            .unwrap();
+        hanzo_relay::serve(config, stopped, |at| {
+            ready.send(at[0]).ok();
+        })
+        .await
+        .unwrap();
     });
     Relay {
         at: bound.await.expect("the relay starts"),
