@@ -1,0 +1,124 @@
+//! `CATALOGUE.md` is what runs: every attack is a row. `HANZO_WRITE_CATALOGUE=1` writes it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use hanzo_tests_adversary::attack::Row;
+
+use crate::cuts::{POINTS, PROCESSES, expected, test_of};
+use crate::{edge, ehbp, evidence, handshake, keys, proofs, receipts, sealed, wire};
+
+const HEAD: &str = "# The catalogue of attacks
+
+An active host between processes: broker, guest, engine, proxy and client are processes of their own, and whatever passes between them
+passes the host. Each attack is a script with one hostile step; the same script without it, its honest twin, is run first and must be
+answered. What came of it lies in `target/tmp/attacks.json` and `attacks.md`, of cuts in `target/tmp/cuts`, once
+`cargo test -p hanzo-tests-adversary --test catalogue` was run. Prompts and answers hold words that are looked for afterwards, raw and in
+base64, hex and UTF-16, in every byte that passed, every log, every store and the proxy's metrics.
+
+This page is written by the test `document` from what runs (`HANZO_WRITE_CATALOGUE=1`).
+
+";
+
+const CUTS: &str = "
+## Cuts
+
+Each process killed at each point of a request, over attested TLS, OHTTP, chunked OHTTP and EHBP at once. Expected is one of the codes, in each way
+in; `answered` stands only where the process is not needed for the answer, and then the answer is whole.
+
+| process | point | the client sees | falsified by |
+|---|---|---|---|
+";
+
+fn classes() -> Vec<(&'static str, Vec<Row>)> {
+    macro_rules! class {
+        ($title:literal, $($attacks:expr => $test:literal),*) => {
+            ($title, [$($attacks.iter().map(|a| a.row($test)).collect::<Vec<_>>()),*].into_iter().flatten().collect())
+        };
+    }
+    vec![
+        class!("TCP and TLS records", wire::ATTACKS => "a_host_on_the_wire_only_stops_what_it_touches"),
+        class!("Handshakes", handshake::ATTACKS => "a_host_that_offers_or_asks_for_less_gets_nothing"),
+        class!("Evidence",
+            evidence::REPORT => "a_host_that_changes_evidence_or_answers_with_other_evidence_is_found_out",
+            evidence::KEYSET => "a_host_that_changes_evidence_or_answers_with_other_evidence_is_found_out",
+            evidence::DOCUMENT => "a_host_that_changes_evidence_or_answers_with_other_evidence_is_found_out",
+            evidence::FRESHNESS => "a_host_that_changes_evidence_or_answers_with_other_evidence_is_found_out"),
+        class!("Channel proofs", proofs::ATTACKS => "no_proof_but_this_connection_s_of_this_keyset_counts"),
+        class!("Sealed messages",
+            sealed::REQUESTS => "a_host_that_carries_sealed_messages_can_only_stop_them",
+            sealed::ANSWERS => "a_host_that_carries_sealed_messages_can_only_stop_them",
+            sealed::TWICE => "a_host_that_carries_sealed_messages_can_only_stop_them",
+            sealed::CLEAR => "a_host_that_carries_sealed_messages_can_only_stop_them",
+            sealed::ROTATED => "a_message_of_the_keyset_before_opens_nothing"),
+        class!("Sealed bodies (EHBP)", ehbp::ATTACKS => "a_host_that_carries_sealed_bodies_can_only_stop_them"),
+        class!("Receipts", receipts::ATTACKS => "receipts_other_than_the_guest_s_are_refused"),
+        class!("Keys", keys::ATTACKS => "a_host_between_guest_and_broker_gets_no_key_and_no_guest"),
+        class!("The edge", edge::ATTACKS => "strangers_at_the_edge_are_cut_and_healthy_clients_answered"),
+    ]
+}
+
+fn words(codes: &[&str]) -> String {
+    codes.iter().map(|c| format!("`{c}`")).collect::<Vec<_>>().join(" ")
+}
+
+fn page() -> String {
+    let mut page = HEAD.to_owned();
+    for (title, rows) in classes() {
+        let _ = write!(
+            page,
+            "## {title}\n\n| attack | the host | the client sees | after | falsified by |\n|---|---|---|---|---|\n"
+        );
+        for Row {
+            name,
+            host,
+            after,
+            expect,
+            test,
+        } in rows
+        {
+            let _ = writeln!(
+                page,
+                "| {name} | {host} | {} | {after} | `test:{test}` |",
+                words(expect)
+            );
+        }
+        page.push('\n');
+    }
+    page.truncate(page.trim_end().len());
+    page.push('\n');
+    page += CUTS;
+    for process in PROCESSES {
+        for (point, name) in POINTS {
+            let codes = words(expected(process, point));
+            let _ = writeln!(page, "| {process:?} | {name} | {codes} | `test:{}` |", test_of(process));
+        }
+    }
+    page
+}
+
+#[test]
+fn every_attack_that_runs_is_a_row_of_the_catalogue() {
+    let classes = classes();
+    let names: Vec<_> = classes
+        .iter()
+        .flat_map(|(_, rows)| rows.iter().map(|r| r.name))
+        .collect();
+    assert!(names.len() >= 60, "{} attacks", names.len());
+    let single: BTreeSet<_> = names.iter().collect();
+    assert_eq!(single.len(), names.len(), "two attacks of one name");
+    let answered = |row: &Row| row.expect.is_empty() || row.expect.contains(&"answered");
+    assert!(
+        !classes.iter().any(|(_, rows)| rows.iter().any(answered)),
+        "an attack that may succeed"
+    );
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("CATALOGUE.md");
+    if std::env::var_os("HANZO_WRITE_CATALOGUE").is_some() {
+        std::fs::write(&path, page()).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == page(),
+        "CATALOGUE.md is another: write it with HANZO_WRITE_CATALOGUE=1"
+    );
+}
