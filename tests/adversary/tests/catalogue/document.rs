@@ -30,6 +30,34 @@ in; `answered` stands only where the process is not needed for the answer, and t
 |---|---|---|---|
 ";
 
+const UNHARMED: &str = "
+## What changes nothing
+
+| the host | what comes of it | falsified by |
+|---|---|---|
+| leads a client to a clone of its guest | the clone is attested anew; it has no key of the first | `test:traffic_to_a_clone_is_attested_anew` |
+| puts headers around a sealed message | they stay outside | `test:headers_around_a_message_change_nothing_inside` |
+| sets the guest's clock a year wrong | keys, keysets and grants live as long as before | `test:a_clock_that_is_a_year_wrong_changes_nothing` |
+
+## dstack's public security reports
+
+| report | here | falsified by |
+|---|---|---|
+| keys of two instances collide (549) | every boot draws its own; a message to another key under the same identifier does not open | `test:two_boots_share_no_key_and_one_guests_proofs_are_worthless_for_the_other` `test:a_host_that_carries_sealed_messages_can_only_stop_them` |
+| two spellings of what is measured (411, 550) | one spelling, and the bytes themselves are measured | `test:a_bundle_in_any_other_spelling_is_refused` `test:a_changed_configuration_byte_stops_the_boot_before_anything_is_asked` |
+| keys without versions (552) | versions that never go back | `test:an_older_version_of_a_key_than_the_store_has_seen_is_not_used` |
+| keys on command lines (556), keys that others can read (606) | neither | `test:a_host_between_guest_and_broker_gets_no_key_and_no_guest` `test:a_key_file_is_private_whole_and_never_replaced` `test:key_files_that_others_can_read_or_that_are_no_keys_are_refused` |
+| an event log that anybody writes (557) | it counts only if it replays into signed registers | `test:an_event_log_must_replay_into_the_registers_of_the_quote` |
+| a token compared byte by byte (560) | compared whole | `test:a_required_token_must_be_borne_exactly` |
+| a gzip bomb in a certificate (566), lengths that are believed (567) | nothing is decompressed, every length is bounded first | `test:a_host_that_changes_evidence_or_answers_with_other_evidence_is_found_out` `test:a_host_that_carries_sealed_messages_can_only_stop_them` |
+| one key for two algorithms (605) | one key, one purpose | `test:domain_strings_are_unique_and_listed` |
+| certificates of ten years (613) | keysets of a day at most | `test:a_life_ends_after_its_last_second_and_not_before` |
+| processes that share keys (617) | the engine is given none, and has a user of its own | `test:as_root_it_has_a_user_a_root_and_no_capability_besides` |
+| no secure time (745) | see above; a client whose clock is a year wrong is told | `test:a_clock_that_is_a_year_wrong_changes_nothing` `test:a_host_that_changes_evidence_or_answers_with_other_evidence_is_found_out` |
+| a fetch that holds everybody up (746) | the guest dials its broker alone | `test:rule_4_the_guest_reaches_no_network_client` |
+| GPUs used before they were verified (751, 778) | they get ready afterwards or not at all | `test:gpus_are_verified_before_they_get_ready_and_answer_before_the_cpu` |
+";
+
 fn classes() -> Vec<(&'static str, Vec<Row>)> {
     macro_rules! class {
         ($title:literal, $($attacks:expr => $test:literal),*) => {
@@ -87,6 +115,7 @@ fn page() -> String {
     }
     page.truncate(page.trim_end().len());
     page.push('\n');
+    page += UNHARMED;
     page += CUTS;
     for process in PROCESSES {
         for (point, name) in POINTS {

@@ -7,10 +7,12 @@ use std::time::Duration;
 use hanzo_kbs_protocol::{AttestBody, WrapKey, WrappedDek, wrap_info};
 use hanzo_pqc::hpke::{self, KemSuite, PrivateKey};
 use hanzo_tests_adversary::appliance::{MODEL_KEY, STORE_KEY};
-use hanzo_tests_adversary::attack::{Attack, Host, Running, run_all};
+use hanzo_tests_adversary::attack::{Attack, Host, Running, Saw, run_all};
 use hanzo_tests_adversary::broker::Broker;
+use hanzo_tests_adversary::door::ask_sealed;
 use hanzo_tests_adversary::doorman::{Change, Meddling};
 use hanzo_tests_adversary::set::Set;
+use hanzo_tests_adversary::site::{MODEL_DEK, STORE_DEK};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -178,7 +180,72 @@ pub const ATTACKS: &[Attack<Set>] = attacks! {
     "a broker cut before its answer", "closes once the guest has asked", "issue 6: cutting any process", &["kbs.malformed", "kbs.unreachable"], |s, h| led(s, h, Vec::new(), true);
     "a broker cut in its answer", "closes in the middle of the answer", "issue 6: cutting any process", &["kbs.malformed"],
         |s, h| led(s, h, b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"nonce\":".to_vec(), true);
+    "keys in command lines and environments", "reads those of every process", "dstack: keys on command lines (556)", &["nothing there"], arguments;
+    "keys in files that others can read", "looks at the modes of stores, key files and opened models", "dstack: world-readable keys (606)", &["nothing there"], modes;
 };
+
+/// Data keys in the command lines and environments of the set's processes.
+fn arguments(set: &Set, host: Host) -> Running<'_> {
+    Box::pin(async move {
+        if host == Host::Honest {
+            return ask_sealed(&set.door.sealed(), "unread").await;
+        }
+        let dir = set.dir.path().to_string_lossy().into_owned();
+        let (mut read, mut found) = (0, Vec::new());
+        for process in std::fs::read_dir("/proc").unwrap().flatten() {
+            let of = |file: &str| std::fs::read(process.path().join(file)).unwrap_or_default();
+            let (command, environment) = (of("cmdline"), of("environ"));
+            if !String::from_utf8_lossy(&command).contains(&dir) {
+                continue;
+            }
+            read += 1;
+            for key in [STORE_DEK, MODEL_DEK] {
+                for form in [key.to_vec(), hex::encode(key).into_bytes()] {
+                    if [&command, &environment]
+                        .iter()
+                        .any(|t| t.windows(form.len()).any(|w| w == form))
+                    {
+                        found.push(process.path());
+                    }
+                }
+            }
+        }
+        assert!(read >= 4, "broker, proxy, guest, engine: {read}");
+        match found.is_empty() {
+            true => Saw::refused("nothing there", format!("{read} processes")),
+            false => Saw::Whole(format!("{found:?}")),
+        }
+    })
+}
+
+/// Stores, key files and opened models that other users of the machine can read.
+fn modes(set: &Set, host: Host) -> Running<'_> {
+    use std::os::unix::fs::PermissionsExt as _;
+    Box::pin(async move {
+        if host == Host::Honest {
+            return ask_sealed(&set.door.sealed(), "unread").await;
+        }
+        let (mut read, mut found) = (0, Vec::new());
+        for dir in [set.dir.path().to_owned(), set.dir.path().join("kbs")] {
+            for entry in std::fs::read_dir(dir).unwrap().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let is_secret =
+                    [".db", ".key", ".db-wal"].iter().any(|end| name.ends_with(end)) || name.starts_with("run-");
+                if is_secret && name != "clone.db" {
+                    read += 1;
+                    if entry.metadata().unwrap().permissions().mode() & 0o077 != 0 {
+                        found.push(entry.path());
+                    }
+                }
+            }
+        }
+        assert!(read >= 4, "stores, keys, models: {read}");
+        match found.is_empty() {
+            true => Saw::refused("nothing there", format!("{read} files and directories")),
+            false => Saw::Whole(format!("{found:?}")),
+        }
+    })
+}
 
 /// The guest asks somebody else.
 fn other(set: &Set, host: Host, at: std::net::SocketAddr, keep: Option<Broker>) -> Running<'_> {

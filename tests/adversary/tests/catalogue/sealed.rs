@@ -5,7 +5,7 @@ use hanzo_pqc::hpke::message::{MessageKem, MessageKey};
 use hanzo_sealed::config::{KeyConfig, encode_list};
 use hanzo_sealed::{chunked, ohttp};
 use hanzo_tests_adversary::attack::{Attack, Host, Running, Saw, run_all};
-use hanzo_tests_adversary::door::{ask_sealed, judge_whole, key_of, post_whole, sealed_whole};
+use hanzo_tests_adversary::door::{ask_sealed, binary_chat, judge_whole, key_of, post_whole, sealed_whole};
 use hanzo_tests_adversary::relay::{Answered, First, send};
 use hanzo_tests_adversary::set::Set;
 use hyper::Method;
@@ -120,6 +120,36 @@ fn changed(at: usize, to: u8) -> impl Fn(&KeyConfig) -> Vec<u8> {
     }
 }
 
+/// A message whose inside the host wrote: it knows the public key as everybody does.
+fn inside(set: &Set, host: Host, change: fn(&mut Vec<u8>)) -> Running<'_> {
+    Box::pin(async move {
+        let keyset = match set.door.keyset().await {
+            Ok(keyset) => keyset,
+            Err(saw) => return saw,
+        };
+        let mut message = binary_chat("inside");
+        if host.attacks() {
+            change(&mut message);
+        }
+        let config = key_of(&keyset, "ohttp", MessageKem::Xwing);
+        let (sealed, opener) = ohttp::seal_request(&config, Gcm::Aes256, &message).unwrap();
+        let before = set.prompts();
+        let saw = judge_whole(post_whole(set.door.clear, sealed).await, opener);
+        assert!(!host.attacks() || set.prompts() == before, "an engine got a prompt");
+        saw
+    })
+}
+
+/// Replaces text by text of the same length.
+fn replaced(message: &mut [u8], from: &str, to: &str) {
+    assert_eq!(from.len(), to.len());
+    let at = message
+        .windows(from.len())
+        .position(|w| w == from.as_bytes())
+        .expect("it is there");
+    message[at..at + to.len()].copy_from_slice(to.as_bytes());
+}
+
 /// Somebody else's key under this key's identifier.
 fn other_key(config: &KeyConfig, kem: MessageKem) -> KeyConfig {
     let key = MessageKey::from_seed(kem, &[0x66; 32]).unwrap();
@@ -206,6 +236,18 @@ pub const REQUESTS: &[Attack<Set>] = attacks! {
     "a message of another AEAD", "writes ChaCha20-Poly1305 into the header", "issue 6: downgrade of the suite", KEY, |s, h| message(s, h, |c| changed(6, 3)(c));
     "a message of another KDF", "writes HKDF-SHA512 into the header", "issue 6: downgrade of the suite", KEY, |s, h| message(s, h, |c| changed(4, 3)(c));
     "a message of another KEM", "writes P-256 into the header", "issue 6: downgrade of the suite", KEY, |s, h| message(s, h, |c| changed(2, 0x10)(c));
+    "binary HTTP of no known framing", "writes another framing indicator", "issue 6: bit flips in bhttp", &["sealed.bhttp"], |s, h| inside(s, h, |m| m[0] = 7);
+    "an answer for a request", "calls the request an answer", "issue 6: reflection", &["sealed.bhttp"], |s, h| inside(s, h, |m| m[0] = 1);
+    "binary HTTP with a length too many", "changes the length of the method", "issue 6: bit flips in bhttp", &["sealed.bhttp", "sealed.truncated", "sealed.too_long"], |s, h| inside(s, h, |m| m[1] ^= 1);
+    "binary HTTP that breaks off", "leaves the last bytes out", "issue 6: truncation", &["sealed.truncated", "sealed.bhttp", "body_incomplete"], |s, h| inside(s, h, |m| m.truncate(m.len() - 9));
+    "binary HTTP with more behind it", "adds a byte that is no padding", "issue 6: splicing", &["sealed.trailing", "sealed.bhttp"], |s, h| inside(s, h, |m| m.push(1));
+    "a field name in another case inside", "writes a name as HTTP/1.1 would allow it", "issue 6: header smuggling", &["sealed.bhttp"], |s, h| inside(s, h, |m| {
+        replaced(m, "hanzo-owner", "Hanzo-Owner");
+    });
+    "another scheme inside", "asks over another protocol", "issue 6: downgrade", &["sealed.bhttp"], |s, h| inside(s, h, |m| replaced(m, "https", "gophr"));
+    "another path inside", "asks for the guest's own routes", "issue 6: header smuggling", &["not_found", "method_not_allowed"], |s, h| inside(s, h, |m| {
+        replaced(m, "/v1/chat/completions", "/.well-known/hanzo/x");
+    });
     "an empty message", "sends nothing", "issue 6: truncation", KEY, |s, h| message(s, h, |_| Vec::new());
     "a hundred kilobytes of noise", "sends bytes that are nothing", "issue 6: oversized frames", KEY, |s, h| message(s, h, |_| vec![0x5a; 100_000]);
 };
@@ -259,7 +301,7 @@ pub const ANSWERS: &[Attack<Set>] = attacks! {
     });
     "an endless part", "announces a part of 2^62 bytes", "issue 6: oversized frames", &["sealed.too_long"], |s, h| rearranged(s, h, |p| p[2] = vec![0xff; 8]);
     "an endless last part", "lets the last part go on for a megabyte", "issue 6: endless frames", &["sealed.too_long"],
-        |s, h| rearranged(s, h, |p| p.last_mut().unwrap().extend([0; 1 << 20]));
+        |s, h| rearranged(s, h, |p| p.last_mut().unwrap().extend(vec![0; 1 << 20]));
     "an answer that says it is compressed", "answers with gzip of 100 MiB and says so", "issue 6: compression bombs", &["sealed.open", "sealed.too_long"],
         |s, h| answer(s, h, |mut a| {
             a.headers.insert("content-encoding", "gzip".parse().unwrap());
