@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::time::Instant;
 
 use hanzo_client::ClientError;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::results;
 
@@ -133,10 +133,24 @@ pub trait Field {
     fn leaks(&self) -> Vec<String>;
 }
 
-/// Runs all attacks of a class, writes down what came of them, and fails if one succeeded, was seen otherwise than expected
-/// or has a twin that fails.
-pub async fn run_all<F: Field>(class: &str, field: &F, attacks: &[Attack<F>], results: &Path) {
-    let (mut lines, mut wrong) = (Vec::new(), Vec::new());
+/// Runs all attacks of these classes, writes down what came of them, and fails if one succeeded, was seen otherwise than expected
+/// or has a twin that fails, or if anything readable lies on the host afterwards.
+pub async fn run_all<F: Field>(field: &F, classes: &[(&str, &[Attack<F>])], results: &Path) {
+    let mut wrong = Vec::new();
+    for (class, attacks) in classes {
+        let lines = run_class(field, class, attacks, &mut wrong).await;
+        results::write(results, class, &lines);
+    }
+    let leaks = field.leaks();
+    wrong.extend(leaks.iter().map(|leak| format!("readable on the host: {leak}")));
+    if let Some((class, _)) = classes.first() {
+        results::leaks(results, class, &leaks);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+async fn run_class<F: Field>(field: &F, class: &str, attacks: &[Attack<F>], wrong: &mut Vec<String>) -> Vec<Value> {
+    let mut lines = Vec::new();
     let only = std::env::var("HANZO_ATTACK").unwrap_or_default();
     for attack in attacks.iter().filter(|a| a.name.contains(&only)) {
         let start = Instant::now();
@@ -148,10 +162,8 @@ pub async fn run_all<F: Field>(class: &str, field: &F, attacks: &[Attack<F>], re
         let saw = (attack.run)(field, Host::Hostile).await;
         let is_held = saw.code() != "answered" && attack.expect.contains(&saw.code());
         if !is_held {
-            wrong.push(format!(
-                "{}: the client saw {saw:?}, expected {:?}",
-                attack.name, attack.expect
-            ));
+            let (name, expect) = (attack.name, attack.expect);
+            wrong.push(format!("{class}: {name}: the client saw {saw:?}, expected {expect:?}"));
         }
         println!(
             "attack: {}: the client saw [{}] {}",
@@ -172,10 +184,87 @@ pub async fn run_all<F: Field>(class: &str, field: &F, attacks: &[Attack<F>], re
             "ms": start.elapsed().as_millis() as u64,
         }));
     }
-    let leaks = field.leaks();
-    for leak in &leaks {
-        wrong.push(format!("readable on the host: {leak}"));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Field(&'static str);
+
+    impl super::Field for Field {
+        fn is_right(&self, answer: &str) -> bool {
+            answer == "right"
+        }
+
+        fn leaks(&self) -> Vec<String> {
+            self.0.split_whitespace().map(str::to_owned).collect()
+        }
     }
-    results::write(results, class, &lines, &leaks);
-    assert!(wrong.is_empty(), "{class}:\n{}", wrong.join("\n"));
+
+    fn attack(run: for<'a> fn(&'a Field, Host) -> Running<'a>) -> Attack<Field> {
+        Attack {
+            name: "one",
+            host: "attacks",
+            after: "nobody",
+            expect: &["held"],
+            run,
+        }
+    }
+
+    fn whole(text: &str) -> Saw {
+        Saw::Whole(text.to_owned())
+    }
+
+    /// What the runner says of this attack; nothing if all is well.
+    async fn told(field: Field, attack: Attack<Field>) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let run = tokio::spawn(async move { run_all(&field, &[("class", &[attack])], dir.path()).await });
+        match run.await {
+            Ok(()) => String::new(),
+            Err(error) => *error.into_panic().downcast::<String>().unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_attack_that_succeeds_a_twin_that_fails_another_code_and_a_leak_are_told() {
+        let held = || {
+            attack(|_, h| {
+                Box::pin(async move {
+                    if h.attacks() {
+                        Saw::refused("held", "")
+                    } else {
+                        whole("right")
+                    }
+                })
+            })
+        };
+        assert_eq!(told(Field(""), held()).await, "");
+        assert!(told(Field("leak"), held()).await.contains("readable on the host: leak"));
+        let succeeds = attack(|_, _| Box::pin(async { whole("right") }));
+        assert!(told(Field(""), succeeds).await.contains("the client saw Whole"));
+        let broken = attack(|_, _| Box::pin(async { Saw::refused("held", "") }));
+        assert!(told(Field(""), broken).await.contains("its honest twin failed"));
+        let wrong = attack(|_, h| {
+            Box::pin(async move {
+                if h.attacks() {
+                    Saw::refused("held", "")
+                } else {
+                    whole("wrong")
+                }
+            })
+        });
+        assert!(told(Field(""), wrong).await.contains("its honest twin failed"));
+        let other = attack(|_, h| {
+            Box::pin(async move {
+                if h.attacks() {
+                    Saw::refused("other", "")
+                } else {
+                    whole("right")
+                }
+            })
+        });
+        assert!(told(Field(""), other).await.contains("expected [\"held\"]"));
+    }
 }

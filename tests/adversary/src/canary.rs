@@ -40,13 +40,19 @@ impl Default for Needles {
 impl Needles {
     /// The forms that `hay` holds.
     pub fn find(&self, hay: &[u8]) -> Vec<&str> {
-        let holds = |needle: &[u8]| {
-            let begins = |at: &usize| hay.get(*at..).is_some_and(|rest| rest.starts_with(needle));
-            let firsts = hay.iter().enumerate().filter(|(_, b)| Some(*b) == needle.first());
-            firsts.map(|(at, _)| at).any(|at| begins(&at))
-        };
-        let found = self.0.iter().filter(|(_, needle)| holds(needle));
-        found.map(|(what, _)| what.as_str()).collect()
+        // One pass over the bytes: most begin no needle.
+        let mut begins = [false; 256];
+        for (_, needle) in &self.0 {
+            needle.first().into_iter().for_each(|b| begins[usize::from(*b)] = true);
+        }
+        let mut found = std::collections::BTreeSet::new();
+        for (at, byte) in hay.iter().enumerate() {
+            if begins[usize::from(*byte)] {
+                let here = self.0.iter().filter(|(_, needle)| hay[at..].starts_with(needle));
+                found.extend(here.map(|(what, _)| what.as_str()));
+            }
+        }
+        found.into_iter().collect()
     }
 
     /// Looks into every file below `dir` but those for which `skip` says so.

@@ -378,8 +378,8 @@ pub fn judge_ehbp(answered: std::io::Result<Answered>, pending: ehbp::PendingAns
         .and_then(|v| v.to_str().ok())
     else {
         return match judge_json(answered.status, &answered.body) {
-            Saw::Whole(_) => Saw::refused("sealed.answer", "an answer in clear"),
-            saw => saw,
+            Saw::Refused { code, text } if code != "status 200" => Saw::refused(code, text),
+            _ => Saw::refused("sealed.answer", "an answer that is not sealed"),
         };
     };
     let open = || -> Result<Vec<u8>, SealedError> {

@@ -27,6 +27,8 @@ pub struct Meddling {
     pub redirect: Option<(&'static str, &'static str)>,
     /// To the answer with the key.
     pub key: Option<Change>,
+    /// Done before a request goes on whose path holds the word.
+    pub before: Option<(&'static str, Arc<dyn Fn() + Send + Sync>)>,
     /// Answers every request for a key with what passed for it in an earlier boot.
     pub replay: Vec<Passed>,
 }
@@ -130,6 +132,11 @@ async fn answer(request: Request<Incoming>, shared: Arc<Mutex<Shared>>) -> Resul
         (shared.broker, shared.meddling.clone())
     };
     let path = parts.uri.path().to_owned();
+    if let Some((word, act)) = &meddling.before
+        && path.contains(word)
+    {
+        act();
+    }
     let attest = path.ends_with("/attest");
     let sent = if attest {
         change(asked.clone(), &meddling.attest)

@@ -10,14 +10,26 @@ use serde_json::{Value, json};
 static WRITING: Mutex<()> = Mutex::new(());
 
 /// Writes `attacks/CLASS.jsonl`, and `attacks.json` and `attacks.md` over all classes that were run so far.
-pub fn write(target: &Path, class: &str, lines: &[Value], leaks: &[String]) {
+pub fn write(target: &Path, class: &str, lines: &[Value]) {
     let _alone = WRITING.lock().unwrap_or_else(|e| e.into_inner());
     let dir = target.join("attacks");
     std::fs::create_dir_all(&dir).unwrap();
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     std::fs::write(dir.join(format!("{class}.jsonl")), text).unwrap();
+    let _ = std::fs::remove_file(dir.join(format!("{class}.leaks")));
+    tabulate(target, &dir);
+}
+
+/// Writes what was readable on the host after `class` and those that ran on the same processes.
+pub fn leaks(target: &Path, class: &str, leaks: &[String]) {
+    let _alone = WRITING.lock().unwrap_or_else(|e| e.into_inner());
+    let dir = target.join("attacks");
     std::fs::write(dir.join(format!("{class}.leaks")), leaks.join("\n")).unwrap();
-    let mut files: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path()).collect();
+    tabulate(target, &dir);
+}
+
+fn tabulate(target: &Path, dir: &Path) {
+    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|e| e == "jsonl"));
     files.sort();
     let read = |path: &std::path::PathBuf| -> Vec<Value> {

@@ -234,6 +234,11 @@ impl Part {
         std::fs::write(self.file.with_extension("ask"), "").unwrap();
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// How it ended, if it did.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.process.try_wait().unwrap()

@@ -9,9 +9,9 @@ use rustls::crypto::aws_lc_rs::kx_group;
 
 use crate::results;
 
-const SUITE: &str = "issue 6: downgrade of the suite";
-const VERSION: &str = "issue 6: downgrade of the TLS version";
-const HTTP: &str = "issue 6: downgrade of the HTTP version";
+const SUITE: &str = "downgrade of the suite";
+const VERSION: &str = "downgrade of the TLS version";
+const HTTP: &str = "downgrade of the HTTP version";
 
 /// A server of the host's own in the guest's place.
 fn server_of(set: &Set, host: Host, speech: Speech) -> Running<'_> {
@@ -173,7 +173,7 @@ pub const ATTACKS: &[Attack<Set>] = &[
     Attack {
         name: "a redirect to the host",
         host: "ends TLS itself and answers with another address",
-        after: "issue 6: key substitution at each discovery step",
+        after: "key substitution at each discovery step",
         expect: &["attestation.answer"],
         run: |s, h| {
             let answer = b"HTTP/1.1 302 Found\r\nlocation: https://evil.example/\r\ncontent-length: 0\r\n\r\n";
@@ -183,7 +183,7 @@ pub const ATTACKS: &[Attack<Set>] = &[
     Attack {
         name: "two lengths for one answer",
         host: "ends TLS itself and answers with two different lengths",
-        after: "issue 6: header smuggling",
+        after: "header smuggling",
         expect: &["attestation.answer"],
         run: |s, h| {
             let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{} ";
@@ -195,5 +195,5 @@ pub const ATTACKS: &[Attack<Set>] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_offers_or_asks_for_less_gets_nothing() {
     let set = Set::start().await;
-    run_all("handshake", &set, ATTACKS, results()).await;
+    run_all(&set, &[("handshake", ATTACKS)], results()).await;
 }

@@ -108,7 +108,7 @@ async fn server(bytes: Vec<u8>, closes: bool) -> std::net::SocketAddr {
     at
 }
 
-const FLIPS: &str = "issue 6: bit flips in KBS messages";
+const FLIPS: &str = "bit flips in KBS messages";
 const REFUSED: &[&str] = &["kbs.refused"];
 const PINNED: &[&str] = &["kbs.not_pinned"];
 
@@ -122,7 +122,7 @@ pub const ATTACKS: &[Attack<Set>] = attacks! {
     "a challenge of the host's own", "puts another nonce in the broker's challenge", FLIPS, REFUSED, |s, h| challenge(s, h, json(|v| {
         v["nonce"] = hanzo_kbs_protocol::encode_nonce(&hanzo_attestation::Nonce([1; 32])).into();
     }));
-    "a challenge that breaks off", "cuts the challenge in half", "issue 6: truncation", &["kbs.body.malformed", "kbs.malformed"],
+    "a challenge that breaks off", "cuts the challenge in half", "truncation", &["kbs.body.malformed", "kbs.malformed"],
         |s, h| challenge(s, h, changing(|b| b[..b.len() / 2].to_vec()));
     "a flipped bit in the evidence for the broker", "flips a character of the evidence", FLIPS, REFUSED, |s, h| attest(s, h, changing(|b| {
         let text = String::from_utf8(b).unwrap();
@@ -130,7 +130,7 @@ pub const ATTACKS: &[Attack<Set>] = attacks! {
         let digit = if text.as_bytes()[at] == b'A' { "B" } else { "A" };
         format!("{}{digit}{}", &text[..at], &text[at + 1..]).into()
     }));
-    "a wrapping key of the host's own", "puts its own key where the guest's stands", "issue 6: key substitution at each discovery step", REFUSED, |s, h| {
+    "a wrapping key of the host's own", "puts its own key where the guest's stands", "key substitution at each discovery step", REFUSED, |s, h| {
         let own = PrivateKey::generate(KemSuite::Xwing).unwrap();
         let object = WrapKey::new(own.public_key().clone()).to_value();
         attest(s, h, json(move |v| v["runtime-data"]["tee-pubkey"] = object.clone()))
@@ -140,18 +140,18 @@ pub const ATTACKS: &[Attack<Set>] = attacks! {
     "a flipped bit in the post-quantum half of a grant's signature", "flips a bit of it", FLIPS, PINNED, |s, h| key(s, h, wrapped(|w| flip(&mut w.signature.ml_dsa, 3)));
     "a flipped bit in the classical half of a grant's signature", "flips a bit of it", FLIPS, PINNED, |s, h| key(s, h, wrapped(|w| flip(&mut w.signature.ed25519, 3)));
     "a grant that says more", "writes another expiry into the grant", FLIPS, PINNED, |s, h| key(s, h, wrapped(|w| w.grant.not_after += 1));
-    "a key answer with more behind it", "adds a space", "issue 6: splicing", &["grant.malformed"], |s, h| key(s, h, changing(|b| [b, b" ".to_vec()].concat()));
-    "a key answer that breaks off", "cuts it in half and ends HTTP properly", "issue 6: truncation", &["grant.malformed"], |s, h| key(s, h, changing(|b| b[..b.len() / 2].to_vec()));
-    "an endless key answer", "answers with a megabyte", "issue 6: oversized frames", &["kbs.malformed"], |s, h| key(s, h, changing(|_| vec![b' '; 1 << 20]));
-    "another key", "asks the broker for the store's key when the guest asks for the model's", "issue 6: key substitution at each discovery step",
+    "a key answer with more behind it", "adds a space", "splicing", &["grant.malformed"], |s, h| key(s, h, changing(|b| [b, b" ".to_vec()].concat()));
+    "a key answer that breaks off", "cuts it in half and ends HTTP properly", "truncation", &["grant.malformed"], |s, h| key(s, h, changing(|b| b[..b.len() / 2].to_vec()));
+    "an endless key answer", "answers with a megabyte", "oversized frames", &["kbs.malformed"], |s, h| key(s, h, changing(|_| vec![b' '; 1 << 20]));
+    "another key", "asks the broker for the store's key when the guest asks for the model's", "key substitution at each discovery step",
         &["kbs.refused", "grant.key_id"], |s, h| boot(s, h, Meddling { redirect: Some((MODEL_KEY, STORE_KEY)), ..Meddling::default() });
-    "grants of the boot before", "answers with the keys of an earlier boot", "issue 6: replay across boots", &["grant.nonce"], |s, h| Box::pin(async move {
+    "grants of the boot before", "answers with the keys of an earlier boot", "replay across boots", &["grant.nonce"], |s, h| Box::pin(async move {
         s.doorman.meddle(Meddling::default());
         assert_eq!(s.try_boot().await.code(), "answered");
         let replay = s.doorman.passed();
         boot(s, h, Meddling { replay, ..Meddling::default() }).await
     });
-    "a key that the host sealed under a genuine grant", "seals a key that it knows to the guest, under the broker's grant", "issue 6: key substitution at each discovery step",
+    "a key that the host sealed under a genuine grant", "seals a key that it knows to the guest, under the broker's grant", "key substitution at each discovery step",
         PINNED, |s, h| {
             let attested = Arc::new(Mutex::new(Vec::new()));
             let seen = attested.clone();
@@ -170,19 +170,49 @@ pub const ATTACKS: &[Attack<Set>] = attacks! {
                 ..Meddling::default()
             })
         };
-    "a broker of the host's own", "leads the guest to a broker that nobody pinned", "issue 6: diversion", &["kbs.not_pinned", "kbs.refused"], |s, h| {
+    "a broker of the host's own", "leads the guest to a broker that nobody pinned", "diversion", &["kbs.not_pinned", "kbs.refused"], |s, h| {
         let own = Broker::start(&s.dir.path().join(format!("own-{h:?}")));
         other(s, h, own.at, Some(own))
     };
-    "a broker that never answers", "takes the connection and says nothing", "issue 6: slowloris", &["kbs.timeout"], |s, h| led(s, h, Vec::new(), false);
-    "a broker that never ends", "answers with headers without end", "issue 6: endless frames", &["kbs.malformed", "kbs.timeout"],
+    "a broker that never answers", "takes the connection and says nothing", "slowloris", &["kbs.timeout"], |s, h| led(s, h, Vec::new(), false);
+    "a broker that never ends", "answers with headers without end", "endless frames", &["kbs.malformed", "kbs.timeout"],
         |s, h| led(s, h, [b"HTTP/1.1 200 OK\r\n".to_vec(), b"x: y\r\n".repeat(100_000)].concat(), false);
-    "a broker cut before its answer", "closes once the guest has asked", "issue 6: cutting any process", &["kbs.malformed", "kbs.unreachable"], |s, h| led(s, h, Vec::new(), true);
-    "a broker cut in its answer", "closes in the middle of the answer", "issue 6: cutting any process", &["kbs.malformed"],
+    "a broker cut before its answer", "closes once the guest has asked", "cutting any process", &["kbs.malformed", "kbs.unreachable"], |s, h| led(s, h, Vec::new(), true);
+    "a broker cut in its answer", "closes in the middle of the answer", "cutting any process", &["kbs.malformed"],
         |s, h| led(s, h, b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"nonce\":".to_vec(), true);
+    "a broker killed before its challenge", "kills the broker when the guest asks for a challenge", "cutting any process", REFUSED, |s, h| killed(s, h, "/auth");
+    "a broker killed before the verdict", "kills the broker when the guest shows its evidence", "cutting any process", REFUSED, |s, h| killed(s, h, "/attest");
+    "a broker killed before the key", "kills the broker when the guest asks for its key", "cutting any process", REFUSED, |s, h| killed(s, h, "/resource/");
     "keys in command lines and environments", "reads those of every process", "dstack: keys on command lines (556)", &["nothing there"], arguments;
     "keys in files that others can read", "looks at the modes of stores, key files and opened models", "dstack: world-readable keys (606)", &["nothing there"], modes;
 };
+
+/// The broker is killed before it gets a request whose path holds the word; afterwards it is started again.
+fn killed<'a>(set: &'a Set, host: Host, word: &'static str) -> Running<'a> {
+    Box::pin(async move {
+        let broker = set.broker.lock().unwrap().as_ref().expect("a broker").id();
+        let kill = move || {
+            let done = std::process::Command::new("kill")
+                .args(["-9", &broker.to_string()])
+                .status();
+            assert!(done.is_ok(), "it can be killed");
+        };
+        let before: Option<(&'static str, Arc<dyn Fn() + Send + Sync>)> = Some((word, Arc::new(kill)));
+        let saw = boot(
+            set,
+            host,
+            Meddling {
+                before,
+                ..Meddling::default()
+            },
+        )
+        .await;
+        if host.attacks() {
+            set.start_broker().await;
+        }
+        saw
+    })
+}
 
 /// Data keys in the command lines and environments of the set's processes.
 fn arguments(set: &Set, host: Host) -> Running<'_> {
@@ -277,5 +307,5 @@ fn led(set: &Set, host: Host, bytes: Vec<u8>, closes: bool) -> Running<'_> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_between_guest_and_broker_gets_no_key_and_no_guest() {
     let set = Set::start().await;
-    run_all("keys", &set, ATTACKS, results()).await;
+    run_all(&set, &[("keys", ATTACKS)], results()).await;
 }

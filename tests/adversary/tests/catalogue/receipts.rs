@@ -67,7 +67,7 @@ fn flip(text: &mut String) {
     text.replace_range(..1, digit);
 }
 
-const FLIPS: &str = "issue 6: bit flips in receipts";
+const FLIPS: &str = "bit flips in receipts";
 const BOTH: &[&str] = &["receipt.signature.both"];
 
 macro_rules! attacks {
@@ -79,21 +79,21 @@ macro_rules! attacks {
 pub const ATTACKS: &[Attack<Set>] = attacks! {
     "a flipped bit in a receipt's classical signature", "flips a bit of it", FLIPS, &["receipt.signature.ed25519"], |s, h| shown(s, h, |e| flip(&mut e.receipt.signature.ed25519));
     "a flipped bit in a receipt's post-quantum signature", "flips a bit of it", FLIPS, &["receipt.signature.ml_dsa"], |s, h| shown(s, h, |e| flip(&mut e.receipt.signature.ml_dsa));
-    "a receipt with half its signature", "leaves the post-quantum half out", "issue 6: downgrade of the suite", &["receipt.malformed", "receipt.signature.ml_dsa", "receipt.keys"],
+    "a receipt with half its signature", "leaves the post-quantum half out", "downgrade of the suite", &["receipt.malformed", "receipt.signature.ml_dsa", "receipt.keys"],
         |s, h| shown(s, h, |e| e.receipt.signature.ml_dsa.clear());
     "a receipt that says fewer tokens", "changes a count", FLIPS, BOTH, |s, h| shown(s, h, |e| e.receipt.receipt.completion_tokens -= 1);
     "a cut answer called complete", "calls the outcome another", FLIPS, BOTH, |s, h| shown(s, h, |e| e.receipt.receipt.outcome = Outcome::Cut);
     "a receipt of a higher tier", "writes a higher tier", FLIPS, &["receipt.signature.both", "receipt.contradiction"], |s, h| shown(s, h, |e| e.receipt.receipt.tier = 4);
     "a receipt for another question", "shows another question", FLIPS, &["receipt.commitment.request"], |s, h| shown(s, h, |e| e.request.push(b' '));
     "a receipt for another answer", "shows another answer", FLIPS, &["receipt.commitment.response"], |s, h| shown(s, h, |e| e.response.push(b' '));
-    "a receipt for a part of the answer", "shows the answer without its end", "issue 6: truncation", &["receipt.commitment.response"], |s, h| shown(s, h, |e| {
+    "a receipt for a part of the answer", "shows the answer without its end", "truncation", &["receipt.commitment.response"], |s, h| shown(s, h, |e| {
         let half = e.response.len() / 2;
         e.response.truncate(half);
     });
-    "a receipt with more behind it", "adds a space", "issue 6: splicing", &["receipt.malformed"], |s, h| written(s, h, |e| {
+    "a receipt with more behind it", "adds a space", "splicing", &["receipt.malformed"], |s, h| written(s, h, |e| {
         Some([e.receipt.to_bytes().unwrap(), b" ".to_vec()].concat())
     });
-    "a receipt of the boot before", "shows a receipt that another keyset signed", "issue 6: replay across boots", &["receipt.keyset"], |s, h| Box::pin(async move {
+    "a receipt of the boot before", "shows a receipt that another keyset signed", "replay across boots", &["receipt.keyset"], |s, h| Box::pin(async move {
         let client = s.door.attested();
         let answer = client.chat_once(&question("before", false)).await.unwrap();
         let ReceiptStatus::Verified { id, .. } = answer.receipt else { panic!("{:?}", answer.receipt) };
@@ -106,5 +106,5 @@ pub const ATTACKS: &[Attack<Set>] = attacks! {
 #[tokio::test(flavor = "multi_thread")]
 async fn receipts_other_than_the_guest_s_are_refused() {
     let set = Set::start().await;
-    run_all("receipts", &set, ATTACKS, results()).await;
+    run_all(&set, &[("receipts", ATTACKS)], results()).await;
 }
