@@ -13,6 +13,7 @@ use crate::address::Address;
 use crate::config::Config;
 use crate::error::ProxyError;
 use crate::metrics::MetricsAddress;
+use crate::pipe::{PIPES_PER_WORKER_MAX, SPARE_MAX};
 use crate::serve::{ProxyOptions, serve_config};
 
 /// Options of the proxy: a file, or one listener and one guest.
@@ -73,7 +74,7 @@ impl ProxyArgs {
 
 /// Runs until SIGTERM or SIGINT, then drains. A second signal ends it at once.
 pub async fn run(args: ProxyArgs, config: Config) -> ExitCode {
-    raise_descriptor_limit(config.limits.connections_max);
+    raise_descriptor_limit(config.limits.connections_max, config.workers);
     let (guests, found) = (listed(&config), discovered(&config));
     let one = config.pools.values().next().and_then(|p| p.guests.first()).copied();
     let ready = |bound: &[Address]| {
@@ -126,11 +127,11 @@ pub fn report(error: &ProxyError) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Two descriptors a connection and some for the rest; the system's own limit stays.
-fn raise_descriptor_limit(connections_max: usize) {
+/// Two descriptors a connection, those of the workers' pipes, and some for the rest; the system's own limit stays.
+fn raise_descriptor_limit(connections_max: usize, workers: usize) {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
-    let wanted = 2 * connections_max as u64 + 1024;
+    let wanted = 2 * connections_max as u64 + (workers * 2 * (PIPES_PER_WORKER_MAX + SPARE_MAX)) as u64 + 1024;
     let reachable = limit.maximum.map_or(wanted, |max| wanted.min(max));
     if limit.current.is_some_and(|current| current < reachable) {
         limit.current = Some(reachable);

@@ -126,8 +126,11 @@ pub(crate) struct Flow {
     up: Half,
     down: Half,
     started_ms: u64,
-    /// When bytes moved last.
+    /// When bytes moved last, in either direction.
     moved_ms: u64,
+    /// Since when each direction has stood still with what it holds: one that moves says nothing about the other.
+    up_since_ms: u64,
+    down_since_ms: u64,
     guest_ended_ms: Option<u64>,
     /// When a stream that stands still was looked at last.
     looked_ms: u64,
@@ -144,6 +147,8 @@ impl Flow {
             down: Half::new(Way::ToClient, 0, Vec::new()),
             started_ms: carrier.now_ms,
             moved_ms: carrier.now_ms,
+            up_since_ms: carrier.now_ms,
+            down_since_ms: carrier.now_ms,
             guest_ended_ms: None,
             looked_ms: 0,
             client_spoke,
@@ -159,13 +164,17 @@ impl Flow {
         carrier: &mut Carrier,
         metrics: &Metrics,
     ) -> Then {
-        let before = (self.up.moved, self.down.moved);
+        let before = (self.up.stand(), self.down.stand());
         let ended_up = self.up.pump(client, guest, self.down.done, carrier, metrics);
         let ended_down = self.down.pump(guest, client, self.up.done, carrier, metrics);
         self.client_spoke |= self.up.has_read;
-        if (self.up.moved, self.down.moved) != before {
-            self.moved_ms = carrier.now_ms;
+        if self.up.stand() != before.0 {
+            self.up_since_ms = carrier.now_ms;
         }
+        if self.down.stand() != before.1 {
+            self.down_since_ms = carrier.now_ms;
+        }
+        self.moved_ms = self.up_since_ms.max(self.down_since_ms);
         match (ended_up, ended_down) {
             (Ok(Next::Done), Ok(Next::Done)) => {
                 carrier.publish(metrics);
@@ -192,30 +201,40 @@ impl Flow {
     /// When to look at it again if nothing is reported: at the limit, or earlier if it stands still with a pipe.
     pub(crate) fn next_look(&self, limits: &Limits) -> u64 {
         let limit = self.limit(limits).0;
-        match self.up.has_pipe() || self.down.has_pipe() {
-            true => limit.min(self.moved_ms.max(self.looked_ms) + QUIET_MS),
-            false => limit,
+        let with_pipe = [
+            self.up.has_pipe().then_some(self.up_since_ms),
+            self.down.has_pipe().then_some(self.down_since_ms),
+        ];
+        match with_pipe.into_iter().flatten().min() {
+            Some(since) => limit.min(since.max(self.looked_ms) + QUIET_MS),
+            None => limit,
         }
     }
 
     /// Gives back what a stream needs that does not stand still. Its bytes stay in memory.
     pub(crate) fn rest(&mut self, carrier: &Carrier) -> Result<(), Ended> {
-        let is_quiet = carrier.now_ms >= self.moved_ms + QUIET_MS;
-        if is_quiet && (self.up.has_pipe() || self.down.has_pipe()) {
+        let is_quiet = |half: &Half, since| half.has_pipe() && carrier.now_ms >= since + QUIET_MS;
+        let (up, down) = (
+            is_quiet(&self.up, self.up_since_ms),
+            is_quiet(&self.down, self.down_since_ms),
+        );
+        if up || down {
             self.looked_ms = carrier.now_ms;
-            if Pipe::are_scarce() {
-                self.up.give_pipe_back().map_err(|_| Ended::ClientBroken)?;
-                self.down.give_pipe_back().map_err(|_| Ended::GuestBroken)?;
-            }
+        }
+        if up && Pipe::are_scarce() {
+            self.up.give_pipe_back().map_err(|_| Ended::ClientBroken)?;
+        }
+        if down && Pipe::are_scarce() {
+            self.down.give_pipe_back().map_err(|_| Ended::GuestBroken)?;
         }
         Ok(())
     }
 
-    /// Ends a connection whose limit has passed.
-    pub(crate) fn expire(why: Ended, client: &mut Side, guest: &mut Side) -> Ended {
+    /// Ends a connection whose limit has passed. A client that has had the guest's end has had everything; the guest has not had all
+    /// of the client's, and is told so by a reset.
+    pub(crate) fn expire(why: Ended, client: &mut Side) -> Ended {
         if why == Ended::Closed {
             client.stream.part();
-            guest.stream.part();
         }
         why
     }
@@ -225,8 +244,12 @@ impl Flow {
         if let Some(at) = self.guest_ended_ms {
             return (at + LINGER_MS, Ended::Closed);
         }
-        if self.up.is_holding() || self.down.is_holding() {
-            return (self.moved_ms + ms(limits.stall), Ended::Stalled);
+        let holding = [
+            self.up.is_holding().then_some(self.up_since_ms),
+            self.down.is_holding().then_some(self.down_since_ms),
+        ];
+        if let Some(since) = holding.into_iter().flatten().min() {
+            return (since + ms(limits.stall), Ended::Stalled);
         }
         if self.up.done {
             return (self.moved_ms + ms(limits.half_closed), Ended::HalfClosed);

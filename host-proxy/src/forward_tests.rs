@@ -168,6 +168,49 @@ fn a_client_that_says_nothing_is_silent_whatever_the_proxy_says_first() {
 }
 
 #[test]
+fn a_direction_that_moves_says_nothing_about_one_that_stands_still() {
+    let mut between = between();
+    let mut flow = between.flow();
+    let sent = noise(32 << 20);
+    let mut at = 0;
+    // Long quiet before: its time does not count.
+    between.carrier.now_ms = 50_000;
+    let (mut before, mut quiet) = (0, 0);
+    while quiet < 30 {
+        at += between.client.write(&sent[at..]).unwrap_or(0);
+        between.advance(&mut flow);
+        std::thread::sleep(Duration::from_millis(1));
+        let carried = flow.carried().to_guest;
+        quiet = if carried == before { quiet + 1 } else { 0 };
+        before = carried;
+    }
+    assert_eq!(flow.limit(&limits()), (55_000, Ended::Stalled));
+    between.carrier.now_ms = 54_000;
+    between.guest.write_all(b"x").unwrap();
+    std::thread::sleep(Duration::from_millis(5));
+    between.advance(&mut flow);
+    assert_eq!(flow.carried().to_client, 1);
+    assert_eq!(flow.limit(&limits()), (55_000, Ended::Stalled), "a byte the other way");
+    assert_eq!(flow.next_look(&limits()), 51_000, "nor does it keep the pipe");
+    let mut piece = vec![0; 8 << 20];
+    while between.guest.read(&mut piece).is_ok() {}
+    between.advance(&mut flow);
+    assert!(flow.limit(&limits()).0 >= 59_000, "twin: what it holds moved");
+}
+
+#[test]
+fn a_half_closed_connection_has_its_time_from_then_on() {
+    let mut between = between();
+    let mut flow = between.flow();
+    assert_eq!(between.carry(&mut flow, b"asked"), b"asked");
+    between.carrier.now_ms = 50_000;
+    between.client.shutdown(std::net::Shutdown::Write).unwrap();
+    std::thread::sleep(Duration::from_millis(5));
+    between.advance(&mut flow);
+    assert_eq!(flow.limit(&limits()), (80_000, Ended::HalfClosed));
+}
+
+#[test]
 fn a_side_that_was_cut_is_told_apart_from_one_that_ended() {
     let mut between = between();
     let mut flow = between.flow();

@@ -28,6 +28,9 @@ use crate::state::State;
 
 /// How long each side waits for the other's next packet.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often and how far apart it is looked whether a process that did not answer is going away.
+const GOING_LOOKS: u32 = 3;
+const GOING_PAUSE: Duration = Duration::from_millis(300);
 const PACKET_BYTES_MAX: usize = 256;
 const PACKETS_MAX: usize = 8192;
 
@@ -188,8 +191,13 @@ impl Predecessor {
             let released = self.peer.send(b"serving").and_then(|_| expect(&self.peer, b"released"));
             match released {
                 Ok(()) => true,
-                // A process that is gone serves nobody.
-                Err(_) => connect(&self.path).is_ok_and(|answer| answer.is_none()),
+                // A process that is gone serves nobody; one that is about to drain closes this address a moment later.
+                Err(_) => (0..GOING_LOOKS).any(|look| {
+                    if look > 0 {
+                        std::thread::sleep(GOING_PAUSE);
+                    }
+                    connect(&self.path).is_ok_and(|answer| answer.is_none())
+                }),
             }
         });
         match replaced.await {

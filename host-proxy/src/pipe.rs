@@ -14,7 +14,7 @@ pub(crate) const WINDOW_BYTES: usize = 256 * 1024;
 pub(crate) const PIPES_PER_WORKER_MAX: usize = 128;
 
 /// Empty pipes that a worker keeps for the next stream.
-const SPARE_MAX: usize = 16;
+pub(crate) const SPARE_MAX: usize = 16;
 
 thread_local! {
     static SPARE: RefCell<Vec<Ends>> = const { RefCell::new(Vec::new()) };

@@ -53,9 +53,12 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// The guest took the connection.
-    pub(crate) fn accepted(&self) {
+    /// The guest took the connection. A trial is over with that: the connection may stay for hours.
+    pub(crate) fn accepted(&mut self) {
         self.guest.accepted();
+        if std::mem::take(&mut self.is_trial) {
+            self.guest.tried();
+        }
     }
 
     /// It did not.

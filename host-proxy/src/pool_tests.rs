@@ -90,11 +90,18 @@ fn failures_open_the_breaker_and_one_trial_at_a_time_closes_it() {
     drop(trial);
     assert!(!guest.is_up(), "it failed");
     std::thread::sleep(Duration::from_millis(60));
-    let trial = take(&pool, 0);
-    guest.accepted();
+    let mut trial = take(&pool, 0);
+    trial.accepted();
     take(&pool, 0);
-    drop(trial);
     assert!(guest.is_up());
+    // The connection that was the trial stays; a later trial is another one.
+    guest.failed(&breaker, "p");
+    guest.failed(&breaker, "p");
+    std::thread::sleep(Duration::from_millis(60));
+    let later = take(&pool, 0);
+    drop(trial);
+    assert!(matches!(pool.pick(0, 0), Pick::Nobody), "the later trial is under way");
+    drop(later);
 }
 
 #[test]

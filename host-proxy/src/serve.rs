@@ -202,6 +202,10 @@ pub async fn serve_config(
         Some(_) => Phase::HandedOver,
         None => Phase::Draining,
     };
+    if let (None, Some(endpoint)) = (&successor, &mut endpoint) {
+        // Who asks from now on finds nobody, and serves: one that was about to take over must not take this for a refusal.
+        endpoint.handover = None;
+    }
     let closed = publish.borrow().closed(phase);
     publish.send_replace(closed);
     if let Some(successor) = successor {

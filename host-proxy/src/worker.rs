@@ -33,6 +33,9 @@ use timers::{NEVER, Timers};
 /// Connections accepted in a row before those that are open have their turn.
 const ACCEPTS_PER_TURN: usize = 32;
 
+/// More than that do not wait in a socket; those that come while it is emptied are not waited for.
+const BACKLOG_MAX: usize = 65_536;
+
 /// Reports taken from the kernel at a time.
 const EVENTS_PER_TURN: usize = 256;
 
@@ -166,6 +169,9 @@ impl Worker {
                 self.report(event);
             }
             for slot in again {
+                if let Some(connection) = self.slots.get_mut(slot).and_then(Option::as_mut) {
+                    connection.is_again = false;
+                }
                 self.turn(slot, Connection::advance);
             }
             while let Some(slot) = self.timers.pop_due(self.desk.carrier.now_ms) {
@@ -232,7 +238,10 @@ impl Worker {
             let slot = token.0 / 2;
             if let Some(connection) = self.slots.get_mut(slot).and_then(Option::as_mut) {
                 connection.report(token.0 % 2 == 1, event);
-                self.turn(slot, Connection::advance);
+                // One turn for each: a fast stream would have more and more of them.
+                if !connection.is_again {
+                    self.turn(slot, Connection::advance);
+                }
             }
         }
     }
@@ -248,7 +257,9 @@ impl Worker {
         let until = match what(connection, &mut self.desk) {
             Outcome::Wait(until) => until,
             Outcome::Again => {
-                self.again.push(slot);
+                if !std::mem::replace(&mut connection.is_again, true) {
+                    self.again.push(slot);
+                }
                 return;
             }
             Outcome::Queue(until) => {
@@ -258,6 +269,7 @@ impl Worker {
             Outcome::Over => {
                 self.timers.clear(slot, connection.due_ms);
                 *held = None;
+                self.queued.retain(|queued| *queued != slot);
                 self.freed.push(slot);
                 self.open -= 1;
                 return;
@@ -370,7 +382,10 @@ impl Worker {
                 // Nobody else will take what the kernel has accepted already.
                 listener.has_more = true;
                 self.paused_until_ms = 0;
-                while self.paused_until_ms == 0 && self.has_more(at) {
+                for _ in 0..BACKLOG_MAX / ACCEPTS_PER_TURN {
+                    if self.paused_until_ms != 0 || !self.has_more(at) {
+                        break;
+                    }
                     self.accept_from(at, ACCEPTS_PER_TURN);
                 }
             }

@@ -83,6 +83,11 @@ impl Half {
         }
     }
 
+    /// Differs from before whenever something was written, began to be held or came to its end.
+    pub(super) fn stand(&self) -> (u64, bool, bool) {
+        (self.moved, self.is_holding(), self.done)
+    }
+
     pub(super) fn is_holding(&self) -> bool {
         match &self.held {
             Held::Nothing => false,

@@ -86,8 +86,13 @@ impl Guest {
     pub(crate) fn leave(&self, is_trial: bool) {
         self.outstanding.fetch_sub(1, Ordering::AcqRel);
         if is_trial {
-            self.trial.store(false, Ordering::Release);
+            self.tried();
         }
+    }
+
+    /// The trial has an outcome.
+    pub(crate) fn tried(&self) {
+        self.trial.store(false, Ordering::Release);
     }
 
     /// It took a connection.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::address::Address;
 use crate::admission::Place;
@@ -31,6 +31,8 @@ pub(super) struct Connection {
     opened_ms: u64,
     /// The deadline that the worker keeps for it: at or before the real one.
     pub(super) due_ms: u64,
+    /// It is among those that have another turn.
+    pub(super) is_again: bool,
     stage: Stage,
 }
 
@@ -62,6 +64,8 @@ struct Attempt {
     guest: Side,
     lease: Lease,
     until_ms: u64,
+    /// The guest has all the time that the configuration gives it; what is left of a client's says nothing about a guest.
+    is_whole: bool,
 }
 
 struct Open {
@@ -96,6 +100,7 @@ impl Connection {
             tally: Tally::new(desk.shared.clone()),
             opened_ms: desk.carrier.now_ms,
             due_ms: NEVER,
+            is_again: false,
             stage: Stage::First(door.opening(peer)),
             door,
         }
@@ -169,14 +174,18 @@ impl Connection {
                     Err(how) => self.end(how, now),
                 };
             }
-            let why = Flow::expire(why, &mut self.client, &mut open.guest);
+            let why = Flow::expire(why, &mut self.client);
             return self.end(why, now);
         }
         let outcome = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::First(_) if now >= self.first_until() => Err(Refused::FirstBytes),
             Stage::Queued(call, _) if now >= call.deadline_ms => Err(Refused::QueueTime),
             Stage::Calling(call, attempt) if now >= attempt.until_ms => {
-                self.failed(attempt.lease, desk);
+                desk.shared.metrics.dial_failures.inc();
+                if attempt.is_whole {
+                    attempt.lease.failed();
+                }
+                drop(attempt);
                 self.call(call, None, desk)
             }
             early => {
@@ -224,7 +233,14 @@ impl Connection {
 
     /// Calls guests until one may answer. Another one is tried if one does not accept, never after a byte went to one.
     fn call(&mut self, mut call: Call, waiting: Option<Waiting>, desk: &mut Desk) -> Result<Outcome, Refused> {
+        let now = desk.carrier.now_ms;
         loop {
+            if now >= call.deadline_ms {
+                return Err(match call.tried {
+                    0 => Refused::QueueTime,
+                    _ => Refused::Unreachable,
+                });
+            }
             let (lease, at) = match call.pool.pick(call.key, call.tried) {
                 Pick::One(lease, at) => (lease, at),
                 Pick::Nobody if call.tried == 0 => return Err(Refused::NoGuest),
@@ -241,23 +257,26 @@ impl Connection {
                 }
             };
             call.tried |= 1 << at;
-            let now = desk.carrier.now_ms;
             match Stream::call(&lease.guest.address) {
                 Ok(stream) => {
                     let mut guest = Side::new(stream);
                     // On one machine a connection is often made by now, and says so by taking what goes first.
                     guest.can_write = call.is_told_by_writing(&lease.guest.address);
+                    let whole_ms = now + ms(call.pool.config().connect);
                     let attempt = Attempt {
                         guest,
                         lease,
-                        until_ms: call.deadline_ms.min(now + ms(call.pool.config().connect)),
+                        until_ms: call.deadline_ms.min(whole_ms),
+                        is_whole: whole_ms <= call.deadline_ms,
                     };
                     return self.answer(call, attempt, desk);
                 }
+                // Many connections can take the last descriptor or port; that must not take good guests away too.
+                Err(e) if is_want_here(&e) => {
+                    desk.shared.metrics.dial_failures.inc();
+                    warn!(error = %e, guest = %lease.guest.address, "cannot call a guest");
+                }
                 Err(_) => self.failed(lease, desk),
-            }
-            if now >= call.deadline_ms {
-                return Err(Refused::Unreachable);
             }
         }
     }
@@ -310,17 +329,22 @@ impl Connection {
             .flow
             .advance(&mut self.client, &mut open.guest, &mut desk.carrier, metrics)
         {
-            Then::Again => Outcome::Again,
+            Then::Again => match Self::watch_both(&mut self.client, open, self.slot, desk) {
+                // One direction may go on while the other waits for the kernel.
+                Ok(()) => Outcome::Again,
+                Err(_) => self.end(Ended::Unwatched, desk.carrier.now_ms),
+            },
             Then::Over(how) => self.end(how, desk.carrier.now_ms),
-            Then::Wait => {
-                let watched = watch(&mut self.client, self.slot, false, desk)
-                    .and_then(|()| watch(&mut open.guest, self.slot, true, desk));
-                match watched {
-                    Ok(()) => Outcome::Wait(open.flow.next_look(&self.door.limits)),
-                    Err(_) => self.end(Ended::Unwatched, desk.carrier.now_ms),
-                }
-            }
+            Then::Wait => match Self::watch_both(&mut self.client, open, self.slot, desk) {
+                Ok(()) => Outcome::Wait(open.flow.next_look(&self.door.limits)),
+                Err(_) => self.end(Ended::Unwatched, desk.carrier.now_ms),
+            },
         }
+    }
+
+    fn watch_both(client: &mut Side, open: &mut Open, slot: usize, desk: &Desk) -> Result<(), Refused> {
+        watch(client, slot, false, desk)?;
+        watch(&mut open.guest, slot, true, desk)
     }
 
     fn end(&mut self, how: Ended, now_ms: u64) -> Outcome {
@@ -362,6 +386,14 @@ impl Call {
     fn is_told_by_writing(&self, guest: &Address) -> bool {
         !self.first.is_empty() && matches!(guest, Address::Tcp(_))
     }
+}
+
+/// Whether a call failed for want of something on this machine.
+fn is_want_here(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL)
+    )
 }
 
 /// Asks the event loop to report what this side waits for. Closing the socket ends it.

@@ -323,3 +323,41 @@ async fn clients_wait_for_a_free_place_until_the_deadline_and_one_too_many_does_
     drop(first);
     assert_eq!(third.await.unwrap(), "a", "twin: a place was given back in time");
 }
+
+#[tokio::test]
+async fn a_guest_that_was_given_no_time_is_not_blamed() {
+    // A full queue: the kernel drops further calls, as a machine does that is gone.
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    full.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into())
+        .unwrap();
+    full.listen(0).unwrap();
+    let hung = full.local_addr().unwrap().as_socket().unwrap();
+    let _filling = [TcpStream::connect(hung).await.unwrap()];
+    let good = guest("g").await;
+    let proxy = start(&format!(
+        r#"
+        version = 1
+        [[listen]]
+        address = "127.0.0.1:0"
+        pool = "p"
+        [pool.p]
+        guests = ["{hung}", "{}"]
+        deadline_s = 1
+        connect_s = 1
+        breaker = {{ failures = 1, open_s = 60 }}
+        health = {{ interval_s = 60, timeout_s = 0.1, fall = 2, rise = 1 }}
+        "#,
+        good.at
+    ))
+    .await;
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(who(proxy.at[0]).await);
+    }
+    answers.sort();
+    assert_eq!(
+        answers,
+        ["-", "g", "g"],
+        "one client spends its time at the one that hangs; the other guest serves all the same"
+    );
+}
