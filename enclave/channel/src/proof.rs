@@ -17,6 +17,8 @@ use crate::error::ChannelError;
 /// Length of an X-Wing encapsulation in bytes.
 pub const ENC_BYTES: usize = 1120;
 const PROOF_BYTES: usize = 32;
+/// What no digit's value has in common with any.
+const NO_DIGIT: u8 = 0x80;
 
 /// The guest's channel key: answers proofs, does nothing else.
 pub struct ChannelKey(PrivateKey);
@@ -66,10 +68,30 @@ fn enc_bytes(text: &str) -> Result<Vec<u8>, ChannelError> {
         expected: ENC_BYTES,
         got: text.len(),
     };
-    if text.len() != 2 * ENC_BYTES || text.bytes().any(|b| !matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+    if text.len() != 2 * ENC_BYTES {
         return Err(malformed());
     }
-    hex::decode(text).map_err(|_| malformed())
+    // Of every connection: twice as fast as a library's that reports where it stumbled.
+    let digit = |c: u8| match c {
+        b'0'..=b'9' => c - b'0',
+        b'a'..=b'f' => c - b'a' + 10,
+        _ => NO_DIGIT,
+    };
+    let mut seen = 0;
+    let bytes = text.as_bytes().chunks_exact(2).map(|pair| match pair {
+        [high, low] => {
+            let (high, low) = (digit(*high), digit(*low));
+            seen |= high | low;
+            high << 4 | low & 15
+        }
+        _ => NO_DIGIT,
+    });
+    let bytes = bytes.collect();
+    if seen & NO_DIGIT == 0 {
+        Ok(bytes)
+    } else {
+        Err(malformed())
+    }
 }
 
 fn info(exporter: &Exporter, keyset_digest: &Digest384) -> Result<Zeroizing<Vec<u8>>, ChannelError> {

@@ -2,12 +2,16 @@
 //!
 //! A connection belongs to the keyset that was in force when it was accepted, for as long as it lives.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::Router;
-use hanzo_channel::{Exporter, accept::accept};
+use axum::response::Response;
+use axum::routing::future::RouteFuture;
+use hanzo_channel::accept::accept;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -100,7 +104,7 @@ where
 {
     let Served { way, routes, ends } = served;
     let tls = match way {
-        Way::Clear => return speak(stream, routes, ends, limits, stop).await,
+        Way::Clear => return speak(stream, TowerToHyperService::new(routes), ends, limits, stop).await,
         Way::Tls(tls) => tls,
     };
     let handshake = accept(&tls, stream, Duration::from_millis(limits.handshake_timeout_ms));
@@ -110,24 +114,44 @@ where
     };
     match accepted {
         Ok(accepted) => {
-            let routes = routes.layer(Extension(per_connection(accepted.exporter)));
-            speak(accepted.stream, routes, ends, limits, stop).await;
+            let connection = Arc::new(Connection::new(accepted.exporter));
+            speak(accepted.stream, OnConnection { routes, connection }, ends, limits, stop).await;
         }
         Err(error) => tracing::debug!(code = error.code(), "connection turned away"),
     }
 }
 
+/// Tells every request which connection it came on. A layer around the routes would be built anew for each connection, around
+/// each route.
+struct OnConnection {
+    routes: Router,
+    connection: Arc<Connection>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for OnConnection {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.connection.clone());
+        // A router is always ready.
+        tower::Service::call(&mut self.routes.clone(), request)
+    }
+}
+
 /// HTTP/1.1 until the connection or its keyset ends.
-async fn speak<S>(stream: S, routes: Router, mut ends: Stop, limits: OperatingLimits, mut stop: Stop)
+async fn speak<S, R>(stream: S, routes: R, mut ends: Stop, limits: OperatingLimits, mut stop: Stop)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    R: hyper::service::Service<Request<Incoming>, Response = Response, Error = Infallible>,
 {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+        .serve_connection(TokioIo::new(stream), routes);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -150,10 +174,6 @@ where
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended early");
     }
-}
-
-fn per_connection(exporter: Exporter) -> Arc<Connection> {
-    Arc::new(Connection::new(exporter))
 }
 
 #[cfg(test)]
