@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest256;
 use crate::name::{KeyId, Name};
+use crate::padding::Padding;
 
 /// Longest configuration in bytes.
 pub const CONFIG_BYTES_MAX: usize = 64 * 1024;
@@ -37,6 +38,9 @@ pub struct Config {
     /// Who may send signed admin requests; may be empty.
     #[serde(default)]
     pub admin_keys: Vec<PinnedSigner>,
+    /// The least padding of what the guest answers, whatever a client asks for; `off` if left out.
+    #[serde(default)]
+    pub padding: Padding,
     /// Who may send sealed messages besides clients of OHTTP over X-Wing, who always may.
     #[serde(default)]
     pub sealed: SealedMessages,
@@ -364,6 +368,7 @@ request_timeout_s = 300
             ("version = 1", "version = 1\nversion = 1", "config.malformed"),
             ("required_tier = 2", "required_tier = 5", "config.value"),
             ("required_tier = 2", "", "config.malformed"),
+            ("version = 1", "version = 1\npadding = \"1024\"", "config.malformed"),
             ("keyset_lifetime_s = 86400", "keyset_lifetime_s = 86401", "config.value"),
             ("suite = \"ml-dsa-65\"", "suite = \"ed25519\"", "config.value"),
             ("hanzo/dek/smollm2", "hanzo/../smollm2", "config.malformed"),
@@ -372,6 +377,9 @@ request_timeout_s = 300
             assert_ne!(changed, text);
             assert_eq!(Config::parse(changed.as_bytes()).unwrap_err().code(), code, "{to}");
         }
+        let padded = text.replace("version = 1", "version = 1\npadding = \"512\"");
+        assert_eq!(Config::parse(padded.as_bytes()).unwrap().padding, Padding::Blocks);
+        assert_eq!(Config::parse(text.as_bytes()).unwrap().padding, Padding::Off);
         let large = vec![b'#'; CONFIG_BYTES_MAX + 1];
         assert_eq!(
             Config::parse(&large),

@@ -30,6 +30,7 @@ pub mod keyset;
 pub mod merkle;
 pub mod name;
 pub mod nvidia;
+pub mod padding;
 mod pinned;
 pub mod ratls;
 pub mod snp;

@@ -248,6 +248,7 @@ pub fn files_with(
             kbs: recipe.kbs,
             network: recipe.network.clone(),
             vsock_port: recipe.vsock_port,
+            sealed: recipe.sealed,
         },
         inputs: Ingredients {
             packages,

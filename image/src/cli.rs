@@ -234,6 +234,9 @@ struct DecisionArgs {
     /// Serve on this AF_VSOCK port besides
     #[arg(long)]
     vsock_port: Option<u32>,
+    /// Take sealed messages (OHTTP) here without TLS, for relays: IP:PORT
+    #[arg(long)]
+    sealed: Option<SocketAddr>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -496,6 +499,7 @@ impl DecisionArgs {
             network,
         )?;
         recipe.vsock_port = self.vsock_port;
+        recipe.sealed = self.sealed;
         Ok(recipe)
     }
 }

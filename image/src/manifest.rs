@@ -63,6 +63,9 @@ pub struct Decisions {
     /// The AF_VSOCK port, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vsock_port: Option<u32>,
+    /// Where sealed messages are taken, if anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<SocketAddr>,
 }
 
 /// Everything that went in.
@@ -142,9 +145,11 @@ impl Manifest {
             kbs,
             network,
             vsock_port,
+            sealed,
         } = self.recipe.clone();
         let mut recipe = Recipe::new(profile, config, listen, kbs, network)?;
         recipe.vsock_port = vsock_port;
+        recipe.sealed = sealed;
         Ok(recipe)
     }
 }

@@ -52,6 +52,8 @@ pub struct Recipe {
     pub network: NetworkPlan,
     /// The AF_VSOCK port where the agent serves besides; none unless set. Debian's kernel has no driver for it in the image.
     pub vsock_port: Option<u32>,
+    /// Where the agent takes sealed messages without TLS; nowhere unless set.
+    pub sealed: Option<SocketAddr>,
 }
 
 impl Recipe {
@@ -74,6 +76,7 @@ impl Recipe {
             kbs,
             network: network.into(),
             vsock_port: None,
+            sealed: None,
         })
     }
 
@@ -90,6 +93,7 @@ impl Recipe {
             engine,
             listen: self.listen,
             vsock_port: self.vsock_port,
+            sealed: self.sealed,
             kbs: self.kbs,
             modules,
             network: self.network.clone(),

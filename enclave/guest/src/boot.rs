@@ -48,7 +48,7 @@ pub(crate) async fn boot(options: &GuestOptions, attester: Arc<dyn Attester>) ->
         spare_this_process()?;
     }
     let (config, config_text) = measured_config(&options.config_path, attester.as_ref())?;
-    let keys = new_keys(config.required_tier, config.sealed).await?;
+    let keys = new_keys(config.required_tier, config.sealed, Vec::new()).await?;
 
     let (granted, standing, clock) = all_grants(options, &config, &attester, &keys).await?;
     let runtime = RuntimeDir::create(&options.runtime_dir, options.plaintext)?;

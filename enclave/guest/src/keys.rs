@@ -49,18 +49,19 @@ pub struct BootKeys {
 }
 
 impl BootKeys {
-    /// Makes them, with the suites of the tier that the configuration requires. Every seed mixes RDSEED in.
+    /// Makes them, with the suites of the tier that the configuration requires. Every seed mixes RDSEED in. Message keys get other
+    /// identifiers than those `taken` by the keyset before.
     ///
     /// # Errors
     /// [`KeyError`]; without RDSEED the boot fails.
-    pub fn generate(required_tier: u8, sealed: SealedMessages) -> Result<Self, KeyError> {
+    pub fn generate(required_tier: u8, sealed: SealedMessages, taken: &[u8]) -> Result<Self, KeyError> {
         let (kem, signature) = suites_for_tier(required_tier);
         Ok(Self {
             wrapping: PrivateKey::from_seed(kem, &*mixed_seed::<32>()?)?,
             channel: ChannelKey::from_seed(&*mixed_seed::<32>()?)?,
             receipts: SigningKeys::from_seed(signature, &*mixed_seed::<64>()?)?,
             tls: TlsIdentity::from_seed(&*mixed_seed::<32>()?)?,
-            messages: MessageKeys::generate(required_tier, sealed)?,
+            messages: MessageKeys::generate(required_tier, sealed, taken)?,
         })
     }
 }

@@ -30,6 +30,7 @@ pub mod kbs_http;
 pub mod keys;
 pub mod models;
 pub mod options;
+mod padding;
 mod panics;
 mod rotation;
 mod run;

@@ -8,6 +8,7 @@ use hanzo_attestation::Anchors;
 use hanzo_attestation::bundle::DeviceCollateral;
 
 use crate::engine::sandbox::EngineSandbox;
+use crate::sealed::KEY_MESSAGES_MAX;
 use crate::transport::ListenAddress;
 
 /// Where plaintext weights may lie.
@@ -76,8 +77,13 @@ pub struct OperatingLimits {
     pub engine_restarts_max: u32,
     /// Time that requests in flight get at shutdown and at the end of their keyset, in milliseconds.
     pub drain_timeout_ms: u64,
-    /// How long before a keyset's end the next one takes over, in seconds; a tenth of its life, at most 300, when absent.
+    /// How long before a keyset's end the next one takes over, in seconds; a tenth of its life, at most 300, when absent. However
+    /// long, a keyset serves for 2 seconds first.
     pub keyset_overlap_s: Option<u64>,
+    /// How long a keyset serves at least before the next takes over because its message keys are nearly spent, in seconds.
+    pub keyset_turn_min_s: u64,
+    /// Messages that one key opens: 2^20 at most, whatever is written here.
+    pub sealed_messages_max: usize,
 }
 
 impl Default for OperatingLimits {
@@ -91,6 +97,8 @@ impl Default for OperatingLimits {
             engine_restarts_max: 5,
             drain_timeout_ms: 30_000,
             keyset_overlap_s: None,
+            keyset_turn_min_s: 60,
+            sealed_messages_max: KEY_MESSAGES_MAX,
         }
     }
 }

@@ -15,8 +15,9 @@ use tokio::task::JoinSet;
 
 use crate::boot::{Booted, boot};
 use crate::error::GuestError;
-use crate::options::GuestOptions;
-use crate::rotation::{Epoch, Retired, Sealer, life_over};
+use crate::options::{GuestOptions, OperatingLimits};
+use crate::padding;
+use crate::rotation::{Current, Epoch, Retired, Sealer, life_over};
 use crate::sealed::{Gateway, GatewayOptions, clear_routes, routes_beside};
 use crate::serve::{Served, Way, serve};
 use crate::stop::{StopSignal, stop_signal};
@@ -86,7 +87,7 @@ pub async fn run(
     tracing::info!(address = %ready.address, keyset = %ready.keyset_digest, tier = ready.keyset.tier,
         simulated = ready.keyset.simulated, "serving");
     let (stop, stopped) = stop_signal();
-    let (current, served) = InForce::new(first, serving.clone(), &sealer);
+    let (current, served) = InForce::new(first, serving.clone(), &sealer, &options.limits, None);
     let (attested, in_force) = watch::channel(served.attested);
     let (in_clear, clear_in_force) = watch::channel(served.in_clear);
     let force = Force { attested, in_clear };
@@ -105,7 +106,7 @@ pub async fn run(
     drop(stopped);
     on_ready(&ready);
 
-    let rotating = rotate(&sealer, current, serving, &force, options.limits.keyset_overlap_s);
+    let rotating = rotate(&sealer, current, serving, &force, &options.limits);
     let outcome = tokio::select! {
         () = &mut shutdown => Ok(()),
         error = engines.failed() => Err(error.into()),
@@ -124,7 +125,8 @@ pub async fn run(
 
 /// The keyset in force, as the loop over keysets holds it.
 struct InForce {
-    not_after: u64,
+    keyset: Keyset,
+    gateway: Arc<Gateway>,
     retired: Retired,
     ends: StopSignal,
 }
@@ -142,15 +144,33 @@ struct Force {
 }
 
 impl InForce {
-    fn new(epoch: Epoch, serving: ServingState, sealer: &Sealer) -> (Self, Ways) {
+    fn new(
+        epoch: Epoch,
+        serving: ServingState,
+        sealer: &Sealer,
+        limits: &OperatingLimits,
+        before: Option<&Gateway>,
+    ) -> (Self, Ways) {
         let (ends, ended) = stop_signal();
+        let clock = sealer.clock;
+        let padding = sealer.config.padding;
+        let keyset = epoch.sealed.keyset.clone();
+        let gateway = GatewayOptions {
+            keys: epoch.messages,
+            last_second: Current::last_message(&keyset),
+            messages_max: limits.sealed_messages_max,
+            clock: Arc::new(move || clock.now()),
+            body_bytes_max: sealer.config.limits.body_bytes_max,
+            concurrent_requests: sealer.config.limits.concurrent_requests,
+            padding,
+            api: hanzo_inference::router(serving.clone()),
+        };
         let in_force = Self {
-            not_after: epoch.sealed.keyset.not_after,
+            keyset,
+            gateway: Arc::new(Gateway::new(gateway, before)),
             retired: Retired::default(),
             ends,
         };
-        let born = UnixTime(epoch.sealed.keyset.issued_at);
-        let clock = sealer.clock;
         let well_known = Arc::new(WellKnown {
             desk: epoch.desk,
             channel: epoch.channel,
@@ -158,17 +178,11 @@ impl InForce {
         });
         let retired = in_force.retired.clone();
         // Not on the guest's own routes: a connection that asked for evidence still has to prove itself.
-        let api = hanzo_inference::router(serving.clone()).layer(axum::middleware::map_response(move |answer| {
+        let api = hanzo_inference::router(serving).layer(axum::middleware::map_response(move |answer| {
             std::future::ready(last_if_retired(&retired, answer))
         }));
-        let gateway = Arc::new(Gateway::new(GatewayOptions {
-            keys: epoch.messages,
-            born,
-            clock: Arc::new(move || clock.now()),
-            body_bytes_max: sealer.config.limits.body_bytes_max,
-            concurrent_requests: sealer.config.limits.concurrent_requests,
-            api: hanzo_inference::router(serving),
-        }));
+        let api = padding::layer(api, padding);
+        let gateway = in_force.gateway.clone();
         let in_clear = Served {
             way: Way::Clear,
             routes: clear_routes(gateway.clone()).merge(well_known::evidence(well_known.clone())),
@@ -200,11 +214,15 @@ async fn rotate(
     mut current: InForce,
     mut serving: ServingState,
     force: &Force,
-    overlap_s: Option<u64>,
+    limits: &OperatingLimits,
 ) -> GuestError {
     let mut ending = JoinSet::new();
     loop {
-        let next = match sealer.next(current.not_after, overlap_s).await {
+        let in_force = Current {
+            keyset: &current.keyset,
+            gateway: &current.gateway,
+        };
+        let next = match sealer.next(in_force, limits).await {
             Ok(next) => next,
             Err(error) => return error,
         };
@@ -213,14 +231,16 @@ async fn rotate(
             Err(error) => return error.into(),
         };
         tracing::info!(keyset = %next.sealed.keyset_digest, "the next keyset serves");
-        let (next, served) = InForce::new(next, serving.clone(), sealer);
+        let (next, served) = InForce::new(next, serving.clone(), sealer, limits, Some(&current.gateway));
         force.attested.send_replace(served.attested);
         force.in_clear.send_replace(served.in_clear);
         let old = std::mem::replace(&mut current, next);
         old.retired.retire();
         let clock = sealer.clock;
         ending.spawn(async move {
-            life_over(clock, UnixTime(old.not_after)).await;
+            life_over(clock, Current::last_message(&old.keyset)).await;
+            old.gateway.end();
+            life_over(clock, UnixTime(old.keyset.not_after)).await;
             old.ends.give();
         });
     }

@@ -4,7 +4,8 @@
 //! router, whose limits and receipts hold. The answer is sealed to the request. Whatever is wrong before the message is
 //! open has one answer, which says nothing but that the key did not open it; whatever is wrong afterwards is said inside.
 //!
-//! A key lives for an hour or 2^20 messages; then it is gone, and the next keyset brings another.
+//! A key lives for an hour or 2^20 messages; then it is gone, and the next keyset brings another. Until the end of its life it
+//! opens messages beside its successor, and what it opens is answered under its own keyset.
 //! Formats: `enclave/sealed/SPEC.md`.
 
 mod answer;
@@ -24,51 +25,97 @@ use hanzo_attestation::UnixTime;
 use hanzo_inference::Clock;
 use hanzo_sealed::config::{KEYS_MEDIA_TYPE, encode_list};
 use hanzo_sealed::ohttp::GATEWAY_PATH;
-use tokio::sync::Semaphore;
+use hanzo_sealed::padding::Padding;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
+use crate::padding;
+
+pub(crate) use inner::next_bytes;
 pub use keys::{KEY_LIFE_S, KEY_MESSAGES_MAX, MessageKeys};
 
 /// Parts of a [`Gateway`].
 pub struct GatewayOptions {
     /// The keys.
     pub keys: MessageKeys,
-    /// When they were made.
-    pub born: UnixTime,
+    /// The last second of their lives.
+    pub last_second: UnixTime,
+    /// Messages that each of them opens.
+    pub messages_max: usize,
     /// The guest's clock.
     pub clock: Clock,
     /// Longest body, out of the measured configuration.
     pub body_bytes_max: u64,
     /// Requests at a time, out of the measured configuration.
     pub concurrent_requests: u32,
+    /// The least padding, out of the measured configuration.
+    pub padding: Padding,
     /// What answers.
     pub api: Router,
 }
 
+/// One keyset's message keys, and what answers under it.
+struct Keyed {
+    keys: keys::LiveKeys,
+    /// As it is, and padded as a message of HTTP.
+    api: Router,
+    padded_api: Router,
+}
+
 /// Opens what comes and seals what goes.
 pub struct Gateway {
-    keys: keys::LiveKeys,
+    keyed: Arc<Keyed>,
+    /// Of the keyset before, until its life is over.
+    before: Option<Arc<Keyed>>,
     clock: Clock,
     body_bytes_max: usize,
+    padding: Padding,
     /// Messages that are held whole before they can be opened.
     places: Arc<Semaphore>,
-    api: Router,
 }
 
 /// Messages beyond the requests at work that may be held to be turned away.
 const SPARE_PLACES: usize = 4;
 
 impl Gateway {
-    /// Joins the parts.
-    pub fn new(options: GatewayOptions) -> Self {
+    /// Joins the parts. Messages to the keys of `before` are opened too; those to the keys before them no longer.
+    pub fn new(options: GatewayOptions, before: Option<&Self>) -> Self {
+        if let Some(oldest) = before.and_then(|gateway| gateway.before.as_ref()) {
+            oldest.keys.end();
+        }
         let places = usize::try_from(options.concurrent_requests).unwrap_or(usize::MAX / 2) + SPARE_PLACES;
         Self {
-            keys: options.keys.begin(options.born),
+            keyed: Arc::new(Keyed {
+                keys: options.keys.begin(options.last_second, options.messages_max),
+                padded_api: padding::layer(options.api.clone(), options.padding),
+                api: options.api,
+            }),
+            before: before.map(|gateway| gateway.keyed.clone()),
             clock: options.clock,
             body_bytes_max: usize::try_from(options.body_bytes_max).unwrap_or(usize::MAX / 2),
+            padding: options.padding,
             places: Arc::new(Semaphore::new(places)),
-            api: options.api,
         }
+    }
+
+    /// Waits until most messages of one of its own keys are spent.
+    pub async fn spent(&self) {
+        self.keyed.keys.spent().await;
+    }
+
+    /// Ends its own keys.
+    pub fn end(&self) {
+        self.keyed.keys.end();
+    }
+
+    /// What may open a message: the keyset in force first.
+    fn keyed(&self) -> impl Iterator<Item = &Arc<Keyed>> {
+        std::iter::once(&self.keyed).chain(&self.before)
+    }
+
+    /// A place for a message that is held before it is known to be one. Whoever waits for it to begin holds none.
+    fn place(&self) -> Result<OwnedSemaphorePermit, Refused> {
+        self.places.clone().try_acquire_owned().map_err(|_| Refused::Busy)
     }
 }
 
@@ -106,12 +153,12 @@ fn routes(gateway: Arc<Gateway>) -> Router {
 }
 
 async fn ohttp_keys(State(gateway): State<Arc<Gateway>>) -> Response {
-    let configs: Vec<_> = gateway.keys.ohttp.iter().map(|key| key.config.clone()).collect();
+    let configs: Vec<_> = gateway.keyed.keys.ohttp.iter().map(|key| key.config.clone()).collect();
     key_list(encode_list(&configs))
 }
 
 async fn ehbp_keys(State(gateway): State<Arc<Gateway>>) -> Response {
-    match &gateway.keys.ehbp {
+    match &gateway.keyed.keys.ehbp {
         Some(key) => key_list(encode_list(std::slice::from_ref(&key.config))),
         None => problem(
             StatusCode::NOT_FOUND,

@@ -33,4 +33,5 @@ pub use engine::EngineError;
 pub use error::ApiError;
 pub use hanzo_receipts::Transport;
 pub use router::router;
+pub use routes::AnswerFloor;
 pub use state::{Clock, EngineEndpoint, Random, ServingError, ServingOptions, ServingState};

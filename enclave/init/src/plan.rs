@@ -106,6 +106,9 @@ pub struct InitPlan {
     /// The AF_VSOCK port where it serves besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vsock_port: Option<u32>,
+    /// Where the agent takes sealed messages without TLS, for relays; nowhere unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<SocketAddr>,
     /// Where the key broker is reached; who it is, the configuration decides.
     pub kbs: SocketAddr,
     /// Modules in the order in which they are loaded, each after those it needs.
@@ -194,6 +197,13 @@ impl InitPlan {
             "vsock_port",
             "1024 to 4294967294",
             self.vsock_port.unwrap_or_default().to_string(),
+        )?;
+        range(
+            self.sealed
+                .is_none_or(|sealed| sealed.port() != 0 && sealed.port() != self.listen.port()),
+            "sealed",
+            "a port other than 0 and than that of `listen`",
+            self.sealed.map(|sealed| sealed.to_string()).unwrap_or_default(),
         )?;
         range(self.kbs.port() != 0, "kbs", "a port other than 0", self.kbs.to_string())?;
         range(

@@ -136,8 +136,10 @@ fn start_agent(plan: &InitPlan) -> Result<Child, InitError> {
     let vsock = plan
         .vsock_port
         .map(|port| ["--vsock".to_owned(), format!("vsock:{port}")]);
+    let sealed = plan.sealed.map(|at| ["--sealed".to_owned(), at.to_string()]);
     Command::new(OWN_PATH)
         .args(vsock.into_iter().flatten())
+        .args(sealed.into_iter().flatten())
         .args(["--listen", &plan.listen.to_string(), "--kbs", &plan.kbs.to_string()])
         .args(["--config", CONFIG_PATH, "--packs", PACKS, "--store", STORE])
         .args(["--runtime-dir", "/run/hanzo", "--", ENGINE_PATH, "serve"])

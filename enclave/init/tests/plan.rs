@@ -26,6 +26,10 @@ fn a_plan_is_read_and_written_back_to_the_same_bytes() {
     let plan = InitPlan::parse(PLAN.as_bytes()).unwrap();
     assert_eq!(plan.profile, Profile::Core);
     assert_eq!(plan.to_text().unwrap(), PLAN);
+    let sealed = PLAN.replacen("kbs =", "sealed = \"0.0.0.0:8480\"\nkbs =", 1);
+    let plan = InitPlan::parse(sealed.as_bytes()).unwrap();
+    assert_eq!(plan.sealed, Some("0.0.0.0:8480".parse().unwrap()));
+    assert_eq!(plan.to_text().unwrap(), sealed);
     let vsock = PLAN.replacen("kbs =", "vsock_port = 8443\nkbs =", 1);
     let plan = InitPlan::parse(vsock.as_bytes()).unwrap();
     assert_eq!((plan.vsock_port, plan.to_text().unwrap()), (Some(8443), vsock));
@@ -40,6 +44,9 @@ fn each_neighbour_of_a_plan_is_refused() {
         ("engine = false", "engine = false\nhost = 1", "init.plan.malformed"),
         ("0.0.0.0:8443", "0.0.0.0:0", "init.plan.value"),
         ("10.0.2.2:8080", "kbs.example:8080", "init.plan.malformed"),
+        ("kbs =", "sealed = \"0.0.0.0:0\"\nkbs =", "init.plan.value"),
+        ("kbs =", "sealed = \"10.0.0.1:8443\"\nkbs =", "init.plan.value"),
+        ("kbs =", "sealed = \"vsock:8480\"\nkbs =", "init.plan.malformed"),
         ("kbs =", "vsock_port = 1023\nkbs =", "init.plan.value"),
         ("kbs =", "vsock_port = 4294967295\nkbs =", "init.plan.value"),
         ("kbs =", "vsock_port = -1\nkbs =", "init.plan.malformed"),

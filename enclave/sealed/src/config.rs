@@ -14,6 +14,8 @@ use crate::error::SealedError;
 pub const KEYS_MEDIA_TYPE: &str = "application/ohttp-keys";
 /// HKDF-SHA256, the one KDF of all suites.
 pub const KDF_HKDF_SHA256: u16 = 0x0001;
+/// Life of a key in seconds from its keyset's `issued_at` on. What was sealed to it cannot be opened by anybody afterwards.
+pub const KEY_LIFE_S: u64 = 3600;
 /// Longest list of key configurations that is read, in bytes.
 pub const KEYS_BYTES_MAX: usize = 16 * 1024;
 

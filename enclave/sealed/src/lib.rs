@@ -4,6 +4,7 @@
 //! * [`config`] is what a client must know about a key (RFC 9458 section 3), as the keyset and as the wire have it.
 //! * [`ohttp`] seals one whole message (RFC 9458); [`chunked`] seals a stream of parts, and a cut stream does not look whole
 //!   (draft-ietf-ohai-chunked-ohttp-08).
+//! * [`padding`] makes lengths few: of messages, of streams' pieces, and of what crosses a channel of another kind.
 //! * [`ehbp`] seals bodies alone, for clients that speak EHBP v0.3.1.
 //!
 //! Bytes in, bytes out: no socket, no clock, no task. Every decoder is bounded before it allocates, and refuses what its
@@ -42,6 +43,7 @@ pub mod config;
 pub mod ehbp;
 mod error;
 pub mod ohttp;
+pub mod padding;
 mod response;
 mod varint;
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use hanzo_client::Padding;
 
 /// Verify an enclave before trusting it, and its answers after.
 #[derive(Debug, Parser)]
@@ -42,6 +43,8 @@ pub enum Command {
     Policy(PolicyArgs),
     /// Serve a local OpenAI endpoint whose prompts go to an attested guest only.
     Connect(ConnectArgs),
+    /// Show what a running `connect` knows of its guest: verdict, age of the evidence, receipts so far.
+    Status(StatusArgs),
     /// Check a receipt offline.
     Receipt(ReceiptArgs),
     /// Check a key broker's audit log offline: which entry was removed, altered or reordered, if one was.
@@ -283,12 +286,26 @@ pub enum PolicyCommand {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Example:\n  \
 hanzo-verify connect --to guest.example:8443 --policy policy.toml &\n  \
-curl http://127.0.0.1:8080/v1/models\n\n\
+curl http://127.0.0.1:8080/v1/models\n  \
+hanzo-verify connect --to guest.example:8480 --policy policy.toml --sealed --relay https://relay.example/ohttp --padding 512\n\n\
+http://127.0.0.1:8080/ shows the verdict, `hanzo-verify status` too. A program may send `hanzo-min-tier: 3` with a request: it \
+then goes to no guest of a lower tier.\n\n\
 Python: OpenAI(base_url=\"http://127.0.0.1:8080/v1\", api_key=\"unused\")\n\nHTTPS_PROXY and NO_PROXY are respected.")]
 pub struct ConnectArgs {
     /// host:port of the guest or of a proxy before it.
     #[arg(long, value_name = "HOST:PORT")]
     pub to: String,
+    /// Seal each request to a key of the attested keyset (OHTTP) instead of opening a channel. --to is then where the guest takes
+    /// sealed messages, or somebody before it.
+    #[arg(long)]
+    pub sealed: bool,
+    /// Hand sealed messages to this relay, so that who receives them does not see who sends them; --to is asked for evidence
+    /// alone. http://host:port/path or https://host/path.
+    #[arg(long, value_name = "URL", requires = "sealed")]
+    pub relay: Option<String>,
+    /// Lengths of requests and answers: off, 512 (multiples of it) or power-of-two.
+    #[arg(long, value_name = "MODE", default_value = "off")]
+    pub padding: Padding,
     #[command(flatten)]
     /// Roots, lists and policy.
     pub trust: TrustArgs,
@@ -304,6 +321,22 @@ pub struct ConnectArgs {
     /// Where bundles and receipts are kept. Default: $XDG_STATE_HOME/hanzo or ~/.local/state/hanzo.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+}
+
+/// `status`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Examples:\n  hanzo-verify status\n  hanzo-verify status --json | jq .verdict.tier\n\n\
+Exit codes: 0 a guest is verified and no receipt was wrong; 30 a receipt was wrong; otherwise the code of what failed (1 if nothing \
+answers)."
+)]
+pub struct StatusArgs {
+    /// Where `connect` listens.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub at: SocketAddr,
+    /// The token that it requires, in a file of mode 0600.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
 /// `receipt`.

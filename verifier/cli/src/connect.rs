@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hanzo_client::connect::{self, ConnectOptions};
-use hanzo_client::{AttestedClient, StateDir};
+use hanzo_client::{AttestedClient, Client, SealedClient, StateDir};
 use serde_json::json;
 
 use crate::args::ConnectArgs;
@@ -21,9 +21,7 @@ pub(crate) fn run(args: &ConnectArgs, as_json: bool) -> Result<Output, CliError>
         ..ConnectOptions::default()
     };
     options.check(args.listen)?;
-    let mut config = trust::client_config(&args.to, &args.trust)?;
-    config.state_dir = Some(state_path(args.state.as_deref())?);
-    let client = AttestedClient::new(config)?;
+    let client = client(args)?;
     runtime()?.block_on(async move {
         // The port first: a verdict for an endpoint that cannot be served helps nobody.
         let listener = connect::listen(args.listen).await?;
@@ -31,12 +29,20 @@ pub(crate) fn run(args: &ConnectArgs, as_json: bool) -> Result<Output, CliError>
         let view = pinned.result().view();
         let address = listener.local_addr().unwrap_or(args.listen);
         if as_json {
-            let greeting = json!({ "listening": format!("http://{address}/v1"), "verdict": view });
+            let greeting = json!({
+                "listening": format!("http://{address}/v1"),
+                "status": format!("http://{address}/"),
+                "verdict": view,
+            });
             to_stdout(&one_line(&greeting));
         } else {
-            let verdict = shown(&render::verdict(&view, &format!("{} proven", view.transport)));
+            let way = match client.way() {
+                "sealed" => "sealed messages (OHTTP, X-Wing) to a key of this keyset".to_owned(),
+                _ => format!("{} proven", view.transport),
+            };
+            let verdict = shown(&render::verdict(&view, &way));
             to_stdout(&format!(
-                "{verdict}\nOpenAI endpoint: http://{address}/v1   (status: http://{address}/hanzo/status; Ctrl-C stops)"
+                "{verdict}\nOpenAI endpoint: http://{address}/v1   (status: http://{address}/ ; Ctrl-C stops)"
             ));
         }
         let (tell, told) = tokio::sync::oneshot::channel::<()>();
@@ -55,6 +61,21 @@ pub(crate) fn run(args: &ConnectArgs, as_json: bool) -> Result<Output, CliError>
         }
         Ok(Output::text("stopped".into()))
     })
+}
+
+/// A client, whichever way it goes.
+fn client(args: &ConnectArgs) -> Result<Client, CliError> {
+    let state_dir = Some(state_path(args.state.as_deref())?);
+    if args.sealed {
+        let mut config = trust::sealed_config(&args.to, args.relay.as_deref(), &args.trust)?;
+        config.state_dir = state_dir;
+        config.padding = args.padding;
+        return Ok(SealedClient::new(config)?.into());
+    }
+    let mut config = trust::client_config(&args.to, &args.trust)?;
+    config.state_dir = state_dir;
+    config.padding = args.padding;
+    Ok(AttestedClient::new(config)?.into())
 }
 
 pub(crate) fn state_path(given: Option<&std::path::Path>) -> Result<std::path::PathBuf, CliError> {

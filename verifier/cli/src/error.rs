@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hanzo_attestation::evidence::Class;
 use hanzo_attestation::jcs::JcsError;
-use hanzo_client::connect::ConnectError;
+use hanzo_client::connect::{ConnectError, StatusError};
 use hanzo_client::{ClientError, StateError};
 use hanzo_collateral::{CollateralError, Missing};
 use hanzo_log::LogError;
@@ -76,6 +76,9 @@ pub enum CliError {
     /// The local endpoint.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The status of a local endpoint.
+    #[error(transparent)]
+    Status(#[from] StatusError),
     /// The state directory.
     #[error(transparent)]
     State(#[from] StateError),
@@ -122,6 +125,7 @@ impl CliError {
             Self::Verify(e) => e.code(),
             Self::Client(e) => e.code(),
             Self::Connect(e) => e.code(),
+            Self::Status(e) => e.code(),
             Self::State(e) => e.code(),
             Self::Receipt(e) => e.code(),
             Self::LogFile { source, .. } => source.code(),

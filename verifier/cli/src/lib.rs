@@ -22,6 +22,7 @@ mod ratls;
 mod receipt;
 mod render;
 mod staple;
+mod status;
 pub mod time;
 mod tree;
 mod trust;
@@ -34,7 +35,7 @@ use clap::CommandFactory as _;
 
 pub use args::{
     Cli, CollateralArgs, Command, ConnectArgs, EvidenceArgs, ExplainArgs, InspectArgs, LogArgs, PolicyArgs,
-    PolicyCommand, RatlsArgs, ReceiptArgs, RootArgs, StapleArgs, TrustArgs, VerifyArgs,
+    PolicyCommand, RatlsArgs, ReceiptArgs, RootArgs, StapleArgs, StatusArgs, TrustArgs, VerifyArgs,
 };
 pub use error::CliError;
 pub use output::{Output, shown};
@@ -50,6 +51,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Ratls(args) => ratls::run(args),
         Command::Policy(args) => policy::run(args),
         Command::Connect(args) => connect::run(args, cli.json),
+        Command::Status(args) => status::run(args),
         Command::Receipt(args) => receipt::run(args),
         Command::Log(args) => log::run(args, cli.json),
         Command::Staple(args) => staple::run(args, cli.json),

@@ -9,7 +9,8 @@ use crate::error::CliError;
 use crate::time;
 
 /// What a simulated verdict says first.
-const SIMULATED: &str = "SIMULATED: no vendor's root stands behind this evidence; it protects nothing from the host\n";
+pub(crate) const SIMULATED: &str =
+    "SIMULATED: no vendor's root stands behind this evidence; it protects nothing from the host\n";
 
 /// A verdict as text. `channel` says what is known of the connection.
 pub fn verdict(view: &VerdictView, channel: &str) -> String {

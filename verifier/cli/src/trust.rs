@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hanzo_attestation::bundle::{Base64, TdxCollateral};
 use hanzo_attestation::{Anchors, Collateral, Digest256, UnixTime};
-use hanzo_client::{ClientConfig, Endpoint};
+use hanzo_client::{ClientConfig, Endpoint, Relay, RelayUrl, SealedConfig};
 use hanzo_policy::AppraisalPolicy;
 use hanzo_verifier::VerifierContext;
 use rustls_pki_types::pem::PemObject as _;
@@ -215,9 +215,32 @@ pub(crate) fn context(policy_path: &Path, roots: &[PathBuf], crls: &[PathBuf]) -
     })
 }
 
-/// A client of the guest at `to`, through the proxy of `HTTPS_PROXY` unless `NO_PROXY` or a loopback address says no.
+/// A client of the guest at `to`, through the proxy that the environment names for it.
 pub(crate) fn client_config(to: &str, trust: &TrustArgs) -> Result<ClientConfig, CliError> {
     let endpoint: Endpoint = to.parse()?;
+    let proxy = proxy_for(&endpoint)?;
+    let mut config = ClientConfig::new(endpoint, trust.context()?);
+    config.proxy = proxy;
+    Ok(config)
+}
+
+/// The same by sealed messages, through `relay` if there is one.
+pub(crate) fn sealed_config(to: &str, relay: Option<&str>, trust: &TrustArgs) -> Result<SealedConfig, CliError> {
+    let gateway: Endpoint = to.parse()?;
+    let proxy = proxy_for(&gateway)?;
+    let mut config = SealedConfig::new(gateway, trust.context()?);
+    config.proxy = proxy;
+    if let Some(relay) = relay {
+        let url: RelayUrl = relay.parse()?;
+        let proxy = proxy_for(url.endpoint())?;
+        config.relay = Some(Relay { url, proxy });
+    }
+    Ok(config)
+}
+
+/// The proxy of `HTTPS_PROXY`, unless `NO_PROXY` or a loopback address says no. Everything is tunnelled, so the one variable
+/// counts for all.
+fn proxy_for(endpoint: &Endpoint) -> Result<Option<Endpoint>, CliError> {
     let variable = |names: [&str; 2]| {
         names
             .iter()
@@ -226,11 +249,10 @@ pub(crate) fn client_config(to: &str, trust: &TrustArgs) -> Result<ClientConfig,
     };
     let proxy = variable(["HTTPS_PROXY", "https_proxy"]);
     let exceptions = variable(["NO_PROXY", "no_proxy"]).unwrap_or_default();
-    let mut config = ClientConfig::new(endpoint, trust.context()?);
-    if let Some(url) = proxy.filter(|_| !is_direct(config.endpoint.host_port().0, &exceptions)) {
-        config.proxy = Some(proxy_endpoint(&url)?);
-    }
-    Ok(config)
+    proxy
+        .filter(|_| !is_direct(endpoint.host_port().0, &exceptions))
+        .map(|url| proxy_endpoint(&url))
+        .transpose()
 }
 
 fn proxy_endpoint(url: &str) -> Result<Endpoint, CliError> {

@@ -11,6 +11,37 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::client::Lease;
 use crate::error::ClientError;
 use crate::pinned::Pinned;
+use crate::sealed::SealedBody;
+
+/// The body of an answer, whichever way it came.
+pub enum AnswerBody {
+    /// Over a proven connection.
+    Channel(ProvenBody),
+    /// Sealed.
+    Sealed(SealedBody),
+}
+
+impl AnswerBody {
+    /// The verdict and keyset that the request was sent under.
+    pub fn pinned(&self) -> &Arc<Pinned> {
+        match self {
+            Self::Channel(body) => body.pinned(),
+            Self::Sealed(body) => body.pinned(),
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = ClientError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ClientError>>> {
+        match self.get_mut() {
+            Self::Channel(body) => Pin::new(body).poll_frame(cx),
+            Self::Sealed(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+}
 
 /// The body of an answer over a proven connection. Dropping it before its end closes the connection, which tells the
 /// guest to stop.

@@ -5,11 +5,13 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::{HeaderMap, StatusCode};
 use serde_json::Value;
 
-use crate::body::ProvenBody;
+use crate::body::AnswerBody;
 use crate::client::AttestedClient;
 use crate::error::ClientError;
 use crate::receipts::ReceiptStatus;
-use crate::request::ChannelRequest;
+use crate::request::{ChannelRequest, unpadded};
+use crate::sealed::SealedClient;
+use crate::way::Client;
 
 /// Header that names the receipt of an answer.
 pub const RECEIPT_ID_HEADER: &str = "hanzo-receipt-id";
@@ -48,6 +50,42 @@ impl AttestedClient {
     /// # Errors
     /// [`ClientError`]. A wrong receipt is no error: it is in [`Answer::receipt`].
     pub async fn exchange(&self, request: ChannelRequest) -> Result<Answer, ClientError> {
+        Client::from(self.clone()).exchange(request).await
+    }
+
+    /// One chat, not streamed. `request` is the body of `POST /v1/chat/completions`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; an error answer of the guest is [`ClientError::Exchange`] with its text.
+    pub async fn chat_once(&self, request: &Value) -> Result<ChatAnswer, ClientError> {
+        Client::from(self.clone()).chat_once(request).await
+    }
+}
+
+impl SealedClient {
+    /// Sends a request, reads its whole answer, and fetches and checks the receipt that the answer names.
+    ///
+    /// # Errors
+    /// [`ClientError`]. A wrong receipt is no error: it is in [`Answer::receipt`].
+    pub async fn exchange(&self, request: ChannelRequest) -> Result<Answer, ClientError> {
+        Client::from(self.clone()).exchange(request).await
+    }
+
+    /// One chat, not streamed. `request` is the body of `POST /v1/chat/completions`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; an error answer of the guest is [`ClientError::Exchange`] with its text.
+    pub async fn chat_once(&self, request: &Value) -> Result<ChatAnswer, ClientError> {
+        Client::from(self.clone()).chat_once(request).await
+    }
+}
+
+impl Client {
+    /// Sends a request, reads its whole answer, and fetches and checks the receipt that the answer names.
+    ///
+    /// # Errors
+    /// [`ClientError`]. A wrong receipt is no error: it is in [`Answer::receipt`].
+    pub async fn exchange(&self, request: ChannelRequest) -> Result<Answer, ClientError> {
         let sent = request.body().clone();
         let is_chat = request.is_chat();
         let answer = self.send(request).await?;
@@ -56,13 +94,13 @@ impl AttestedClient {
 
     pub(crate) async fn whole(
         &self,
-        answer: hyper::Response<ProvenBody>,
+        answer: hyper::Response<AnswerBody>,
         is_chat: bool,
         sent: &[u8],
     ) -> Result<Answer, ClientError> {
         let (head, body) = answer.into_parts();
         let pinned = body.pinned().clone();
-        let body = self.collect(body).await?;
+        let body = unpadded(&head.headers, self.collect(body).await?)?;
         let id = head
             .headers
             .get(RECEIPT_ID_HEADER)
@@ -71,7 +109,7 @@ impl AttestedClient {
         let receipt = match &id {
             _ if !is_chat => None,
             Some(id) => Some(match self.fetch_receipt(id).await {
-                Ok(document) => self.settle(&document, &pinned, Some(id), sent, &body).await,
+                Ok(document) => self.records().settle(&document, &pinned, Some(id), sent, &body).await,
                 Err(text) => self.missing(text),
             }),
             None if head.status.is_success() => Some(self.missing("the answer names none")),
@@ -120,7 +158,7 @@ impl AttestedClient {
 
     fn missing(&self, text: &'static str) -> ReceiptStatus {
         let status = ReceiptStatus::Missing { text };
-        self.note(&status);
+        self.records().note(&status);
         status
     }
 
@@ -133,13 +171,14 @@ impl AttestedClient {
         if answer.status() != StatusCode::OK {
             return Err("the guest does not hand out the receipt that its answer names");
         }
-        self.collect(answer.into_body())
-            .await
+        let (head, body) = answer.into_parts();
+        let body = self.collect(body).await;
+        body.and_then(|body| unpadded(&head.headers, body))
             .map_err(|_| "the receipt could not be read to its end")
     }
 
-    async fn collect(&self, body: ProvenBody) -> Result<Bytes, ClientError> {
-        let limit = self.inner.limits.answer_bytes_max;
+    async fn collect(&self, body: AnswerBody) -> Result<Bytes, ClientError> {
+        let limit = self.limits().answer_bytes_max;
         match Limited::new(body, limit).collect().await {
             Ok(body) => Ok(body.to_bytes()),
             Err(e) if e.is::<LengthLimitError>() => Err(ClientError::AnswerTooLarge { limit }),

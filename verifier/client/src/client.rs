@@ -1,10 +1,10 @@
 //! The client: one guest, many proven connections.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
-use hanzo_attestation::jcs;
+use hanzo_attestation::padding::Padding;
 use hanzo_verifier::{VerifierContext, VerifyError};
 use http_body_util::Full;
 use hyper::{Request, Response};
@@ -16,10 +16,10 @@ use crate::endpoint::Endpoint;
 use crate::error::ClientError;
 use crate::limits::Limits;
 use crate::pinned::{Clock, Pinned, system_clock};
-use crate::receipts::{self, Tally};
-use crate::releases;
-use crate::request::{ChannelRequest, OWNER_HEADER};
-use crate::state::{OwnerSecret, StateDir};
+use crate::receipts::Tally;
+use crate::records::Records;
+use crate::request::{self, ChannelRequest};
+use crate::state::StateDir;
 use crate::tls;
 
 /// What a client needs to know.
@@ -33,6 +33,8 @@ pub struct ClientConfig {
     /// Where bundles, receipts and the owner secret are kept; `None`: nowhere, and the owner secret lives as long as
     /// the client.
     pub state_dir: Option<PathBuf>,
+    /// What lengths requests and answers have on the wire.
+    pub padding: Padding,
     /// Bounds.
     pub limits: Limits,
     /// The time.
@@ -40,13 +42,14 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// With default bounds, the machine's clock and no state.
+    /// With default bounds, the machine's clock, no padding and no state.
     pub fn new(endpoint: Endpoint, context: VerifierContext) -> Self {
         Self {
             endpoint,
             proxy: None,
             context,
             state_dir: None,
+            padding: Padding::Off,
             limits: Limits::default(),
             clock: system_clock(),
         }
@@ -62,19 +65,15 @@ pub struct AttestedClient {
 pub(crate) struct Inner {
     endpoint: Endpoint,
     proxy: Option<Endpoint>,
-    context: VerifierContext,
     tls: Arc<rustls::ClientConfig>,
+    pub(crate) padding: Padding,
     pub(crate) limits: Limits,
-    clock: Clock,
-    state: Option<StateDir>,
-    owner: OwnerSecret,
+    pub(crate) records: Records,
     pinned: RwLock<Option<Arc<Pinned>>>,
     /// Held while attesting, so that a burst of connections asks once.
     attesting: tokio::sync::Mutex<()>,
     idle: Mutex<Vec<Proven>>,
     permits: Arc<Semaphore>,
-    first_reference: OnceLock<String>,
-    tally: Mutex<Tally>,
 }
 
 impl AttestedClient {
@@ -83,27 +82,19 @@ impl AttestedClient {
     /// # Errors
     /// [`ClientError::State`] if the state directory cannot be used, [`ClientError::Tls`] if the TLS provider is broken.
     pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
-        let state = config.state_dir.as_deref().map(StateDir::open).transpose()?;
-        let owner = match &state {
-            Some(state) => state.owner()?,
-            None => OwnerSecret::draw()?,
-        };
+        let records = Records::open(config.state_dir.as_deref(), config.context, config.clock)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 endpoint: config.endpoint,
                 proxy: config.proxy,
-                context: config.context,
                 tls: tls::client_config()?,
+                padding: config.padding,
                 limits: config.limits,
-                clock: config.clock,
-                state,
-                owner,
+                records,
                 pinned: RwLock::new(None),
                 attesting: tokio::sync::Mutex::new(()),
                 idle: Mutex::new(Vec::new()),
                 permits: Arc::new(Semaphore::new(config.limits.connections_max)),
-                first_reference: OnceLock::new(),
-                tally: Mutex::new(Tally::default()),
             }),
         })
     }
@@ -126,23 +117,27 @@ impl AttestedClient {
         self.inner.pinned()
     }
 
-    /// Sends one request over a proven connection. The answer's body streams.
+    /// Sends one request over a proven connection. The answer's body streams, with its padding if there is any.
     ///
     /// It is sent again, on another proven connection, only if the first was closed before a byte of it was written.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn send(&self, request: ChannelRequest) -> Result<Response<ProvenBody>, ClientError> {
-        let mut request = request.into_http()?;
+        let padding = self.inner.padding;
         // Each turn either takes a closed connection out of the pool or opens a new one.
         for _ in 0..=self.inner.limits.idle_max {
             let mut lease = self.inner.lease().await?;
-            let owner = self.inner.owner.header(lease.pinned())?;
-            request.headers_mut().insert(OWNER_HEADER, owner);
-            match self.inner.try_send(&mut lease, request).await {
-                Ok(answer) => return Ok(answer.map(|body| ProvenBody::new(body, lease))),
+            request.check_tier(lease.pinned())?;
+            let owner = self.inner.records.owner.header(lease.pinned())?;
+            let http = request.clone().into_padded_http(owner, padding)?;
+            match self.inner.try_send(&mut lease, http).await {
+                Ok(answer) => {
+                    request::check_padding(padding, answer.headers())?;
+                    return Ok(answer.map(|body| ProvenBody::new(body, lease)));
+                }
                 Err(SendError::Broken(e)) => return Err(e),
-                Err(SendError::NotSent(again)) => request = *again,
+                Err(SendError::NotSent) => {}
             }
         }
         Err(ClientError::Exchange {
@@ -157,25 +152,17 @@ impl AttestedClient {
 
     /// The state directory, if there is one.
     pub fn state(&self) -> Option<&StateDir> {
-        self.inner.state.as_ref()
+        self.inner.records.state.as_ref()
     }
 
     /// How receipts came out so far.
     pub fn tally(&self) -> Tally {
-        self.inner.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn count(&self, change: impl FnOnce(&mut Tally)) {
-        change(&mut self.inner.tally.lock().unwrap_or_else(PoisonError::into_inner));
+        self.inner.records.tally()
     }
 
     /// Idle proven connections.
     pub fn idle_connections(&self) -> usize {
         self.inner.idle().len()
-    }
-
-    pub(crate) fn now(&self) -> hanzo_attestation::UnixTime {
-        (self.inner.clock)()
     }
 }
 
@@ -186,7 +173,7 @@ impl Inner {
 
     /// The verdict in force.
     fn fresh(&self) -> Option<Arc<Pinned>> {
-        self.pinned().filter(|p| p.is_fresh((self.clock)()))
+        self.pinned().filter(|p| p.is_fresh(self.records.now()))
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Proven>> {
@@ -232,11 +219,11 @@ impl Inner {
             }
         }
         let mut proven = self.open().await?;
-        if !proven.pinned().is_fresh((self.clock)()) {
+        if !proven.pinned().is_fresh(self.records.now()) {
             // The verdict ended while the proof was under way. Attest anew, once: a path that stalls that too is refused.
             proven = self.open().await?;
         }
-        let now = (self.clock)();
+        let now = self.records.now();
         if !proven.pinned().is_fresh(now) {
             let valid_until = proven.pinned().result().valid_until().0;
             return Err(VerifyError::Stale {
@@ -276,41 +263,16 @@ impl Inner {
     }
 
     async fn attest(&self, mut connection: Unproven) -> Result<Proven, ClientError> {
-        let fresh = Arc::new(Pinned::attest(&mut connection, &self.context, &self.clock).await?);
-        let reference = fresh.result().reference_name().unwrap_or_default().to_owned();
-        let first = self.first_reference.get().cloned().unwrap_or_else(|| reference.clone());
-        if first != reference {
-            return Err(ClientError::ReferenceChanged {
-                pinned: first,
-                got: reference,
-            });
-        }
-        let release = self.context.policy.release.as_ref().zip(fresh.result().release());
-        if let (Some(state), Some((asked, release))) = (&self.state, release) {
-            releases::check(state, asked, release)?;
-        }
+        let Records { context, clock, .. } = &self.records;
+        let fresh = Arc::new(Pinned::attest(&mut connection, context, clock).await?);
+        self.records.check(&fresh)?;
         let proven = connection.prove(&fresh).await.map_err(|(_, e)| e)?;
-        if let (Some(state), Some((asked, release))) = (&self.state, release) {
-            releases::keep(state, asked, release)?;
-        }
-        let _ = self.first_reference.set(reference);
-        self.keep(&fresh).await?;
+        self.records.keep(&fresh).await?;
         let keyset_digest = *fresh.keyset_digest();
         tracing::info!(keyset = %keyset_digest, "guest attested and channel proven");
         *self.pinned.write().unwrap_or_else(PoisonError::into_inner) = Some(fresh);
         self.idle().retain(|c| *c.pinned().keyset_digest() == keyset_digest);
         Ok(proven)
-    }
-
-    async fn keep(&self, pinned: &Pinned) -> Result<(), ClientError> {
-        let Some(state) = self.state.clone() else { return Ok(()) };
-        let record = receipts::BundleRecord::of(pinned, &self.context);
-        let record = jcs::to_vec("bundle record", &record).unwrap_or_default();
-        let (digest, bundle) = (pinned.keyset_digest().to_string(), pinned.bundle().to_vec());
-        tokio::task::spawn_blocking(move || state.save_bundle(&digest, &bundle, &record))
-            .await
-            .unwrap_or(Ok(()))?;
-        Ok(())
     }
 }
 

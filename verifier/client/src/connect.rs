@@ -1,11 +1,14 @@
 //! The local endpoint: ordinary OpenAI clients in front, the attested channel behind.
 //!
-//! It answers its own names alone, refuses pages of other sites, and passes `/v1/…` on over proven connections. When a
+//! It answers its own names alone, refuses pages of other sites, and passes `/v1/…` on over proven connections or by sealed
+//! messages. `/` shows the verdict to people, `/hanzo/status` to programs. When a
 //! guest is refused, nothing is sent, and the program gets an error in OpenAI's shape that names the rule.
 
 mod forward;
 mod guard;
+mod page;
 mod problem;
+mod reader;
 mod status;
 mod stream;
 
@@ -25,9 +28,10 @@ use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
-use crate::client::AttestedClient;
 use crate::state::{StateError, require_mode};
+use crate::way::Client;
 use guard::Guard;
+pub use reader::{StatusError, read_status};
 
 /// Who may use the endpoint and how much.
 pub struct ConnectOptions {
@@ -107,7 +111,7 @@ impl ConnectError {
 }
 
 pub(crate) struct Endpoint {
-    pub(crate) client: AttestedClient,
+    pub(crate) client: Client,
     pub(crate) guard: Guard,
     pub(crate) body_bytes_max: usize,
 }
@@ -168,7 +172,7 @@ pub fn read_token(path: &Path) -> Result<Zeroizing<String>, ConnectError> {
 /// [`ConnectError::Exposed`], [`ConnectError::Serve`].
 pub async fn serve(
     listener: TcpListener,
-    client: AttestedClient,
+    client: impl Into<Client>,
     options: ConnectOptions,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ConnectError> {
@@ -187,14 +191,16 @@ pub async fn serve(
 }
 
 /// The endpoint as a router, for a listener on `port`.
-pub fn router(port: u16, client: AttestedClient, options: ConnectOptions) -> Router {
+pub fn router(port: u16, client: impl Into<Client>, options: ConnectOptions) -> Router {
     let endpoint = Arc::new(Endpoint {
-        client,
+        client: client.into(),
         guard: Guard::new(port, &options.hosts, options.token),
         body_bytes_max: options.body_bytes_max,
     });
     Router::new()
+        .route("/", get(status::people))
         .route("/hanzo/status", get(status::status))
+        .route("/hanzo/status.css", get(status::style))
         .route("/v1/{*path}", axum::routing::any(forward::forward))
         .fallback(not_found)
         .method_not_allowed_fallback(|| async {
@@ -228,6 +234,6 @@ async fn not_found() -> Response {
     problem::openai(
         StatusCode::NOT_FOUND,
         "connect.not_found",
-        "expected /v1/… (for example /v1/chat/completions or /v1/models) or /hanzo/status",
+        "expected /v1/… (for example /v1/chat/completions or /v1/models), / or /hanzo/status",
     )
 }

@@ -258,8 +258,8 @@ pub(crate) fn describe(status: StatusCode, body: &[u8]) -> String {
 
 /// Why [`Proven::send`] has no answer.
 pub(crate) enum SendError {
-    /// The connection was closed before a byte of the request was written; here it is again.
-    NotSent(Box<Request<Full<Bytes>>>),
+    /// The connection was closed before a byte of the request was written.
+    NotSent,
     /// It may have been written.
     Broken(ClientError),
 }
@@ -299,7 +299,7 @@ impl Proven {
         match self.try_send(request.into_http()?).await {
             Ok(answer) => Ok(answer),
             Err(SendError::Broken(e)) => Err(e),
-            Err(SendError::NotSent(_)) => Err(ClientError::Exchange {
+            Err(SendError::NotSent) => Err(ClientError::Exchange {
                 detail: "the connection was closed before the request was sent".into(),
             }),
         }
@@ -311,7 +311,7 @@ impl Proven {
             .try_send_request(request)
             .await
             .map_err(|mut e| match e.take_message() {
-                Some(request) => SendError::NotSent(Box::new(request)),
+                Some(_) => SendError::NotSent,
                 None => SendError::Broken(ClientError::Exchange {
                     detail: e.into_error().to_string(),
                 }),

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use hanzo_attestation::evidence::Class;
+use hanzo_attestation::padding::Padding;
 use hanzo_attestation::{Digest256, Digest384};
+use hanzo_policy::PrivacyTier;
 use hanzo_verifier::VerifyError;
 
 use crate::state::StateError;
@@ -145,11 +147,41 @@ pub enum ClientError {
         "sealed message: the guest's keyset has no OHTTP key for X-Wing: use the attested channel, or another guest"
     )]
     NoSealedKey,
-    /// Whoever carries the message says that the guest's key does not open it, and the guest's keyset is still the same.
+    /// Whoever carries the message says that the guest's key does not open it.
     #[error(
-        "sealed message: the gateway refuses the key of the verified keyset: its hour may be over (the guest makes a new one when it starts again), or the path lies"
+        "sealed message: the gateway says that the key of the verified keyset does not open it: the guest may have started again, or the path lies; it was not asked again, because a lying path may have handed it over: ask again if that does no harm"
     )]
     SealedKey,
+    /// No relay has such an address.
+    #[error("relay: expected http://host:port/path or https://host/path, got {got:?}")]
+    RelayUrl {
+        /// What came.
+        got: String,
+    },
+    /// The relay does not prove its name to this machine.
+    #[error("relay: TLS: {detail}: expected a certificate that this machine's authorities vouch for")]
+    RelayTls {
+        /// rustls' words.
+        detail: String,
+    },
+    /// The request asks for a higher tier than the guest has.
+    #[error("request: minimum tier {asked}, the attested guest has tier {got}: ask for less, or another guest")]
+    TierTooLow {
+        /// What the request asks for.
+        asked: PrivacyTier,
+        /// What the verdict says.
+        got: PrivacyTier,
+    },
+    /// The answer is padded less than was asked for.
+    #[error(
+        "padding: asked for {asked}, the answer has {got}: this guest does not pad; take --padding off, or another guest"
+    )]
+    NotPadded {
+        /// What was asked for.
+        asked: Padding,
+        /// What came.
+        got: Padding,
+    },
     /// The gateway's answer is no sealed answer.
     #[error("sealed message: expected 200 and message/ohttp-chunked-res, got {got}: nothing of it is believed")]
     SealedAnswer {
@@ -192,6 +224,10 @@ impl ClientError {
             Self::Request { .. } => "request.malformed",
             Self::NoSealedKey => "sealed.no_key",
             Self::SealedKey => "sealed.key",
+            Self::RelayUrl { .. } => "sealed.relay",
+            Self::RelayTls { .. } => "sealed.relay_tls",
+            Self::TierTooLow { .. } => "request.tier",
+            Self::NotPadded { .. } => "padding.not_followed",
             Self::SealedAnswer { .. } => "sealed.answer",
             Self::Sealed(e) => e.code(),
             Self::State(e) => e.code(),
@@ -208,6 +244,7 @@ impl ClientError {
                 | Self::AfterReceipt
                 | Self::ForgedStatus
                 | Self::SealedKey
+                | Self::NotPadded { .. }
                 | Self::SealedAnswer { .. }
                 | Self::Sealed(_)
         )
@@ -222,7 +259,7 @@ impl ClientError {
                 Some(Class::Unbound)
             }
             Self::ProofAnswer { .. } | Self::ChannelKey => Some(Class::Malformed),
-            Self::ReferenceChanged { .. } => Some(Class::Refused),
+            Self::ReferenceChanged { .. } | Self::TierTooLow { .. } => Some(Class::Refused),
             _ => None,
         }
     }

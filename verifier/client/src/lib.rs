@@ -19,7 +19,7 @@
 //! ```
 //!
 //! [`SealedClient`] needs no connection to the guest at all: it seals requests to a key of the attested keyset (OHTTP), and
-//! any relay may carry them.
+//! any relay may carry them. [`Client`] is either of them.
 //!
 //! Formats: DESIGN section 4, "Freshness", "Channel proof", "Receipt"; TLS 1.3 (RFC 8446), X25519MLKEM768
 //! (draft-ietf-tls-ecdhe-mlkem), HPKE (RFC 9180), HTTP/1.1 (RFC 9112), server-sent events (WHATWG HTML 9.2).
@@ -35,6 +35,7 @@ mod error;
 mod limits;
 mod pinned;
 pub mod receipts;
+mod records;
 mod releases;
 mod request;
 mod route;
@@ -42,17 +43,20 @@ mod sealed;
 mod sse;
 pub mod state;
 mod tls;
+mod way;
 
-pub use body::ProvenBody;
+pub use body::{AnswerBody, ProvenBody};
 pub use call::{Answer, CHAT_PATH, ChatAnswer, RECEIPT_ID_HEADER};
 pub use client::{AttestedClient, ClientConfig};
 pub use connection::{Proven, Unproven};
 pub use endpoint::Endpoint;
 pub use error::ClientError;
+pub use hanzo_attestation::padding::Padding;
 pub use limits::Limits;
 pub use pinned::{Clock, Pinned, system_clock};
 pub use receipts::{ReceiptStatus, Tally};
 pub use request::{ChannelRequest, OWNER_HEADER};
-pub use sealed::{SealedBody, SealedClient, SealedConfig};
+pub use sealed::{Relay, RelayUrl, SealedBody, SealedClient, SealedConfig};
 pub use sse::RECEIPT_FRAME_PREFIX;
 pub use state::{OwnerSecret, StateDir, StateError};
+pub use way::Client;

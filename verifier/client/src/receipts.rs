@@ -9,8 +9,8 @@ use hanzo_verifier::VerifierContext;
 use hanzo_verifier::receipt::{DisclosedReceipt, Outcome, ReceiptError, ReceiptId, VerifiedReceipt, verify_disclosed};
 use serde::{Deserialize, Serialize};
 
-use crate::client::AttestedClient;
 use crate::pinned::Pinned;
+use crate::records::Records;
 
 /// Longest state record in bytes: a policy is at most 256 KiB, certificates and lists come on top.
 const RECORD_BYTES_MAX: usize = 4 << 20;
@@ -180,7 +180,7 @@ pub fn check(
     }
 }
 
-impl AttestedClient {
+impl Records {
     /// Checks the receipt of one exchange, keeps it, counts it, and says loudly when something is wrong.
     pub(crate) async fn settle(
         &self,
@@ -231,7 +231,7 @@ impl AttestedClient {
 
     /// A wrong receipt is kept too, if it can be read at all: it is what to show when complaining.
     async fn keep_receipt(&self, document: &[u8], status: &ReceiptStatus) {
-        let (Some(state), Ok(disclosed)) = (self.state().cloned(), DisclosedReceipt::from_bytes(document)) else {
+        let (Some(state), Ok(disclosed)) = (self.state.clone(), DisclosedReceipt::from_bytes(document)) else {
             return;
         };
         let id = disclosed.receipt.id.to_string();

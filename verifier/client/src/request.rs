@@ -1,11 +1,14 @@
 //! A request on its way into the channel.
 
 use bytes::Bytes;
+use hanzo_policy::PrivacyTier;
+use hanzo_sealed::padding::{FILL_HEADER, LENGTH_HEADER, PADDING_HEADER, Padding, content_len, cut, length_value};
 use http_body_util::Full;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Method, Request, Uri};
+use hyper::{HeaderMap, Method, Request, Uri};
 
 use crate::error::ClientError;
+use crate::pinned::Pinned;
 
 /// Header that names the owner of receipts, inside the channel.
 pub const OWNER_HEADER: &str = "hanzo-owner";
@@ -18,6 +21,8 @@ pub struct ChannelRequest {
     path_and_query: String,
     accept: Option<HeaderValue>,
     content_type: Option<HeaderValue>,
+    minimum_tier: Option<PrivacyTier>,
+    is_repeatable: bool,
     body: Bytes,
 }
 
@@ -35,6 +40,8 @@ impl ChannelRequest {
             path_and_query: path_and_query.into(),
             accept: None,
             content_type: None,
+            minimum_tier: None,
+            is_repeatable: false,
             body,
         }
     }
@@ -61,6 +68,32 @@ impl ChannelRequest {
         self
     }
 
+    /// Asks nobody whose verdict is below `tier`, whatever the policy accepts.
+    pub fn with_minimum_tier(mut self, tier: PrivacyTier) -> Self {
+        self.minimum_tier = Some(tier);
+        self
+    }
+
+    /// Lets the client ask once more where it cannot know that the first time was for nothing. Without it a request with a body
+    /// is asked once: whoever carries it could make a guest answer, and the user pay, twice.
+    pub fn repeatable(mut self) -> Self {
+        self.is_repeatable = true;
+        self
+    }
+
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.is_repeatable || self.method == Method::GET
+    }
+
+    /// Refuses a guest of a lower tier than this request asks for.
+    pub(crate) fn check_tier(&self, pinned: &Pinned) -> Result<(), ClientError> {
+        let got = pinned.result().tier();
+        match self.minimum_tier {
+            Some(asked) if got < asked => Err(ClientError::TierTooLow { asked, got }),
+            _ => Ok(()),
+        }
+    }
+
     /// The exact bytes that a receipt commits to.
     pub fn body(&self) -> &Bytes {
         &self.body
@@ -69,6 +102,37 @@ impl ChannelRequest {
     /// True for a request whose answer has a receipt.
     pub(crate) fn is_chat(&self) -> bool {
         self.method == Method::POST && self.path_and_query.split('?').next() == Some(crate::call::CHAT_PATH)
+    }
+
+    /// With its owner, and of a padded length as a message of HTTP/1.1 (`hanzo_sealed::padding`).
+    pub(crate) fn into_padded_http(
+        self,
+        owner: HeaderValue,
+        padding: Padding,
+    ) -> Result<Request<Full<Bytes>>, ClientError> {
+        let content = self.body.clone();
+        let mut request = self.into_http()?;
+        request.headers_mut().insert(OWNER_HEADER, owner);
+        if padding == Padding::Off {
+            return Ok(request);
+        }
+        let headers = request.headers_mut();
+        headers.insert(PADDING_HEADER, HeaderValue::from_static(padding.name()));
+        if content.is_empty() {
+            headers.insert(FILL_HEADER, HeaderValue::from_static(""));
+            let bare = head_bytes(&request);
+            let fill = "0".repeat(padding.padded(bare) - bare);
+            let fill = HeaderValue::from_str(&fill).map_err(|_| UNPADDED)?;
+            request.headers_mut().insert(FILL_HEADER, fill);
+            return Ok(request);
+        }
+        let value = HeaderValue::from_str(&length_value(content.len())).map_err(|_| UNPADDED)?;
+        headers.insert(LENGTH_HEADER, value);
+        let len = content_len(padding, 0, head_bytes(&request), content.len());
+        let mut filled = content.to_vec();
+        filled.resize(len.max(content.len()), b' ');
+        *request.body_mut() = Full::from(filled);
+        Ok(request)
     }
 
     pub(crate) fn into_http(self) -> Result<Request<Full<Bytes>>, ClientError> {
@@ -91,5 +155,78 @@ impl ChannelRequest {
             }
         }
         Ok(request)
+    }
+}
+
+const UNPADDED: ClientError = ClientError::Request {
+    detail: "padding: its fields cannot be written",
+};
+
+/// Bytes of a head as hyper writes it, without `content-length`.
+fn head_bytes(request: &Request<Full<Bytes>>) -> usize {
+    let fields = request.headers().iter();
+    let fields: usize = fields.map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let path = request.uri().path_and_query().map_or(1, |p| p.as_str().len());
+    request.method().as_str().len() + path + "  HTTP/1.1\r\n\r\n".len() + fields
+}
+
+/// Refuses an answer that is padded less than was asked for: its length has told already, and the next one's will.
+pub(crate) fn check_padding(asked: Padding, headers: &HeaderMap) -> Result<(), ClientError> {
+    let got = headers.get(PADDING_HEADER).and_then(|v| v.to_str().ok()?.parse().ok());
+    let got: Padding = got.unwrap_or_default();
+    match got < asked {
+        true => Err(ClientError::NotPadded { asked, got }),
+        false => Ok(()),
+    }
+}
+
+/// An answer's content without the padding that its head states.
+pub(crate) fn unpadded(headers: &HeaderMap, content: Bytes) -> Result<Bytes, ClientError> {
+    match headers.get(LENGTH_HEADER) {
+        Some(value) => Ok(content.slice(..cut(&content, value.as_bytes())?)),
+        None => Ok(content),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt as _;
+
+    #[tokio::test]
+    async fn requests_have_few_lengths_and_say_where_their_content_ends() {
+        let owner = HeaderValue::from_static("4f4f");
+        for padding in [Padding::Blocks, Padding::PowerOfTwo] {
+            for len in [0, 1, 99, 100, 350, 5_000] {
+                let request = ChannelRequest::post_json("/v1/chat/completions", vec![b'x'; len].into());
+                let http = request.into_padded_http(owner.clone(), padding).unwrap();
+                let head = head_bytes(&http);
+                let (parts, body) = http.into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
+                let declared = match body.len() {
+                    0 => 0,
+                    n => format!("content-length: {n}\r\n").len(),
+                };
+                let total = head + declared + body.len();
+                assert_eq!(padding.padded(total), total, "{padding} {len}");
+                if len > 0 {
+                    assert_eq!(unpadded(&parts.headers, body).unwrap(), vec![b'x'; len]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_padded_less_than_was_asked_for_is_refused() {
+        let mut headers = HeaderMap::new();
+        check_padding(Padding::Off, &headers).unwrap();
+        let e = check_padding(Padding::Blocks, &headers).unwrap_err();
+        assert_eq!((e.code(), e.may_have_left()), ("padding.not_followed", true));
+        headers.insert(PADDING_HEADER, HeaderValue::from_static("512"));
+        check_padding(Padding::Blocks, &headers).unwrap();
+        assert!(check_padding(Padding::PowerOfTwo, &headers).is_err());
+        headers.insert(LENGTH_HEADER, HeaderValue::from_static("0000000003"));
+        let e = unpadded(&headers, Bytes::from_static(b"{}")).unwrap_err();
+        assert_eq!(e.code(), "sealed.header");
     }
 }

@@ -15,7 +15,9 @@ use zeroize::Zeroizing;
 
 use super::answer::in_chunks;
 use super::inner::next_bytes;
-use super::{Gateway, Refused, problem, typed_problem};
+use super::keys::LiveKey;
+use super::ohttp::IDLE_TIMEOUT;
+use super::{Gateway, Keyed, Refused, problem, typed_problem};
 
 /// Time up to the first chunk.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(30);
@@ -58,33 +60,70 @@ pub(super) async fn answer(gateway: &Gateway, request: Request) -> Response {
     }
     let opened = tokio::time::timeout(OPENING_TIMEOUT, open(gateway, &enc, request)).await;
     let opened = opened.unwrap_or(Err(Refused::Broken));
-    let (request, sealer) = match opened {
+    let (request, sealer, keyed) = match opened {
         Ok(opened) => opened,
         Err(refused) => return refused.response(key_problem),
     };
-    let answer = gateway.api.clone().oneshot(request).await.into_response();
+    let answer = keyed.padded_api.clone().oneshot(request).await.into_response();
     seal(answer, sealer).unwrap_or_else(|refused| refused.response(key_problem))
 }
 
-async fn open(gateway: &Gateway, enc: &[u8; 32], request: Request) -> Result<(Request, AnswerSealer), Refused> {
-    // What is held of a chunk before it is whole proves nothing yet: so many at a time, as long as their bodies come.
-    let place = gateway.places.clone().try_acquire_owned().map_err(|_| Refused::Busy)?;
-    let live = gateway.keys.ehbp.as_ref().ok_or(Refused::Key)?;
-    let key = live.key_for(enc, (gateway.clock)()).ok_or(Refused::Key)?;
-    let (mut opener, sealer) = RequestOpener::begin(&key, enc, gateway.body_bytes_max).map_err(|_| Refused::Key)?;
-    drop(key);
+/// A key that may be the one that a body is sealed to: EHBP does not name it.
+struct Candidate<'a> {
+    keyed: &'a Keyed,
+    live: &'a LiveKey,
+    opener: RequestOpener,
+    sealer: AnswerSealer,
+}
+
+fn candidates<'a>(gateway: &'a Gateway, enc: &[u8; 32]) -> Vec<Candidate<'a>> {
+    let now = (gateway.clock)();
+    let of = |keyed: &'a std::sync::Arc<Keyed>| {
+        let live = keyed.keys.ehbp.as_ref()?;
+        let key = live.key_for(enc, now)?;
+        let (opener, sealer) = RequestOpener::begin(&key, enc, gateway.body_bytes_max).ok()?;
+        Some(Candidate {
+            keyed,
+            live,
+            opener,
+            sealer,
+        })
+    };
+    gateway.keyed().filter_map(of).collect()
+}
+
+async fn open<'a>(
+    gateway: &'a Gateway,
+    enc: &[u8; 32],
+    request: Request,
+) -> Result<(Request, AnswerSealer, &'a Keyed), Refused> {
+    let mut candidates = candidates(gateway, enc);
+    if candidates.is_empty() {
+        return Err(Refused::Key);
+    }
     let (mut parts, mut body) = request.into_parts();
-    let first = loop {
-        match opener.next_chunk() {
-            Ok(Some(chunk)) => break chunk,
-            Ok(None) => {}
-            Err(_) => return Err(Refused::Key),
+    let mut place = None;
+    let (first, candidate) = loop {
+        let next = next_bytes(&mut body);
+        let next = match place {
+            None => next.await,
+            Some(_) => tokio::time::timeout(IDLE_TIMEOUT, next).await.unwrap_or(Err(())),
+        };
+        let bytes = next.map_err(|()| Refused::Broken)?.ok_or(Refused::Broken)?;
+        // What is held of a chunk before it is whole proves nothing yet: so many at a time, as long as their bodies come.
+        if place.is_none() {
+            place = Some(gateway.place()?);
         }
-        match next_bytes(&mut body).await.map_err(|()| Refused::Broken)? {
-            Some(bytes) => opener.push(&bytes),
-            None => return Err(Refused::Broken),
+        if let Some(opened) = first_chunk(&mut candidates, &bytes)? {
+            break opened;
         }
     };
+    let Candidate {
+        keyed,
+        live,
+        opener,
+        sealer,
+    } = candidate;
     if !live.accept(enc) {
         return Err(Refused::Key);
     }
@@ -111,7 +150,27 @@ async fn open(gateway: &Gateway, enc: &[u8; 32], request: Request) -> Result<(Re
             }
         }
     });
-    Ok((Request::from_parts(parts, Body::from_stream(content.fuse())), sealer))
+    let request = Request::from_parts(parts, Body::from_stream(content.fuse()));
+    Ok((request, sealer, keyed))
+}
+
+/// The first chunk, once it is whole, and whoever opened it. Who does not open it is no candidate any more.
+fn first_chunk<'a>(
+    candidates: &mut Vec<Candidate<'a>>,
+    bytes: &[u8],
+) -> Result<Option<(Zeroizing<Vec<u8>>, Candidate<'a>)>, Refused> {
+    for mut candidate in std::mem::take(candidates) {
+        candidate.opener.push(bytes);
+        match candidate.opener.next_chunk() {
+            Ok(Some(chunk)) => return Ok(Some((chunk, candidate))),
+            Ok(None) => candidates.push(candidate),
+            Err(_) => {}
+        }
+    }
+    match candidates.is_empty() {
+        true => Err(Refused::Key),
+        false => Ok(None),
+    }
 }
 
 fn plain(chunk: &Zeroizing<Vec<u8>>) -> Bytes {

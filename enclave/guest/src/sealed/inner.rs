@@ -109,7 +109,7 @@ impl Incoming {
 }
 
 /// The next bytes of a body; `None` at its end.
-pub(super) async fn next_bytes(body: &mut Body) -> Result<Option<Bytes>, ()> {
+pub(crate) async fn next_bytes(body: &mut Body) -> Result<Option<Bytes>, ()> {
     loop {
         match body.frame().await {
             None => return Ok(None),

@@ -11,11 +11,12 @@ use hanzo_pqc::gcm::Gcm;
 use hanzo_pqc::hpke::message::{MessageKem, MessageKey};
 use hanzo_sealed::config::{KeyConfig, Protocol};
 use hanzo_sealed::ehbp;
+use tokio::sync::Notify;
 
 use crate::keys::KeyError;
 
-/// Life of a key in seconds. What was sealed to it cannot be opened by anybody afterwards.
-pub const KEY_LIFE_S: u64 = 3600;
+pub use hanzo_sealed::config::KEY_LIFE_S;
+
 /// Most messages that one key opens.
 pub const KEY_MESSAGES_MAX: usize = 1 << 20;
 
@@ -40,18 +41,24 @@ pub struct MessageKeys {
 }
 
 impl MessageKeys {
-    /// Makes them: X-Wing always, X25519 for what the configuration opens. From tier 3 on AES-256 alone is offered.
+    /// Makes them: X-Wing always, X25519 for what the configuration opens. From tier 3 on AES-256 alone is offered. No key gets
+    /// an identifier that is `taken` by the keyset before, whose messages are opened for a while yet.
     ///
     /// # Errors
     /// [`KeyError`].
-    pub fn generate(required_tier: u8, opened: SealedMessages) -> Result<Self, KeyError> {
+    pub fn generate(required_tier: u8, opened: SealedMessages, taken: &[u8]) -> Result<Self, KeyError> {
         let aeads: &[Gcm] = if required_tier >= 3 {
             &[Gcm::Aes256]
         } else {
             &[Gcm::Aes128, Gcm::Aes256]
         };
         // Random, so that a message for another guest usually fails at its first byte.
-        let [key_id] = *mixed_seed::<1>()?;
+        let key_id = loop {
+            let [drawn] = *mixed_seed::<1>()?;
+            if !taken.contains(&drawn) && !taken.contains(&drawn.wrapping_add(1)) {
+                break drawn;
+            }
+        };
         let mut ohttp = vec![FreshKey::draw(MessageKem::Xwing, key_id, aeads)?];
         if opened.ohttp_x25519 {
             ohttp.push(FreshKey::draw(MessageKem::X25519, key_id.wrapping_add(1), aeads)?);
@@ -70,20 +77,24 @@ impl MessageKeys {
         ohttp.chain(ehbp).collect()
     }
 
-    /// Begins their life.
-    pub(super) fn begin(self, born: UnixTime) -> LiveKeys {
+    /// Begins their life, which ends after `last_second`, or with the `messages_max`th message of each.
+    pub(super) fn begin(self, last_second: UnixTime, messages_max: usize) -> LiveKeys {
+        let spent = Arc::new(Notify::new());
         let live = |fresh: FreshKey| LiveKey {
             config: fresh.config,
-            last_second: UnixTime(born.0.saturating_add(KEY_LIFE_S)),
-            messages_max: KEY_MESSAGES_MAX,
+            last_second,
+            messages_max: messages_max.clamp(1, KEY_MESSAGES_MAX),
+            spent: spent.clone(),
             held: Mutex::new(Held {
                 key: Some(Arc::new(fresh.key)),
                 seen: HashSet::new(),
+                is_ended: false,
             }),
         };
         LiveKeys {
             ohttp: self.ohttp.into_iter().map(live).collect(),
             ehbp: self.ehbp.map(live),
+            spent: spent.clone(),
         }
     }
 }
@@ -92,6 +103,25 @@ impl MessageKeys {
 pub(super) struct LiveKeys {
     pub(super) ohttp: Vec<LiveKey>,
     pub(super) ehbp: Option<LiveKey>,
+    spent: Arc<Notify>,
+}
+
+impl LiveKeys {
+    /// Waits until three quarters of the messages of a key are spent.
+    pub(super) async fn spent(&self) {
+        self.spent.notified().await;
+    }
+
+    /// Ends all of them at once, whatever is left of their lives.
+    pub(super) fn end(&self) {
+        for key in self.ohttp.iter().chain(&self.ehbp) {
+            let mut held = key.held();
+            held.key = None;
+            held.is_ended = true;
+            // Nothing is accepted from now on, so nothing need be remembered.
+            held.seen = HashSet::new();
+        }
+    }
 }
 
 /// A key at work.
@@ -99,6 +129,7 @@ pub(super) struct LiveKey {
     pub(super) config: KeyConfig,
     last_second: UnixTime,
     messages_max: usize,
+    spent: Arc<Notify>,
     held: Mutex<Held>,
 }
 
@@ -106,6 +137,7 @@ struct Held {
     key: Option<Arc<MessageKey>>,
     /// The first 16 bytes of SHA-256 of each `enc` that opened something: at most 2^20 of them.
     seen: HashSet<[u8; 16]>,
+    is_ended: bool,
 }
 
 fn short_digest(enc: &[u8]) -> [u8; 16] {
@@ -136,7 +168,11 @@ impl LiveKey {
     /// Called once something opened, so that garbage uses nothing up, and before anything is done with it.
     pub(super) fn accept(&self, enc: &[u8]) -> bool {
         let mut held = self.held();
-        held.seen.len() < self.messages_max && held.seen.insert(short_digest(enc))
+        let is_new = !held.is_ended && held.seen.len() < self.messages_max && held.seen.insert(short_digest(enc));
+        if is_new && held.seen.len() == self.messages_max - self.messages_max / 4 {
+            self.spent.notify_one();
+        }
+        is_new
     }
 }
 
@@ -145,10 +181,9 @@ mod tests {
     use super::*;
 
     fn one(messages_max: usize) -> LiveKey {
-        let keys = MessageKeys::generate(2, SealedMessages::default()).unwrap();
-        let mut live = keys.begin(UnixTime(1_000)).ohttp.remove(0);
-        live.messages_max = messages_max;
-        live
+        let keys = MessageKeys::generate(2, SealedMessages::default(), &[]).unwrap();
+        let mut live = keys.begin(UnixTime(1_000 + KEY_LIFE_S), messages_max);
+        live.ohttp.remove(0)
     }
 
     #[test]
@@ -185,10 +220,42 @@ mod tests {
         assert_eq!(key.held().seen.len(), 2);
     }
 
+    #[tokio::test]
+    async fn spent_keys_say_so_in_time_and_ended_ones_take_nothing_back() {
+        let keys = MessageKeys::generate(2, SealedMessages::default(), &[]).unwrap();
+        let live = keys.begin(UnixTime(2_000), 8);
+        let now = UnixTime(1_000);
+        for enc in 0..5_u8 {
+            assert!(live.ohttp[0].accept(&[enc]));
+        }
+        let early = tokio::time::timeout(std::time::Duration::from_millis(20), live.spent()).await;
+        assert!(early.is_err(), "five of eight");
+        assert!(live.ohttp[0].accept(b"sixth"));
+        live.spent().await;
+        // Two of one message at a time: one was accepted, then the keys ended, and the other is none the better for it.
+        assert!(live.ohttp[0].key_for(b"seventh", now).is_some());
+        assert!(live.ohttp[0].accept(b"seventh"));
+        live.end();
+        assert!(!live.ohttp[0].accept(b"seventh") && live.ohttp[0].key_for(b"new", now).is_none());
+    }
+
+    #[test]
+    fn identifiers_of_the_keyset_before_are_not_taken_again() {
+        let opened = SealedMessages {
+            ohttp_x25519: true,
+            ehbp: false,
+        };
+        let taken: Vec<u8> = (0..=251).collect();
+        for _ in 0..20 {
+            let keys = MessageKeys::generate(2, opened, &taken).unwrap();
+            assert!(keys.ohttp.iter().all(|key| !taken.contains(&key.config.key_id())));
+        }
+    }
+
     #[test]
     fn what_the_configuration_does_not_open_has_no_key() {
         let names = |tier, ohttp_x25519, ehbp| -> Vec<_> {
-            let keys = MessageKeys::generate(tier, SealedMessages { ohttp_x25519, ehbp }).unwrap();
+            let keys = MessageKeys::generate(tier, SealedMessages { ohttp_x25519, ehbp }, &[]).unwrap();
             let ids: HashSet<u8> = keys.ohttp.iter().map(|k| k.config.key_id()).collect();
             assert_eq!(ids.len(), keys.ohttp.len(), "one identifier, one key");
             let name = |k: OhttpKey| format!("{} {} {}", k.protocol, k.kem, k.aeads.join("+"));

@@ -21,7 +21,7 @@ use crate::served::context;
 use crate::world::{Running, World};
 
 #[derive(Clone, Copy, PartialEq)]
-enum Mode {
+pub enum Mode {
     Honest,
     /// Leaves out that many bytes at the end of an answer, and ends it as HTTP should.
     Cut(usize),
@@ -31,23 +31,30 @@ enum Mode {
     UnknownKey,
     /// Answers in clear.
     Clear,
+    /// Notes how long requests and answers are, as anybody on the path could.
+    Measure,
+    /// Hands the message over, and says that the key is unknown.
+    Forged,
 }
 
-struct Relay {
+pub struct Relay {
     upstream: Mutex<SocketAddr>,
     mode: Mutex<Mode>,
     /// Method and path of every request, and all that passed.
     seen: Mutex<Vec<String>>,
     passed: Mutex<Vec<u8>>,
+    /// The length of each request and the bytes of its answer, for messages that were measured.
+    pub measured: Mutex<Vec<(usize, Vec<u8>)>>,
 }
 
 impl Relay {
-    async fn start(upstream: SocketAddr) -> (Arc<Self>, SocketAddr) {
+    pub async fn start(upstream: SocketAddr) -> (Arc<Self>, SocketAddr) {
         let relay = Arc::new(Self {
             upstream: Mutex::new(upstream),
             mode: Mutex::new(Mode::Honest),
             seen: Mutex::default(),
             passed: Mutex::default(),
+            measured: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
@@ -56,7 +63,7 @@ impl Relay {
         (relay, at)
     }
 
-    fn set(&self, mode: Mode) {
+    pub fn set(&self, mode: Mode) {
         *self.mode.lock().unwrap() = mode;
     }
 
@@ -72,10 +79,9 @@ async fn carry(State(relay): State<Arc<Relay>>, request: Request) -> Response {
     relay.passed.lock().unwrap().extend_from_slice(&body);
     let mode = *relay.mode.lock().unwrap();
     let is_message = head.uri.path() == GATEWAY_PATH;
+    let asked = body.len();
     if is_message && mode == Mode::UnknownKey {
-        let body = format!(r#"{{"type":"{KEY_PROBLEM}","keys":"use mine"}}"#);
-        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-        return (StatusCode::BAD_REQUEST, kind, body).into_response();
+        return unknown_key();
     }
     if is_message && mode == Mode::Clear {
         let kind = [(header::CONTENT_TYPE, "application/json")];
@@ -105,6 +111,8 @@ async fn carry(State(relay): State<Arc<Relay>>, request: Request) -> Response {
     match mode {
         Mode::Cut(bytes) => body.truncate(len - bytes),
         Mode::Flip(at) => body[len - at] ^= 1,
+        Mode::Measure => relay.measured.lock().unwrap().push((asked, body.clone())),
+        Mode::Forged => return unknown_key(),
         _ => {}
     }
     let mut answer = Response::new(Body::from(body));
@@ -112,6 +120,12 @@ async fn carry(State(relay): State<Arc<Relay>>, request: Request) -> Response {
         .headers_mut()
         .insert(header::CONTENT_TYPE, head.headers[header::CONTENT_TYPE].clone());
     answer
+}
+
+fn unknown_key() -> Response {
+    let body = format!(r#"{{"type":"{KEY_PROBLEM}","keys":"use mine"}}"#);
+    let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+    (StatusCode::BAD_REQUEST, kind, body).into_response()
 }
 
 fn client(world: &World, guest: &Running, relay: SocketAddr) -> SealedClient {
@@ -185,21 +199,26 @@ async fn after_a_key_error_the_key_comes_of_a_verified_keyset_or_nothing_is_sent
     let client = client(&world, &first, at);
     assert!(ask(&client, false).await.unwrap().contains("Paris"));
 
-    // A relay that lies: the guest is attested again, its keyset is the same, so nothing is sealed anew.
-    relay.set(Mode::UnknownKey);
+    // A relay that lies: nothing is sealed anew, also where it may be asked twice, for the keyset is the same.
     let before = relay.count("POST");
-    let error = ask(&client, false).await.unwrap_err();
-    assert_eq!(error.code(), "sealed.key", "{error}");
-    assert_eq!(relay.count("POST"), before + 1);
-    assert_eq!(relay.count("GET /.well-known/hanzo/attestation"), 2);
+    for mode in [Mode::UnknownKey, Mode::Forged] {
+        relay.set(mode);
+        let error = ask(&client, false).await.unwrap_err();
+        assert_eq!(error.code(), "sealed.key", "{error}");
+        let error = client.send(question(false).repeatable()).await.err().unwrap();
+        assert_eq!(error.code(), "sealed.key", "{error}");
+    }
+    assert_eq!(relay.count("POST"), before + 4);
 
-    // A guest that started again: its keyset is another, and the question is answered with that.
+    // A guest that started again: its keyset is another, and whoever asks again is answered with that.
     relay.set(Mode::Honest);
+    assert!(ask(&client, false).await.unwrap().contains("Paris"));
     let old = first.ready.keyset_digest;
     first.stop().await.unwrap();
     let second = world.boot().await;
     assert_ne!(second.ready.keyset_digest, old);
     *relay.upstream.lock().unwrap() = clear_address(&second);
+    assert_eq!(ask(&client, false).await.unwrap_err().code(), "sealed.key");
     assert!(ask(&client, false).await.unwrap().contains("Paris"));
     assert_eq!(
         client.verdict().await.unwrap().keyset_digest(),

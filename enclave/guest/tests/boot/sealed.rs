@@ -47,13 +47,13 @@ pub fn key_of(keyset: &Keyset, protocol: &str, kem: MessageKem) -> KeyConfig {
     KeyConfig::from_keyset(key).unwrap()
 }
 
-struct Answered {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
+pub struct Answered {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
 }
 
-async fn send(guest: &Running, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answered {
+pub async fn send(guest: &Running, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answered {
     let stream = TcpStream::connect(clear_address(guest)).await.unwrap();
     let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
@@ -75,7 +75,7 @@ async fn send(guest: &Running, method: &str, path: &str, headers: &[(&str, &str)
     }
 }
 
-async fn gateway(guest: &Running, media_type: &str, body: Vec<u8>) -> Answered {
+pub async fn gateway(guest: &Running, media_type: &str, body: Vec<u8>) -> Answered {
     send(
         guest,
         "POST",
@@ -86,7 +86,7 @@ async fn gateway(guest: &Running, media_type: &str, body: Vec<u8>) -> Answered {
     .await
 }
 
-fn head() -> RequestHead {
+pub fn head() -> RequestHead {
     RequestHead {
         method: "POST".into(),
         scheme: "https".into(),
@@ -129,7 +129,7 @@ async fn ask_in_parts(guest: &Running, config: &KeyConfig, aead: Gcm, is_stream:
     (decode(&message).unwrap(), parts)
 }
 
-fn key_problem(answered: &Answered) {
+pub fn key_problem(answered: &Answered) {
     let body: serde_json::Value = serde_json::from_slice(&answered.body).unwrap();
     assert_eq!(answered.status, StatusCode::BAD_REQUEST, "{body}");
     assert_eq!(answered.headers["content-type"], "application/problem+json");
@@ -391,5 +391,61 @@ async fn ehbp_bodies_are_opened_once_and_answered_sealed() {
     ];
     let refused = send(&guest, "POST", CHAT, &owner, vec![]).await;
     assert!(String::from_utf8_lossy(&refused.body).contains("sealed.owner_in_clear"));
+    guest.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_nothing_holds_no_place_and_who_stops_loses_it() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (_world, guest) = guest(true).await;
+    let open = |head: String| {
+        let at = clear_address(&guest);
+        async move {
+            let mut stream = TcpStream::connect(at).await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream
+        }
+    };
+    let whole = format!(
+        "POST {} HTTP/1.1\r\nhost: g\r\ncontent-type: {}\r\ncontent-length: 5000\r\n\r\n",
+        ohttp::GATEWAY_PATH,
+        ohttp::REQUEST_MEDIA_TYPE
+    );
+    let body = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: g\r\n{}: {}\r\ncontent-length: 5000\r\n\r\n",
+        ehbp::ENCAPSULATED_KEY_HEADER,
+        format_args!("09{}", "00".repeat(31))
+    );
+    // Two requests at work and four more: as many places. Heads alone take none of them.
+    let mut idle = Vec::new();
+    for _ in 0..10 {
+        idle.push(open(whole.clone()).await);
+        idle.push(open(body.clone()).await);
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let config = key_of(&guest.ready.keyset, "ohttp", MessageKem::Xwing);
+    let ask = || async {
+        let message = encode_request(&head(), question(false).as_bytes());
+        let (sealed, _) = ohttp::seal_request(&config, Gcm::Aes128, &message).unwrap();
+        gateway(&guest, ohttp::REQUEST_MEDIA_TYPE, sealed).await.status
+    };
+    assert_eq!(ask().await, StatusCode::OK);
+    // First bytes do, until no more come.
+    for stream in idle.iter_mut().take(12) {
+        stream.write_all(b"x").await.unwrap();
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert_eq!(ask().await, StatusCode::TOO_MANY_REQUESTS);
+    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+    assert_eq!(ask().await, StatusCode::OK);
+    let mut told = Vec::new();
+    for stream in idle.iter_mut().take(12) {
+        let mut answer = vec![0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        told.push(String::from_utf8(answer).unwrap());
+    }
+    let count = |status: &str| told.iter().filter(|t| t.ends_with(status)).count();
+    assert_eq!((count(" 408"), count(" 429")), (6, 6), "{told:?}");
+    drop(idle);
     guest.stop().await.unwrap();
 }

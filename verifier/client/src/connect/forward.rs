@@ -1,4 +1,4 @@
-//! `/v1/…` through the attested channel. Of the program's headers only `accept` and `content-type` go on; of the guest's
+//! `/v1/…` to the guest, whichever way. Of the program's headers only `accept` and `content-type` go on; of the guest's
 //! only those listed here come back.
 
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
+use hanzo_policy::PrivacyTier;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::{Endpoint, problem, stream};
@@ -17,6 +18,9 @@ use crate::request::ChannelRequest;
 
 /// How the receipt of an answer came out: `verified`, `missing` or a code. Streams say it in a comment instead.
 pub(crate) const RECEIPT_STATUS_HEADER: &str = "hanzo-receipt-status";
+
+/// The least tier that this one request may go to. It says so here, and goes no further.
+const MINIMUM_TIER_HEADER: &str = "hanzo-min-tier";
 
 const PASSED_BACK: [HeaderName; 5] = [
     header::CONTENT_TYPE,
@@ -39,6 +43,11 @@ pub(crate) async fn forward(State(endpoint): State<Arc<Endpoint>>, request: Requ
     }
     if let Some(value) = parts.headers.get(header::CONTENT_TYPE) {
         request = request.with_content_type(value.clone());
+    }
+    match minimum_tier(&parts.headers) {
+        Ok(Some(tier)) => request = request.with_minimum_tier(tier),
+        Ok(None) => {}
+        Err(answer) => return *answer,
     }
     let is_chat = request.is_chat();
     let answer = match endpoint.client.send(request).await {
@@ -66,6 +75,24 @@ pub(crate) async fn forward(State(endpoint): State<Arc<Endpoint>>, request: Requ
             problem::of(&e)
         }
     }
+}
+
+/// What the program asks for by `hanzo-min-tier`, if it does. A wish that cannot be read is not passed over.
+fn minimum_tier(headers: &HeaderMap) -> Result<Option<PrivacyTier>, Box<Response>> {
+    let mut values = headers.get_all(MINIMUM_TIER_HEADER).iter();
+    let tier = match (values.next(), values.next()) {
+        (None, _) => return Ok(None),
+        (Some(value), None) => value.to_str().ok().and_then(|v| v.parse::<u8>().ok()),
+        (Some(_), Some(_)) => None,
+    };
+    let tier = tier.and_then(|tier| PrivacyTier::try_from(tier).ok());
+    tier.map(Some).ok_or_else(|| {
+        Box::new(problem::openai(
+            StatusCode::BAD_REQUEST,
+            "connect.min_tier",
+            "hanzo-min-tier: expected one number of 0 to 4",
+        ))
+    })
 }
 
 async fn read_body(body: Body, limit: usize) -> Result<Bytes, Response> {

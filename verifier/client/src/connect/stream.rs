@@ -7,21 +7,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::unfold;
+use hanzo_sealed::padding::is_fill;
 use http_body_util::BodyExt as _;
 use hyper::Response;
 
-use crate::body::ProvenBody;
+use crate::body::AnswerBody;
 use crate::call::RECEIPT_ID_HEADER;
-use crate::client::AttestedClient;
 use crate::error::ClientError;
 use crate::pinned::Pinned;
 use crate::receipts::ReceiptStatus;
 use crate::sse::{DONE_FRAME, FRAME_BYTES_MAX, Frames, receipt_json};
+use crate::way::Client;
 
-struct Relay {
-    client: AttestedClient,
+struct Passing {
+    client: Client,
     pinned: Arc<Pinned>,
-    body: Option<ProvenBody>,
+    body: Option<AnswerBody>,
     frames: Frames,
     ready: VecDeque<Bytes>,
     request: Bytes,
@@ -35,8 +36,8 @@ struct Relay {
 
 /// The frames of `answer`, each as soon as it is whole, followed by a comment on the receipt.
 pub(crate) fn checked(
-    client: AttestedClient,
-    answer: Response<ProvenBody>,
+    client: Client,
+    answer: Response<AnswerBody>,
     request: Bytes,
     due: bool,
 ) -> impl Stream<Item = Result<Bytes, ClientError>> + Send {
@@ -46,7 +47,7 @@ pub(crate) fn checked(
         .and_then(|v| v.to_str().ok())
         .map(str::to_owned);
     let body = answer.into_body();
-    let relay = Relay {
+    let passing = Passing {
         client,
         pinned: body.pinned().clone(),
         body: Some(body),
@@ -58,12 +59,12 @@ pub(crate) fn checked(
         due,
         closed: false,
     };
-    unfold(relay, |mut relay| async move {
-        relay.next().await.map(|item| (item, relay))
+    unfold(passing, |mut passing| async move {
+        passing.next().await.map(|item| (item, passing))
     })
 }
 
-impl Relay {
+impl Passing {
     async fn next(&mut self) -> Option<Result<Bytes, ClientError>> {
         loop {
             if let Some(frame) = self.ready.pop_front() {
@@ -88,6 +89,10 @@ impl Relay {
     async fn cut(&mut self) -> Result<(), ClientError> {
         let too_long = |_| ClientError::AnswerTooLarge { limit: FRAME_BYTES_MAX };
         while let Some(frame) = self.frames.next().map_err(too_long)? {
+            // Padding belongs to the way, not to the answer.
+            if is_fill(&frame) {
+                continue;
+            }
             if self.closed && frame != DONE_FRAME {
                 return Err(ClientError::AfterReceipt);
             }
@@ -98,7 +103,8 @@ impl Relay {
                 (Some(document), Some(heard)) => {
                     let id = self.id.as_deref();
                     let client = self.client.clone();
-                    let status = client.settle(document, &self.pinned, id, &self.request, &heard).await;
+                    let records = client.records();
+                    let status = records.settle(document, &self.pinned, id, &self.request, &heard).await;
                     self.due = false;
                     self.closed = true;
                     let comment = comment(&status);
@@ -116,7 +122,7 @@ impl Relay {
     }
 
     fn hear(&mut self, frame: &[u8]) {
-        let limit = self.client.inner.limits.answer_bytes_max;
+        let limit = self.client.limits().answer_bytes_max;
         if let Some(heard) = &mut self.heard {
             if heard.len() + frame.len() > limit {
                 tracing::warn!(limit, "answer too long to check its receipt");
@@ -134,7 +140,7 @@ impl Relay {
             let status = ReceiptStatus::Missing {
                 text: "the stream ended without one that could be checked",
             };
-            self.client.note(&status);
+            self.client.records().note(&status);
             self.ready.push_back(comment(&status));
         }
     }
@@ -142,7 +148,7 @@ impl Relay {
     fn broke(&mut self, e: ClientError) -> Option<Result<Bytes, ClientError>> {
         tracing::error!(code = e.code(), "answer broke off: {e}");
         if matches!(e, ClientError::AfterReceipt | ClientError::ForgedStatus) {
-            self.client.note(&ReceiptStatus::Mismatch {
+            self.client.records().note(&ReceiptStatus::Mismatch {
                 code: e.code(),
                 text: e.to_string(),
             });

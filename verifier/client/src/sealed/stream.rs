@@ -9,12 +9,13 @@ use bytes::Bytes;
 use hanzo_sealed::SealedError;
 use hanzo_sealed::bhttp::{Decoder, Event, ResponseHead};
 use hanzo_sealed::chunked::ResponseOpener;
+use hanzo_sealed::padding::FILL_HEADER;
 use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::Wire;
+use super::carrier::Wire;
 use crate::error::ClientError;
 use crate::pinned::Pinned;
 
@@ -113,7 +114,9 @@ pub(super) async fn open(
     for field in head.fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| malformed("field name"))?;
         let value = HeaderValue::from_bytes(&field.value).map_err(|_| malformed("field value"))?;
-        answer.headers_mut().append(name, value);
+        if name != FILL_HEADER {
+            answer.headers_mut().append(name, value);
+        }
     }
     Ok(answer)
 }

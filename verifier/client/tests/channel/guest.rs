@@ -19,7 +19,10 @@ use hanzo_channel::{ChannelKey, Exporter, TlsIdentity, server_config};
 use hanzo_client::{AttestedClient, ClientConfig};
 use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, SnpPolicy, SnpReference, TcbFloors};
 use hanzo_pqc::Domain;
+use hanzo_pqc::gcm::Gcm;
+use hanzo_pqc::hpke::message::{MessageKem, MessageKey};
 use hanzo_pqc::sign::{SignatureSuite, SigningKeys};
+use hanzo_sealed::config::{KeyConfig, Protocol};
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor, simulated_measurement};
 use hanzo_verifier::VerifierContext;
 use hanzo_verifier::receipt::*;
@@ -66,6 +69,10 @@ pub struct Knobs {
     pub after_receipt: &'static str,
     /// Close the connection instead of answering a request that was read.
     pub hang_up: bool,
+    /// Do not say how sealed answers are padded.
+    pub ignores_padding: bool,
+    /// Come out of another image than the healthy guest's.
+    pub image: Option<Digest384>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -84,6 +91,8 @@ pub struct Guest {
     tls: TlsIdentity,
     channel: ChannelKey,
     receipt_keys: SigningKeys,
+    pub message_key: MessageKey,
+    pub message_config: KeyConfig,
     /// Every byte of every request besides attestation and proof.
     pub heard: Mutex<Vec<u8>>,
     pub attestations: AtomicUsize,
@@ -103,6 +112,8 @@ impl Guest {
         let channel = ChannelKey::from_seed(&[seed; 32]).unwrap();
         let receipt_keys = SigningKeys::from_seed(SignatureSuite::MlDsa65Ed25519, &[seed; 64]).unwrap();
         let public = receipt_keys.verifying_keys();
+        let message_key = MessageKey::from_seed(MessageKem::Xwing, &[seed; 32]).unwrap();
+        let message_config = KeyConfig::new(seed, message_key.public_key().clone(), &[Gcm::Aes128]);
         let keyset = Keyset {
             capability_digest: capability_digest(&[]).unwrap(),
             channel_key: channel.public(),
@@ -116,7 +127,7 @@ impl Guest {
                 weights_root: Digest256([3; 32]),
             }],
             not_after: now() + 7200,
-            ohttp_keys: vec![],
+            ohttp_keys: vec![message_config.to_keyset(Protocol::Ohttp)],
             policy_digest: Digest384::of(b""),
             receipt_keys: SignerKeys {
                 ed25519: public.ed25519_hex(),
@@ -136,6 +147,8 @@ impl Guest {
             tls,
             channel,
             receipt_keys,
+            message_key,
+            message_config,
             heard: Mutex::default(),
             attestations: AtomicUsize::new(0),
             proofs: AtomicUsize::new(0),
@@ -147,7 +160,8 @@ impl Guest {
     pub fn bundle(&self, challenge: Nonce) -> Vec<u8> {
         let nonce = window_nonce(&[challenge]);
         let statement = Statement::for_cpu(self.keyset.digest().unwrap(), nonce, Statement::no_devices());
-        let mut spec = LaunchSpec::new(IMAGE, self.keyset.config_digest);
+        let image = self.knobs.image.unwrap_or(IMAGE);
+        let mut spec = LaunchSpec::new(image, self.keyset.config_digest);
         spec.debug = self.knobs.debug;
         let guest = PROCESSOR.launch(spec).with_crl(PROCESSOR.crl_der(UnixTime(now())));
         let bundle = Bundle {
@@ -193,17 +207,25 @@ impl Guest {
                 full(jcs::to_vec("proof", &answer).unwrap())
             }
             path => {
-                let mut heard = self.heard.lock().unwrap();
-                heard.extend_from_slice(format!("{} {}\n{:?}\n", head.method, head.uri, head.headers).as_bytes());
-                heard.extend_from_slice(&body);
-                drop(heard);
+                self.hear(
+                    head.method.as_str(),
+                    &head.uri.to_string(),
+                    &format!("{:?}", head.headers),
+                    &body,
+                );
                 assert!(!self.knobs.hang_up, "hanging up");
                 self.serve(&head.method, path, body)
             }
         }
     }
 
-    fn serve(self: &Arc<Self>, method: &Method, path: &str, request: Bytes) -> Response<AnyBody> {
+    pub fn hear(&self, method: &str, path: &str, headers: &str, body: &[u8]) {
+        let mut heard = self.heard.lock().unwrap();
+        heard.extend_from_slice(format!("{method} {path}\n{headers}\n").as_bytes());
+        heard.extend_from_slice(body);
+    }
+
+    pub fn serve(self: &Arc<Self>, method: &Method, path: &str, request: Bytes) -> Response<AnyBody> {
         if path.starts_with("/v1/receipts/") {
             return match self.last_receipt.lock().unwrap().clone() {
                 Some(receipt) => full(receipt),
@@ -310,7 +332,7 @@ impl Guest {
     }
 }
 
-type AnyBody = UnsyncBoxBody<Bytes, Infallible>;
+pub type AnyBody = UnsyncBoxBody<Bytes, Infallible>;
 
 fn full(bytes: Vec<u8>) -> Response<AnyBody> {
     let mut answer = Response::new(Full::from(bytes).boxed_unsync());

@@ -2,7 +2,10 @@
 
 mod attacks;
 mod channel;
+mod gateway;
 mod guest;
 mod local;
 mod receipts;
 mod relay;
+mod sealed;
+mod status;
