@@ -16,6 +16,10 @@ use crate::socket::Stream;
 /// What a worker reads into. One TLS record is at most 16,640 bytes.
 const SCRATCH_BYTES: usize = 64 * 1024;
 
+/// What is gathered within one turn of the event loop, and the room that a read needs.
+const GATHERED_BYTES: usize = 256 * 1024;
+const ROOM_BYTES: usize = 16 * 1024;
+
 /// How long a client may go on after the guest has closed: what it sends then is read by nobody.
 const LINGER_MS: u64 = 5_000;
 
@@ -59,8 +63,14 @@ impl Side {
 }
 
 /// What the connections of one worker share while bytes are carried.
+///
+/// Small reads of one turn of the event loop are gathered and written once all have been read. Whoever they are for is woken fewer
+/// times, with more to do each time.
 pub(crate) struct Carrier {
     scratch: Box<[u8]>,
+    gathered: Box<[u8]>,
+    gathered_bytes: usize,
+    is_gathering: bool,
     /// The time of this turn of the event loop, in milliseconds since the worker's start.
     pub(crate) now_ms: u64,
     /// Carried and not yet in the metrics.
@@ -72,6 +82,9 @@ impl Carrier {
     pub(crate) fn new() -> Self {
         Self {
             scratch: vec![0; SCRATCH_BYTES].into(),
+            gathered: vec![0; GATHERED_BYTES].into(),
+            gathered_bytes: 0,
+            is_gathering: false,
             now_ms: 0,
             to_guest: 0,
             to_client: 0,
@@ -81,6 +94,17 @@ impl Carrier {
     /// The worker's buffer. What is in it is gone with the next connection.
     pub(crate) fn scratch(&mut self) -> &mut [u8] {
         &mut self.scratch
+    }
+
+    /// From here on small reads are gathered. What was gathered before has been written or kept elsewhere.
+    pub(crate) fn gather(&mut self) {
+        self.gathered_bytes = 0;
+        self.is_gathering = true;
+    }
+
+    /// From here on what was gathered is written.
+    pub(crate) fn spread(&mut self) {
+        self.is_gathering = false;
     }
 
     /// Makes the metrics right. Needed before a client may learn that its bytes have passed, and before the worker sleeps.
@@ -117,6 +141,8 @@ pub(crate) enum Then {
     Wait,
     /// Another turn: others come first.
     Again,
+    /// The second part of this turn, when what was gathered is written.
+    Write,
     Over(Ended),
 }
 
@@ -185,14 +211,15 @@ impl Flow {
             (Err(Fault::Reading), _) | (_, Err(Fault::Writing)) => Then::Over(Ended::ClientBroken),
             (Err(Fault::Writing), _) | (_, Err(Fault::Reading)) => Then::Over(Ended::GuestBroken),
             // It can take nothing any more, and what it sent before has been read or waits for a guest that does not take it.
-            (Ok(up), Ok(_)) if client.is_broken && up != Next::Again => Then::Over(Ended::ClientBroken),
+            (Ok(Next::Blocked | Next::Done), Ok(_)) if client.is_broken => Then::Over(Ended::ClientBroken),
             (Ok(up), Ok(down)) => {
                 if down == Next::Done && self.guest_ended_ms.is_none() {
                     self.guest_ended_ms = Some(carrier.now_ms);
                 }
-                match up == Next::Again || down == Next::Again {
-                    true => Then::Again,
-                    false => Then::Wait,
+                match (up, down) {
+                    (Next::Gathered, _) | (_, Next::Gathered) => Then::Write,
+                    (Next::Again, _) | (_, Next::Again) => Then::Again,
+                    _ => Then::Wait,
                 }
             }
         }

@@ -223,3 +223,60 @@ fn a_side_that_was_cut_is_told_apart_from_one_that_ended() {
     std::thread::sleep(Duration::from_millis(5));
     assert_eq!(between.advance(&mut flow), Then::Over(Ended::ClientBroken));
 }
+
+#[test]
+fn what_is_gathered_is_written_in_the_second_part_of_the_turn_and_to_whom_it_belongs() {
+    let (mut one, mut two) = (between(), between());
+    let (mut flow_one, mut flow_two) = (one.flow(), two.flow());
+    one.client.write_all(b"one").unwrap();
+    two.client.write_all(b"number two").unwrap();
+    std::thread::sleep(Duration::from_millis(5));
+    // Both connections are one worker's.
+    one.carrier.gather();
+    assert_eq!(one.advance(&mut flow_one), Then::Write);
+    std::mem::swap(&mut one.carrier, &mut two.carrier);
+    assert_eq!(two.advance(&mut flow_two), Then::Write);
+    let mut got = [0; 64];
+    assert!(
+        one.guest.read(&mut got).is_err() && two.guest.read(&mut got).is_err(),
+        "not yet"
+    );
+    two.carrier.spread();
+    assert_eq!(two.advance(&mut flow_two), Then::Wait);
+    std::mem::swap(&mut one.carrier, &mut two.carrier);
+    assert_eq!(one.advance(&mut flow_one), Then::Wait);
+    std::thread::sleep(Duration::from_millis(5));
+    let n = one.guest.read(&mut got).unwrap();
+    assert_eq!(&got[..n], b"one");
+    let n = two.guest.read(&mut got).unwrap();
+    assert_eq!(&got[..n], b"number two");
+}
+
+#[test]
+fn what_is_gathered_for_a_guest_that_takes_nothing_is_kept() {
+    let mut between = between();
+    let mut flow = between.flow();
+    // Nobody reads at the guest.
+    let mut sent = 0;
+    for _ in 0..2_000 {
+        between.carrier.gather();
+        sent += between.client.write(&[5; 4_000]).unwrap_or(0);
+        if between.advance(&mut flow) == Then::Write {
+            between.carrier.spread();
+            assert_eq!(between.advance(&mut flow), Then::Wait);
+        }
+    }
+    assert!(flow.up.is_holding());
+    // What the worker gathers for others next does not change it.
+    between.carrier.gathered.fill(9);
+    between.carrier.spread();
+    let mut got = Vec::new();
+    while got.len() < sent {
+        between.advance(&mut flow);
+        let mut piece = [0; 65_536];
+        if let Ok(n) = between.guest.read(&mut piece) {
+            got.extend_from_slice(&piece[..n]);
+        }
+    }
+    assert!(got.iter().all(|b| *b == 5));
+}

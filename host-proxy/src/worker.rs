@@ -4,6 +4,8 @@
 //! with other workers but limits, guests and metrics.
 
 mod connection;
+mod pulse;
+mod tally;
 mod timers;
 
 use std::collections::VecDeque;
@@ -22,12 +24,13 @@ use tracing::warn;
 use crate::address::Address;
 use crate::admission::{Admission, Client};
 use crate::forward::{Carrier, ms};
-use crate::metrics::{Ended, Metrics, Refused};
+use crate::metrics::Metrics;
 use crate::pool::Pool;
 use crate::route::Door;
 use crate::socket::{Peer, Stream, accept};
 use crate::state::{Entrance, Phase, State};
 use connection::{Connection, Outcome};
+use pulse::Pulse;
 use timers::{NEVER, Timers};
 
 /// Connections accepted in a row before those that are open have their turn.
@@ -44,6 +47,9 @@ const LOOK_AGAIN_MS: u64 = 100;
 
 /// How long nothing is accepted after the kernel could not give a connection, most likely for want of descriptors.
 const ACCEPT_PAUSE_MS: u64 = 50;
+
+/// How often that is logged.
+const WARN_AGAIN_MS: u64 = 1_000;
 
 /// Tokens below are connections: twice the slot, one more for the guest's side.
 const LISTENERS: usize = usize::MAX / 2;
@@ -65,12 +71,16 @@ pub(crate) struct Worker {
     listeners: Vec<Option<Listener>>,
     /// Until then nothing is accepted.
     paused_until_ms: u64,
+    /// When that was logged last.
+    warned_ms: u64,
     slots: Vec<Option<Box<Connection>>>,
     /// Slots to use again, and those whose reports may still be in this turn's.
     free: Vec<usize>,
     freed: Vec<usize>,
     open: usize,
     timers: Timers,
+    /// Connections that wait for the second part of this turn.
+    writes: VecDeque<usize>,
     /// Connections whose turn was over before their work was.
     again: Vec<usize>,
     /// Connections that wait for a guest with a free place, in their order. Some may be gone.
@@ -79,6 +89,7 @@ pub(crate) struct Worker {
     is_woken: bool,
     /// When connections that are still open are cut.
     drain_until_ms: Option<u64>,
+    pulse: Pulse,
 }
 
 /// What a worker's connections use.
@@ -123,16 +134,19 @@ impl Worker {
             started: Instant::now(),
             listeners: Vec::new(),
             paused_until_ms: 0,
+            warned_ms: 0,
             slots: Vec::new(),
             free: Vec::new(),
             freed: Vec::new(),
             open: 0,
             timers: Timers::default(),
+            writes: VecDeque::new(),
             again: Vec::new(),
             queued: VecDeque::new(),
             looked_ms: 0,
             is_woken: false,
             drain_until_ms: None,
+            pulse: Pulse::default(),
         })
     }
 
@@ -154,7 +168,12 @@ impl Worker {
         self.renew();
         while !self.is_over() {
             self.desk.carrier.publish(&self.desk.shared.metrics);
-            match self.poll.poll(&mut events, self.patience()) {
+            let asked_us = self.now_us();
+            let patience = match self.pulse.is_eager() {
+                true => Some(Duration::ZERO),
+                false => self.patience(),
+            };
+            match self.poll.poll(&mut events, patience) {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
@@ -163,10 +182,17 @@ impl Worker {
                     continue;
                 }
             }
-            self.desk.carrier.now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(NEVER);
+            let now_us = self.now_us();
+            self.desk.carrier.now_ms = now_us / 1_000;
+            self.pulse.waited(now_us.saturating_sub(asked_us), !events.is_empty());
             let again = std::mem::take(&mut self.again);
+            self.desk.carrier.gather();
             for event in &events {
                 self.report(event);
+            }
+            self.desk.carrier.spread();
+            while let Some(slot) = self.writes.pop_front() {
+                self.turn(slot, Connection::advance);
             }
             for slot in again {
                 if let Some(connection) = self.slots.get_mut(slot).and_then(Option::as_mut) {
@@ -192,6 +218,10 @@ impl Worker {
                 }
             }
         }
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(NEVER)
     }
 
     fn is_over(&self) -> bool {
@@ -262,6 +292,10 @@ impl Worker {
                 }
                 return;
             }
+            Outcome::Write => {
+                self.writes.push_back(slot);
+                return;
+            }
             Outcome::Queue(until) => {
                 self.queued.push_back(slot);
                 until
@@ -311,7 +345,9 @@ impl Worker {
         }
         self.paused_until_ms = 0;
         for at in 0..self.listeners.len() {
-            self.accept_from(at, ACCEPTS_PER_TURN);
+            if self.paused_until_ms == 0 {
+                self.accept_from(at, ACCEPTS_PER_TURN);
+            }
         }
     }
 
@@ -332,8 +368,12 @@ impl Worker {
                 Err(error) => {
                     // Out of descriptors, or a connection that died in the queue: wait, do not spin.
                     self.desk.shared.metrics.accept_failures.inc();
-                    warn!(%error, "accept failed");
-                    self.paused_until_ms = self.desk.carrier.now_ms + ACCEPT_PAUSE_MS;
+                    let now = self.desk.carrier.now_ms;
+                    self.paused_until_ms = now + ACCEPT_PAUSE_MS;
+                    if now >= self.warned_ms + WARN_AGAIN_MS || self.warned_ms == 0 {
+                        self.warned_ms = now.max(1);
+                        warn!(%error, "accept failed");
+                    }
                     return;
                 }
             }
@@ -444,40 +484,5 @@ impl Worker {
 impl Listener {
     fn is_of(&self, entrance: &Entrance) -> bool {
         self.asked == entrance.asked && Weak::as_ptr(&self.of) == Arc::as_ptr(&entrance.sockets)
-    }
-}
-
-/// Counts a connection while it is open, and how it ended.
-struct Tally {
-    shared: Arc<Shared>,
-    is_counted: bool,
-}
-
-impl Tally {
-    fn new(shared: Arc<Shared>) -> Self {
-        shared.metrics.open.inc();
-        Self {
-            shared,
-            is_counted: false,
-        }
-    }
-
-    fn refused(&mut self, why: Refused) {
-        self.is_counted = true;
-        self.shared.metrics.refused(why);
-    }
-
-    fn ended(&mut self, how: Ended) {
-        self.is_counted = true;
-        self.shared.metrics.ended(how);
-    }
-}
-
-impl Drop for Tally {
-    fn drop(&mut self) {
-        if !self.is_counted {
-            self.shared.metrics.ended(Ended::Drained);
-        }
-        self.shared.metrics.open.dec();
     }
 }

@@ -1,7 +1,7 @@
 //! `hanzo-proxy` beside HAProxy in TCP mode, in one run.
 //!
 //! `cargo bench -p hanzo-proxy --bench forward`; with `-- --smoke` the same in seconds, to see that everything works; with
-//! `-- --part requests` (or `streams`, `pings`, `connections`, `idle`) a part of it.
+//! `-- --part requests` (or `streams`, `pings`, `connections`, `idle`) a part of it, with `-- --rounds 3` fewer rounds than seven.
 //!
 //! Each proxy has one thread, pinned to the first core; load and backend, the same for both, are on the others. Rounds take turns, and
 //! the median of each proxy's rounds is shown. "CPU us" is processor time that the kernel booked on the proxy's process, so that
@@ -51,21 +51,26 @@ struct Round {
     stream_cpu_us: f64,
     requests_per_s: f64,
     request_cpu_us: f64,
+    request_load_us: f64,
     loaded_p99_us: f64,
     p50_us: f64,
     p99_us: f64,
     ping_cpu_us: f64,
     connections_per_s: f64,
     connection_cpu_us: f64,
+    connection_load_us: f64,
     idle_bytes: f64,
 }
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
-    let size = match args.iter().any(|a| a == "--smoke") {
+    let mut size = match args.iter().any(|a| a == "--smoke") {
         true => SMOKE,
         false => FULL,
     };
+    if let Some(rounds) = args.iter().skip_while(|a| *a != "--rounds").nth(1) {
+        size.rounds = rounds.parse().expect("--rounds N");
+    }
     let parts = Parts::of(&args);
     subject::pin_self();
     let load = Load::start();
@@ -106,6 +111,9 @@ fn main() -> ExitCode {
         r.requests_per_s
     });
     row("requests", "the same, CPU us a request", less, &|r| r.request_cpu_us);
+    row("requests", "the same, CPU us of load and backend", "", &|r| {
+        r.request_load_us
+    });
     row("requests", "the same, p99 us", less, &|r| r.loaded_p99_us);
     row("pings", "one request at a time, added p50 us", less, &|r| {
         r.p50_us - direct_p50
@@ -119,6 +127,9 @@ fn main() -> ExitCode {
     });
     row("connections", "the same, CPU us a connection", less, &|r| {
         r.connection_cpu_us
+    });
+    row("connections", "the same, CPU us of load and backend", "", &|r| {
+        r.connection_load_us
     });
     row(
         "idle",
@@ -136,27 +147,29 @@ fn round(subject: &mut Subject, load: &Load, size: &Size, parts: &Parts) -> Roun
     load.pings(at, size.pings / 10);
 
     if parts.has("streams") {
-        let (seconds, cpu) = subject.timed(|| load.streams(at, 4, size.stream_bytes / 4));
-        round.stream_per_s = size.stream_bytes as f64 / seconds;
-        round.stream_cpu_us = cpu * 1e6 / (size.stream_bytes as f64 / 1e6);
+        let taken = subject.timed(|| load.streams(at, 4, size.stream_bytes / 4));
+        round.stream_per_s = size.stream_bytes as f64 / taken.wall_s;
+        round.stream_cpu_us = taken.cpu_s * 1e6 / (size.stream_bytes as f64 / 1e6);
     }
     if parts.has("requests") {
         let mut p99 = 0.0;
-        let (seconds, cpu) = subject.timed(|| p99 = load.requests(at, 32, size.requests));
-        round.requests_per_s = size.requests as f64 / seconds;
-        round.request_cpu_us = cpu * 1e6 / size.requests as f64;
+        let taken = subject.timed(|| p99 = load.requests(at, 32, size.requests));
+        round.requests_per_s = size.requests as f64 / taken.wall_s;
+        round.request_cpu_us = taken.cpu_s * 1e6 / size.requests as f64;
+        round.request_load_us = taken.load_cpu_s * 1e6 / size.requests as f64;
         round.loaded_p99_us = p99;
     }
     if parts.has("pings") {
         let mut found = (0.0, 0.0);
-        let (_, cpu) = subject.timed(|| found = load.pings(at, size.pings));
+        let taken = subject.timed(|| found = load.pings(at, size.pings));
         (round.p50_us, round.p99_us) = found;
-        round.ping_cpu_us = cpu * 1e6 / size.pings as f64;
+        round.ping_cpu_us = taken.cpu_s * 1e6 / size.pings as f64;
     }
     if parts.has("connections") {
-        let (seconds, cpu) = subject.timed(|| load.connections(at, 16, size.connections));
-        round.connections_per_s = size.connections as f64 / seconds;
-        round.connection_cpu_us = cpu * 1e6 / size.connections as f64;
+        let taken = subject.timed(|| load.connections(at, 16, size.connections));
+        round.connections_per_s = size.connections as f64 / taken.wall_s;
+        round.connection_cpu_us = taken.cpu_s * 1e6 / size.connections as f64;
+        round.connection_load_us = taken.load_cpu_s * 1e6 / size.connections as f64;
     }
     if parts.has("idle") {
         // A process that has done nothing yet, so that memory of earlier connections is not used again.

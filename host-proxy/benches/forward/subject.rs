@@ -112,24 +112,17 @@ impl Subject {
         }
     }
 
-    /// Wall-clock seconds and the proxy's processor seconds.
-    pub fn timed(&self, what: impl FnOnce()) -> (f64, f64) {
-        let (cpu, wall) = (self.cpu_s(), Instant::now());
+    /// What it takes until something is done.
+    pub fn timed(&self, what: impl FnOnce()) -> Taken {
+        let own = std::process::id();
+        let (cpu, load_cpu, wall) = (cpu_s(self.pid()), cpu_s(own), Instant::now());
         what();
-        let wall = wall.elapsed().as_secs_f64();
-        (wall, (self.cpu_s() - cpu).max(1e-9))
+        Taken {
+            wall_s: wall.elapsed().as_secs_f64(),
+            cpu_s: cpu_s(self.pid()) - cpu,
+            load_cpu_s: cpu_s(own) - load_cpu,
+        }
     }
-
-    /// Of all threads, in nanoseconds as the scheduler counts them.
-    fn cpu_s(&self) -> f64 {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("tasks");
-        let ns = tasks.filter_map(|task| {
-            let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-            text.split_whitespace().next()?.parse::<f64>().ok()
-        });
-        ns.sum::<f64>() / 1e9
-    }
-
     pub fn resident_bytes(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("status");
         let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("VmRSS");
@@ -141,6 +134,25 @@ impl Subject {
         // taskset replaces itself by the proxy.
         self.child.as_ref().expect("started").id()
     }
+}
+
+/// Seconds, wall clock and as the scheduler counts them.
+pub struct Taken {
+    pub wall_s: f64,
+    /// The proxy's.
+    pub cpu_s: f64,
+    /// Of load and backend.
+    pub load_cpu_s: f64,
+}
+
+/// Of all threads of a process.
+fn cpu_s(pid: u32) -> f64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks");
+    let ns = tasks.filter_map(|task| {
+        let text = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    ns.sum::<f64>() / 1e9
 }
 
 impl Drop for Subject {

@@ -2,8 +2,8 @@
 //! guest that is killed.
 //!
 //! `cargo bench -p hanzo-proxy --bench soak`: 10,000 idle and 500 active connections, 525 hostile clients, ten minutes.
-//! `-- --smoke` is the same with a few hundred in seconds, and so is `cargo test`. `-- --seconds N` changes the time alone. Guests
-//! and proxies are processes of their own. Ends with 1 if a goal is missed.
+//! `-- --smoke` is the same with a few hundred in seconds, and so is `cargo test`. `-- --seconds N`, `--idle N` and `--active N`
+//! change one number each. Guests and proxies are processes of their own. Ends with 1 if a goal is missed.
 
 mod backend;
 mod healthy;
@@ -58,10 +58,13 @@ impl Size {
                 active: 50,
             },
         };
-        let seconds = args.iter().skip_while(|a| *a != "--seconds").nth(1);
-        if let Some(seconds) = seconds {
-            size.seconds = seconds.parse().expect("--seconds N");
-        }
+        let number = |name: &str| {
+            let value = args.iter().skip_while(|a| *a != name).nth(1)?;
+            Some(value.parse::<u32>().expect("a number"))
+        };
+        size.seconds = number("--seconds").map_or(size.seconds, u64::from);
+        size.idle = number("--idle").unwrap_or(size.idle);
+        size.active = number("--active").unwrap_or(size.active);
         size
     }
 
@@ -108,7 +111,11 @@ fn raise_descriptors(wanted: u64) {
         maximum,
     };
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        eprintln!("soak: {wanted} file descriptors are needed and {now:?} are allowed ({error}): EXPECT REFUSALS");
+        eprintln!(
+            "soak: {wanted} FILE DESCRIPTORS ARE NEEDED and {:?} allowed ({error}): expect refusals. Two runs side by side, each \
+             with --idle {} --active {}, need half of it each",
+            now.maximum, 5_000, 250
+        );
     }
 }
 
@@ -123,7 +130,7 @@ struct Stage {
 async fn soak(size: &Size) -> ExitCode {
     let dir = tempfile::tempdir().expect("a directory");
     let guests = [('a', proxy::free_address()), ('b', proxy::free_address())];
-    let everybody = 2 * (size.idle + size.active + size.hostile()) as usize;
+    let everybody = (size.idle + size.active + 2 * size.hostile()) as usize + 500;
     let files = Files::new(dir.path(), guests.map(|g| g.1), everybody);
     files.write(0);
     let mut stage = Stage {
@@ -171,7 +178,7 @@ async fn soak(size: &Size) -> ExitCode {
         tokio::time::sleep_until(until.into()).await;
         samples.push(stage.sample(n));
         eprintln!(
-            "soak: {} of 10, {:?}",
+            "soak: {} of 10, first failure: {:?}",
             n,
             stage.seen.failures.lock().expect("not poisoned").first()
         );

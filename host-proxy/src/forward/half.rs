@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::forward::{Carrier, Side};
+use crate::forward::{Carrier, ROOM_BYTES, SCRATCH_BYTES, Side};
 use crate::metrics::Metrics;
 use crate::pipe::{Pipe, WINDOW_BYTES};
 
@@ -31,6 +31,8 @@ pub(super) enum Next {
     Blocked,
     /// Its turn is over.
     Again,
+    /// It is written when all have been read.
+    Gathered,
     /// The end was read and passed on.
     Done,
 }
@@ -39,7 +41,15 @@ pub(super) enum Next {
 #[derive(Debug)]
 enum Held {
     Nothing,
-    Bytes { bytes: Vec<u8>, at: usize },
+    /// In what the worker has gathered, until the end of this turn.
+    Gathered {
+        at: usize,
+        len: usize,
+    },
+    Bytes {
+        bytes: Vec<u8>,
+        at: usize,
+    },
     Piped(Pipe),
 }
 
@@ -91,7 +101,7 @@ impl Half {
     pub(super) fn is_holding(&self) -> bool {
         match &self.held {
             Held::Nothing => false,
-            Held::Bytes { .. } => true,
+            Held::Bytes { .. } | Held::Gathered { .. } => true,
             Held::Piped(pipe) => pipe.filled > 0,
         }
     }
@@ -110,6 +120,9 @@ impl Half {
         }
         let turn_ends = self.moved + TURN_BYTES;
         loop {
+            if carrier.is_gathering && matches!(self.held, Held::Gathered { .. }) {
+                return Ok(Next::Gathered);
+            }
             if !self.flush(to, carrier)? {
                 return Ok(Next::Blocked);
             }
@@ -145,6 +158,13 @@ impl Half {
             let written = match &mut self.held {
                 Held::Nothing => return Ok(true),
                 Held::Piped(pipe) if pipe.filled == 0 => return Ok(true),
+                &mut Held::Gathered { at, len } => {
+                    let bytes = carrier.gathered.get(at..at + len).unwrap_or_default();
+                    let written = write_now(to, bytes)?;
+                    self.held = Held::after(bytes, written);
+                    self.count(written, carrier);
+                    continue;
+                }
                 _ if !to.can_write => return Ok(false),
                 Held::Piped(pipe) => {
                     let end = pipe.read_end().ok_or(Fault::Writing)?;
@@ -176,7 +196,16 @@ impl Half {
 
     /// Reads into the worker's buffer and writes from it; only what the other side does not take at once is kept.
     fn copy(&mut self, from: &mut Side, to: &mut Side, carrier: &mut Carrier) -> Result<(), Fault> {
-        let n = match from.stream.read(carrier.scratch()) {
+        let at = carrier.gathered_bytes;
+        let is_gathered = carrier.is_gathering && self.large == 0 && at + ROOM_BYTES <= carrier.gathered.len();
+        let buffer = match is_gathered {
+            true => {
+                let end = carrier.gathered.len().min(at + SCRATCH_BYTES);
+                carrier.gathered.get_mut(at..end).unwrap_or_default()
+            }
+            false => carrier.scratch(),
+        };
+        let n = match from.stream.read(buffer) {
             Ok(n) => n,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 from.can_read = false;
@@ -188,28 +217,20 @@ impl Half {
             self.read_ended = true;
             return Ok(());
         }
-        self.has_read = true;
-        self.weigh(n);
-        let scratch = carrier.scratch();
         // A short read emptied the socket: the next arrival raises a new edge (epoll(7), question 9).
-        if n < scratch.len() && !from.is_ending {
+        if n < buffer.len() && !from.is_ending {
             from.can_read = false;
         }
-        let bytes = scratch.get(..n).unwrap_or_default();
-        let mut written = 0;
-        if to.can_write {
-            match to.stream.write(bytes) {
-                Ok(n) => written = n,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => to.can_write = false,
-                Err(_) => return Err(Fault::Writing),
-            }
+        self.has_read = true;
+        self.weigh(n);
+        if is_gathered {
+            carrier.gathered_bytes += n;
+            self.held = Held::Gathered { at, len: n };
+            return Ok(());
         }
-        if let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
-            self.held = Held::Bytes {
-                bytes: rest.to_vec(),
-                at: 0,
-            };
-        }
+        let bytes = carrier.scratch.get(..n).unwrap_or_default();
+        let written = write_now(to, bytes)?;
+        self.held = Held::after(bytes, written);
         self.count(written, carrier);
         Ok(())
     }
@@ -286,6 +307,34 @@ impl Half {
     #[cfg(test)]
     pub(super) fn is_copy_only(&self) -> bool {
         self.means == Means::CopyOnly
+    }
+}
+
+impl Held {
+    /// What is left once so many of these bytes are written.
+    fn after(bytes: &[u8], written: usize) -> Self {
+        match bytes.get(written..) {
+            Some(rest) if !rest.is_empty() => Self::Bytes {
+                bytes: rest.to_vec(),
+                at: 0,
+            },
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// How much the other side takes now.
+fn write_now(to: &mut Side, bytes: &[u8]) -> Result<usize, Fault> {
+    if !to.can_write {
+        return Ok(0);
+    }
+    match to.stream.write(bytes) {
+        Ok(n) => Ok(n),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+            to.can_write = false;
+            Ok(0)
+        }
+        Err(_) => Err(Fault::Writing),
     }
 }
 

@@ -15,8 +15,9 @@ use crate::metrics::{Ended, Refused};
 use crate::pool::{Lease, Pick, Pool, Waiting};
 use crate::route::{Door, Opening, Routing};
 use crate::socket::{Peer, Stream};
+use crate::worker::Desk;
+use crate::worker::tally::Tally;
 use crate::worker::timers::NEVER;
-use crate::worker::{Desk, Tally};
 
 /// Read at a time before a connection has a guest. Most hellos come in one or two segments.
 const FIRST_BYTES: usize = 16 * 1024;
@@ -81,6 +82,8 @@ pub(super) enum Outcome {
     Wait(u64),
     /// Another turn, after the others.
     Again,
+    /// The second part of this turn.
+    Write,
     /// A guest with a free place, or this time.
     Queue(u64),
     /// Nothing: it is to be dropped.
@@ -334,6 +337,7 @@ impl Connection {
                 Ok(()) => Outcome::Again,
                 Err(_) => self.end(Ended::Unwatched, desk.carrier.now_ms),
             },
+            Then::Write => Outcome::Write,
             Then::Over(how) => self.end(how, desk.carrier.now_ms),
             Then::Wait => match Self::watch_both(&mut self.client, open, self.slot, desk) {
                 Ok(()) => Outcome::Wait(open.flow.next_look(&self.door.limits)),
