@@ -66,6 +66,17 @@ pub fn engine() -> Vec<String> {
     std::iter::once(program).chain(arguments.map(str::to_owned)).collect()
 }
 
+/// Ends this process soon after the one that started it, however that ends.
+fn end_with_parent() {
+    let parent = std::os::unix::process::parent_id();
+    std::thread::spawn(move || {
+        while std::os::unix::process::parent_id() == parent {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        std::process::exit(1);
+    });
+}
+
 /// Plays the part that the arguments name; returns at once if they name none.
 pub fn play() {
     let runtime = || {
@@ -76,10 +87,12 @@ pub fn play() {
             .unwrap()
     };
     if let (Some(socket), Some(model)) = (argument("--socket"), argument("--model-dir")) {
+        end_with_parent();
         runtime().block_on(crate::scripted::serve(&socket, &model)).unwrap();
         return;
     }
     let Some(file) = argument("--role") else { return };
+    end_with_parent();
     let role: Role = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     let log = tracing_subscriber::fmt().json().with_writer(std::io::stderr);
     log.with_max_level(tracing::Level::INFO).init();

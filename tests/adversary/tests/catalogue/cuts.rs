@@ -369,6 +369,12 @@ async fn cut(process: Process) {
     let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
     std::fs::write(dir.join(format!("{process:?}.jsonl")), lines).unwrap();
     std::fs::write(dir.join(format!("{process:?}.md")), table).unwrap();
+    let ways = WayIn::ALL.map(WayIn::name).join(" | ");
+    let mut all = format!("| process | point | {ways} |\n|---|---|---|---|---|---|\n");
+    for process in PROCESSES {
+        all += &std::fs::read_to_string(dir.join(format!("{process:?}.md"))).unwrap_or_default();
+    }
+    std::fs::write(results().join("cuts.md"), all).unwrap();
     assert!(wrong.is_empty(), "{process:?}:\n{}", wrong.join("\n"));
 }
 

@@ -37,7 +37,24 @@ const UNHARMED: &str = "
 |---|---|---|
 | leads a client to a clone of its guest | the clone is attested anew; it has no key of the first | `test:traffic_to_a_clone_is_attested_anew` |
 | puts headers around a sealed message | they stay outside | `test:headers_around_a_message_change_nothing_inside` |
+| calls a TLS record a handshake message | TLS 1.3 does not sign that byte; the answer comes through as it was | `test:a_record_s_outer_type_is_nobody_s_word` |
 | sets the guest's clock a year wrong | keys, keysets and grants live as long as before | `test:a_clock_that_is_a_year_wrong_changes_nothing` |
+
+## Attacks with tests of their own
+
+| attack | what comes of it | falsified by |
+|---|---|---|
+| a host that has the guest's TLS key relays a connection | `channel.proof_mismatch` | `test:a_relayed_proof_fails_even_with_the_guest_s_tls_key` |
+| evidence that was good for the last attestation | `freshness.foreign_challenge` | `test:evidence_that_was_good_for_the_last_attestation_is_stale_for_the_next` |
+| a backend swapped under pooled connections | nothing is sent | `test:a_backend_swapped_under_pooled_connections_sends_nothing` |
+| a guest in debug mode, of another image, on old firmware | `snp.debug`, `snp.measurement`, `snp.tcb.below_floor` | `test:a_debuggable_guest_is_refused` `test:a_guest_of_another_image_is_refused` `test:a_guest_on_old_firmware_is_refused` |
+| evidence of a simulator for a client that knows none | `snp.chain.root` | `test:without_the_simulators_root_nothing_of_it_is_believed` |
+| keysets that follow each other under a busy client | no request is lost | `test:a_client_that_asks_all_the_time_loses_no_request_to_new_keysets` |
+| a pack that is older, foreign or changed; files that never end | `pack.root`, `pack.table.not_authentic` and others | `test:an_older_pack_under_the_same_key_is_not_opened` `test:a_foreign_pack_is_not_opened` `test:a_changed_byte_of_the_pack_is_found` `test:files_that_never_end_or_never_answer_do_not_hold_the_boot` |
+| a changed configuration | `config.digest_mismatch` | `test:a_changed_configuration_byte_stops_the_boot` |
+| a guest that does not reach the key's tier; evidence for another nonce; a wrapping key of the host's | `kbs.refused` with the rule | `test:evidence_that_does_not_reach_the_keys_tier_gets_no_key` `test:evidence_for_the_wrong_nonce_gets_no_key` `test:a_swapped_wrapping_key_gets_no_key` |
+| a broker's disk put back; a grant for another guest or other weights | `grant.version`, `grant.recipient`, `grant.subject` | `test:a_grant_of_an_older_key_version_stops_the_boot` `test:a_grant_for_another_guest_opens_nothing` `test:a_grant_for_another_weights_root_stops_the_boot` |
+| words looked for on the host, where they were put | found | `test:what_is_readable_on_the_host_is_found` |
 
 ## dstack's public security reports
 

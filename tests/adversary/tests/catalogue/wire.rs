@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hanzo_tests_adversary::appliance::Appliance;
-use hanzo_tests_adversary::attack::{Attack, Host, Running, Saw, run_all};
+use hanzo_tests_adversary::attack::{Attack, Field as _, Host, Running, Saw, run_all};
+use hanzo_tests_adversary::canary::{ANSWER, PROMPT};
 use hanzo_tests_adversary::door::{ask_attested, ask_streamed};
 use hanzo_tests_adversary::impostor::{Impostor, Serves, fetch_bundle, own_certificate};
 use hanzo_tests_adversary::role::engine;
@@ -435,4 +436,43 @@ pub const ATTACKS: &[Attack<Set>] = &[
 async fn a_host_on_the_wire_only_stops_what_it_touches() {
     let set = Set::start().await;
     run_all(&set, &[("wire", ATTACKS)], results()).await;
+}
+
+/// TLS 1.3 does not authenticate the outer type of a record (RFC 8446 section 5.2), and rustls does not hold a peer to it: the
+/// answer comes through as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_s_outer_type_is_nobody_s_word() {
+    let set = Set::start().await;
+    let other = |n, b: Vec<u8>| if n == 1 { flipped(b, 0) } else { Act::Pass(b) };
+    let saw = late(&set, Host::Hostile, Way::Down, other).await;
+    println!(
+        "attack: a record called a handshake message: the client saw [{}] {}",
+        saw.code(),
+        saw.text()
+    );
+    assert!(matches!(&saw, Saw::Whole(answer) if set.is_right(answer)), "{saw:?}");
+}
+
+/// What the search for readable words is worth: it finds them wherever they are put.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_readable_on_the_host_is_found() {
+    let set = Set::start().await;
+    assert_eq!(ask_streamed(&set.door.attested(), "unread").await.code(), "answered");
+    assert_eq!(set.leaks(), Vec::<String>::new());
+    let hidden = hex::encode(PROMPT);
+    for (at, way) in [(set.tls.at, "attested way"), (set.clear.at, "clear way")] {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        let _ = stream.write_all(format!("x{hidden}").as_bytes()).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let leaks = set.leaks();
+        assert!(leaks.contains(&format!("prompt in hex: {way}")), "{leaks:?}");
+    }
+    std::fs::write(set.dir.path().join("some.log"), ANSWER).unwrap();
+    let leaks = set.leaks();
+    assert!(
+        leaks
+            .iter()
+            .any(|l| l.starts_with("answer in the clear: ") && l.ends_with("some.log")),
+        "{leaks:?}"
+    );
 }
