@@ -395,7 +395,7 @@ pub struct LogArgs {
     #[arg(long, value_name = "CHECKPOINT|DIR|FILE")]
     pub since: Option<PathBuf>,
     /// Check the tree of hashes alone: that the newer head extends the earlier one. For folders of a checkpoint and hash tiles,
-    /// and whoever may not read entries.
+    /// whoever may not read entries, and release logs, whose heads say when they were signed.
     #[arg(long, requires = "since")]
     pub hashes: bool,
 }

@@ -17,6 +17,7 @@ use crate::args::LogArgs;
 use crate::error::CliError;
 use crate::output::{Output, shown};
 use crate::trust;
+use hashes::Head;
 use records::Records;
 use tiles::TileCheck;
 
@@ -33,7 +34,11 @@ pub(crate) fn run(args: &LogArgs, as_json: bool) -> Result<Output, CliError> {
     let log = key.verifier().map_err(in_key)?;
     let simulated = serde_json::from_slice::<serde_json::Value>(&document)
         .is_ok_and(|d| d.get("simulated") == Some(&serde_json::Value::Bool(true)));
-    let since = args.since.as_deref().map(|path| earlier_head(path, &log)).transpose()?;
+    let since = args
+        .since
+        .as_deref()
+        .map(|path| earlier_head(path, &log, args.hashes))
+        .transpose()?;
     if args.hashes {
         return hashes_alone(args, &log, since.as_ref());
     }
@@ -73,16 +78,20 @@ fn hashes_alone(args: &LogArgs, log: &LogVerifier, since: Option<&AuthenticCheck
         source,
         first_difference: None,
     })?;
-    let head = head.checkpoint();
+    let time = head.time.map(|time| time.0);
+    let head = head.checkpoint.checkpoint();
     let earlier = match since {
         Some(since) => format!("contains all {} entries that it counted", since.size()),
         None => "none given: that this log did not change since an earlier day was not checked".into(),
     };
-    let text = format!(
+    let mut text = format!(
         "CONSISTENT: hashes of {} entries lead to the signed head; both signatures. The entries were not read\n  \
          {:<12} {}\n  {:<12} {}\n  {:<12} {earlier}\n",
         head.size, "log", head.origin, "root", head.root, "earlier head",
     );
+    if let Some(time) = time {
+        let _ = writeln!(text, "  {:<12} {time} (Unix seconds), by the log's own clock", "signed");
+    }
     Ok(Output {
         text: shown(&text),
         json: json!({
@@ -95,6 +104,7 @@ fn hashes_alone(args: &LogArgs, log: &LogVerifier, since: Option<&AuthenticCheck
                 "size": head.size,
                 "root": head.root,
                 "since": since.map(AuthenticCheckpoint::size),
+                "time": time,
             },
         }),
         exit_code: 0,
@@ -171,8 +181,8 @@ fn look_ahead(e: AuditError, mut position: u64, records: &mut Records) -> AuditE
     e
 }
 
-/// The head that an earlier checkpoint or export ends with.
-fn earlier_head(path: &Path, log: &LogVerifier) -> Result<AuthenticCheckpoint, CliError> {
+/// The head that an earlier checkpoint or export ends with; where hashes alone are compared, a dated one will do.
+fn earlier_head(path: &Path, log: &LogVerifier, or_dated: bool) -> Result<AuthenticCheckpoint, CliError> {
     let in_file = |source| CliError::LogFile {
         path: path.to_path_buf(),
         source,
@@ -184,6 +194,9 @@ fn earlier_head(path: &Path, log: &LogVerifier) -> Result<AuthenticCheckpoint, C
             None => trust::read(path)?,
         },
     };
+    if or_dated {
+        return Head::verify(&note, log).map(|head| head.checkpoint).map_err(in_file);
+    }
     SignedCheckpoint::parse(&note)
         .and_then(|signed| signed.verify(log))
         .map_err(in_file)

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hanzo_attestation::{Digest384, jcs};
+use hanzo_attestation::{Digest384, UnixTime, jcs};
 use hanzo_log::audit::{entry_record, head_record, link};
 use hanzo_log::tile::TileWriter;
-use hanzo_log::{Checkpoint, Frontier, LogKey, LogVerifier, Origin, SignedCheckpoint, tree};
+use hanzo_log::{
+    Checkpoint, DatedCheckpoint, Frontier, LogKey, LogVerifier, Origin, SignedCheckpoint, SignedDatedCheckpoint, tree,
+};
 use hanzo_pqc::SignatureSuite;
 use hanzo_pqc::sign::NoteSigningKeys;
 use serde_json::Value;
@@ -325,6 +327,51 @@ fn hashes_alone_show_that_a_head_extends_an_earlier_one() {
     log.run("rewritten --hashes --since good/checkpoint", 30, &["log.forked"]);
     log.export("shorter", &lines(120), &[120]);
     log.run(&command("shorter"), 30, &["log.rolled_back"]);
+}
+
+/// A release log's heads say when they were signed. Its tree is checked by the same command, its entries are no broker's.
+#[test]
+fn heads_that_say_when_they_were_signed_are_read_where_hashes_alone_are_checked() {
+    let log = Log::new();
+    let dated = |name: &str, count: u64, time: u64| {
+        log.export(name, &lines(count), &[count]);
+        std::fs::remove_file(log.path(name).join("log.jsonl")).unwrap();
+        let leaves: Vec<_> = lines(count)
+            .iter()
+            .map(|line| tree::leaf_hash(&[line.as_bytes()]))
+            .collect();
+        let head = DatedCheckpoint {
+            checkpoint: Checkpoint {
+                origin: log.log.origin().clone(),
+                size: count,
+                root: tree::root(&leaves),
+            },
+            time: UnixTime(time),
+        };
+        let signature = log.keys.sign_note(&head.text()).unwrap();
+        let signed = SignedDatedCheckpoint::assemble(head, &log.log, &signature).unwrap();
+        put(&log.path(name).join("checkpoint"), signed.to_text().as_bytes());
+    };
+    dated("then", 200, 1_700_000_000);
+    dated("now", ENTRIES, 1_700_086_400);
+    let said = [
+        "CONSISTENT: hashes of 300 entries",
+        "all 200 entries",
+        "1700086400 (Unix seconds)",
+    ];
+    log.run("now --hashes --since then/checkpoint", 0, &said);
+    log.run("then --hashes --since now/checkpoint", 30, &["log.rolled_back"]);
+    // A plain head of the same tree is as good; another time under the same signatures is not.
+    log.export("plain", &lines(200), &[200]);
+    log.run("now --hashes --since plain/checkpoint", 0, &["all 200 entries"]);
+    let text = std::fs::read_to_string(log.path("now/checkpoint")).unwrap();
+    let later = text.replace("time 1700086400", "time 1800086400");
+    put(&log.path("now/checkpoint"), later.as_bytes());
+    log.run("now --hashes --since then/checkpoint", 20, &["log.signature.invalid"]);
+    // As a broker's audit log it is none.
+    dated("audit", 200, 1_700_000_000);
+    log.run("audit", 10, &["log.checkpoint.malformed"]);
+    log.run("good --since then/checkpoint", 10, &["log.checkpoint.malformed"]);
 }
 
 /// A real broker: init, decisions, export; its identity.json is the key.

@@ -2,13 +2,38 @@
 
 use std::path::Path;
 
+use hanzo_attestation::UnixTime;
 use hanzo_log::audit::AuditError;
 use hanzo_log::tile::{self, Kind, Tile, decode_hashes};
-use hanzo_log::{AuthenticCheckpoint, Frontier, LogVerifier, SignedCheckpoint};
+use hanzo_log::{AuthenticCheckpoint, Frontier, LogError, LogVerifier, SignedCheckpoint, SignedDatedCheckpoint};
 
 use super::tiles;
 use crate::error::CliError;
 use crate::trust;
+
+/// A head whose two signatures verified.
+pub(super) struct Head {
+    pub(super) checkpoint: AuthenticCheckpoint,
+    /// When the log signed it; release logs say so, brokers' logs do not.
+    pub(super) time: Option<UnixTime>,
+}
+
+impl Head {
+    /// Of either form: no note has both, and both signatures are the same keys'.
+    pub(super) fn verify(note: &[u8], log: &LogVerifier) -> Result<Self, LogError> {
+        if let Ok(dated) = SignedDatedCheckpoint::parse(note) {
+            let head = dated.verify(log)?;
+            return Ok(Self {
+                checkpoint: head.checkpoint().clone(),
+                time: Some(head.time()),
+            });
+        }
+        Ok(Self {
+            checkpoint: SignedCheckpoint::parse(note)?.verify(log)?,
+            time: None,
+        })
+    }
+}
 
 /// Verifies a folder of a checkpoint and tiles of hashes; the head that they lead to.
 pub(super) fn verify(
@@ -16,11 +41,10 @@ pub(super) fn verify(
     log: &LogVerifier,
     since: Option<&AuthenticCheckpoint>,
     fail: impl Fn(AuditError) -> CliError,
-) -> Result<AuthenticCheckpoint, CliError> {
+) -> Result<Head, CliError> {
     let note = trust::read(&folder.join("checkpoint"))?;
-    let head = SignedCheckpoint::parse(&note)
-        .and_then(|signed| signed.verify(log))
-        .map_err(|e| fail(AuditError::Head(e)))?;
+    let signed = Head::verify(&note, log).map_err(|e| fail(AuditError::Head(e)))?;
+    let head = &signed.checkpoint;
     let size = head.size();
     if let Some(since) = since {
         if since.size() > size {
@@ -71,7 +95,7 @@ pub(super) fn verify(
             rest = after;
         }
     }
-    Ok(head)
+    Ok(signed)
 }
 
 fn required(folder: &Path, tile: &Tile, fail: &impl Fn(AuditError) -> CliError) -> Result<Vec<u8>, CliError> {
