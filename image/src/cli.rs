@@ -19,7 +19,7 @@ use crate::assemble::{Parts, build};
 use crate::error::ImageError;
 use crate::fetch::{MIRROR, Source};
 use crate::inputs::{COMMITTED, Inputs};
-use crate::kernel::{self, OwnKernel, Pins};
+use crate::kernel::{self, Choice};
 use crate::manifest::Manifest;
 use crate::predict;
 use crate::profile::{GPU, GpuProfile};
@@ -67,9 +67,9 @@ enum Command {
         dir: PathBuf,
         #[command(flatten)]
         ingredients: IngredientArgs,
-        /// Debian's with modules, or our own beside the packages, which runs no ACPI code of the host's
-        #[arg(long, value_enum, default_value_t = KernelArg::Debian)]
-        kernel: KernelArg,
+        /// Which kernel [default: our own if its file lies beside the packages, else Debian's]
+        #[arg(long, value_enum)]
+        kernel: Option<Choice>,
         #[command(flatten)]
         decisions: DecisionArgs,
     },
@@ -239,16 +239,6 @@ struct DecisionArgs {
     sealed: Option<SocketAddr>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum KernelArg {
-    Debian,
-    Own,
-}
-
-fn own_kernel() -> Result<OwnKernel, ImageError> {
-    Ok(Pins::parse(kernel::COMMITTED)?.kernel)
-}
-
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ProfileArg {
     Core,
@@ -307,16 +297,18 @@ fn execute(cli: Cli, progress: &dyn Fn(&str)) -> Result<String, ImageError> {
             decisions,
         } => {
             let recipe = decisions.recipe()?;
-            let own_kernel = (kernel == KernelArg::Own).then(own_kernel).transpose()?;
-            let parts = ingredients.gather(recipe.profile, own_kernel, progress)?;
+            let parts = ingredients.gather(recipe.profile, kernel, progress)?;
             let manifest = build(&parts, &recipe, &dir, progress)?;
             Ok(told(&manifest, &dir, "made", cli.json))
         }
         Command::Verify { dir, ingredients } => {
             let claimed = Manifest::read(&dir)?;
             // Which kind it is, the image says; which bytes, our pins.
-            let own_kernel = claimed.inputs.own_kernel.map(|_| own_kernel()).transpose()?;
-            let parts = ingredients.gather(claimed.recipe.profile, own_kernel, progress)?;
+            let kernel = match claimed.inputs.own_kernel {
+                Some(_) => Choice::Own,
+                None => Choice::Debian,
+            };
+            let parts = ingredients.gather(claimed.recipe.profile, Some(kernel), progress)?;
             let manifest = verify(&dir, &parts, progress)?;
             Ok(told(&manifest, &dir, "the same when made again", cli.json))
         }
@@ -463,10 +455,11 @@ impl IngredientArgs {
     fn gather(
         self,
         profile: hanzo_init::Profile,
-        own_kernel: Option<OwnKernel>,
+        kernel: Option<Choice>,
         progress: &dyn Fn(&str),
     ) -> Result<Parts, ImageError> {
         let (inputs, source) = self.packages.source()?;
+        let own_kernel = kernel::choose(kernel, &source)?;
         let inputs = Inputs { own_kernel, ..inputs };
         Parts::gather(inputs, &source, profile, &self.guest, self.engine.as_deref(), progress)
     }
@@ -523,7 +516,17 @@ fn told(manifest: &Manifest, dir: &Path, how: &str, json: bool) -> String {
             json!({"directory": dir, "how": how, "outputs": manifest.outputs})
         );
     }
-    let mut text = format!("{}: {how}, profile {}\n", dir.display(), manifest.recipe.profile);
+    let kernel = match manifest.inputs.own_kernel {
+        Some(_) => "our own kernel",
+        None => {
+            "Debian's kernel, which runs the host's ACPI code (our own is beside no packages, or was not asked for)"
+        }
+    };
+    let mut text = format!(
+        "{}: {how}, profile {}, {kernel}\n",
+        dir.display(),
+        manifest.recipe.profile
+    );
     for (name, measured) in &manifest.outputs {
         text += &format!("  {name:16} {:>11} bytes  sha256 {}\n", measured.bytes, measured.sha256);
     }

@@ -69,8 +69,7 @@ pub fn package(source: &Source, pinned: &Package) -> Result<Vec<u8>, ImageError>
 /// # Errors
 /// [`ImageError::KernelMissing`], [`ImageError::PackageDigest`], [`ImageError::Io`].
 pub fn own_kernel(source: &Source, pinned: &OwnKernel) -> Result<Vec<u8>, ImageError> {
-    let (Source::Directory(dir) | Source::Archive { kept: dir, .. }) = source;
-    let path = dir.join(&pinned.file);
+    let path = kept_files(source).join(&pinned.file);
     if !path.exists() {
         return Err(ImageError::KernelMissing {
             path,
@@ -78,6 +77,12 @@ pub fn own_kernel(source: &Source, pinned: &OwnKernel) -> Result<Vec<u8>, ImageE
         });
     }
     bytes_of(&path, pinned.bytes, pinned.sha256)
+}
+
+/// The directory with the files that are there already.
+pub(crate) fn kept_files(source: &Source) -> &Path {
+    let (Source::Directory(dir) | Source::Archive { kept: dir, .. }) = source;
+    dir
 }
 
 fn checked(path: &Path, pinned: &Package) -> Result<Vec<u8>, ImageError> {

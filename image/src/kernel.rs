@@ -1,12 +1,14 @@
 //! The guest's own kernel: Debian's source with nothing built in that the guest does not need (`image/kernel`).
 //!
 //! It is built rarely, by `image/kernel/build`, and kept beside the packages under its pinned name. It has no modules, and
-//! the one AML it interprets is its own.
+//! the one AML it interprets is its own. An image gets it wherever its file is at hand; anybody can make one with Debian's.
 
+use clap::ValueEnum;
 use hanzo_attestation::Digest256;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ImageError;
+use crate::fetch::{Source, kept_files};
 use crate::inputs::Package;
 
 /// The committed pins (`image/kernel/pins.toml`).
@@ -67,4 +69,27 @@ impl Pins {
         }
         Ok(pins)
     }
+}
+
+/// Which kernel an image gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Choice {
+    /// Our own, whose file lies beside the packages. It runs no ACPI code of the host's.
+    Own,
+    /// Debian's, with modules out of its package.
+    Debian,
+}
+
+/// The pinned kernel of our own if that is what was chosen or, without a choice, what lies in `source`; `None` is Debian's.
+/// A file under the pinned name with other bytes is no reason to take another kernel: it is refused when it is read.
+///
+/// # Errors
+/// [`ImageError::Inputs`] of the committed pins.
+pub fn choose(choice: Option<Choice>, source: &Source) -> Result<Option<OwnKernel>, ImageError> {
+    let pinned = Pins::parse(COMMITTED)?.kernel;
+    let own = match choice {
+        Some(choice) => choice == Choice::Own,
+        None => kept_files(source).join(&pinned.file).exists(),
+    };
+    Ok(own.then_some(pinned))
 }

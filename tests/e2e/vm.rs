@@ -4,7 +4,8 @@
 //! programs: `HANZO_IMAGE_GUEST` and `HANZO_IMAGE_ENGINE`, or `image/hanzo-guest` and `image/hanzo-engine` in the target
 //! directory. Says loudly what is missing.
 //!
-//! The model is a random one of a few hundred kilobytes, made here, so that an emulated processor has little to do;
+//! The image's kernel is the one of `hanzo up --vm`: our own if it lies beside the packages; `HANZO_VM_KERNEL=debian` takes
+//! Debian's. The model is a random one of a few hundred kilobytes, made here, so that an emulated processor has little to do;
 //! `HANZO_VM_MODEL=smollm2` takes the one that `hanzo up` takes. The image boots once, and twice more for a changed pack and
 //! an image that has become too old; with `HANZO_IMAGE_REFUSALS` set twice again, for other images.
 

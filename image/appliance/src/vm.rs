@@ -13,6 +13,7 @@ use clap::Args;
 use hanzo_attestation::name::Name;
 use hanzo_attestation::{Anchors, Collateral, Digest256};
 use hanzo_client::ClientConfig;
+use hanzo_image::kernel::Choice;
 use hanzo_image::reference::{self, Release};
 use hanzo_image::run::Accelerator;
 use hanzo_policy::AppraisalPolicy;
@@ -55,6 +56,9 @@ pub(crate) struct VmArgs {
     /// Directory with the image's pinned Debian packages [default: fetched by apt-get, kept below the cache folder]
     #[arg(long, value_name = "DIR", requires = "vm")]
     vm_packages: Option<PathBuf>,
+    /// The image's kernel [default: our own if its file lies beside the packages, else Debian's]
+    #[arg(long, value_enum, requires = "vm")]
+    vm_kernel: Option<Choice>,
     /// The machine's memory in MiB
     #[arg(long, value_name = "MIB", requires = "vm", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(512..=1_048_576))]
     vm_memory: u32,
@@ -116,9 +120,9 @@ pub(crate) async fn start(
     let appraisal = {
         let recipe = image::recipe(config, SocketAddr::from((HOST, kbs_at.port())))?;
         let (machine, prediction, cache) = (machine.clone(), prediction.clone(), cache.to_owned());
-        let packages = args.vm_packages.clone();
+        let (packages, kernel) = (args.vm_packages.clone(), args.vm_kernel);
         up::off_thread(move || {
-            image::make(&programs, packages, &recipe, &machine.image, &cache)?;
+            image::make(&programs, packages, kernel, &recipe, &machine.image, &cache)?;
             let predicted = image::predict(&machine, &prediction)?;
             reference::appraisal(&machine.image, &predicted, IMAGE, vec![ak]).map_err(coded)
         })

@@ -3,8 +3,9 @@
 use std::fs;
 
 use hanzo_attestation::Digest256;
-use hanzo_image::kernel::{COMMITTED, OwnKernel, Pins};
-use hanzo_image::{build, verify::verify};
+use hanzo_image::fetch::Source;
+use hanzo_image::kernel::{COMMITTED, Choice, OwnKernel, Pins, choose};
+use hanzo_image::{Inputs, build, verify::verify};
 use hanzo_init::Profile;
 use hanzo_policy::release::KERNELS_WITHOUT_HOST_AML;
 
@@ -56,6 +57,31 @@ fn another_file_under_its_name_and_none_at_all_are_refused() {
     let error = pantry.parts(Profile::Core).unwrap_err();
     assert_eq!(error.code(), "image.kernel.missing");
     assert!(error.to_string().contains("image/kernel/build"), "{error}");
+}
+
+/// Without a word our own is taken where its file is, under any bytes: those are looked at when it is read.
+#[test]
+fn our_kernel_is_the_default_where_it_lies_beside_the_packages() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = Source::Directory(dir.path().to_owned());
+    let pinned = Pins::parse(COMMITTED).unwrap().kernel;
+    assert_eq!(choose(None, &source).unwrap(), None);
+    assert_eq!(choose(Some(Choice::Own), &source).unwrap(), Some(pinned.clone()));
+    fs::write(dir.path().join(&pinned.file), b"MZ another").unwrap();
+    assert_eq!(choose(None, &source).unwrap(), Some(pinned));
+    assert_eq!(choose(Some(Choice::Debian), &source).unwrap(), None);
+    let pantry = Pantry::new();
+    let inputs = Inputs {
+        own_kernel: choose(None, &source).unwrap(),
+        ..pantry.inputs.clone()
+    };
+    fs::copy(
+        dir.path().join(&inputs.own_kernel.as_ref().unwrap().file),
+        pantry.path(&inputs.own_kernel.as_ref().unwrap().file),
+    )
+    .unwrap();
+    let error = Pantry { inputs, ..pantry }.parts(Profile::Core).unwrap_err();
+    assert_eq!(error.code(), "image.package.digest");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::SystemTime;
 
+use hanzo_image::Manifest;
 use hanzo_image::run::{Accelerator, Machine, Report};
 use serde_json::Value;
 
@@ -49,6 +50,9 @@ impl Up {
         }
         let served = SystemTime::now();
         let up = Self { child, state, greeting };
+        let manifest = Manifest::read(&up.at("image")).unwrap();
+        let kernel = manifest.inputs.own_kernel.map_or("Debian's", |_| "our own");
+        let _ = writeln!(std::io::stderr(), "kernel of the image: {kernel}");
         let _ = writeln!(
             std::io::stderr(),
             "guest uptime at the first served request: {:.1} s",

@@ -74,6 +74,9 @@ impl Needs {
         ] {
             command.arg(option).arg(path);
         }
+        if let Some(kernel) = std::env::var_os("HANZO_VM_KERNEL") {
+            command.arg("--vm-kernel").arg(kernel);
+        }
         if let Some((_, model)) = &self.model {
             command.arg("--model").arg(model);
         }

@@ -56,9 +56,13 @@ pub fn other_images(needs: &Needs, up: &Up, broker: &Broker) {
     by_the_broker(&up.boot(&changed, &up.pack()), broker, &json!(["tpm.pcrs"]));
 
     let debug = up.state.path().join("debug");
-    let made = Manifest::read(&image).unwrap().recipe;
-    let recipe = Recipe::new(Profile::Debug, made.config, made.listen, made.kbs, made.network).unwrap();
-    let inputs = Inputs::parse(COMMITTED).unwrap();
+    let made = Manifest::read(&image).unwrap();
+    let is = made.recipe;
+    let recipe = Recipe::new(Profile::Debug, is.config, is.listen, is.kbs, is.network).unwrap();
+    let inputs = Inputs {
+        own_kernel: made.inputs.own_kernel.clone(),
+        ..Inputs::parse(COMMITTED).unwrap()
+    };
     let source = Source::Directory(needs.packages.clone());
     let engine = Some(needs.engine.as_path());
     let parts = Parts::gather(inputs, &source, Profile::Debug, &needs.guest, engine, &|_| ()).unwrap();

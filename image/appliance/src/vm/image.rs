@@ -8,6 +8,7 @@ use hanzo_image::assemble::build_with;
 use hanzo_image::fetch::{MIRROR, Source};
 use hanzo_image::frames::Frames;
 use hanzo_image::inputs::{COMMITTED, Inputs};
+use hanzo_image::kernel::{self, Choice};
 use hanzo_image::predict as predicting;
 use hanzo_image::run::Machine;
 use hanzo_image::{Network, Parts, Profile, Recipe};
@@ -71,6 +72,7 @@ pub(super) fn recipe(config: String, kbs: SocketAddr) -> Result<Recipe, Applianc
 pub(super) fn make(
     programs: &Programs,
     packages: Option<PathBuf>,
+    kernel: Option<Choice>,
     recipe: &Recipe,
     place: &Path,
     cache: &Path,
@@ -86,7 +88,10 @@ pub(super) fn make(
             mirror: MIRROR.into(),
         },
     };
-    let inputs = Inputs::parse(COMMITTED).map_err(coded)?;
+    let inputs = Inputs {
+        own_kernel: kernel::choose(kernel, &source).map_err(coded)?,
+        ..Inputs::parse(COMMITTED).map_err(coded)?
+    };
     let engine = Some(programs.engine.as_path());
     let parts = Parts::gather(inputs, &source, recipe.profile, &programs.guest, engine, &progress).map_err(coded)?;
     build_with(&parts, recipe, place, &Frames::kept_in(&frames), &progress).map_err(coded)?;
