@@ -140,7 +140,7 @@
 //! *Trustee's Azure verifiers.* Neither magic and type of the attestation nor the selection were read: whatever the key signed
 //! passed for a quote, and registers outside the selection passed for quoted ones. Here the structure is read to its last
 //! byte, and the registers given are exactly those selected. Tests: `tpm/quotes.rs`
-//! `only_what_a_tpm_made_itself_and_only_a_quote_counts`, `exactly_one_selection_of_the_sha256_bank_is_read` and
+//! `only_what_a_tpm_made_itself_and_only_a_quote_counts`, `a_selection_of_the_sha256_bank_comes_first` and
 //! `the_registers_given_are_exactly_those_selected`; `tpm/keys.rs`
 //! `an_attestation_key_is_restricted_to_what_the_tpm_made_and_never_leaves_it`.
 //!

@@ -160,18 +160,21 @@ pub struct TpmQuote {
     pub message: Base64,
     /// The quoted registers of the SHA-256 bank, in ascending order, exactly those that the quote selects.
     pub pcrs: Vec<Pcr>,
+    /// The same of the SHA-384 bank; not written if the quote selects none of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pcrs_sha384: Vec<Pcr<Digest384>>,
     /// TPMT_SIGNATURE, or the bare RSASSA signature (256 or 384 bytes) that Azure's agents store.
     pub signature: Base64,
 }
 
-/// One register of the SHA-256 bank.
+/// One register of a bank, SHA-256 unless another is named.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Pcr {
+pub struct Pcr<D = crate::digest::Digest256> {
     /// 0 to 23.
     pub index: u8,
     /// Its value.
-    pub value: crate::digest::Digest256,
+    pub value: D,
 }
 
 /// A TPM quote with what stands behind its key.

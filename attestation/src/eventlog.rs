@@ -121,9 +121,25 @@ pub fn replay_ccel(log: &[u8], rtmr: &[[u8; 48]; 4]) -> Result<ReplayedLog, Even
 /// # Errors
 /// [`EventLogError`].
 pub fn replay_tcg(log: &[u8], pcrs: &BTreeMap<u8, [u8; 32]>) -> Result<ReplayedLog, EventLogError> {
+    replay_pcrs(log, Algorithm::Sha256, pcrs)
+}
+
+/// The same for the SHA-384 values: digests of the events are those of that bank.
+///
+/// # Errors
+/// [`EventLogError`]; [`EventLogError::Bank`] if the log has no such bank.
+pub fn replay_tcg_sha384(log: &[u8], pcrs: &BTreeMap<u8, [u8; 48]>) -> Result<ReplayedLog, EventLogError> {
+    replay_pcrs(log, Algorithm::Sha384, pcrs)
+}
+
+fn replay_pcrs<const N: usize>(
+    log: &[u8],
+    bank: Algorithm,
+    pcrs: &BTreeMap<u8, [u8; N]>,
+) -> Result<ReplayedLog, EventLogError> {
     let registers = pcrs
         .iter()
         .map(|(index, value)| (u32::from(*index), value.to_vec()))
         .collect();
-    replay::replay(&EventLog::parse_tcg(log)?, Algorithm::Sha256, &registers, 0..=7)
+    replay::replay(&EventLog::parse_tcg(log)?, bank, &registers, 0..=7)
 }

@@ -40,8 +40,10 @@ pub use public::{spki_of_jwk, spki_of_public};
 pub struct TpmClaims {
     /// extraData: what the guest had signed, whole (at most 64 bytes).
     pub qualifying_data: Vec<u8>,
-    /// The SHA-256 bank as selected by the quote; the quote's pcrDigest covers exactly these.
+    /// The SHA-256 bank as selected by the quote; the quote's pcrDigest covers exactly these and `pcrs_sha384`.
     pub pcrs: BTreeMap<u8, [u8; 32]>,
+    /// The SHA-384 bank as selected by the quote; empty if it selects none of it.
+    pub pcrs_sha384: BTreeMap<u8, [u8; 48]>,
     /// firmwareVersion.
     pub firmware_version: u64,
     /// resetCount, restartCount.
@@ -52,7 +54,7 @@ pub struct TpmClaims {
     pub ak: Digest256,
     /// What stands behind the AK.
     pub ak_origin: AkOrigin,
-    /// Replay of the log that came along, already compared with the PCRs.
+    /// Replay of the log that came along, already compared with the PCRs of each bank that is quoted. Its digests are SHA-256.
     pub event_log: Option<ReplayedLog>,
 }
 

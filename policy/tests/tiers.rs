@@ -114,6 +114,7 @@ fn tpm_policy(minimum: PrivacyTier, tpm: &SimulatedTpm) -> AppraisalPolicy {
         name: name("image"),
         config_digest: CONFIG,
         pcrs: PcrValues(BTreeMap::from(pcrs)),
+        pcrs_sha384: PcrValues::none(),
     }]))
 }
 

@@ -4,11 +4,13 @@ use aws_lc_rs::digest::{Algorithm, SHA256, SHA384, digest};
 
 /// EV_NO_ACTION.
 const NO_ACTION: u32 = 3;
+const SHA256_ID: u16 = 0x0b;
+const SHA384_ID: u16 = 0x0c;
 
 /// Whose log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bank {
-    /// A TPM's: SHA-256, PCR 0 to 23.
+    /// A TPM's: SHA-256, or SHA-256 and SHA-384; PCR 0 to 23.
     Tcg,
     /// A TDX guest's: SHA-384, CC measurement registers 1 to 4.
     Ccel,
@@ -19,53 +21,68 @@ enum Bank {
 pub struct LogBuilder {
     bank: Bank,
     bytes: Vec<u8>,
-    registers: Vec<Vec<u8>>,
+    /// In the order of the log's header.
+    registers: Vec<Registers>,
+}
+
+/// One bank: TPM_ALG_ID, its hash, its registers.
+#[derive(Debug, Clone)]
+struct Registers {
+    id: u16,
+    algorithm: &'static Algorithm,
+    values: Vec<Vec<u8>>,
+}
+
+impl Registers {
+    fn new(id: u16, log: Bank) -> Self {
+        let algorithm = if id == SHA256_ID { &SHA256 } else { &SHA384 };
+        let fill = |i| {
+            if log == Bank::Tcg && (17..=22).contains(&i) {
+                0xff
+            } else {
+                0
+            }
+        };
+        Self {
+            id,
+            algorithm,
+            values: (0..24).map(|i| vec![fill(i); algorithm.output_len()]).collect(),
+        }
+    }
 }
 
 impl LogBuilder {
     /// A log for a TPM: one SHA-256 bank.
     pub fn tcg() -> Self {
-        Self::new(Bank::Tcg)
+        Self::new(Bank::Tcg, &[SHA256_ID])
+    }
+
+    /// A log for a TPM with a SHA-256 and a SHA-384 bank.
+    pub fn tcg_both() -> Self {
+        Self::new(Bank::Tcg, &[SHA256_ID, SHA384_ID])
     }
 
     /// A log for a TDX guest: one SHA-384 bank, registers as CCEL numbers them (1 is RTMR0).
     pub fn ccel() -> Self {
-        Self::new(Bank::Ccel)
+        Self::new(Bank::Ccel, &[SHA384_ID])
     }
 
-    fn new(bank: Bank) -> Self {
-        let (algorithm, id): (_, u16) = match bank {
-            Bank::Tcg => (&SHA256, 0x0b),
-            Bank::Ccel => (&SHA384, 0x0c),
-        };
+    fn new(bank: Bank, ids: &[u16]) -> Self {
+        let registers: Vec<_> = ids.iter().map(|id| Registers::new(*id, bank)).collect();
         let mut spec_id = b"Spec ID Event03\0".to_vec();
-        spec_id.extend([0, 0, 0, 0, 0, 2, 0, 2, 1, 0, 0, 0]);
-        spec_id.extend(id.to_le_bytes());
-        spec_id.extend((algorithm.output_len() as u16).to_le_bytes());
+        spec_id.extend([0, 0, 0, 0, 0, 2, 0, 2]);
+        spec_id.extend((registers.len() as u32).to_le_bytes());
+        for bank in &registers {
+            spec_id.extend(bank.id.to_le_bytes());
+            spec_id.extend((bank.algorithm.output_len() as u16).to_le_bytes());
+        }
         spec_id.push(0);
         let mut bytes = u32::from(bank == Bank::Ccel).to_le_bytes().to_vec();
         bytes.extend(NO_ACTION.to_le_bytes());
         bytes.extend([0; 20]);
         bytes.extend((spec_id.len() as u32).to_le_bytes());
         bytes.extend(spec_id);
-        let registers = (0..24)
-            .map(|i| {
-                let fill = if bank == Bank::Tcg && (17..=22).contains(&i) {
-                    0xff
-                } else {
-                    0
-                };
-                vec![fill; algorithm.output_len()]
-            })
-            .collect();
         Self { bank, bytes, registers }
-    }
-
-    fn algorithm(&self) -> &'static Algorithm {
-        match self.bank {
-            Bank::Tcg => &SHA256,
-            Bank::Ccel => &SHA384,
-        }
     }
 
     /// An event whose digest is the hash of its data.
@@ -78,20 +95,20 @@ impl LogBuilder {
     /// # Panics
     /// If there is no such register.
     pub fn event_over(mut self, register: u32, kind: u32, data: &[u8], hashed: &[u8]) -> Self {
-        let algorithm = self.algorithm();
-        let measured = digest(algorithm, hashed);
-        if kind != NO_ACTION {
-            let value = &mut self.registers[register as usize];
-            *value = digest(algorithm, &[value.as_slice(), measured.as_ref()].concat())
-                .as_ref()
-                .to_vec();
-        }
         self.bytes.extend(register.to_le_bytes());
         self.bytes.extend(kind.to_le_bytes());
-        self.bytes.extend(1_u32.to_le_bytes());
-        let id: u16 = if self.bank == Bank::Tcg { 0x0b } else { 0x0c };
-        self.bytes.extend(id.to_le_bytes());
-        self.bytes.extend(measured.as_ref());
+        self.bytes.extend((self.registers.len() as u32).to_le_bytes());
+        for bank in &mut self.registers {
+            let measured = digest(bank.algorithm, hashed);
+            if kind != NO_ACTION {
+                let value = &mut bank.values[register as usize];
+                *value = digest(bank.algorithm, &[value.as_slice(), measured.as_ref()].concat())
+                    .as_ref()
+                    .to_vec();
+            }
+            self.bytes.extend(bank.id.to_le_bytes());
+            self.bytes.extend(measured.as_ref());
+        }
         self.bytes.extend((data.len() as u32).to_le_bytes());
         self.bytes.extend(data);
         self
@@ -99,8 +116,10 @@ impl LogBuilder {
 
     /// StartupLocality, which PCR 0 starts with. Call it before any event of PCR 0.
     pub fn startup_locality(mut self, locality: u8) -> Self {
-        if let Some(last) = self.registers[0].last_mut() {
-            *last = locality;
+        for bank in &mut self.registers {
+            if let Some(last) = bank.values[0].last_mut() {
+                *last = locality;
+            }
         }
         let data = [b"StartupLocality\0".as_slice(), &[locality]].concat();
         self.event(0, NO_ACTION, &data)
@@ -154,11 +173,12 @@ impl LogBuilder {
     /// # Panics
     /// For a log that is not a TPM's.
     pub fn pcrs(&self) -> [[u8; 32]; 24] {
-        let values = self
-            .registers
-            .iter()
-            .map(|v| v.as_slice().try_into().expect("a SHA-256 bank"));
-        values.collect::<Vec<_>>().try_into().expect("24 registers")
+        self.of(SHA256_ID).expect("a SHA-256 bank")
+    }
+
+    /// PCR 0 to 23 of the SHA-384 bank, if the log has one.
+    pub fn pcrs_sha384(&self) -> Option<[[u8; 48]; 24]> {
+        (self.bank == Bank::Tcg).then(|| self.of(SHA384_ID)).flatten()
     }
 
     /// RTMR0 to RTMR3.
@@ -166,7 +186,15 @@ impl LogBuilder {
     /// # Panics
     /// For a log that is not a TDX guest's.
     pub fn rtmr(&self) -> [[u8; 48]; 4] {
-        [1, 2, 3, 4].map(|i| self.registers[i].as_slice().try_into().expect("a SHA-384 bank"))
+        assert_eq!(self.bank, Bank::Ccel, "a TDX guest's log");
+        let all: [[u8; 48]; 24] = self.of(SHA384_ID).expect("a SHA-384 bank");
+        [1, 2, 3, 4].map(|i| all[i])
+    }
+
+    fn of<const N: usize>(&self, id: u16) -> Option<[[u8; N]; 24]> {
+        let bank = self.registers.iter().find(|bank| bank.id == id)?;
+        let values = bank.values.iter().map(|v| v.as_slice().try_into().ok());
+        values.collect::<Option<Vec<_>>>()?.try_into().ok()
     }
 }
 

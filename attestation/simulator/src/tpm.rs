@@ -7,8 +7,8 @@ mod hcl;
 mod key;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use hanzo_attestation::Digest256;
 use hanzo_attestation::bundle::{Base64, Pcr, TpmEvidence, TpmQuote};
+use hanzo_attestation::{Digest256, Digest384};
 
 use crate::authority::{Authority, ca_extensions};
 use crate::certificate::{NOT_AFTER, NOT_BEFORE, Subject, extension};
@@ -63,6 +63,7 @@ pub struct SimulatedTpm {
     certificates: [Vec<u8>; 2],
     root_der: Vec<u8>,
     pcrs: [[u8; 32]; 24],
+    pcrs_sha384: Option<[[u8; 48]; 24]>,
     event_log: Option<Vec<u8>>,
 }
 
@@ -121,6 +122,7 @@ impl SimulatedTpm {
             certificates: [ak_der, intermediate_der],
             root_der,
             pcrs,
+            pcrs_sha384: None,
             event_log,
         })
     }
@@ -128,6 +130,7 @@ impl SimulatedTpm {
     /// Takes the registers that a log leads to, and hands the log out with evidence.
     pub fn booted(mut self, log: &LogBuilder) -> Self {
         self.pcrs = log.pcrs();
+        self.pcrs_sha384 = log.pcrs_sha384();
         self.event_log = Some(log.bytes().to_vec());
         self
     }
@@ -158,12 +161,17 @@ impl SimulatedTpm {
         [&(public.len() as u16).to_be_bytes(), public.as_slice()].concat()
     }
 
-    /// The registers.
+    /// The registers of the SHA-256 bank.
     pub fn pcrs(&self) -> &[[u8; 32]; 24] {
         &self.pcrs
     }
 
-    /// Extends a register.
+    /// The registers of the SHA-384 bank, if the TPM has one: after a boot whose log has it.
+    pub fn pcrs_sha384(&self) -> Option<&[[u8; 48]; 24]> {
+        self.pcrs_sha384.as_ref()
+    }
+
+    /// Extends a register of the SHA-256 bank.
     ///
     /// # Panics
     /// If there is no such register.
@@ -175,14 +183,14 @@ impl SimulatedTpm {
 
     /// TPMS_ATTEST of a quote over registers of the SHA-256 bank.
     pub fn attest(&self, selected: &[u8], qualifying_data: &[u8]) -> Vec<u8> {
-        let mut bitmap = [0_u8; 3];
-        for index in selected {
-            bitmap[usize::from(index / 8)] |= 1 << (index % 8);
-        }
-        let values: Vec<u8> = (0..24_u8)
-            .filter(|i| selected.contains(i))
-            .flat_map(|i| self.pcrs[usize::from(i)])
-            .collect();
+        self.attest_banks(selected, &[], qualifying_data)
+    }
+
+    /// TPMS_ATTEST of a quote over registers of both banks; an empty second selection is not there.
+    fn attest_banks(&self, selected: &[u8], selected_sha384: &[u8], qualifying_data: &[u8]) -> Vec<u8> {
+        let sha256 = listed(selected, &self.pcrs).flat_map(|(_, value)| value);
+        let sha384 = self.pcrs_sha384.iter().flat_map(|all| listed(selected_sha384, all));
+        let values: Vec<u8> = sha256.chain(sha384.flat_map(|(_, value)| value)).collect();
         let mut out = vec![0xff, b'T', b'C', b'G', 0x80, 0x18];
         let name = digest(&SHA256, &self.ak.tpmt_public(AK_ATTRIBUTES));
         out.extend([0, 34, 0, 0x0b]);
@@ -194,8 +202,12 @@ impl SimulatedTpm {
         out.extend(2_u32.to_be_bytes());
         out.push(1);
         out.extend(0x2020_0312_0012_0003_u64.to_be_bytes());
-        out.extend([0, 0, 0, 1, 0, 0x0b, 3]);
-        out.extend(bitmap);
+        let second = (!selected_sha384.is_empty()).then_some((0x0c, selected_sha384));
+        out.extend([0, 0, 0, 1 + u8::from(second.is_some())]);
+        for (bank, selected) in std::iter::once((0x0b, selected)).chain(second) {
+            out.extend([0, bank, 3]);
+            out.extend(bitmap(selected));
+        }
         out.extend([0, 32]);
         out.extend(digest(&SHA256, &values).as_ref());
         out
@@ -222,20 +234,46 @@ impl SimulatedTpm {
     /// # Panics
     /// As [`SimulatedTpm::sign`].
     pub fn quote_edited(&self, selected: &[u8], qualifying_data: &[u8], edit: impl FnOnce(&mut Vec<u8>)) -> TpmQuote {
-        let mut message = self.attest(selected, qualifying_data);
+        self.quote_banks(selected, &[], qualifying_data, edit)
+    }
+
+    /// As [`SimulatedTpm::quote_edited`], over `selected_sha384` of the SHA-384 bank too.
+    ///
+    /// # Panics
+    /// As [`SimulatedTpm::sign`]; if the TPM has no such bank and one of its registers is selected.
+    pub fn quote_banks(
+        &self,
+        selected: &[u8],
+        selected_sha384: &[u8],
+        qualifying_data: &[u8],
+        edit: impl FnOnce(&mut Vec<u8>),
+    ) -> TpmQuote {
+        assert!(
+            selected_sha384.is_empty() || self.pcrs_sha384.is_some(),
+            "a SHA-384 bank"
+        );
+        let mut message = self.attest_banks(selected, selected_sha384, qualifying_data);
         edit(&mut message);
-        let pcrs = (0..24_u8).filter(|i| selected.contains(i)).map(|index| Pcr {
-            index,
-            value: Digest256(self.pcrs[usize::from(index)]),
-        });
+        let sha384 = self.pcrs_sha384.iter().flat_map(|all| listed(selected_sha384, all));
         TpmQuote {
-            pcrs: pcrs.collect(),
+            pcrs: listed(selected, &self.pcrs)
+                .map(|(index, value)| Pcr {
+                    index,
+                    value: Digest256(value),
+                })
+                .collect(),
+            pcrs_sha384: sha384
+                .map(|(index, value)| Pcr {
+                    index,
+                    value: Digest384(value),
+                })
+                .collect(),
             signature: Base64(self.sign(&message)),
             message: Base64(message),
         }
     }
 
-    /// A quote over all registers with certificates and log.
+    /// A quote over all registers of every bank, with certificates and log.
     ///
     /// # Panics
     /// As [`SimulatedTpm::sign`].
@@ -244,9 +282,28 @@ impl SimulatedTpm {
             ak_certificates: self.certificates.iter().cloned().map(Base64).collect(),
             ak_public: Base64(self.ak_public()),
             event_log: self.event_log.clone().map(Base64),
-            quote: self.quote(&ALL, qualifying_data),
+            quote: match self.pcrs_sha384 {
+                Some(_) => self.quote_banks(&ALL, &ALL, qualifying_data, |_| {}),
+                None => self.quote(&ALL, qualifying_data),
+            },
         }
     }
+}
+
+/// The selected registers, ascending.
+fn listed<'a, const N: usize>(selected: &'a [u8], all: &'a [[u8; N]; 24]) -> impl Iterator<Item = (u8, [u8; N])> + 'a {
+    (0..)
+        .zip(all)
+        .filter(|(i, _)| selected.contains(i))
+        .map(|(i, value)| (i, *value))
+}
+
+fn bitmap(selected: &[u8]) -> [u8; 3] {
+    let mut bitmap = [0; 3];
+    for index in selected {
+        bitmap[usize::from(index / 8)] |= 1 << (index % 8);
+    }
+    bitmap
 }
 
 /// Every register.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::cursor::Cursor;
 use super::error::TpmError;
-use super::signature::{HashAlgorithm, TPM_ALG_SHA256};
+use super::signature::{HashAlgorithm, TPM_ALG_SHA256, TPM_ALG_SHA384};
 
 /// Longest TPMS_ATTEST in bytes: both names and the data at their longest make below 300.
 const ATTEST_BYTES_MAX: usize = 512;
@@ -21,7 +21,8 @@ const TPM_ST_ATTEST_QUOTE: u16 = 0x8018;
 /// # Layout
 /// Big endian: magic u32, type u16, qualifiedSigner TPM2B, extraData TPM2B, clock u64, resetCount u32, restartCount u32,
 /// safe u8, firmwareVersion u64; then TPMS_QUOTE_INFO: pcrSelect (count u32, {hash u16, sizeofSelect u8, bitmap}), pcrDigest
-/// TPM2B. Exactly one selection, of the SHA-256 bank, with a bitmap of 3 bytes.
+/// TPM2B. One selection, of the SHA-256 bank, or a second behind it, of the SHA-384 bank; each with a bitmap of 3 bytes that
+/// has a bit set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attest {
     /// extraData, whole.
@@ -32,8 +33,10 @@ pub struct Attest {
     pub clock_safe: bool,
     /// firmwareVersion.
     pub firmware_version: u64,
-    /// The selected registers.
+    /// The selected registers of the SHA-256 bank.
     pub selected: BTreeSet<u8>,
+    /// Those of the SHA-384 bank, if the quote selects any.
+    pub selected_sha384: BTreeSet<u8>,
     /// pcrDigest.
     pub pcr_digest: Vec<u8>,
 }
@@ -69,7 +72,7 @@ impl Attest {
             _ => return Err(at.wrong("clockInfo.safe", "expected 0 or 1")),
         };
         let firmware_version = at.u64("firmwareVersion")?;
-        let selected = selection(&mut at)?;
+        let (selected, selected_sha384) = selections(&mut at)?;
         let pcr_digest = at.sized("attested.quote.pcrDigest", 64)?.to_vec();
         at.finish()?;
         Ok(Self {
@@ -78,23 +81,37 @@ impl Attest {
             clock_safe,
             firmware_version,
             selected,
+            selected_sha384,
             pcr_digest,
         })
     }
 
-    /// True if `values`, those of the selected registers in ascending order, hash to pcrDigest.
-    pub(super) fn covers<'a>(&self, hash: HashAlgorithm, values: impl Iterator<Item = &'a [u8; 32]>) -> bool {
-        hash.digest(values.map(<[u8; 32]>::as_slice)) == self.pcr_digest
+    /// True if `values`, those of the selected registers, hash to pcrDigest: one bank after the other, ascending in each.
+    pub(super) fn covers<'a>(&self, hash: HashAlgorithm, values: impl Iterator<Item = &'a [u8]>) -> bool {
+        hash.digest(values) == self.pcr_digest
     }
 }
 
-fn selection(at: &mut Cursor<'_>) -> Result<BTreeSet<u8>, TpmError> {
-    let wrong = |detail| TpmError::Selection { detail };
-    if at.u32("attested.quote.pcrSelect.count")? != 1 {
-        return Err(wrong("expected exactly one bank"));
+/// Selected registers of the SHA-256 bank, and of the SHA-384 bank.
+fn selections(at: &mut Cursor<'_>) -> Result<(BTreeSet<u8>, BTreeSet<u8>), TpmError> {
+    let count = at.u32("attested.quote.pcrSelect.count")?;
+    if !matches!(count, 1 | 2) {
+        return Err(TpmError::Selection {
+            detail: "expected one bank or two",
+        });
     }
-    if at.u16("attested.quote.pcrSelect.hash")? != TPM_ALG_SHA256 {
-        return Err(wrong("expected the SHA-256 bank (0x000b)"));
+    let sha256 = selection(at, TPM_ALG_SHA256, "expected the SHA-256 bank (0x000b) first")?;
+    let sha384 = match count {
+        2 => selection(at, TPM_ALG_SHA384, "expected the SHA-384 bank (0x000c) second")?,
+        _ => BTreeSet::new(),
+    };
+    Ok((sha256, sha384))
+}
+
+fn selection(at: &mut Cursor<'_>, bank: u16, detail: &'static str) -> Result<BTreeSet<u8>, TpmError> {
+    let wrong = |detail| TpmError::Selection { detail };
+    if at.u16("attested.quote.pcrSelect.hash")? != bank {
+        return Err(wrong(detail));
     }
     if at.u8("attested.quote.pcrSelect.sizeofSelect")? != 3 {
         return Err(wrong("expected a bitmap of 3 bytes"));
@@ -103,7 +120,7 @@ fn selection(at: &mut Cursor<'_>) -> Result<BTreeSet<u8>, TpmError> {
     let bits = u32::from_le_bytes([bitmap[0], bitmap[1], bitmap[2], 0]);
     let selected: BTreeSet<u8> = (0..24).filter(|i| bits >> i & 1 == 1).collect();
     if selected.is_empty() {
-        return Err(wrong("expected at least one register"));
+        return Err(wrong("expected at least one register of each bank"));
     }
     Ok(selected)
 }

@@ -38,15 +38,19 @@ pub enum TpmError {
         /// What came.
         got: u16,
     },
-    /// Not one selection of registers of the SHA-256 bank.
-    #[error("TPMS_ATTEST.attested.quote.pcrSelect: {detail}: quote the SHA-256 bank alone")]
+    /// Not a selection of the SHA-256 bank, or of that and the SHA-384 bank.
+    #[error(
+        "TPMS_ATTEST.attested.quote.pcrSelect: {detail}: quote the SHA-256 bank, alone or with the SHA-384 bank after it"
+    )]
     Selection {
         /// What is wrong with it.
         detail: &'static str,
     },
     /// The registers given are not those that the quote selects.
-    #[error("pcrs: expected exactly the registers that the quote selects ({selected:?}), ascending, got {got:?}")]
+    #[error("{list}: expected exactly the registers that the quote selects ({selected:?}), ascending, got {got:?}")]
     Pcrs {
+        /// `pcrs` or `pcrs_sha384`.
+        list: &'static str,
         /// By the quote.
         selected: Vec<u8>,
         /// What came.

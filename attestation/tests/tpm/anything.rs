@@ -2,7 +2,7 @@
 
 use hanzo_attestation::bundle::{AzSnpEvidence, AzTdxEvidence, Base64, Pcr, TdxEvidence, TpmEvidence, TpmQuote};
 use hanzo_attestation::tpm::{Attest, HclReport, spki_of_jwk, spki_of_public};
-use hanzo_attestation::{Anchors, Digest256, RawEvidence};
+use hanzo_attestation::{Anchors, Digest256, Digest384, RawEvidence};
 use hanzo_simulated_tee::{LogBuilder, SimulatedTpm};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -29,7 +29,8 @@ proptest! {
         let _ = HclReport::parse(&hcl);
         let quote = TpmQuote {
             message: Base64(a.clone()),
-            pcrs: pcrs.into_iter().map(|(index, value)| Pcr { index, value: Digest256(value) }).collect(),
+            pcrs: pcrs.iter().map(|(index, value)| Pcr { index: *index, value: Digest256(*value) }).collect(),
+            pcrs_sha384: pcrs.iter().map(|(index, _)| Pcr { index: *index, value: Digest384([*index; 48]) }).collect(),
             signature: Base64(b.clone()),
         };
         let td = TdxEvidence { collateral: None, event_log: None, quote: Base64(b.clone()) };
@@ -56,7 +57,7 @@ proptest! {
 
     #[test]
     fn good_evidence_with_any_byte_changed_is_refused_without_a_panic(which in 0..6_usize, at in any::<Index>(), bit in 0..8) {
-        let simulated = SimulatedTpm::for_tests().booted(&LogBuilder::tcg().boot("quiet"));
+        let simulated = SimulatedTpm::for_tests().booted(&LogBuilder::tcg_both().boot("quiet"));
         let anchors = Anchors::vendor().with_tpm_root(simulated.root_der().to_vec());
         let mut evidence = simulated.evidence(&[5; 32]);
         let before = judge(evidence.clone(), &anchors).unwrap();
@@ -76,6 +77,7 @@ proptest! {
             Ok(after) => {
                 prop_assert_eq!(which, 5);
                 prop_assert_eq!(&crate::tpm(&after).pcrs, &crate::tpm(&before).pcrs);
+                prop_assert_eq!(&crate::tpm(&after).pcrs_sha384, &crate::tpm(&before).pcrs_sha384);
             }
         }
     }

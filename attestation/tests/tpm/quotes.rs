@@ -1,15 +1,15 @@
 //! Quotes of a simulated TPM, each with one thing wrong.
 
-use hanzo_attestation::bundle::{Base64, Pcr, TpmEvidence};
+use hanzo_attestation::bundle::{Base64, Pcr, TpmEvidence, TpmQuote};
 use hanzo_attestation::tpm::{AkOrigin, Attest};
-use hanzo_attestation::{Anchors, Digest256};
+use hanzo_attestation::{Anchors, Digest256, Digest384, jcs};
 use hanzo_simulated_tee::{LogBuilder, SimulatedTpm};
 
 use crate::{VTPM, judge, pin, tpm, verdict};
 
 const DATA: &[u8] = &[7; 32];
 
-fn bare(tpm: &SimulatedTpm, quote: hanzo_attestation::bundle::TpmQuote) -> TpmEvidence {
+fn bare(tpm: &SimulatedTpm, quote: TpmQuote) -> TpmEvidence {
     TpmEvidence {
         ak_certificates: Vec::new(),
         ak_public: Base64(tpm.ak_public()),
@@ -94,7 +94,7 @@ fn qualifying_data_are_bounded_and_kept_whole() {
 }
 
 #[test]
-fn exactly_one_selection_of_the_sha256_bank_is_read() {
+fn a_selection_of_the_sha256_bank_comes_first() {
     let selection = 6 + 36 + 34 + 25;
     assert_eq!(edited(|m| m[selection + 3] = 0), "tpm.quote.selection");
     assert_eq!(edited(|m| m[selection + 3] = 2), "tpm.quote.selection");
@@ -229,4 +229,122 @@ fn the_log_that_comes_along_explains_the_quoted_registers_or_is_refused() {
     let mut without = evidence;
     without.event_log = None;
     assert!(tpm(&judge(without, &anchors).unwrap()).event_log.is_none());
+}
+
+/// A TPM with both banks after a boot.
+fn two_banks() -> (SimulatedTpm, LogBuilder) {
+    let log = LogBuilder::tcg_both().boot("quiet");
+    (SimulatedTpm::for_tests().booted(&log), log)
+}
+
+#[test]
+fn one_quote_covers_both_banks_and_one_log_explains_both() {
+    let (simulated, log) = two_banks();
+    let anchors = pin(&simulated.ak_public());
+    let authentic = judge(simulated.evidence(DATA), &anchors).unwrap();
+    let claims = tpm(&authentic);
+    let registers = log.pcrs_sha384().unwrap();
+    assert_eq!(claims.pcrs_sha384.len(), 24);
+    assert!(
+        claims
+            .pcrs_sha384
+            .iter()
+            .all(|(i, value)| registers[usize::from(*i)] == *value)
+    );
+    assert_ne!(claims.pcrs_sha384[&4], [0; 48]);
+    assert_eq!(claims.event_log.as_ref().unwrap().events().len(), 14);
+    // Not the same registers of both.
+    let some = bare(&simulated, simulated.quote_banks(&[0, 4, 9], &[4], DATA, |_| {}));
+    let authentic = judge(some, &anchors).unwrap();
+    assert_eq!(tpm(&authentic).pcrs_sha384.keys().copied().collect::<Vec<_>>(), [4]);
+}
+
+#[test]
+fn the_second_selection_is_of_the_sha384_bank_and_not_empty() {
+    let (simulated, _) = two_banks();
+    let anchors = pin(&simulated.ak_public());
+    let edited = |edit: &dyn Fn(&mut Vec<u8>)| {
+        let quote = simulated.quote_banks(&[0, 4, 9], &[0, 4, 9], DATA, edit);
+        verdict(bare(&simulated, quote), &anchors)
+    };
+    let second = 6 + 36 + 34 + 25 + 4 + 6;
+    assert_eq!(edited(&|_| {}), "accepted");
+    // SHA-256 again, SHA-512; SHA-384 first; a third; only one counted.
+    assert_eq!(edited(&|m| m[second + 1] = 0x0b), "tpm.quote.selection");
+    assert_eq!(edited(&|m| m[second + 1] = 0x0d), "tpm.quote.selection");
+    assert_eq!(edited(&|m| m.swap(second + 1, second - 5)), "tpm.quote.selection");
+    assert_eq!(edited(&|m| m[second - 7] = 3), "tpm.quote.selection");
+    assert_eq!(edited(&|m| m[second - 7] = 1), "tpm.attest.trailing");
+    assert_eq!(edited(&|m| m[second + 2] = 2), "tpm.quote.selection");
+    // A bank that the TPM does not keep: its bits are cleared.
+    assert_eq!(edited(&|m| m[second + 3..second + 6].fill(0)), "tpm.quote.selection");
+    assert_eq!(edited(&|m| m[second + 3] ^= 2), "tpm.quote.pcrs");
+}
+
+#[test]
+fn values_of_the_sha384_bank_are_those_that_were_quoted() {
+    let (simulated, _) = two_banks();
+    let anchors = pin(&simulated.ak_public());
+    let with = |edit: &dyn Fn(&mut Vec<Pcr<Digest384>>)| {
+        let mut quote = simulated.quote_banks(&[0, 4, 9], &[0, 4, 9], DATA, |_| {});
+        edit(&mut quote.pcrs_sha384);
+        verdict(bare(&simulated, quote), &anchors)
+    };
+    assert_eq!(with(&|_| {}), "accepted");
+    for i in 0..3 {
+        assert_eq!(with(&|p| p[i].value.0[47] ^= 1), "tpm.quote.pcr_digest");
+    }
+    assert_eq!(with(&|p| p.clear()), "tpm.quote.pcrs");
+    assert_eq!(with(&|p| p.swap(0, 1)), "tpm.quote.pcrs");
+    assert_eq!(with(&|p| p.push(p[2].clone())), "tpm.quote.pcrs");
+    assert_eq!(with(&|p| p[2].index = 10), "tpm.quote.pcrs");
+    // Values of a bank that the quote does not select.
+    let mut quote = simulated.quote(&[0, 4, 9], DATA);
+    quote.pcrs_sha384 = simulated.quote_banks(&[0], &[4], DATA, |_| {}).pcrs_sha384;
+    assert_eq!(verdict(bare(&simulated, quote), &anchors), "tpm.quote.pcrs");
+}
+
+/// Firmware that lies in one bank alone: what the log tells of the other is no help to it.
+#[test]
+fn a_log_explains_every_bank_that_is_quoted() {
+    let (simulated, log) = two_banks();
+    let anchors = pin(&simulated.ak_public());
+    let evidence = simulated.evidence(DATA);
+    let with = |log: &[u8]| {
+        let mut other = evidence.clone();
+        other.event_log = Some(Base64(log.to_vec()));
+        verdict(other, &anchors)
+    };
+    assert_eq!(with(log.bytes()), "accepted");
+    // The last event's SHA-384 digest, which stands in front of its size and data.
+    let mut one_bank_alone = log.bytes().to_vec();
+    let data = 4 + 26 + 8 + 2 * "quiet".len();
+    let last = one_bank_alone.len() - data - 4;
+    one_bank_alone[last] ^= 1;
+    assert_eq!(with(&one_bank_alone), "eventlog.replay.mismatch");
+    // A log without that bank.
+    let without = LogBuilder::tcg().boot("quiet");
+    assert_eq!(with(without.bytes()), "eventlog.bank");
+    // The same log does for a quote of the SHA-256 bank alone.
+    let mut alone = evidence.clone();
+    alone.quote = simulated.quote(&[0, 4, 9], DATA);
+    alone.event_log = Some(Base64(without.bytes().to_vec()));
+    assert_eq!(verdict(alone, &anchors), "accepted");
+}
+
+/// One spelling: a quote of one bank has no list of the other, not an empty one.
+#[test]
+fn the_second_list_is_written_only_if_there_is_one() {
+    let (simulated, _) = two_banks();
+    let one = serde_json::to_value(simulated.quote(&[0], DATA)).unwrap();
+    assert!(one.get("pcrs_sha384").is_none());
+    let both = serde_json::to_value(simulated.quote_banks(&[0], &[0], DATA, |_| {})).unwrap();
+    assert_eq!(both["pcrs_sha384"][0]["index"], 0);
+    let text = |extra: &str| format!("{{\"message\":\"\",\"pcrs\":[],{extra}\"signature\":\"\"}}");
+    let read = |text: String| jcs::from_slice_bounded::<TpmQuote>("quote", text.as_bytes(), 1000).map(drop);
+    assert_eq!(read(text("")), Ok(()));
+    assert!(matches!(
+        read(text("\"pcrs_sha384\":[],")),
+        Err(jcs::JcsError::NotCanonical { .. })
+    ));
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use hanzo_attestation::bundle::{AzSnpEvidence, AzTdxEvidence, Base64, Pcr, TdxEvidence, TpmEvidence, TpmQuote};
+use hanzo_attestation::eventlog::{Algorithm, EventLog};
 use hanzo_attestation::foreign::{ForeignEvidence, ForeignFormat, Supplied};
 use hanzo_attestation::tpm::{AkOrigin, Attest, HclKind, HclReport, spki_of_jwk};
-use hanzo_attestation::{Anchors, Claims, Digest256, RawEvidence, UnixTime};
+use hanzo_attestation::{Anchors, Claims, Digest256, Digest384, RawEvidence, UnixTime};
 use serde_json::Value;
 
 use crate::manifest::Vectors;
@@ -77,6 +78,7 @@ impl Set {
         });
         TpmQuote {
             pcrs: pcrs.collect(),
+            pcrs_sha384: Vec::new(),
             message: Base64(message),
             signature: Base64(signature),
         }
@@ -378,6 +380,7 @@ fn check_lonely_quote(set: &Set) {
                 value: Digest256([0; 32]),
             })
             .collect(),
+        pcrs_sha384: Vec::new(),
         signature: Base64(set.read("az-snp-vtpm_tpm-quote.sig")),
     };
     let spki = pem(&set.read("kinvolk_akpub.pem"), "PUBLIC KEY").remove(0);
@@ -484,15 +487,57 @@ fn check_gce_chain(set: &Set) {
     assert_eq!(chain_verdict(set, &forged, &root, NOW), "tpm.chain.link");
 }
 
-/// A boot of a Debian kernel with a software TPM, quoted by its own tools, with both banks selected.
+/// A boot of a Debian kernel with a software TPM, quoted by its own tools: PCR 0 to 11 of the SHA-256 bank, and 0, 4 and 9 of
+/// the SHA-384 bank. The values of the latter are those that the log leads to; the TPM's signature says so.
 #[test]
-fn a_quote_over_two_banks_is_refused() {
+fn a_real_quote_over_two_banks_is_read_whole() {
     let Some(vectors) = Vectors::load("measured-boot/local/") else {
         return;
     };
-    let message = vectors.read("measured-boot/local/quote.msg");
-    assert_eq!(
-        Attest::read_unauthenticated(&message).unwrap_err().code(),
-        "tpm.quote.selection"
+    let read = |name: &str| vectors.read(&format!("measured-boot/local/{name}"));
+    let attest = Attest::read_unauthenticated(&read("quote.msg")).unwrap();
+    let selected: Vec<_> = attest.selected_sha384.iter().copied().collect();
+    assert_eq!((attest.selected.len(), selected.as_slice()), (12, &[0, 4, 9][..]));
+
+    let text = String::from_utf8(read("pcrs-sha256.txt")).unwrap();
+    let values = text
+        .lines()
+        .map(|line| line.split_once(' ').unwrap().1.to_ascii_lowercase());
+    let sha256 = attest.selected.iter().zip(values).map(|(index, value)| Pcr {
+        index: *index,
+        value: Digest256::from_hex(&value).unwrap(),
+    });
+    let log = read("qemu10-ovmf2025.02-swtpm-direct612.eventlog.bin");
+    let replayed = EventLog::parse_tcg(&log).unwrap().registers(Algorithm::Sha384).unwrap();
+    let sha384 = selected.iter().map(|index| Pcr {
+        index: *index,
+        value: Digest384(replayed[&u32::from(*index)].as_slice().try_into().unwrap()),
+    });
+    let mut good = alone(
+        pem(&read("ak.pub.pem"), "PUBLIC KEY").remove(0),
+        TpmQuote {
+            message: Base64(read("quote.msg")),
+            pcrs: sha256.collect(),
+            pcrs_sha384: sha384.collect(),
+            signature: Base64(read("quote.sig")),
+        },
     );
+    good.event_log = Some(Base64(log));
+    let anchors = pin(&good.ak_public.0);
+    let authentic = judge(good.clone(), &anchors).unwrap();
+    let claims = tpm(&authentic);
+    assert_eq!(claims.pcrs_sha384.keys().copied().collect::<Vec<_>>(), [0, 4, 9]);
+    assert!(claims.event_log.is_some());
+
+    let with = |change: &dyn Fn(&mut TpmEvidence)| {
+        let mut evidence = good.clone();
+        change(&mut evidence);
+        verdict(evidence, &anchors)
+    };
+    assert_eq!(
+        with(&|e| e.quote.pcrs_sha384[1].value.0[0] ^= 1),
+        "tpm.quote.pcr_digest"
+    );
+    assert_eq!(with(&|e| e.quote.pcrs_sha384.clear()), "tpm.quote.pcrs");
+    assert_eq!(with(&|e| drop(e.quote.pcrs_sha384.pop())), "tpm.quote.pcrs");
 }

@@ -1,11 +1,12 @@
 //! The boot that was predicted gets its key; nearly the same boot does not.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use hanzo_attestation::Digest256;
 use hanzo_attestation::eventlog::Algorithm;
 use hanzo_attestation::name::Name;
 use hanzo_attestation::tpm::AkOrigin;
+use hanzo_attestation::{Digest256, Digest384};
 use hanzo_image::run::Word;
 use hanzo_image::{predict, run};
 use hanzo_init::Profile;
@@ -65,6 +66,7 @@ fn a_predicted_boot_gets_its_key_by_quote_and_no_other_image_s() {
     };
     as_predicted(store, &setting, &prediction);
     assert_eq!(store.decide(setting.ak, &policy), Ok(1));
+    both_banks_count(store, setting.ak, &policy);
     explained(store, setting.ak, &policy, &changes);
     floors_and_pins(store, setting.ak, &policy);
 
@@ -84,8 +86,7 @@ fn a_predicted_boot_gets_its_key_by_quote_and_no_other_image_s() {
     assert_eq!(refused[0]["evidence"], json!(other.digest()));
 }
 
-/// The quote, by the verifier: each register of the SHA-256 bank is signed. The log replays to it and, event by event, to
-/// the other bank, whose registers the guest's kernel showed besides.
+/// The quote, by the verifier: each register of either bank is signed. The log replays to both, event by event.
 fn as_predicted(sent: &Captured, setting: &Setting, prediction: &Prediction) {
     let claims = sent.claims(setting.ak);
     assert_eq!(claims.ak_origin, AkOrigin::Pinned);
@@ -97,6 +98,10 @@ fn as_predicted(sent: &Captured, setting: &Setting, prediction: &Prediction) {
             Some(claims.pcrs[&index]),
             predicted.sha256.map(|d| d.0),
             "PCR {register}"
+        );
+        assert_eq!(
+            claims.pcrs_sha384[&index], predicted.sha384.0,
+            "PCR {register} (SHA-384)"
         );
         for bank in [Algorithm::Sha256, Algorithm::Sha384] {
             let zeros = vec![0; predicted.value(bank).unwrap().len()];
@@ -121,6 +126,32 @@ fn demanding(policy: &KeyPolicy, ak: Digest256, prediction: &Prediction, command
     let mut policy = policy.clone();
     policy.appraisal.tpm = Some(table.unwrap());
     policy
+}
+
+/// Another value of any one register of the SHA-384 bank: refused, though the SHA-256 bank is as predicted. So is evidence
+/// that leaves the SHA-384 bank out, as a host's other quote would; nobody but the TPM makes one, so the policy is asked
+/// for a register that this quote does not select.
+fn both_banks_count(sent: &Captured, ak: Digest256, policy: &KeyPolicy) {
+    let stated = |policy: &mut KeyPolicy| {
+        let table = policy.appraisal.tpm.as_mut().unwrap();
+        std::mem::take(&mut table.references[0].pcrs_sha384.0)
+    };
+    let with = |registers: BTreeMap<u8, Digest384>| {
+        let mut other = policy.clone();
+        other.appraisal.tpm.as_mut().unwrap().references[0].pcrs_sha384.0 = registers;
+        sent.decide(ak, &other)
+    };
+    let predicted = stated(&mut policy.clone());
+    assert!(REGISTERS.eq(predicted.keys().map(|index| u32::from(*index))));
+    assert_eq!(with(predicted.clone()), Ok(1));
+    for index in predicted.keys() {
+        let mut other = predicted.clone();
+        other.get_mut(index).unwrap().0[47] ^= 1;
+        assert_eq!(with(other), Err(vec!["tpm.pcrs.sha384"]), "PCR {index}");
+    }
+    let mut more = predicted;
+    more.insert(10, Digest384([0; 48]));
+    assert_eq!(with(more), Err(vec!["tpm.pcrs.sha384.not_quoted"]));
 }
 
 /// One byte of kernel, initrd, command line or firmware: refused, and the log names the event and its input.

@@ -394,6 +394,7 @@ fn tier_1(tpm: &SimulatedTpm, revocation: RevocationPolicy) -> AppraisalPolicy {
         name: Name::new("image").unwrap(),
         config_digest: CONFIG,
         pcrs: PcrValues(quoted.map(|pcr| (pcr.index, pcr.value)).collect()),
+        pcrs_sha384: PcrValues::none(),
     };
     AppraisalPolicy {
         revocation,

@@ -17,7 +17,7 @@ const CONFIG: &str = "hanzo.config=";
 const COMMAND_LINE_PCR: u8 = 9;
 
 impl Prediction {
-    /// A reference value for TPM quotes: the SHA-256 values of `pcrs`, and of PCR 9, which covers the command line.
+    /// A reference value for TPM quotes: the values of `pcrs` in both banks, and of PCR 9, which covers the command line.
     ///
     /// # Errors
     /// [`PredictionError::Platform`], [`PredictionError::NotPredicted`], [`PredictionError::CommandLine`],
@@ -30,22 +30,25 @@ impl Prediction {
     ) -> Result<TpmReference, PredictionError> {
         self.expect(Platform::Tpm)?;
         let config_digest = self.config_digest(command_line)?;
-        let mut values = PcrValues::default();
+        let (mut sha256, mut sha384) = (PcrValues::none(), PcrValues::none());
         for index in pcrs.into_iter().chain([COMMAND_LINE_PCR]) {
             let register = u32::from(index);
-            let value = self.register(register).and_then(|r| r.sha256);
-            let value = value.ok_or(PredictionError::NotPredicted { register })?;
-            values.0.insert(index, value);
+            let predicted = self.register(register);
+            let both = predicted.and_then(|r| Some((r.sha256?, r.sha384)));
+            let (short, long) = both.ok_or(PredictionError::NotPredicted { register })?;
+            sha256.0.insert(index, short);
+            sha384.0.insert(index, long);
         }
         Ok(TpmReference {
             name,
             config_digest,
-            pcrs: values,
+            pcrs: sha256,
+            pcrs_sha384: sha384,
         })
     }
 
     /// What a relying party asks of a TPM in front of this boot: an attestation key out of `keys`, the event log, and every
-    /// predicted register as it was predicted. `image` names the reference value.
+    /// predicted register in both banks as it was predicted. `image` names the reference value.
     ///
     /// # Does not establish
     /// That the keys are a TPM chip's: whoever pins a key says so. A software TPM proves no hardware.

@@ -96,8 +96,19 @@ pub(crate) fn td_registers(claims: &TdxClaims) -> [Digest384; 5] {
     [claims.mr_td, r0, r1, r2, r3].map(Digest384)
 }
 
-/// True if the quote selects every register of the reference with its value. A reference without registers matches nothing.
+/// True if the quote selects every register of the reference with its value, in each bank that the reference states.
 fn has_pcrs(claims: &TpmClaims, reference: &TpmReference) -> bool {
+    has_sha256(claims, reference) && has_sha384(claims, reference)
+}
+
+/// The same of the SHA-256 bank. A reference without registers of it matches nothing.
+pub(crate) fn has_sha256(claims: &TpmClaims, reference: &TpmReference) -> bool {
     let mut pcrs = reference.pcrs.0.iter().peekable();
     pcrs.peek().is_some() && pcrs.all(|(index, value)| claims.pcrs.get(index) == Some(&value.0))
+}
+
+/// The same of the SHA-384 bank, of which a reference need not state any.
+fn has_sha384(claims: &TpmClaims, reference: &TpmReference) -> bool {
+    let mut pcrs = reference.pcrs_sha384.0.iter();
+    pcrs.all(|(index, value)| claims.pcrs_sha384.get(index) == Some(&value.0))
 }

@@ -264,6 +264,7 @@ fn tpm_claims() -> TpmClaims {
     TpmClaims {
         qualifying_data: vec![],
         pcrs: BTreeMap::from([(0, [20; 32]), (4, [24; 32]), (7, [27; 32])]),
+        pcrs_sha384: BTreeMap::from([(0, [80; 48]), (4, [84; 48])]),
         firmware_version: 0,
         resets: (0, 0),
         clock_safe: true,
@@ -323,6 +324,7 @@ fn tpm_table() -> TpmPolicy {
         name: name("base"),
         config_digest: CONFIG,
         pcrs: PcrValues(BTreeMap::from([(4, Digest256([24; 32])), (7, Digest256([27; 32]))])),
+        pcrs_sha384: PcrValues(BTreeMap::from([(4, Digest384([84; 48]))])),
     }])
 }
 

@@ -28,6 +28,7 @@ const RULES: &[(&str, Rule)] = &[
     ("the attestation key may answer", hardware::check),
     ("the event log is there if it is asked for", event_log::check),
     ("the PCRs are a reference value", pcrs::check),
+    ("so are those of the SHA-384 bank if it states them", pcrs::check_sha384),
 ];
 
 /// Every rule that applies to the quote, if there is one and a table to judge it by.

@@ -5,10 +5,13 @@
 #![forbid(unsafe_code)]
 
 pub mod boot;
+mod release;
 pub mod sealed;
 pub mod seeds;
 
 use std::sync::LazyLock;
+
+pub use release::release;
 
 use hanzo_attestation::bundle::{
     AzSnpEvidence, AzTdxEvidence, Base64, Bundle, DeviceCollateral, DeviceEvidence, Pcr, SnpEvidence, TdxCollateral,
@@ -154,9 +157,16 @@ fn quote(message: Vec<u8>, signature: Vec<u8>) -> TpmQuote {
         index,
         value: hanzo_attestation::Digest256([0; 32]),
     };
+    let zero_sha384 = |index| Pcr {
+        index,
+        value: hanzo_attestation::Digest384([0; 48]),
+    };
+    // As many of the second bank as the quote selects, so that more than its list is looked at.
+    let selected = hanzo_attestation::tpm::Attest::read_unauthenticated(&message).map(|a| a.selected_sha384);
     TpmQuote {
         message: Base64(message),
         pcrs: (0..24).map(zero).collect(),
+        pcrs_sha384: selected.into_iter().flatten().map(zero_sha384).collect(),
         signature: Base64(signature),
     }
 }
@@ -187,9 +197,10 @@ pub fn hcl_report(data: &[u8]) {
 
 /// An event log, as CCEL, as TCG log and as dstack's JSON.
 pub fn event_log(data: &[u8]) {
-    use hanzo_attestation::eventlog::{replay_ccel, replay_dstack, replay_tcg};
+    use hanzo_attestation::eventlog::{replay_ccel, replay_dstack, replay_tcg, replay_tcg_sha384};
     let _ = replay_ccel(data, &[[0; 48]; 4]);
     let _ = replay_tcg(data, &(0..24).map(|i| (i, [0; 32])).collect());
+    let _ = replay_tcg_sha384(data, &(0..24).map(|i| (i, [0; 48])).collect());
     let _ = replay_dstack(data, &[[0; 48]; 4]);
     let _ = hanzo_attestation::eventlog::CcelTable::parse(data);
 }

@@ -49,6 +49,8 @@ fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let collateral = tdx.collateral(&CollateralSpec::new(UnixTime(NOW.0)));
     let tpm = SimulatedTpm::for_tests();
     let quote = tpm.evidence(&[7; 32]);
+    let booted = SimulatedTpm::for_tests().booted(&LogBuilder::tcg_both().boot("quiet"));
+    let both = booted.evidence(&[7; 32]);
     let azure = TpmSpec {
         ak: AkKind::Rsa2048,
         ..TpmSpec::new("azure")
@@ -94,6 +96,12 @@ fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             joined([&quote.ak_public.0, &quote.quote.message.0, &quote.quote.signature.0, &[], &[]]),
         ),
         (
+            "tpm_quote",
+            "both-banks",
+            joined([&both.ak_public.0, &both.quote.message.0, &both.quote.signature.0, &[], &[]]),
+        ),
+        ("event_log", "tcg-both", LogBuilder::tcg_both().boot("quiet").bytes().to_vec()),
+        (
             "hcl_report",
             "snp",
             joined([&hcl.hcl_report.0, &hcl.quote.message.0, &hcl.quote.signature.0, &hcl.vek.0]),
@@ -113,6 +121,7 @@ fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     ];
     out.extend(crate::boot::seeds());
     out.extend(crate::sealed::seeds());
+    out.extend(crate::release::seeds());
     out.extend(measured_boot());
     for (name, format) in formats {
         out.push(("tdx_quote", name, tdx.quote(&TdSpec::new(format), &[7; 64])));

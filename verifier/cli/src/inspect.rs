@@ -161,7 +161,12 @@ fn tpm_quote(quote: &TpmQuote) -> Value {
         .iter()
         .map(|p| (p.index.to_string(), json!(p.value)))
         .collect();
-    json!({ "attest": attest, "pcrs": pcrs, "signature_bytes": quote.signature.0.len() })
+    let mut shown = json!({ "attest": attest, "pcrs": pcrs, "signature_bytes": quote.signature.0.len() });
+    if !quote.pcrs_sha384.is_empty() {
+        let pcrs = quote.pcrs_sha384.iter().map(|p| (p.index.to_string(), json!(p.value)));
+        shown["pcrs_sha384"] = Value::Object(pcrs.collect());
+    }
+    shown
 }
 
 fn hcl(bytes: &[u8]) -> Value {

@@ -57,10 +57,14 @@ pub fn verdict(view: &VerdictView, channel: &str) -> String {
     }
     if let Some(tpm) = &view.tpm {
         row("TPM key", &format!("sha256 {} ({})", tpm.ak, tpm.ak_origin));
-        row(
-            "PCRs",
-            &tpm.pcrs.keys().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-        );
+        let listed = |pcrs: &std::collections::BTreeMap<u8, String>| {
+            let indexes: Vec<_> = pcrs.keys().map(ToString::to_string).collect();
+            indexes.join(" ")
+        };
+        row("PCRs", &listed(&tpm.pcrs));
+        if !tpm.pcrs_sha384.is_empty() {
+            row("PCRs SHA-384", &listed(&tpm.pcrs_sha384));
+        }
     }
     for device in &view.devices {
         let driver = device

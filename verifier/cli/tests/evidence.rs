@@ -204,6 +204,7 @@ fn a_real_genoa_report_under_a_paravisor_and_by_itself() {
         name: fits("that-guest"),
         config_digest: NO_CONFIG,
         pcrs: PcrValues(values.collect()),
+        pcrs_sha384: PcrValues::none(),
     }]));
     files.policy(&policy);
     files.put("evidence.json", &bytes);

@@ -20,6 +20,11 @@ pub(super) fn nodes(claims: &TpmClaims) -> Vec<Node> {
             format!("{}, {}", claims.resets.0, claims.resets.1),
         ),
     ];
+    if !claims.pcrs_sha384.is_empty() {
+        let pcrs = claims.pcrs_sha384.iter();
+        let pcrs = pcrs.map(|(index, value)| Node::stated(&format!("PCR{index}"), hex::encode(value)));
+        out.push(Node::stated("SHA-384 bank", format!("{} registers", claims.pcrs_sha384.len())).with(pcrs));
+    }
     if let Some(log) = &claims.event_log {
         out.push(Node::passed("TCG event log replays to the PCRs").saying(format!("{} events", log.events().len())));
     }

@@ -58,7 +58,9 @@ pub struct TpmView {
     pub ak_root: Option<String>,
     /// The quoted registers of the SHA-256 bank.
     pub pcrs: BTreeMap<u8, String>,
-    /// True if an event log came along and replays to the registers.
+    /// Those of the SHA-384 bank; empty if the quote leaves it out.
+    pub pcrs_sha384: BTreeMap<u8, String>,
+    /// True if an event log came along and replays to the registers of each quoted bank.
     pub event_log: bool,
 }
 
@@ -133,6 +135,11 @@ impl TpmView {
             ak_root,
             pcrs: claims
                 .pcrs
+                .iter()
+                .map(|(index, value)| (*index, hex::encode(value)))
+                .collect(),
+            pcrs_sha384: claims
+                .pcrs_sha384
                 .iter()
                 .map(|(index, value)| (*index, hex::encode(value)))
                 .collect(),

@@ -206,6 +206,7 @@ fn references_of_other_kinds_do_no_harm() {
         name: name("tpm"),
         config_digest: healthy().config_digest,
         pcrs: hanzo_policy::PcrValues([(4, healthy().config_digest)].into()),
+        pcrs_sha384: hanzo_policy::PcrValues::none(),
     }];
     let bundle = world.bundle(world.manifest(), NOW.0);
     assert_eq!(outcome(verify(&healthy_bundle(), &world.given(&bundle))), ("ok", 0));

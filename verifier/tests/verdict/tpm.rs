@@ -49,6 +49,7 @@ fn table(tpm: &SimulatedTpm) -> TpmPolicy {
         name: name("healthy"),
         config_digest: Digest256::of(CONFIG.as_bytes()),
         pcrs: PcrValues([4, 7, 9].map(value).into()),
+        pcrs_sha384: PcrValues::none(),
     }])
 }
 
@@ -130,6 +131,40 @@ fn a_key_that_chains_to_a_pinned_root_counts_and_has_no_revocation_list() {
     let shown = result.view().tpm.unwrap();
     assert_eq!(shown.ak_origin, "chained");
     assert_eq!(shown.ak_root, Some(Digest256::of(TPM.root_der()).to_string()));
+}
+
+/// A machine whose TPM keeps both banks, and a policy that states both.
+#[test]
+fn a_reference_that_states_both_banks_needs_a_quote_of_both() {
+    let log = LogBuilder::tcg_both().boot("root=/dev/vda config=abc");
+    let tpm = SimulatedTpm::for_tests().booted(&log);
+    let mut context = pinned();
+    let sha384 = |index: u8| (index, Digest384(tpm.pcrs_sha384().unwrap()[usize::from(index)]));
+    let stated = |context: &mut VerifierContext, values| {
+        context.policy.tpm.as_mut().unwrap().references[0].pcrs_sha384 = PcrValues(values);
+    };
+    stated(&mut context, [4, 7, 9].map(sha384).into());
+    let both = answer_by(|statement| CpuEvidence::Tpm(tpm.evidence(&data(statement))));
+    let result = verify(&both, &context).unwrap();
+    assert_eq!(result.tier(), PrivacyTier::AtRest);
+    let shown = result.view().tpm.unwrap();
+    assert_eq!(shown.pcrs_sha384[&9], sha384(9).1.to_string());
+    assert!(shown.event_log);
+
+    // The same machine, quoted in one bank: for who states one it is good.
+    let one = answer_by(|statement| {
+        let mut evidence = tpm.evidence(&data(statement));
+        evidence.quote = tpm.quote(&[4, 7, 9], &data(statement));
+        CpuEvidence::Tpm(evidence)
+    });
+    verify(&one, &pinned()).unwrap();
+    let missing = vec!["tpm.pcrs.sha384.not_quoted", "config.not_reference"];
+    assert_eq!(below_tier_1(verify(&one, &context)), (missing, 40));
+    // Its log tells the other bank all the same: no log replaces a signature.
+    assert!(log.pcrs_sha384().is_some());
+    stated(&mut context, [(4, Digest384([1; 48]))].into());
+    let other = vec!["tpm.pcrs.sha384", "config.not_reference"];
+    assert_eq!(below_tier_1(verify(&both, &context)), (other, 40));
 }
 
 #[test]

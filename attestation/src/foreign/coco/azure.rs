@@ -163,6 +163,7 @@ pub(super) fn quote(
     Ok(TpmQuote {
         message: Base64(message),
         pcrs,
+        pcrs_sha384: Vec::new(),
         signature: Base64(signature),
     })
 }

@@ -5,11 +5,12 @@ use std::sync::Mutex;
 
 use hanzo_attestation::Digest256;
 use hanzo_attestation::bundle::{AzSnpEvidence, Base64, CpuEvidence, TpmEvidence};
+use hanzo_attestation::eventlog::{Algorithm, EventLog};
 use hanzo_attestation::statement::EvidenceRequest;
 use tdx_attest_rs::Roots;
 
 use super::TpmError;
-use super::client::{LoadedKey, PcrSelection, Tpm};
+use super::client::{LoadedKey, PcrSelection, Quoted, Tpm};
 use super::hcl::{HCL_INDEX, HclKind, trim};
 use super::public::AkPublic;
 use crate::attester::{Attester, TimeSource};
@@ -96,7 +97,8 @@ pub struct Vtpm {
 }
 
 impl Vtpm {
-    /// Quotes `selection` with the key from `ak`. Certificates above the AK's come from the `endorsements`.
+    /// Quotes `selection` with the key from `ak`: of the SHA-256 bank, and of the SHA-384 bank where the TPM keeps it and the
+    /// firmware's log, if there is one, tells it. Certificates above the AK's come from the `endorsements`.
     pub fn new(roots: Roots, ak: AkSource, selection: PcrSelection, endorsements: Endorsements) -> Self {
         Self {
             device: Device::new(roots, selection),
@@ -181,9 +183,12 @@ impl Attester for Vtpm {
     }
 
     fn evidence(&self, request: &EvidenceRequest) -> Result<CpuEvidence, DeviceError> {
+        let event_log = self.device.event_log()?;
+        let registers = self.device.selection;
         let (quote, public, certificate) = self.device.with(|tpm| {
+            let sha384 = tells_sha384(event_log.as_ref()) && tpm.keeps_sha384(registers)?;
             let (key, certificate) = self.load(tpm)?;
-            let quote = tpm.quote(&key, request.qualifying_data(), self.device.selection)?;
+            let quote = tpm.quote(&key, request.qualifying_data(), Quoted { registers, sha384 })?;
             Ok((quote, key.public, certificate))
         })?;
         // Without a leaf the chain above it says nothing.
@@ -197,7 +202,7 @@ impl Attester for Vtpm {
         Ok(CpuEvidence::Tpm(TpmEvidence {
             ak_certificates,
             ak_public: Base64(public.spki_der().to_vec()),
-            event_log: self.device.event_log()?,
+            event_log,
             quote,
         }))
     }
@@ -250,7 +255,12 @@ impl Attester for AzureVtpm {
                 handle: HCL_INDEX,
             })?;
             let key = tpm.persistent_key(AZURE_AK)?;
-            let quote = tpm.quote(&key, request.qualifying_data(), self.device.selection)?;
+            // As Azure's own agents do it: no recorded machine shows a log of the other bank.
+            let quoted = Quoted {
+                registers: self.device.selection,
+                sha384: false,
+            };
+            let quote = tpm.quote(&key, request.qualifying_data(), quoted)?;
             Ok((index, quote))
         })?;
         let (report, kind) = trim(&index)?;
@@ -276,6 +286,15 @@ impl Attester for AzureVtpm {
     fn time_source(&self) -> TimeSource {
         TimeSource::Host
     }
+}
+
+/// Verifiers ask of a log that it explains each bank that is quoted. Without one there is nothing to contradict, and what
+/// is no log is the verifier's to refuse.
+fn tells_sha384(log: Option<&Base64>) -> bool {
+    log.is_none_or(|log| match EventLog::parse_tcg(&log.0) {
+        Ok(log) => log.algorithms().contains(&Algorithm::Sha384),
+        Err(_) => false,
+    })
 }
 
 /// A certificate without the zeros that pad its NV index.

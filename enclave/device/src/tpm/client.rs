@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use hanzo_attestation::Digest256;
 use hanzo_attestation::bundle::{Base64, Pcr, TpmQuote};
+use hanzo_attestation::{Digest256, Digest384};
 
 use super::TpmError;
 use super::connection::{Answer, Command, Connection};
@@ -15,6 +15,10 @@ const RH_ENDORSEMENT: u32 = 0x4000_000b;
 const RH_PLATFORM: u32 = 0x4000_000c;
 const ALG_NULL: u16 = 0x0010;
 const ALG_SHA256: u16 = 0x000b;
+const ALG_SHA384: u16 = 0x000c;
+const CAP_PCRS: u32 = 5;
+/// Most banks that a TPM may say it keeps: there are five hashes.
+const BANKS_MAX: u32 = 8;
 const TPM_GENERATED: u32 = 0xff54_4347;
 const ST_ATTEST_QUOTE: u16 = 0x8018;
 /// TPMA_NV bits.
@@ -27,7 +31,7 @@ const NV_BYTES_MAX: u16 = 8192;
 /// Tries until quote and registers belong together.
 const QUOTE_TRIES: u32 = 5;
 
-/// Registers of the SHA-256 bank.
+/// Registers by their indexes, whatever their bank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PcrSelection(u32);
 
@@ -48,26 +52,63 @@ impl PcrSelection {
         (0..24).filter(move |i| self.0 >> i & 1 == 1)
     }
 
-    /// TPML_PCR_SELECTION.
-    fn marshal(self) -> Vec<u8> {
+    /// TPML_PCR_SELECTION: these registers of each of `banks`.
+    fn marshal(self, banks: &[Bank]) -> Vec<u8> {
         let [low, middle, high, _] = self.0.to_le_bytes();
-        Writer::default()
-            .u32(1)
-            .u16(ALG_SHA256)
-            .u8(3)
-            .bytes(&[low, middle, high])
-            .done()
+        let count = Writer::default().u32(banks.len() as u32);
+        let each = |list: Writer, bank: &Bank| list.u16(bank.id()).u8(3).bytes(&[low, middle, high]);
+        banks.iter().fold(count, each).done()
     }
 
-    /// Reads one that has the SHA-256 bank alone.
-    fn read(r: &mut Reader<'_>) -> Result<Self, TpmError> {
-        if r.u32("pcrSelect.count")? != 1 || r.u16("pcrSelect.hash")? != ALG_SHA256 {
-            return Err(r.bad("pcrSelect", "the SHA-256 bank alone"));
+    /// Reads one that has one bank alone.
+    fn read(r: &mut Reader<'_>, bank: Bank) -> Result<Self, TpmError> {
+        if r.u32("pcrSelect.count")? != 1 {
+            return Err(r.bad("pcrSelect", "one bank alone"));
+        }
+        Self::read_one(r, bank)
+    }
+
+    /// Reads one TPMS_PCR_SELECTION, which must be of `bank`.
+    fn read_one(r: &mut Reader<'_>, bank: Bank) -> Result<Self, TpmError> {
+        if r.u16("pcrSelect.hash")? != bank.id() {
+            return Err(r.bad("pcrSelect", "the bank that was asked for"));
         }
         let size = r.u8("pcrSelect.sizeofSelect")?;
         match (size, r.take("pcrSelect", usize::from(size))?) {
             (3, [low, middle, high]) => Ok(Self(u32::from_le_bytes([*low, *middle, *high, 0]))),
             _ => Err(r.bad("pcrSelect", "24 registers")),
+        }
+    }
+}
+
+/// A bank that quotes may cover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bank {
+    Sha256,
+    Sha384,
+}
+
+impl Bank {
+    fn id(self) -> u16 {
+        match self {
+            Self::Sha256 => ALG_SHA256,
+            Self::Sha384 => ALG_SHA384,
+        }
+    }
+}
+
+/// What a quote selects: the same registers of the SHA-256 bank and, if asked for, of the SHA-384 bank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Quoted {
+    pub(super) registers: PcrSelection,
+    pub(super) sha384: bool,
+}
+
+impl Quoted {
+    fn banks(self) -> &'static [Bank] {
+        match self.sha384 {
+            true => &[Bank::Sha256, Bank::Sha384],
+            false => &[Bank::Sha256],
         }
     }
 }
@@ -194,6 +235,39 @@ impl Tpm {
         }
     }
 
+    /// True if the TPM keeps `registers` in a SHA-384 bank.
+    ///
+    /// # Errors
+    /// [`TpmError`].
+    pub(super) fn keeps_sha384(&mut self, registers: PcrSelection) -> Result<bool, TpmError> {
+        let name = "TPM2_GetCapability";
+        let parameters = Writer::default().u32(CAP_PCRS).u32(0).u32(1).done();
+        let answer = self.plain(name, 0x17a, &[], parameters)?;
+        let mut r = Reader::new(name, &answer.parameters);
+        r.u8("moreData")?;
+        if r.u32("capability")? != CAP_PCRS {
+            return Err(r.bad("capability", "TPM_CAP_PCRS, which was asked for"));
+        }
+        let banks = r.u32("assignedPCR.count")?;
+        if banks > BANKS_MAX {
+            return Err(r.bad("assignedPCR.count", "at most 8 banks"));
+        }
+        let mut kept = false;
+        for _ in 0..banks {
+            let hash = r.u16("assignedPCR.hash")?;
+            let size = r.u8("assignedPCR.sizeofSelect")?;
+            let bits = r.take("assignedPCR.pcrSelect", usize::from(size))?;
+            let bits = bits
+                .iter()
+                .take(3)
+                .rev()
+                .fold(0, |bits, byte| bits << 8 | u32::from(*byte));
+            kept |= hash == ALG_SHA384 && registers.0 & !bits == 0;
+        }
+        r.end("assignedPCR")?;
+        Ok(kept)
+    }
+
     /// A quote over `qualifying_data` and the selected registers, with the registers' values, by a key that is unloaded
     /// afterwards.
     ///
@@ -206,11 +280,11 @@ impl Tpm {
         &mut self,
         key: &LoadedKey,
         qualifying_data: &[u8],
-        selection: PcrSelection,
+        quoted: Quoted,
     ) -> Result<TpmQuote, TpmError> {
         let mut outcome = Err(TpmError::Unstable { tries: QUOTE_TRIES });
         for _ in 0..QUOTE_TRIES {
-            match self.try_quote(key, qualifying_data, selection) {
+            match self.try_quote(key, qualifying_data, quoted) {
                 Ok(None) => continue,
                 Ok(Some(quoted)) => outcome = Ok(quoted),
                 Err(error) => outcome = Err(error),
@@ -226,59 +300,72 @@ impl Tpm {
         &mut self,
         key: &LoadedKey,
         qualifying_data: &[u8],
-        selection: PcrSelection,
+        quoted: Quoted,
     ) -> Result<Option<TpmQuote>, TpmError> {
         let name = "TPM2_Quote";
         let parameters = Writer::default()
             .sized(qualifying_data)
             .u16(ALG_NULL) // inScheme: the key's own
-            .bytes(&selection.marshal())
+            .bytes(&quoted.registers.marshal(quoted.banks()))
             .done();
         let answer = self.authorised(name, 0x158, &[key.handle], parameters)?;
         let mut r = Reader::new(name, &answer.parameters);
         let message = r.sized("quoted")?;
         let signature = r.rest();
-        let digest = check_attest(message, qualifying_data, selection)?;
-        let values = self.registers(selection)?;
-        let all: Vec<u8> = values.iter().flat_map(|pcr| pcr.value.0).collect();
+        let digest = check_attest(message, qualifying_data, quoted)?;
+        let sha256 = self.registers::<32>(Bank::Sha256, quoted.registers)?;
+        let sha384 = match quoted.sha384 {
+            true => self.registers::<48>(Bank::Sha384, quoted.registers)?,
+            false => Vec::new(),
+        };
+        let mut all: Vec<u8> = sha256.iter().flat_map(|(_, value)| *value).collect();
+        all.extend(sha384.iter().flat_map(|(_, value)| *value));
         if digest != Digest256::of(&all).0 {
             return Ok(None);
         }
+        let listed = |(index, value)| Pcr {
+            index,
+            value: Digest256(value),
+        };
+        let listed_sha384 = |(index, value)| Pcr {
+            index,
+            value: Digest384(value),
+        };
         Ok(Some(TpmQuote {
             message: Base64(message.to_vec()),
-            pcrs: values,
+            pcrs: sha256.into_iter().map(listed).collect(),
+            pcrs_sha384: sha384.into_iter().map(listed_sha384).collect(),
             signature: Base64(signature.to_vec()),
         }))
     }
 
     /// Values of the selected registers, ascending. A TPM gives at most 8 at a time.
-    fn registers(&mut self, selection: PcrSelection) -> Result<Vec<Pcr>, TpmError> {
+    fn registers<const N: usize>(
+        &mut self,
+        bank: Bank,
+        selection: PcrSelection,
+    ) -> Result<Vec<(u8, [u8; N])>, TpmError> {
         let name = "TPM2_PCR_Read";
         let mut values = Vec::new();
         let mut left = selection;
         while left.0 != 0 {
-            let answer = self.plain(name, 0x17e, &[], left.marshal())?;
+            let answer = self.plain(name, 0x17e, &[], left.marshal(&[bank]))?;
             let mut r = Reader::new(name, &answer.parameters);
             r.u32("pcrUpdateCounter")?;
-            let given = PcrSelection::read(&mut r)?;
+            let given = PcrSelection::read(&mut r, bank)?;
             let count = r.u32("pcrValues.count")?;
             if given.0 == 0 || given.0 & !left.0 != 0 || count != given.0.count_ones() {
                 return Err(r.bad("pcrSelectionOut", "some of the registers asked for, each with a value"));
             }
             for index in given.indexes() {
-                let digest = r.sized("pcrValues")?;
-                let value = digest
-                    .try_into()
-                    .map_err(|_| r.bad("pcrValues", "digests of 32 bytes"))?;
-                values.push(Pcr {
-                    index,
-                    value: Digest256(value),
-                });
+                let value = r.sized("pcrValues")?.try_into();
+                let value = value.map_err(|_| r.bad("pcrValues", "digests as long as the bank's"))?;
+                values.push((index, value));
             }
             r.end("pcrValues")?;
             left.0 &= !given.0;
         }
-        values.sort_by_key(|pcr| pcr.index);
+        values.sort_by_key(|(index, _)| *index);
         Ok(values)
     }
 
@@ -326,7 +413,7 @@ impl Tpm {
 }
 
 /// Reads TPMS_ATTEST as far as needed; returns pcrDigest.
-fn check_attest(message: &[u8], qualifying_data: &[u8], selection: PcrSelection) -> Result<Vec<u8>, TpmError> {
+fn check_attest(message: &[u8], qualifying_data: &[u8], quoted: Quoted) -> Result<Vec<u8>, TpmError> {
     let mut r = Reader::new("TPM2_Quote", message);
     if r.u32("magic")? != TPM_GENERATED || r.u16("type")? != ST_ATTEST_QUOTE {
         return Err(r.bad("quoted", "TPM_GENERATED_VALUE and TPM_ST_ATTEST_QUOTE"));
@@ -337,8 +424,14 @@ fn check_attest(message: &[u8], qualifying_data: &[u8], selection: PcrSelection)
     }
     r.take("clockInfo", 17)?;
     r.u64("firmwareVersion")?;
-    if PcrSelection::read(&mut r)? != selection {
-        return Err(r.bad("pcrSelect", "the registers asked for"));
+    let banks = quoted.banks();
+    if r.u32("pcrSelect.count")? != banks.len() as u32 {
+        return Err(r.bad("pcrSelect", "the banks asked for"));
+    }
+    for bank in banks {
+        if PcrSelection::read_one(&mut r, *bank)? != quoted.registers {
+            return Err(r.bad("pcrSelect", "the registers asked for"));
+        }
     }
     let digest = r.sized("pcrDigest")?.to_vec();
     r.end("quoted")?;

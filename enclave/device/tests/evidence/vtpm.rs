@@ -9,9 +9,10 @@ use std::time::Duration;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use hanzo_attestation::bundle::{CpuEvidence, TpmEvidence};
 use hanzo_attestation::tpm::AkOrigin;
-use hanzo_attestation::{Anchors, Collateral, Digest256, RawEvidence, UnixTime};
+use hanzo_attestation::{Anchors, Collateral, Digest256, Digest384, RawEvidence, UnixTime};
 use hanzo_device::tpm::{AkSource, AzureVtpm, HCL_INDEX, HclKind, PcrSelection, Tpm, Vtpm};
 use hanzo_device::{Attester, DeviceError, Endorsements, Surroundings, detect};
+use hanzo_simulated_tee::LogBuilder;
 use tdx_attest_rs::{HostKernel, Roots};
 
 use super::fake_kernel::tree;
@@ -48,13 +49,14 @@ impl Swtpm {
             return None;
         };
         let running = Self(child);
-        for _ in 0..100 {
-            if socket.exists() {
+        for _ in 0..500 {
+            // The socket is there before anybody listens at it.
+            if std::os::unix::net::UnixStream::connect(socket).is_ok() {
                 return Some(running);
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        panic!("swtpm made no socket");
+        panic!("swtpm does not listen");
     }
 
     /// A command of a test's own: the harness, not the code under test, defines indexes and extends registers.
@@ -160,6 +162,9 @@ fn a_real_tpm_quotes_what_was_asked_with_a_key_of_its_own() {
     assert_eq!(indexes, PcrSelection::boot().indexes().collect::<Vec<_>>());
     let of_four = [[0; 32], [7; 32]].concat();
     assert_eq!(evidence.quote.pcrs[4].value, Digest256::of(&of_four));
+    let sha384: Vec<u8> = evidence.quote.pcrs_sha384.iter().map(|p| p.index).collect();
+    assert_eq!(sha384, indexes, "swtpm keeps both banks, and one quote covers them");
+    assert_eq!(evidence.quote.pcrs_sha384[4].value, Digest384([0; 48]));
     assert!(message.windows(32).any(|w| w == request().qualifying_data()));
     assert!(evidence.ak_certificates.is_empty() && evidence.event_log.is_none());
 
@@ -173,7 +178,16 @@ fn a_real_tpm_quotes_what_was_asked_with_a_key_of_its_own() {
     let log = roots.sys.join("kernel/security/tpm0");
     fs::create_dir_all(&log).unwrap();
     fs::write(log.join("binary_bios_measurements"), b"log").unwrap();
-    assert_eq!(quote(attester.as_ref()).event_log.unwrap().0, b"log");
+    let with_noise = quote(attester.as_ref());
+    assert_eq!(with_noise.event_log.unwrap().0, b"log");
+    assert!(with_noise.quote.pcrs_sha384.is_empty());
+    // Firmware that tells one bank; then one that tells both.
+    for (told, both) in [(LogBuilder::tcg(), false), (LogBuilder::tcg_both(), true)] {
+        fs::write(log.join("binary_bios_measurements"), told.boot("quiet").bytes()).unwrap();
+        let evidence = quote(attester.as_ref());
+        assert_eq!(!evidence.quote.pcrs_sha384.is_empty(), both);
+        assert_eq!(evidence.quote.pcrs.len(), 14);
+    }
 }
 
 /// What the verifier's own code says of the key, with and without pinning it.
@@ -188,6 +202,7 @@ fn judged(evidence: &TpmEvidence, pin: bool) -> AkOrigin {
     let claims = authentic.claims().tpm().unwrap();
     assert_eq!(claims.qualifying_data, request().qualifying_data());
     assert_eq!(claims.pcrs.len(), evidence.quote.pcrs.len());
+    assert_eq!(claims.pcrs_sha384.len(), evidence.quote.pcrs_sha384.len());
     claims.ak_origin.clone()
 }
 
@@ -269,6 +284,8 @@ struct Answers {
     tag: u16,
     trailing: bool,
     stated_more: u32,
+    /// TPML_PCR_SELECTION of the banks that it keeps.
+    banks: Vec<u8>,
 }
 
 impl Answers {
@@ -284,6 +301,7 @@ impl Answers {
             tag: 0x8002,
             trailing: false,
             stated_more: 0,
+            banks: vec![0, 0, 0, 1, 0, 0x0b, 3, 0xff, 0xff, 0xff],
         }
     }
 
@@ -308,6 +326,7 @@ impl Answers {
 
     fn answer(&self, code: u32, body: &[u8]) -> Vec<u8> {
         match code {
+            0x17a => response(0x8001, 0, &[&[0, 0, 0, 0, 5], self.banks.as_slice()].concat()),
             0x173 => response(0x8001, 0, &[sized(&self.public()), sized(b"n"), sized(b"q")].concat()),
             0x158 => {
                 let mut out = authorised(None, &[sized(&self.attest()), b"signature".to_vec()].concat());
@@ -369,6 +388,29 @@ fn a_tpm_that_answers_otherwise_is_refused_by_name() {
     assert_eq!(code(|a| a.tag = 0x8001), "vtpm.malformed");
     assert_eq!(code(|a| a.stated_more = 1 << 16), "vtpm.malformed");
     assert_eq!(code(|a| a.registers[31] ^= 1), "vtpm.unstable");
+}
+
+#[test]
+fn what_a_tpm_says_of_its_banks_decides_what_is_asked_and_is_held_against_it() {
+    let with = |kept: [u8; 3]| {
+        let mut answers = Answers::healthy();
+        answers.banks = [&[0, 0, 0, 2, 0, 0x0b, 3, 0xff, 0xff, 0xff, 0, 0x0c, 3][..], &kept].concat();
+        answers
+    };
+    // A SHA-384 bank that keeps another register, or none.
+    with([0x20, 0, 0]).ask().unwrap();
+    with([0, 0, 0]).ask().unwrap();
+    // It keeps PCR 4 there, and quotes the other bank alone.
+    assert_eq!(with([0x10, 0, 0]).ask().unwrap_err().code(), "vtpm.malformed");
+    let code = |change: fn(&mut Vec<u8>)| {
+        let mut answers = Answers::healthy();
+        change(&mut answers.banks);
+        answers.ask().unwrap_err().code()
+    };
+    assert_eq!(code(|banks| banks[3] = 9), "vtpm.malformed");
+    assert_eq!(code(|banks| banks[3] = 2), "vtpm.malformed");
+    assert_eq!(code(|banks| banks.push(0)), "vtpm.malformed");
+    assert_eq!(code(|banks| banks[6] = 0xff), "vtpm.malformed");
 }
 
 #[test]

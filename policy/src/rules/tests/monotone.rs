@@ -134,6 +134,8 @@ const WORSEN: &[fn(&mut Evidence)] = &[
     |e| on_tpm(e, |c| c.ak_origin = AkOrigin::Unknown),
     |e| on_tpm(e, |c| _ = c.pcrs.remove(&4)),
     |e| on_tpm(e, |c| _ = c.pcrs.insert(7, [0; 32])),
+    |e| on_tpm(e, |c| c.pcrs_sha384.clear()),
+    |e| on_tpm(e, |c| _ = c.pcrs_sha384.insert(4, [0; 48])),
     |e| {
         on_last_gpu(e, |d| {
             d.rim = RimOutcome::Missing {
