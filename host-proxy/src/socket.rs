@@ -73,6 +73,7 @@ impl Stream {
         let raw = Raw::new(domain, Type::STREAM.nonblocking(), protocol(to))?;
         if matches!(to, Address::Tcp(_)) {
             raw.set_tcp_nodelay(true)?;
+            raw.set_linger(CUT)?;
         }
         match raw.connect(&address) {
             Err(e) if e.raw_os_error() != Some(libc::EINPROGRESS) => Err(e),
@@ -131,12 +132,15 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if !self.parted {
-            // Linger zero turns the close into a reset. AF_VSOCK refuses it and resets by itself where data is lost.
-            let _ = self.raw.set_linger(Some(Duration::ZERO));
-        }
+        // AF_VSOCK refuses both and resets by itself where data is lost. A listening socket of an older process may not have handed
+        // the option on.
+        let _ = self.raw.set_linger(if self.parted { None } else { CUT });
     }
 }
+
+/// Linger zero turns a close into a reset. Sockets have it from the start, so that a process that is killed cuts its connections
+/// and does not end them.
+const CUT: Option<Duration> = Some(Duration::ZERO);
 
 const FLAGS: SpliceFlags = SpliceFlags::NONBLOCK.union(SpliceFlags::MOVE);
 
@@ -210,6 +214,7 @@ fn bind_one(at: &Address) -> io::Result<Raw> {
         }
         // Linux hands these on to every accepted socket, which saves system calls per connection.
         raw.set_tcp_nodelay(true)?;
+        raw.set_linger(CUT)?;
         let keepalive = TcpKeepalive::new()
             .with_time(KEEPALIVE_IDLE)
             .with_interval(KEEPALIVE_INTERVAL)

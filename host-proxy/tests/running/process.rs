@@ -278,3 +278,55 @@ async fn a_process_whose_predecessor_carries_on_does_not_serve_beside_it() {
     drop(predecessor.join().unwrap());
     assert!(tokio::net::TcpStream::connect(at).await.is_err(), "nobody serves");
 }
+
+#[tokio::test]
+async fn a_killed_proxy_cuts_both_sides_and_ends_neither() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = free_address();
+    write(dir.path(), at, listener.local_addr().unwrap());
+    let mut proxy = Proxy::start(&dir.path().join("proxy.toml"));
+    let connect = async || {
+        until("it listens", || async {
+            tokio::net::TcpStream::connect(at).await.is_ok()
+        })
+        .await;
+        let mut client = tokio::net::TcpStream::connect(at).await.unwrap();
+        client.write_all(b"a request").await.unwrap();
+        // Health checks come too, and say nothing.
+        let mut guest = loop {
+            let (mut guest, _) = within(5, listener.accept()).await.unwrap();
+            let mut request = [0; 9];
+            if within(5, guest.read_exact(&mut request)).await.is_ok() {
+                break guest;
+            }
+        };
+        guest.write_all(b"half of an").await.unwrap();
+        let mut half = [0; 10];
+        within(5, client.read_exact(&mut half)).await.unwrap();
+        (client, guest)
+    };
+    let mut rest = Vec::new();
+    // Twin: an end is an end.
+    let (mut client, mut guest) = connect().await;
+    guest.write_all(b" answer").await.unwrap();
+    guest.shutdown().await.unwrap();
+    within(5, client.read_to_end(&mut rest)).await.unwrap();
+    assert_eq!(rest, b" answer");
+    client.shutdown().await.unwrap();
+    rest.clear();
+    within(5, guest.read_to_end(&mut rest)).await.unwrap();
+    assert!(rest.is_empty());
+
+    let (mut client, mut guest) = connect().await;
+    proxy.0.kill().unwrap();
+    proxy.0.wait().unwrap();
+    for side in [&mut client, &mut guest] {
+        let cut = within(5, side.read_to_end(&mut rest)).await.unwrap_err();
+        assert_eq!(
+            cut.kind(),
+            std::io::ErrorKind::ConnectionReset,
+            "no partial answer looks complete"
+        );
+    }
+}
