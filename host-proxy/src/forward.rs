@@ -193,6 +193,14 @@ impl Flow {
         let before = (self.up.stand(), self.down.stand());
         let ended_up = self.up.pump(client, guest, self.down.done, carrier, metrics);
         let ended_down = self.down.pump(guest, client, self.up.done, carrier, metrics);
+        let ended_up = match ended_up {
+            // The guest reads no more. What it has said before goes to its end all the same.
+            Err(Fault::Writing) if ended_down.is_ok() => {
+                self.up.drop_the_rest();
+                Ok(Next::Again)
+            }
+            ended_up => ended_up,
+        };
         self.client_spoke |= self.up.has_read;
         if self.up.stand() != before.0 {
             self.up_since_ms = carrier.now_ms;

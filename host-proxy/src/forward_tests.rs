@@ -199,6 +199,66 @@ fn a_direction_that_moves_says_nothing_about_one_that_stands_still() {
 }
 
 #[test]
+fn an_answer_comes_whole_from_a_guest_that_has_stopped_reading() {
+    let mut between = between();
+    let mut flow = between.flow();
+    assert_eq!(between.carry(&mut flow, b"asked"), b"asked");
+    let answer = noise(2 << 20);
+    let mut got = Vec::new();
+    let mut sent = 0;
+    while sent < answer.len() {
+        sent += between.guest.write(&answer[sent..]).unwrap_or(0);
+        between.advance(&mut flow);
+        let mut piece = [0; 65_536];
+        got.extend(
+            between
+                .client
+                .read(&mut piece)
+                .map(|n| piece[..n].to_vec())
+                .unwrap_or_default(),
+        );
+    }
+    between.guest.shutdown(std::net::Shutdown::Write).unwrap();
+    // As from a socket of the guest's that takes nothing more.
+    between.to_guest.stream.end().unwrap();
+    between.client.write_all(b"and another thing").unwrap();
+    let mut ended = false;
+    for _ in 0..1_000 {
+        assert!(
+            !matches!(between.advance(&mut flow), Then::Over(_)),
+            "the client still sends"
+        );
+        let mut piece = [0; 65_536];
+        match between.client.read(&mut piece) {
+            Ok(0) => {
+                ended = true;
+                break;
+            }
+            Ok(n) => got.extend_from_slice(&piece[..n]),
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    assert!(ended && got == answer);
+    between.client.shutdown(std::net::Shutdown::Write).unwrap();
+    std::thread::sleep(Duration::from_millis(5));
+    assert_eq!(between.advance(&mut flow), Then::Over(Ended::Closed));
+}
+
+#[test]
+fn urgent_data_neither_stops_a_stream_nor_ends_it() {
+    let mut between = between();
+    let mut flow = between.flow();
+    let sent = noise(4 << 20);
+    assert!(between.carry(&mut flow, &sent) == sent);
+    assert!(flow.up.is_splicing());
+    socket2::SockRef::from(&between.client).send_out_of_band(b"!").unwrap();
+    assert!(
+        between.carry(&mut flow, &sent) == sent,
+        "what follows passes; the urgent byte is nobody's"
+    );
+}
+
+#[test]
 fn a_half_closed_connection_has_its_time_from_then_on() {
     let mut between = between();
     let mut flow = between.flow();

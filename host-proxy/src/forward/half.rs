@@ -72,6 +72,13 @@ pub(super) struct Half {
     /// Something came from the side that is read.
     pub(super) has_read: bool,
     read_ended: bool,
+    /// Something was spliced since the kernel reported something.
+    has_spliced: bool,
+    /// Splicing does not go past urgent data, and says that there is nothing, or that this is the end: a read has to tell.
+    is_in_doubt: bool,
+    /// The other side takes nothing any more: what comes is read and dropped.
+    is_dropping: bool,
+    dropped: u64,
     pub(super) done: bool,
     pub(super) moved: u64,
 }
@@ -88,6 +95,10 @@ impl Half {
             large: 0,
             has_read: false,
             read_ended: false,
+            has_spliced: false,
+            is_in_doubt: false,
+            is_dropping: false,
+            dropped: 0,
             done: false,
             moved,
         }
@@ -118,7 +129,7 @@ impl Half {
         if self.done {
             return Ok(Next::Done);
         }
-        let turn_ends = self.moved + TURN_BYTES;
+        let turn_ends = self.moved + self.dropped + TURN_BYTES;
         loop {
             if carrier.is_gathering && matches!(self.held, Held::Gathered { .. }) {
                 return Ok(Next::Gathered);
@@ -129,7 +140,7 @@ impl Half {
             if self.read_ended {
                 self.held = Held::Nothing;
                 self.done = true;
-                if !is_last {
+                if !is_last && !self.is_dropping {
                     carrier.publish(metrics);
                     to.stream.end().map_err(|_| Fault::Writing)?;
                 }
@@ -142,14 +153,36 @@ impl Half {
             if !from.can_read {
                 return Ok(Next::Blocked);
             }
-            if self.moved >= turn_ends {
+            if self.moved + self.dropped >= turn_ends {
                 return Ok(Next::Again);
             }
             match self.means {
+                _ if self.is_dropping => self.drop_some(from, carrier)?,
+                _ if std::mem::take(&mut self.is_in_doubt) => self.copy(from, to, carrier)?,
                 Means::Splice => self.fill_pipe(from)?,
                 Means::Copy | Means::CopyOnly => self.copy(from, to, carrier)?,
             }
         }
+    }
+
+    /// From here on nothing is passed on.
+    pub(super) fn drop_the_rest(&mut self) {
+        self.held = Held::Nothing;
+        self.is_dropping = true;
+    }
+
+    fn drop_some(&mut self, from: &mut Side, carrier: &mut Carrier) -> Result<(), Fault> {
+        let scratch = carrier.scratch();
+        match from.stream.read(scratch) {
+            Ok(0) => self.read_ended = true,
+            Ok(n) => {
+                self.dropped += n as u64;
+                from.can_read = n == scratch.len() || from.is_ending;
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => from.can_read = false,
+            Err(_) => return Err(Fault::Reading),
+        }
+        Ok(())
     }
 
     /// Writes what is held; whether that was all.
@@ -252,13 +285,17 @@ impl Half {
         };
         let end = pipe.write_end().ok_or(Fault::Reading)?;
         match from.stream.splice_in(end, WINDOW_BYTES) {
-            Ok(0) => self.read_ended = true,
+            Ok(0) => self.is_in_doubt = true,
             Ok(n) => {
                 self.has_read = true;
+                self.has_spliced = true;
                 pipe.filled = n;
                 self.weigh(n);
             }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => from.can_read = false,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => match std::mem::take(&mut self.has_spliced) {
+                true => from.can_read = false,
+                false => self.is_in_doubt = true,
+            },
             Err(e) if is_unsupported(&e) => self.means = Means::CopyOnly,
             Err(_) => return Err(Fault::Reading),
         }
