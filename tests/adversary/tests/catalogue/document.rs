@@ -95,7 +95,7 @@ fn classes() -> Vec<(&'static str, Vec<Row>)> {
             sealed::ANSWERS => "a_host_that_carries_sealed_messages_can_only_stop_them",
             sealed::TWICE => "a_host_that_carries_sealed_messages_can_only_stop_them",
             sealed::CLEAR => "a_host_that_carries_sealed_messages_can_only_stop_them",
-            sealed::ROTATED => "a_message_of_the_keyset_before_opens_nothing"),
+            sealed::ROTATED => "a_message_counts_once_across_keysets"),
         class!("Sealed bodies (EHBP)", ehbp::ATTACKS => "a_host_that_carries_sealed_bodies_can_only_stop_them"),
         class!("Receipts", receipts::ATTACKS => "receipts_other_than_the_guest_s_are_refused"),
         class!("Keys", keys::ATTACKS => "a_host_between_guest_and_broker_gets_no_key_and_no_guest"),

@@ -421,7 +421,7 @@ pub const ATTACKS: &[Attack<Set>] = &[
                 if h.attacks() {
                     s.tls.lead_to(other.guest_at);
                     s.tls.cut_all();
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    tokio::time::sleep(Duration::from_millis(300)).await;
                 }
                 let saw = ask_attested(&client, "diverted").await;
                 s.tls.lead_to(s.proxy_at.tls);
