@@ -123,7 +123,8 @@ impl Claims {
     }
 
     /// One digest for what was started: MEASUREMENT of SNP; else SHA-384 over a label and the registers: for TDX MRTD and
-    /// RTMR0 to RTMR3 (240 bytes), with a vTPM the selected registers as index byte and value in ascending order.
+    /// RTMR0 to RTMR3 (240 bytes), with a vTPM the selected registers of the SHA-256 bank as index byte and
+    /// value in ascending order.
     pub fn measurement(&self) -> Digest384 {
         match (self, self.tpm(), self.tdx()) {
             (Self::Snp(c), ..) => Digest384(c.report.measurement),
