@@ -91,6 +91,8 @@ fn production_programs_do_not_contain_the_simulator_and_the_appliance_does() {
             "hanzo-guest",
             "hanzo-kbs",
             "hanzo-proxy",
+            "hanzo-discover",
+            "hanzo-relay",
             "hanzo-verify",
             "hanzo-engine",
         ] {

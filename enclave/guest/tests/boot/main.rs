@@ -9,6 +9,7 @@ mod engine;
 mod fake_kernel;
 mod foreign;
 mod machine;
+mod oblivious;
 mod padded;
 mod real_broker;
 mod refused;
