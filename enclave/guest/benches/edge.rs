@@ -13,14 +13,14 @@
 //! runs in turns with the others, several times, and medians count.
 
 #[path = "../tests/boot/broker.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the tests use more of it")]
 mod broker;
 #[path = "edge/client.rs"]
 mod client;
 #[path = "../tests/boot/engine.rs"]
 mod engine;
 #[path = "../tests/boot/world.rs"]
-#[allow(dead_code, unused_imports)]
+#[allow(dead_code, reason = "the tests use more of it")]
 mod world;
 
 use std::fs;
