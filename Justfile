@@ -39,16 +39,18 @@ bench:
     cargo bench -p hanzo-measured-boot --bench launch_digest
     cargo bench --profile dev -p hanzo-pack --bench open
     cargo bench -p hanzo-proxy --bench forward
+    cargo bench -p hanzo-proxy --bench soak
     cargo bench -p hanzo-guest --bench windows
+    cargo bench --profile dist -p hanzo-guest --bench edge
     cargo run --bin hanzo -- bench
 
 # The production binaries, optimised across crates and stripped
 dist:
-    cargo build --profile dist -p hanzo-guest -p hanzo-kbs -p hanzo-proxy -p hanzo-verify
+    cargo build --profile dist -p hanzo-guest -p hanzo-kbs -p hanzo-proxy -p hanzo-discover -p hanzo-relay -p hanzo-verify
 
 # The same in half the time, a little slower and larger
 release:
-    cargo build --release -p hanzo-guest -p hanzo-kbs -p hanzo-proxy -p hanzo-verify
+    cargo build --release -p hanzo-guest -p hanzo-kbs -p hanzo-proxy -p hanzo-discover -p hanzo-relay -p hanzo-verify
 
 # `hanzo-verify` and `hanzo-guest` without any shared library, for any Linux on x86-64-v3
 static:
