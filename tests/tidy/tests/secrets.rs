@@ -58,6 +58,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
             "LiveKey",
             "LiveKeys",
             "MessageKeys",
+            "OnConnection",
             "Opened",
         ],
     ),
