@@ -300,7 +300,7 @@ pub struct ConnectArgs {
     #[arg(long)]
     pub sealed: bool,
     /// Hand sealed messages to this relay, so that who receives them does not see who sends them; --to is asked for evidence
-    /// alone. http://host:port/path or https://host/path.
+    /// alone, and may be the relay itself if that carries evidence too. http://host:port/path or https://host/path.
     #[arg(long, value_name = "URL", requires = "sealed")]
     pub relay: Option<String>,
     /// Lengths of requests and answers: off, 512 (multiples of it) or power-of-two.

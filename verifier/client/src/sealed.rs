@@ -251,6 +251,14 @@ impl Inner {
     }
 
     async fn to_gateway(&self) -> Result<Wire, ClientError> {
+        // A relay that carries evidence too is spoken to in one way.
+        if let Some(relay) = self
+            .relay
+            .as_ref()
+            .filter(|relay| *relay.url.endpoint() == self.gateway)
+        {
+            return relay.wire(&self.limits).await;
+        }
         Wire::to(&self.gateway, self.proxy.as_ref(), None, &self.limits).await
     }
 

@@ -73,24 +73,27 @@ programs: <a href=\"/hanzo/status\">/hanzo/status</a> or <code>hanzo-verify stat
 }
 
 fn problem(out: &mut String, error: &ClientError) {
-    let _ = write!(
-        out,
-        "<section class=\"problem\"><h2>Why</h2>\n<p><code>{}</code> {}</p>\n",
-        text(error.code()),
-        text(&error.to_string())
-    );
-    if let ClientError::Attestation(VerifyError::Refused(refusal)) = error {
-        out.push_str("<ul>");
-        for failure in refusal.failures() {
-            let _ = write!(
+    out.push_str("<section class=\"problem\"><h2>Why</h2>\n");
+    match error {
+        ClientError::Attestation(VerifyError::Refused(refusal)) => {
+            for failure in refusal.failures() {
+                let _ = writeln!(
+                    out,
+                    "<p><code>{}</code> {}<br><span class=\"soft\">{}</span></p>",
+                    text(failure.code),
+                    text(&failure.text),
+                    text(failure.help)
+                );
+            }
+        }
+        _ => {
+            let _ = writeln!(
                 out,
-                "<li><code>{}</code> {}<br><span class=\"soft\">{}</span></li>",
-                text(failure.code),
-                text(&failure.text),
-                text(failure.help)
+                "<p><code>{}</code> {}</p>",
+                text(error.code()),
+                text(&error.to_string())
             );
         }
-        out.push_str("</ul>\n");
     }
     out.push_str("</section>\n");
 }
@@ -109,7 +112,10 @@ fn tiles(out: &mut String, snapshot: &Snapshot, view: Option<&VerdictView>) {
     if let Some(age) = snapshot.age_s() {
         tile("", &duration(age), "age of the evidence");
     }
-    if let Some(until) = view.and_then(|view| view.valid_until) {
+    if let Some(until) = view
+        .filter(|_| snapshot.verdict.is_ok())
+        .and_then(|view| view.valid_until)
+    {
         tile(
             "",
             &duration(until.saturating_sub(snapshot.now.0)),

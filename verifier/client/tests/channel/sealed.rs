@@ -185,6 +185,21 @@ async fn a_relay_behind_a_proxy_carries_messages_and_the_evidence_goes_its_own_w
     );
     let to: Vec<String> = asked.lock().unwrap().clone();
     assert_eq!(to, [gateway.at.to_string(), relay.at.to_string(), relay.at.to_string()]);
+
+    // A relay that carries evidence too is all that a client needs to reach.
+    let client = SealedClient::new(SealedConfig {
+        relay: Some(Relay {
+            url: format!("http://{}/relay", relay.at).parse().unwrap(),
+            proxy: None,
+        }),
+        ..config(relay.at)
+    })
+    .unwrap();
+    assert_eq!(client.chat_once(&chat(false)).await.unwrap().content, "Paris");
+    assert_eq!(
+        (relay.count("GET"), gateway.count("GET"), gateway.count("POST")),
+        (1, 1, 0)
+    );
 }
 
 #[tokio::test]
