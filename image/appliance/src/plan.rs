@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hanzo_attestation::config::{Config, Limits, ModelConfig, PinnedKbs, PinnedSigner, SealedMessages, StoreConfig};
 use hanzo_attestation::name::{KeyId, Name};
+use hanzo_attestation::padding::Padding;
 use hanzo_attestation::{Digest256, Digest384};
 use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, SnpPolicy, SnpReference, TcbFloors};
 use hanzo_simulated_tee::simulated_measurement;
@@ -82,6 +83,7 @@ impl Plan {
             },
             admin_keys: Vec::new(),
             sealed: SealedMessages::default(),
+            padding: Padding::default(),
             egress: Vec::new(),
         };
         let text = toml::to_string(&config).map_err(|e| ApplianceError::Part(e.to_string()))?;
