@@ -19,6 +19,9 @@ mod broker;
 mod client;
 #[path = "../tests/boot/engine.rs"]
 mod engine;
+#[path = "../tests/boot/client.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod guest_client;
 #[path = "../tests/boot/world.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
 mod world;

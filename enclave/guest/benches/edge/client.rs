@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hanzo_attestation::channel::{PROOF_PATH, ProofResponse};
 use hanzo_attestation::jcs;
 use hanzo_attestation::keyset::Keyset;
-use hanzo_channel::{Exporter, PendingProof, tls};
+use hanzo_channel::{Exporter, PendingProof};
 use hanzo_pqc::gcm::Gcm;
 use hanzo_sealed::bhttp::{RequestHead, ResponseHead, Whole, decode, encode_request};
 use hanzo_sealed::config::KeyConfig;
@@ -18,14 +18,13 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::guest_client;
 
 const MODELS: &str = "/v1/models";
 /// `{"enc":"…"}` and `{"proof":"…"}`.
@@ -78,7 +77,7 @@ pub fn run(target: &Target, case: Case, each: usize) -> Vec<Duration> {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let tls = client_config();
+        let tls = guest_client::config();
         match case {
             Case::PlainConnection => {
                 let mut times = Vec::with_capacity(each);
@@ -233,55 +232,4 @@ async fn close(stream: &mut TlsStream<TcpStream>) {
     let _ = stream.shutdown().await;
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest).await;
-}
-
-fn client_config() -> Arc<ClientConfig> {
-    let provider = tls::provider();
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider.clone()))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
-    config.resumption = rustls::client::Resumption::disabled();
-    Arc::new(config)
-}
-
-/// The proof says who is there; both servers are taken alike.
-#[derive(Debug)]
-struct AnyCertificate(CryptoProvider);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.2".into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

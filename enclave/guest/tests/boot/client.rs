@@ -64,6 +64,18 @@ pub struct Connection {
     pub spki_prefix_digests: Vec<Digest256>,
 }
 
+/// The guest's TLS, under any certificate: the proof says who is there.
+pub fn config() -> Arc<ClientConfig> {
+    let provider = tls::provider();
+    let config = ClientConfig::builder_with_provider(Arc::new(provider.clone()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
 /// TLS to whoever is there, by a name.
 pub async fn raw(address: &ListenAddress) -> TlsStream<TcpStream> {
     raw_to(address, ServerName::try_from("hanzo-guest").unwrap()).await
@@ -74,18 +86,8 @@ pub async fn raw_to(address: &ListenAddress, name: ServerName<'static>) -> TlsSt
     let ListenAddress::Tcp(address) = address else {
         panic!("not TCP")
     };
-    let provider = tls::provider();
-    let config = ClientConfig::builder_with_provider(Arc::new(provider.clone()))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
     let stream = TcpStream::connect(address).await.unwrap();
-    TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await
-        .unwrap()
+    TlsConnector::from(config()).connect(name, stream).await.unwrap()
 }
 
 pub async fn connect(address: &ListenAddress) -> Connection {
