@@ -4,7 +4,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest384;
-use crate::jcs::{self, JcsError};
 
 /// TLS exporter label (RFC 8446 section 7.5); the context is empty, 32 bytes are taken at handshake end.
 pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-hanzo-channel-v1";
@@ -35,23 +34,51 @@ pub struct ProofResponse {
     pub proof: String,
 }
 
-/// The HPKE `info`: JCS of `{"ekm","keyset_digest","purpose"}`.
-///
-/// # Errors
-/// [`JcsError`], never for these values.
-pub fn proof_info(ekm: &[u8; 32], keyset_digest: &Digest384) -> Result<Vec<u8>, JcsError> {
-    #[derive(Serialize)]
-    struct Info<'a> {
+/// The HPKE `info`: JCS of `{"ekm","keyset_digest","purpose"}`. It holds the connection's exporter secret: wipe it.
+pub fn proof_info(ekm: &[u8; 32], keyset_digest: &Digest384) -> Vec<u8> {
+    // Written out, because it is made for every connection: members in order, and hex needs no escape.
+    let mut info = Vec::with_capacity(256);
+    info.extend_from_slice(br#"{"ekm":""#);
+    push_hex(&mut info, ekm);
+    info.extend_from_slice(br#"","keyset_digest":""#);
+    push_hex(&mut info, &keyset_digest.0);
+    info.extend_from_slice(br#"","purpose":""#);
+    info.extend_from_slice(PURPOSE_CHANNEL.as_bytes());
+    info.extend_from_slice(br#""}"#);
+    info
+}
+
+fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
+    out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jcs;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Info {
         ekm: String,
-        keyset_digest: &'a Digest384,
-        purpose: &'static str,
+        keyset_digest: Digest384,
+        purpose: String,
     }
-    jcs::to_vec(
-        "channel info",
-        &Info {
-            ekm: hex::encode(ekm),
-            keyset_digest,
-            purpose: PURPOSE_CHANNEL,
-        },
-    )
+
+    #[test]
+    fn the_info_of_a_proof_is_the_canonical_document() {
+        let digest = Digest384(std::array::from_fn(|i| i as u8));
+        let written = proof_info(&[0xa5; 32], &digest);
+        let document = Info {
+            ekm: "a5".repeat(32),
+            keyset_digest: digest,
+            purpose: PURPOSE_CHANNEL.into(),
+        };
+        assert_eq!(written, jcs::to_vec("channel info", &document).unwrap());
+        assert_eq!(
+            jcs::from_slice::<Info>("channel info", &written, 4096).unwrap(),
+            document
+        );
+    }
 }

@@ -6,6 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod egress;
+
+pub use egress::{EgressEntry, EgressUse, HostName};
+
 use crate::digest::Digest256;
 use crate::name::{KeyId, Name};
 use crate::padding::Padding;
@@ -44,9 +48,9 @@ pub struct Config {
     /// Who may send sealed messages besides clients of OHTTP over X-Wing, who always may.
     #[serde(default)]
     pub sealed: SealedMessages,
-    /// Names that the guest may reach besides its KBS. Nothing yet reads a name here, so it must be empty.
+    /// Names that the guest may reach through its host, at most 8; none if left out. Images of profile `core` refuse any.
     #[serde(default)]
-    pub egress: Vec<Name>,
+    pub egress: Vec<EgressEntry>,
 }
 
 /// Both public keys of a party whose signatures count (both must verify), lower-case hex.
@@ -93,6 +97,30 @@ pub struct ModelConfig {
     pub key_id: KeyId,
     /// Tokens of prompt and answer together: 64 to 1,048,576.
     pub context_tokens: u32,
+    /// What computes it; by the model's format if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineKind>,
+}
+
+/// An engine by name. An image holds one program for each that it can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+pub enum EngineKind {
+    /// llama.cpp: GGUF on CPU.
+    #[serde(rename = "llama.cpp")]
+    LlamaCpp,
+    /// mistral.rs: safetensors, and GGUF.
+    #[serde(rename = "mistral.rs")]
+    MistralRs,
+}
+
+impl EngineKind {
+    /// As a configuration writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LlamaCpp => "llama.cpp",
+            Self::MistralRs => "mistral.rs",
+        }
+    }
 }
 
 /// Ways in for clients that have no post-quantum KEM. What they send is recorded today and may be opened by a quantum
@@ -268,12 +296,7 @@ impl Config {
             "1 to 3600",
             l.request_timeout_s.to_string(),
         )?;
-        range(
-            self.egress.is_empty(),
-            "egress",
-            "an empty list (this version opens no egress)",
-            format!("{} names", self.egress.len()),
-        )?;
+        egress::check(&self.egress)?;
         for (field, signer) in
             std::iter::once(("kbs.signer", &self.kbs.signer)).chain(self.admin_keys.iter().map(|k| ("admin_keys", k)))
         {
@@ -372,14 +395,38 @@ request_timeout_s = 300
             ("keyset_lifetime_s = 86400", "keyset_lifetime_s = 86401", "config.value"),
             ("suite = \"ml-dsa-65\"", "suite = \"ed25519\"", "config.value"),
             ("hanzo/dek/smollm2", "hanzo/../smollm2", "config.malformed"),
+            ("2048", "2048\nengine = \"vllm\"", "config.malformed"),
+            (
+                "version = 1",
+                "version = 1\negress = [\"kbs.example.org\"]",
+                "config.malformed",
+            ),
         ] {
             let changed = text.replace(from, to);
             assert_ne!(changed, text);
             assert_eq!(Config::parse(changed.as_bytes()).unwrap_err().code(), code, "{to}");
         }
+        let named = text.replace("2048", "2048\nengine = \"llama.cpp\"");
+        let model = Config::parse(named.as_bytes()).unwrap().models.remove(0);
+        assert_eq!(model.engine, Some(EngineKind::LlamaCpp));
         let padded = text.replace("version = 1", "version = 1\npadding = \"512\"");
         assert_eq!(Config::parse(padded.as_bytes()).unwrap().padding, Padding::Blocks);
         assert_eq!(Config::parse(text.as_bytes()).unwrap().padding, Padding::Off);
+        let entry = "[[egress]]\nname = \"kbs.example.org\"\nport = 443\nuse = \"kbs\"\nroots = [\"MAA=\"]\n";
+        let reaching = Config::parse(format!("{text}{entry}").as_bytes()).unwrap();
+        assert_eq!(reaching.egress[0].name.as_str(), "kbs.example.org");
+        for (from, to, code) in [
+            ("kbs.example.org", "*.example.org", "config.malformed"),
+            ("kbs.example.org", "10.0.0.1", "config.malformed"),
+            ("port = 443", "port = 0", "config.value"),
+            ("port = 443", "port = 65536", "config.malformed"),
+            ("\"kbs\"", "\"anything\"", "config.malformed"),
+            ("[\"MAA=\"]", "[]", "config.value"),
+            ("use =", "via = 1\nuse =", "config.malformed"),
+        ] {
+            let changed = format!("{text}{}", entry.replace(from, to));
+            assert_eq!(Config::parse(changed.as_bytes()).unwrap_err().code(), code, "{to}");
+        }
         let large = vec![b'#'; CONFIG_BYTES_MAX + 1];
         assert_eq!(
             Config::parse(&large),

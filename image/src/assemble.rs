@@ -97,7 +97,7 @@ impl Parts {
             .ok_or_else(|| lacks(&name, FIRMWARE_VARIABLES))?;
 
         let shell = match profile {
-            Profile::Core => None,
+            Profile::Core | Profile::Connected => None,
             Profile::Debug => {
                 progress(&format!("package {} {}", inputs.shell.package, inputs.shell.release));
                 let bytes = package(source, &inputs.shell)?;
@@ -249,6 +249,7 @@ pub fn files_with(
             network: recipe.network.clone(),
             vsock_port: recipe.vsock_port,
             sealed: recipe.sealed,
+            egress: recipe.egress.clone(),
         },
         inputs: Ingredients {
             packages,

@@ -213,7 +213,7 @@ struct DecisionArgs {
     /// The guest's configuration; its SHA-256 goes on the measured command line
     #[arg(long)]
     config: PathBuf,
-    /// core has no shell; debug has one on the console, and another measurement
+    /// core has no shell and no way out; connected may list names outside; debug has a shell on the console. Each has another measurement
     #[arg(long, value_enum, default_value_t = ProfileArg::Core)]
     profile: ProfileArg,
     /// Where the guest serves
@@ -237,11 +237,15 @@ struct DecisionArgs {
     /// Take sealed messages (OHTTP) here without TLS, for relays: IP:PORT
     #[arg(long)]
     sealed: Option<SocketAddr>,
+    /// Where the host's egress broker is, for names that the configuration lists: IP:PORT, or vsock:PORT at the host
+    #[arg(long)]
+    egress: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ProfileArg {
     Core,
+    Connected,
     Debug,
     /// Described in image/profiles/gpu.toml, and refused: not built in this version
     Gpu,
@@ -251,6 +255,7 @@ impl ProfileArg {
     fn profile(self) -> Result<hanzo_init::Profile, ImageError> {
         match self {
             Self::Core => Ok(hanzo_init::Profile::Core),
+            Self::Connected => Ok(hanzo_init::Profile::Connected),
             Self::Debug => Ok(hanzo_init::Profile::Debug),
             Self::Gpu => Err(GpuProfile::parse(GPU)?.refusal()),
         }
@@ -493,6 +498,7 @@ impl DecisionArgs {
         )?;
         recipe.vsock_port = self.vsock_port;
         recipe.sealed = self.sealed;
+        recipe.egress = self.egress;
         Ok(recipe)
     }
 }

@@ -61,7 +61,7 @@ pub enum ImageError {
     },
     /// A profile that is described and cannot be made yet.
     #[error(
-        "profile {profile} is described and not built in this version: {why}. Profiles that are built: core, debug"
+        "profile {profile} is described and not built in this version: {why}. Profiles that are built: core, connected, debug"
     )]
     ProfileNotBuilt {
         /// Which.

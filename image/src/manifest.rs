@@ -66,6 +66,9 @@ pub struct Decisions {
     /// Where sealed messages are taken, if anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed: Option<SocketAddr>,
+    /// Where the host's egress broker is, if anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<String>,
 }
 
 /// Everything that went in.
@@ -146,10 +149,12 @@ impl Manifest {
             network,
             vsock_port,
             sealed,
+            egress,
         } = self.recipe.clone();
         let mut recipe = Recipe::new(profile, config, listen, kbs, network)?;
         recipe.vsock_port = vsock_port;
         recipe.sealed = sealed;
+        recipe.egress = egress;
         Ok(recipe)
     }
 }

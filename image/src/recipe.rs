@@ -40,7 +40,7 @@ const COMMAND_LINE_BYTES_MAX: usize = 2047;
 /// The decisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
-    /// With or without a shell.
+    /// With or without a shell, with or without a way out.
     pub profile: Profile,
     /// The guest's configuration, checked.
     config: String,
@@ -54,13 +54,15 @@ pub struct Recipe {
     pub vsock_port: Option<u32>,
     /// Where the agent takes sealed messages without TLS; nowhere unless set.
     pub sealed: Option<SocketAddr>,
+    /// Where the host's egress broker is, `IP:PORT` or `vsock:PORT`; nowhere unless set, and never in profile `core`.
+    pub egress: Option<String>,
 }
 
 impl Recipe {
     /// Checks the configuration as the guest will.
     ///
     /// # Errors
-    /// [`ImageError::Config`].
+    /// [`ImageError::Config`]; [`ImageError::Inputs`] for one that lists names outside, in profile `core`.
     pub fn new(
         profile: Profile,
         config: String,
@@ -68,7 +70,14 @@ impl Recipe {
         kbs: SocketAddr,
         network: impl Into<NetworkPlan>,
     ) -> Result<Self, ImageError> {
-        Config::parse(config.as_bytes())?;
+        let names = Config::parse(config.as_bytes())?.egress.len();
+        if profile == Profile::Core && names > 0 {
+            return Err(ImageError::Inputs {
+                what: "--profile core".into(),
+                expected: "a configuration that lists no names outside; --profile connected takes one",
+                got: format!("{names} names"),
+            });
+        }
         Ok(Self {
             profile,
             config,
@@ -77,6 +86,7 @@ impl Recipe {
             network: network.into(),
             vsock_port: None,
             sealed: None,
+            egress: None,
         })
     }
 
@@ -95,6 +105,7 @@ impl Recipe {
             vsock_port: self.vsock_port,
             sealed: self.sealed,
             kbs: self.kbs,
+            egress: self.egress.clone(),
             modules,
             network: self.network.clone(),
         }

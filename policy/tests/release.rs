@@ -352,6 +352,8 @@ fn capabilities_stay_within_the_bound() {
     assert_eq!(check(&[]), "ok");
     assert_eq!(check(&["attest", "models"]), "ok");
     assert_eq!(check(&["attest", "models", "tools.shell"]), "release.capability");
+    // A release that allows no name outside refuses a guest whose configuration lists one.
+    assert_eq!(check(&["attest", "egress.kbs.example.org.443"]), "release.capability");
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Transport {
 pub struct Receipt {
     /// SHA-256 of the chat template.
     pub chat_template_sha256: Digest256,
-    /// Tokens of the answer, as the measured engine counted them and the guest checked against its frames.
+    /// Tokens of all answers, as the measured engine counted them and the guest checked against its frames.
     pub completion_tokens: u64,
     /// 16 random bytes fixed when the request started, 32 lower-case hex digits.
     pub id: ReceiptId,
@@ -110,13 +110,56 @@ pub struct Receipt {
     pub version: u32,
     /// Root over all files of the model.
     pub weights_root: Digest256,
+    /// What the request was, where it was not one answer to one chat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Work>,
+}
+
+/// What a request asked for. Absent from receipts of one answer to one chat, so that there is one spelling of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Work {
+    /// How many answers, or vectors, there were to be.
+    pub answers: u64,
+    /// Which route of the API.
+    pub endpoint: Endpoint,
+}
+
+/// A route of the API whose answers have receipts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Endpoint {
+    /// `/v1/chat/completions`.
+    Chat,
+    /// `/v1/completions`.
+    Completions,
+    /// `/v1/embeddings`.
+    Embeddings,
+    /// `/v1/messages`.
+    Messages,
+    /// `/v1/responses`.
+    Responses,
+}
+
+impl Work {
+    /// `None` for what goes without saying.
+    pub fn of(endpoint: Endpoint, answers: u64) -> Option<Self> {
+        let work = Self { answers, endpoint };
+        (work != Self::PLAIN).then_some(work)
+    }
+
+    /// One answer to one chat.
+    pub const PLAIN: Self = Self {
+        answers: 1,
+        endpoint: Endpoint::Chat,
+    };
 }
 
 /// Sampling parameters in integers: fractions would have more than one spelling.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sampling {
-    /// Most tokens of the answer.
+    /// Most tokens of one answer.
     pub max_tokens: u64,
     /// The seed that the engine was given; `null` if none.
     pub seed: Option<u64>,

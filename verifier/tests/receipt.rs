@@ -87,6 +87,7 @@ fn receipt(keyset: &Keyset) -> Receipt {
         transport: TRANSPORT_TLS.into(),
         version: 1,
         weights_root: model.weights_root,
+        work: None,
     }
 }
 
@@ -169,6 +170,30 @@ fn a_receipt_of_another_keyset_is_refused() {
     let mut other = mine.clone();
     other.not_after += 1;
     assert_eq!(verify_receipt(&signed, &other).unwrap_err().code(), "receipt.keyset");
+}
+
+#[test]
+fn what_a_request_was_is_named_unless_it_goes_without_saying() {
+    let keys = keys(1);
+    let keyset = keyset(&keys);
+    let verify = |answers, endpoint, tokens| {
+        let mut receipt = receipt(&keyset);
+        receipt.work = Some(Work { answers, endpoint });
+        receipt.completion_tokens = tokens;
+        let bytes = sign(receipt, &keys).to_bytes().unwrap();
+        verify_receipt(&bytes, &keyset).map(|_| ()).map_err(|e| e.code())
+    };
+    assert_eq!(verify(2, Endpoint::Chat, 128), Ok(()));
+    assert_eq!(verify(1, Endpoint::Messages, 64), Ok(()));
+    assert_eq!(verify(2, Endpoint::Chat, 129), Err("receipt.malformed"), "64 for each");
+    assert_eq!(
+        verify(1, Endpoint::Chat, 64),
+        Err("receipt.malformed"),
+        "one spelling of each"
+    );
+    assert_eq!(verify(0, Endpoint::Embeddings, 0), Err("receipt.malformed"));
+    assert_eq!(verify(4097, Endpoint::Embeddings, 0), Err("receipt.malformed"));
+    assert_eq!(Work::of(Endpoint::Chat, 1), None);
 }
 
 #[test]

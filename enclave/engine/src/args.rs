@@ -4,14 +4,11 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use hanzo_engine_process::{EngineOptions, Message, Role, Sampling, Token};
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::convert::{self, Encoding, Progress, TokenizerSource};
-use crate::model::{Engine, Message, Role};
-use crate::options::EngineOptions;
-use crate::sampling::Sampling;
+use crate::model::Engine;
 
 /// `hanzo-engine`: an inference engine in a process of its own.
 #[derive(Debug, clap::Parser)]
@@ -63,8 +60,8 @@ pub enum EngineCommand {
 pub fn main_with_args(args: EngineArgs) -> ExitCode {
     let result = match args.command {
         EngineCommand::Serve(options) => {
-            log_to_stderr();
-            crate::serve::run(options).map_err(|error| (error.code(), error.to_string()))
+            hanzo_engine_process::log_to_stderr(&OURS);
+            crate::run(options).map_err(|error| (error.code(), error.to_string()))
         }
         EngineCommand::Prepare {
             source,
@@ -104,14 +101,11 @@ pub fn main_with_args(args: EngineArgs) -> ExitCode {
     }
 }
 
-/// This crate's own events alone: the library's may quote templates and prompts.
-fn log_to_stderr() {
-    let ours = Targets::new().with_target("hanzo_engine", LevelFilter::INFO);
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(false);
-    let _ = tracing_subscriber::registry().with(ours).with(layer).try_init();
-}
+/// This crate's own events and the protocol's.
+const OURS: [(&str, LevelFilter); 2] = [
+    ("hanzo_engine", LevelFilter::INFO),
+    ("hanzo_engine_process", LevelFilter::INFO),
+];
 
 fn prepare(source: &Path, out_dir: &Path, encoding: Encoding) -> Result<(), convert::ConvertError> {
     let show = std::io::stderr().is_terminal();
@@ -155,7 +149,7 @@ fn measure(
                 max_tokens,
                 ..Sampling::default()
             };
-            let mut show = |token: &crate::model::Token| {
+            let mut show = |token: &Token| {
                 if run == 1 {
                     print!("{}", token.text);
                     let _ = std::io::stdout().flush();

@@ -17,21 +17,25 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod api;
 mod args;
 pub mod convert;
 mod error;
-pub mod isolation;
 mod model;
-mod options;
-mod sampling;
-mod serve;
-mod text;
-mod wire;
 
 pub use args::{EngineArgs, EngineCommand, main_with_args};
-pub use error::{EngineError, GenerateError};
-pub use model::{Answer, Engine, Finish, Generation, Message, Role, Token};
-pub use options::EngineOptions;
-pub use sampling::{STOP_BYTES_MAX, STOPS_MAX, Sampling};
-pub use serve::{EXIT_PANIC, run};
+pub use error::EngineError;
+pub use hanzo_engine_process::{
+    Answer, EXIT_PANIC, EngineOptions, Finish, GenerateError, Generation, Message, Role, STOP_BYTES_MAX, STOPS_MAX,
+    Sampling, Token, isolation,
+};
+pub use model::Engine;
+
+/// Runs the engine until SIGTERM or SIGINT ([`hanzo_engine_process::run`]).
+///
+/// # Errors
+/// [`EngineError`]; the process should exit with a non-zero status then.
+pub fn run(options: EngineOptions) -> Result<(), EngineError> {
+    model::check_dir(&options.model_dir)?;
+    let loading = options.clone();
+    hanzo_engine_process::run(&options, move || async move { Engine::load(&loading).await })
+}

@@ -7,113 +7,25 @@ mod load;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Tensor;
 use either::Either;
+use hanzo_engine_process::{
+    Answer, Assembler, EngineOptions, Finish, GenerateError, Generation, Message, Picker, Role, Sampling, Token, Turn,
+    Turns,
+};
 use mistralrs::core::llguidance::toktrie::TokEnv;
 use mistralrs::{
     Constraint, CustomLogitsProcessor, Model, NormalRequest, Request, RequestMessage, Response, SamplingParams,
     TextMessageRole, TextMessages,
 };
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::error::{EngineError, GenerateError};
-use crate::options::EngineOptions;
-use crate::sampling::{Picker, Sampling};
-use crate::text::Assembler;
+use crate::error::EngineError;
 
-/// Who speaks in a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Instructions.
-    System,
-    /// The person.
-    User,
-    /// The model.
-    Assistant,
-}
-
-/// One message of a chat; text alone.
-#[derive(Clone, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Message {
-    /// Who speaks.
-    pub role: Role,
-    /// What is said.
-    pub content: String,
-}
-
-/// Why an answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finish {
-    /// The model's end token, or a stop string.
-    Stop,
-    /// `max_tokens`, or the end of the context.
-    Length,
-}
-
-impl Finish {
-    /// As OpenAI writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Stop => "stop",
-            Self::Length => "length",
-        }
-    }
-}
-
-/// One token of an answer. Its text may be empty: an end token, half a character, a possible stop string.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token {
-    /// The token's id.
-    pub id: u32,
-    /// Text that became certain with it.
-    pub text: String,
-    /// Set on the last token.
-    pub finish: Option<Finish>,
-}
-
-/// An answer in the making. Dropping it cancels the computation at the next token.
-pub struct Generation {
-    /// Tokens of the prompt, template included.
-    pub prompt_tokens: usize,
-    tokens: UnboundedReceiver<Result<Token, GenerateError>>,
-}
-
-impl Generation {
-    /// The next token; `None` after the last one or an error.
-    pub async fn next(&mut self) -> Option<Result<Token, GenerateError>> {
-        self.tokens.recv().await
-    }
-}
-
-/// A whole answer with its times, for benchmarks.
-#[derive(Clone, PartialEq)]
-pub struct Answer {
-    /// The text.
-    pub text: String,
-    /// The ids, end token included.
-    pub ids: Vec<u32>,
-    /// Why it ended.
-    pub finish: Finish,
-    /// Tokens of the prompt.
-    pub prompt_tokens: usize,
-    /// From the call to the first token.
-    pub time_to_first_token: Duration,
-    /// From the first token to the last.
-    pub decode_time: Duration,
-}
-
-impl Answer {
-    /// Tokens a second after the first.
-    pub fn tokens_per_second(&self) -> f64 {
-        (self.ids.len().saturating_sub(1)) as f64 / self.decode_time.as_secs_f64().max(1e-9)
-    }
-}
+/// Answers at a time unless told otherwise: on CPU one is fastest in all, batches gain nothing.
+const STREAMS: usize = 1;
 
 /// A loaded model.
 pub struct Engine {
@@ -121,9 +33,7 @@ pub struct Engine {
     tokens: TokEnv,
     eos: Arc<[u32]>,
     context_tokens: usize,
-    turns: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    queue: usize,
+    turns: Turns,
 }
 
 impl Engine {
@@ -138,16 +48,15 @@ impl Engine {
                 .num_threads(threads.max(1))
                 .build_global();
         }
-        let loaded = load::load(&options.model_dir, options.streams.max(1)).await?;
+        let streams = options.streams.unwrap_or(STREAMS).max(1);
+        let loaded = load::load(&options.model_dir, streams).await?;
         let context_tokens = options.context_tokens.unwrap_or(usize::MAX).min(loaded.context_tokens);
         Ok(Self {
             model: loaded.model,
             tokens: loaded.tokens,
             eos: loaded.eos.into(),
             context_tokens,
-            turns: Arc::new(Semaphore::new(options.streams.max(1))),
-            waiting: AtomicUsize::new(0),
-            queue: options.queue,
+            turns: Turns::new(streams, options.queue),
         })
     }
 
@@ -210,7 +119,7 @@ impl Engine {
             });
         }
         let max_tokens = sampling.max_tokens.min(self.context_tokens - prompt_tokens);
-        let turn = self.turn().await?;
+        let turn = self.turns.turn().await?;
 
         let (picked, picks) = mpsc::unbounded_channel();
         let (responses_in, responses) = mpsc::channel(1);
@@ -260,7 +169,7 @@ impl Engine {
             _turn: turn,
         };
         tokio::spawn(follow.run(picks, Answerable(Some(responses))));
-        Ok(Generation { prompt_tokens, tokens })
+        Ok(Generation::new(prompt_tokens, tokens))
     }
 
     /// Answers `messages` whole and takes the times, in process: the other side of an end-to-end benchmark.
@@ -271,66 +180,27 @@ impl Engine {
         &self,
         messages: &[Message],
         sampling: Sampling,
-        on_token: &mut dyn FnMut(&Token),
+        on_token: &mut (dyn FnMut(&Token) + Send),
     ) -> Result<Answer, GenerateError> {
-        let start = Instant::now();
-        let mut generation = self.chat(messages, sampling).await?;
-        let (mut text, mut ids, mut first) = (String::new(), Vec::new(), None);
-        while let Some(token) = generation.next().await {
-            let token = token?;
-            let first = *first.get_or_insert_with(Instant::now);
-            on_token(&token);
-            text.push_str(&token.text);
-            ids.push(token.id);
-            if let Some(finish) = token.finish {
-                return Ok(Answer {
-                    text,
-                    ids,
-                    finish,
-                    prompt_tokens: generation.prompt_tokens,
-                    time_to_first_token: first - start,
-                    decode_time: first.elapsed(),
-                });
-            }
-        }
-        Err(GenerateError::EndedEarly)
-    }
-
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, GenerateError> {
-        if let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() {
-            return Ok(turn);
-        }
-        let waiting = Waiting::enter(&self.waiting);
-        if waiting.before >= self.queue {
-            return Err(GenerateError::Busy {
-                waiting: waiting.before,
-            });
-        }
-        Arc::clone(&self.turns)
-            .acquire_owned()
-            .await
-            .map_err(|_| GenerateError::Refused)
+        hanzo_engine_process::measure(self, messages, sampling, on_token).await
     }
 }
 
-/// Counts a caller in the queue for as long as it lives, also when the caller goes away.
-struct Waiting<'a> {
-    count: &'a AtomicUsize,
-    before: usize,
-}
-
-impl<'a> Waiting<'a> {
-    fn enter(count: &'a AtomicUsize) -> Self {
-        Self {
-            count,
-            before: count.fetch_add(1, Ordering::SeqCst),
-        }
+impl hanzo_engine_process::Engine for Engine {
+    fn context_tokens(&self) -> usize {
+        self.context_tokens()
     }
-}
 
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::SeqCst);
+    async fn tokenize_messages(&self, messages: &[Message]) -> Result<Vec<u32>, GenerateError> {
+        self.tokenize_messages(messages).await
+    }
+
+    async fn tokenize_text(&self, text: String) -> Result<Vec<u32>, GenerateError> {
+        self.tokenize_text(text).await
+    }
+
+    async fn chat(&self, messages: &[Message], sampling: Sampling) -> Result<Generation, GenerateError> {
+        self.chat(messages, sampling).await
     }
 }
 
@@ -392,7 +262,7 @@ struct Follow {
     max_tokens: usize,
     out: UnboundedSender<Result<Token, GenerateError>>,
     cancelled: Arc<AtomicBool>,
-    _turn: OwnedSemaphorePermit,
+    _turn: Turn,
 }
 
 impl Follow {

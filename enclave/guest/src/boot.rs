@@ -19,10 +19,12 @@ use tokio::task::spawn_blocking;
 
 use crate::clock::GrantClock;
 use crate::devices::admit_devices;
+use crate::egress::{Egress, EgressLimits};
 use crate::engine::sandbox::{Isolation, spare_this_process};
-use crate::engine::{EngineJob, Engines};
+use crate::engine::{EngineJob, Engines, choose};
 use crate::error::GuestError;
 use crate::grants::GrantDesk;
+use crate::kbs_http::KbsDoor;
 use crate::keys::BootKeys;
 use crate::models::{OpenedModel, open_model};
 use crate::options::GuestOptions;
@@ -50,14 +52,17 @@ pub(crate) async fn boot(options: &GuestOptions, attester: Arc<dyn Attester>) ->
     let (config, config_text) = measured_config(&options.config_path, attester.as_ref())?;
     let keys = new_keys(config.required_tier, config.sealed, Vec::new()).await?;
 
-    let (granted, standing, clock) = all_grants(options, &config, &attester, &keys).await?;
+    let door = kbs_door(options, &config)?;
+    let (granted, standing, clock) = all_grants(options, &door, &config, &attester, &keys).await?;
+    // The one use of what is outside; from here on nothing dials.
+    drop(door);
     let runtime = RuntimeDir::create(&options.runtime_dir, options.plaintext)?;
     // After the first grant, which set the clock; before any engine could ask a GPU for something.
     admit_devices(&attester, &options.devices, clock.now()).await?;
     let (store, model_keys) = open_store(&options.store_path, granted, standing).await?;
     let models = open_models(options, &config, model_keys, &runtime).await?;
-    let (jobs, endpoints) = engine_jobs(&models, &runtime)?;
-    let engines = Engines::start(&options.engine_command, &options.sandbox, jobs, &options.limits).await?;
+    let (jobs, endpoints) = engine_jobs(options, &models, &runtime)?;
+    let engines = Engines::start(&options.sandbox, jobs, &options.limits).await?;
 
     let sealer = Sealer {
         booted_at: clock.now(),
@@ -101,6 +106,16 @@ fn measured_config(path: &Path, attester: &dyn Attester) -> Result<(Config, Stri
     Ok((config, text))
 }
 
+/// How the key broker is reached: by the configuration's word if it has one, else by the host's.
+fn kbs_door(options: &GuestOptions, config: &Config) -> Result<KbsDoor, GuestError> {
+    let limits = EgressLimits {
+        step: Duration::from_millis(options.limits.kbs_timeout_ms),
+        ..EgressLimits::default()
+    };
+    let egress = Egress::new(&config.egress, options.egress, limits)?;
+    Ok(KbsDoor::new(&options.kbs_addr, egress))
+}
+
 /// The store's key, and each model's in the order of the configuration.
 struct Granted {
     store: OpenedGrant,
@@ -110,12 +125,13 @@ struct Granted {
 /// The store's key first: without it no other is asked for.
 async fn all_grants(
     options: &GuestOptions,
+    door: &KbsDoor,
     config: &Config,
     attester: &Arc<dyn Attester>,
     keys: &BootKeys,
 ) -> Result<(Granted, Standing, GrantClock), GuestError> {
     let mut grants = GrantDesk::new(
-        &options.kbs_addr,
+        door,
         Duration::from_millis(options.limits.kbs_timeout_ms),
         attester.clone(),
         &keys.wrapping,
@@ -173,6 +189,7 @@ async fn open_models(
 }
 
 fn engine_jobs(
+    options: &GuestOptions,
     models: &[OpenedModel],
     runtime: &RuntimeDir,
 ) -> Result<(Vec<EngineJob>, Vec<EngineEndpoint>), GuestError> {
@@ -180,6 +197,8 @@ fn engine_jobs(
     for (index, model) in models.iter().enumerate() {
         let socket = runtime.socket(index)?;
         let root = runtime.root(index)?;
+        let name = model.served.name.as_str();
+        let command = choose(options, name, model.engine, &model.dir)?;
         endpoints.push(EngineEndpoint {
             model: model.served.name.clone(),
             socket: socket.clone(),
@@ -187,6 +206,7 @@ fn engine_jobs(
         });
         jobs.push(EngineJob {
             model: model.served.name.to_string(),
+            command: command.to_vec(),
             model_dir: model.dir.clone(),
             socket,
             root,

@@ -5,6 +5,7 @@
 //! something that may not start or may die. What it writes to stderr is kept in memory and reported only while it has not yet been ready: later lines
 //! could hold somebody's prompt.
 
+mod choice;
 mod health;
 mod process;
 pub mod sandbox;
@@ -12,6 +13,7 @@ mod supervisor;
 
 use std::path::PathBuf;
 
+pub(crate) use choice::choose;
 pub use supervisor::{EngineStopped, Engines};
 
 /// What one engine is started with.
@@ -19,6 +21,8 @@ pub use supervisor::{EngineStopped, Engines};
 pub struct EngineJob {
     /// Model name, for messages.
     pub model: String,
+    /// The engine's program and first arguments.
+    pub command: Vec<String>,
     /// Opened, verified files.
     pub model_dir: PathBuf,
     /// Where it must listen; the directory is its own.
@@ -37,6 +41,26 @@ pub enum EngineError {
     /// No program was named.
     #[error("engine: the engine command is empty: name a program, e.g. hanzo-engine")]
     NoCommand,
+    /// The configuration names an engine that this image does not hold.
+    #[error(
+        "engine for {model}: the configuration names {engine}, which this image does not hold: build the image with it, or leave `engine` out"
+    )]
+    Absent {
+        /// Of which model.
+        model: String,
+        /// As the configuration writes it.
+        engine: &'static str,
+    },
+    /// The configuration names an engine that cannot run the model's format.
+    #[error(
+        "engine for {model}: the configuration names {engine}, which runs GGUF alone, and the pack holds no model.gguf"
+    )]
+    Format {
+        /// Of which model.
+        model: String,
+        /// As the configuration writes it.
+        engine: &'static str,
+    },
     /// It could not be confined, or its program did not start then.
     #[error("engine for {model}: sandbox: {reason}")]
     Sandbox {
@@ -92,6 +116,8 @@ impl EngineError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NoCommand => "engine.no_command",
+            Self::Absent { .. } => "engine.absent",
+            Self::Format { .. } => "engine.format",
             Self::Sandbox { .. } => "engine.sandbox",
             Self::Spawn { .. } => "engine.spawn",
             Self::EndedEarly { .. } => "engine.ended_early",

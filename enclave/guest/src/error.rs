@@ -11,6 +11,7 @@ use hanzo_receipts::ReceiptLogError;
 use hanzo_store::StoreError;
 
 use crate::devices::AdmissionError;
+use crate::egress::EgressError;
 use crate::engine::EngineError;
 use crate::engine::sandbox::SandboxError;
 use crate::evidence::EvidenceError;
@@ -43,6 +44,9 @@ pub enum GuestError {
     /// Boot keys.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// Names outside that the configuration lists.
+    #[error(transparent)]
+    Egress(#[from] EgressError),
     /// Grants.
     #[error(transparent)]
     Grants(#[from] GrantsError),
@@ -110,6 +114,7 @@ impl GuestError {
             Self::ConfigFile { .. } => "config.file",
             Self::Config(e) => e.code(),
             Self::Keys(e) => e.code(),
+            Self::Egress(e) => e.code(),
             Self::Grants(e) => e.code(),
             Self::Store(e) => e.code(),
             Self::Receipts(e) => e.code(),

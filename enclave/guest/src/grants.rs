@@ -20,7 +20,7 @@ use hanzo_pqc::sign::{SignatureSuite, VerifyingKeys};
 use tokio::task::spawn_blocking;
 
 use crate::clock::GrantClock;
-use crate::kbs_http::{KbsConnection, KbsHttpError};
+use crate::kbs_http::{KbsConnection, KbsDoor, KbsHttpError};
 
 /// Why a key was not granted.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +80,7 @@ impl GrantsError {
 
 /// Asks one broker for keys.
 pub struct GrantDesk<'a> {
-    addr: &'a str,
+    door: &'a KbsDoor,
     step_limit: Duration,
     attester: Arc<dyn Attester>,
     wrapping: &'a PrivateKey,
@@ -91,12 +91,12 @@ pub struct GrantDesk<'a> {
 }
 
 impl<'a> GrantDesk<'a> {
-    /// For the broker whose signer `kbs` pins, reached at `addr`.
+    /// For the broker whose signer `kbs` pins, reached at `door`.
     ///
     /// # Errors
     /// [`GrantsError::Signer`].
     pub fn new(
-        addr: &'a str,
+        door: &'a KbsDoor,
         step_limit: Duration,
         attester: Arc<dyn Attester>,
         wrapping: &'a PrivateKey,
@@ -107,7 +107,7 @@ impl<'a> GrantDesk<'a> {
         let pinned =
             VerifyingKeys::from_hex(suite, &kbs.signer.ml_dsa, &kbs.signer.ed25519).map_err(|_| GrantsError::Signer)?;
         Ok(Self {
-            addr,
+            door,
             step_limit,
             attester,
             wrapping,
@@ -142,7 +142,10 @@ impl<'a> GrantDesk<'a> {
                 source: e.into(),
             }
         })?;
-        let mut kbs = KbsConnection::open(self.addr, self.step_limit).await.map_err(http)?;
+        let now = self.clock.map(|clock| clock.now());
+        let mut kbs = KbsConnection::open(self.door, self.step_limit, now)
+            .await
+            .map_err(http)?;
         let challenge = kbs.post("auth", AUTH_PATH, session.auth_body()).await.map_err(http)?;
         let attester = self.attester.clone();
         let attested = spawn_blocking(move || {
@@ -163,11 +166,17 @@ impl<'a> GrantDesk<'a> {
         kbs.post("attest", ATTEST_PATH, body).await.map_err(http)?;
         let sent = Moment::now();
         let reply = kbs.get("resource", &resource_path(key_id)).await.map_err(http)?;
-        self.open(&session, &reply, sent, key_id, subject)
+        let opened = self
+            .open(&session, &reply, sent, key_id, subject)
             .map_err(|source| GrantsError::Grant {
                 key_id: key_id.to_string(),
                 source,
-            })
+            })?;
+        // The first grant set the clock; only now can the certificate of its connection be judged by time.
+        if let Some(clock) = self.clock {
+            kbs.check_certificate(clock.now()).map_err(http)?;
+        }
+        Ok(opened)
     }
 
     fn open(

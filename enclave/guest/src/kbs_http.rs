@@ -1,19 +1,25 @@
-//! HTTP/1.1 to the key broker: one TCP connection, one cookie, bounded answers, deadlines.
+//! HTTP/1.1 to the key broker: one connection, one cookie, bounded answers, deadlines.
 //!
-//! Nothing that comes back is believed because of where it came from: the host can be anybody. What counts is checked
-//! by `hanzo-kbs-protocol` against the signer that the measured configuration pins.
+//! The broker is reached at an address that the host gives, in clear; or, if the measured configuration names it, by that name over
+//! TLS that ends in the guest ([`crate::egress`]). Nothing that comes back is believed because of where it came from. What counts is
+//! checked by `hanzo-kbs-protocol` against the signer that the configuration pins.
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use hanzo_attestation::UnixTime;
+use hanzo_attestation::config::{EgressUse, HostName};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::SendRequest;
 use hyper::header::{CONTENT_TYPE, COOKIE, HOST, HeaderValue, SET_COOKIE};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+
+use crate::egress::{Egress, EgressError, Validity};
 
 /// Longest answer accepted, in bytes.
 pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
@@ -55,6 +61,9 @@ pub enum KbsHttpError {
         /// What is wrong.
         detail: String,
     },
+    /// It is reached by name, and was not.
+    #[error("key broker: {0}")]
+    Egress(#[from] EgressError),
     /// It said no.
     #[error("key broker {addr}: {what}: refused with status {status}: {detail}")]
     Refused {
@@ -76,7 +85,27 @@ impl KbsHttpError {
             Self::Unreachable { .. } => "kbs.unreachable",
             Self::Timeout { .. } => "kbs.timeout",
             Self::Malformed { .. } => "kbs.malformed",
+            Self::Egress(error) => error.code(),
             Self::Refused { .. } => "kbs.refused",
+        }
+    }
+}
+
+/// Where the broker is.
+pub enum KbsDoor {
+    /// `host:port`, wherever the host leads.
+    Address(String),
+    /// Under the names that the configuration lists for it.
+    Named(Egress),
+}
+
+impl KbsDoor {
+    /// By name if the configuration lists one, at the host's address otherwise.
+    pub fn new(address: &str, egress: Egress) -> Self {
+        let is_named = egress.names_for(EgressUse::Kbs).next().is_some();
+        match is_named {
+            true => Self::Named(egress),
+            false => Self::Address(address.to_owned()),
         }
     }
 }
@@ -84,6 +113,8 @@ impl KbsHttpError {
 /// A session with the broker.
 pub struct KbsConnection {
     addr: String,
+    /// Whose certificate was seen, and when it is valid.
+    shown: Option<(HostName, Validity)>,
     limit: Duration,
     sender: SendRequest<Full<Bytes>>,
     connection: JoinHandle<()>,
@@ -97,11 +128,35 @@ impl Drop for KbsConnection {
 }
 
 impl KbsConnection {
-    /// Connects; every step of the session gets `limit`.
+    /// Connects; every step of the session gets `limit`. `now` is the guest's clock, if it has one yet.
+    ///
+    /// Of several names the next is tried where nobody was reached by one; somebody else in its place ends it.
     ///
     /// # Errors
     /// [`KbsHttpError`].
-    pub async fn open(addr: &str, limit: Duration) -> Result<Self, KbsHttpError> {
+    pub async fn open(door: &KbsDoor, limit: Duration, now: Option<UnixTime>) -> Result<Self, KbsHttpError> {
+        let egress = match door {
+            KbsDoor::Address(addr) => return Self::at_address(addr, limit).await,
+            KbsDoor::Named(egress) => egress,
+        };
+        let mut names = egress.names_for(EgressUse::Kbs).peekable();
+        while let Some((host, port)) = names.next() {
+            match egress.open(EgressUse::Kbs, host, port, now).await {
+                Ok(stream) => {
+                    let shown = Some((host.clone(), stream.validity()));
+                    return Self::speak(&format!("{host}:{port}"), limit, stream, shown).await;
+                }
+                Err(error) if error.is_absence() && names.peek().is_some() => {
+                    tracing::warn!(%error, "the next name of the key broker is tried");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // `KbsDoor::new` makes no door by name without one.
+        Err(malformed("-", "connect", &"no name is listed for the key broker"))
+    }
+
+    async fn at_address(addr: &str, limit: Duration) -> Result<Self, KbsHttpError> {
         let what = "connect";
         let stream = within(addr, what, limit, TcpStream::connect(addr))
             .await?
@@ -110,6 +165,19 @@ impl KbsConnection {
                 what,
                 source,
             })?;
+        Self::speak(addr, limit, stream, None).await
+    }
+
+    async fn speak<S>(
+        addr: &str,
+        limit: Duration,
+        stream: S,
+        shown: Option<(HostName, Validity)>,
+    ) -> Result<Self, KbsHttpError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let what = "connect";
         let (sender, connection) = within(
             addr,
             what,
@@ -124,11 +192,24 @@ impl KbsConnection {
         });
         Ok(Self {
             addr: addr.into(),
+            shown,
             limit,
             sender,
             connection,
             cookie: None,
         })
+    }
+
+    /// Whether the certificate that this connection was made under is valid now; true for a broker without one. A connection that was
+    /// made before the guest had a clock is judged by this alone.
+    ///
+    /// # Errors
+    /// [`KbsHttpError::Egress`].
+    pub fn check_certificate(&self, now: UnixTime) -> Result<(), KbsHttpError> {
+        match &self.shown {
+            Some((host, validity)) => Ok(validity.check(host, now)?),
+            None => Ok(()),
+        }
     }
 
     /// `POST` of a JSON body.
@@ -276,9 +357,14 @@ mod tests {
         addr
     }
 
+    async fn open(addr: &str, limit_ms: u64) -> Result<KbsConnection, KbsHttpError> {
+        let door = KbsDoor::Address(addr.to_owned());
+        KbsConnection::open(&door, Duration::from_millis(limit_ms), None).await
+    }
+
     async fn error_of(answer: &[u8]) -> KbsHttpError {
         let addr = broker(answer.to_vec()).await;
-        let mut kbs = KbsConnection::open(&addr, Duration::from_millis(300)).await.unwrap();
+        let mut kbs = open(&addr, 300).await.unwrap();
         kbs.post("auth", "/kbs/v0/auth", b"{}".to_vec()).await.unwrap_err()
     }
 
@@ -303,10 +389,7 @@ mod tests {
         );
         assert_eq!(error_of(b"SSH-2.0-x\r\n").await.code(), "kbs.malformed");
         assert_eq!(error_of(b"").await.code(), "kbs.timeout");
-        let nobody = KbsConnection::open("127.0.0.1:1", Duration::from_secs(1))
-            .await
-            .err()
-            .unwrap();
+        let nobody = open("127.0.0.1:1", 1_000).await.err().unwrap();
         assert_eq!(nobody.code(), "kbs.unreachable");
     }
 
@@ -328,7 +411,7 @@ mod tests {
                 .unwrap();
             String::from_utf8_lossy(&buffer[..n]).into_owned()
         });
-        let mut kbs = KbsConnection::open(&addr, Duration::from_secs(2)).await.unwrap();
+        let mut kbs = open(&addr, 2_000).await.unwrap();
         kbs.post("auth", "/a", vec![]).await.unwrap();
         assert_eq!(kbs.get("resource", "/b").await.unwrap(), "ok");
         let seen = seen.await.unwrap();

@@ -5,6 +5,9 @@
 //! make evidence over it, serve TLS. Any failure stops the boot with one reason ([`GuestError::code`]); nothing is ever
 //! served with less.
 //!
+//! It reaches nobody but its key broker: at the host's word, or, if the configuration lists names, by those names over TLS that ends
+//! here ([`egress`]).
+//!
 //! What it never does: believe the host (its clock, its address for the broker, its files beyond what was measured),
 //! write plaintext anywhere but into a private directory in memory, resume a TLS session, or hand a key to the engine.
 //!
@@ -22,9 +25,11 @@
 mod boot;
 mod clock;
 mod devices;
+pub mod egress;
 pub mod engine;
 pub mod error;
 pub mod evidence;
+mod first;
 pub mod grants;
 pub mod kbs_http;
 pub mod keys;

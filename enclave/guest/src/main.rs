@@ -16,7 +16,7 @@ const EXAMPLES: &str = "\
 Examples:
   hanzo-guest --listen 0.0.0.0:8443 --kbs 10.0.2.2:8080 --config /etc/hanzo/config.toml \\
       --packs /var/lib/hanzo/packs --store /var/lib/hanzo/guest.db --runtime-dir /run/hanzo \\
-      -- /usr/bin/hanzo-engine serve
+      --llama-engine /usr/bin/hanzo-engine-llama -- /usr/bin/hanzo-engine serve
   cat /proc/cmdline        # must say hanzo.config=<SHA-256 of the configuration file>
 
 As /init of an image (process 1) it is the image's init instead, takes no arguments, and starts itself as above.
@@ -34,9 +34,12 @@ struct Arguments {
     /// A second address, beside TCP: vsock:PORT
     #[arg(long)]
     vsock: Option<ListenAddress>,
-    /// host:port of the key broker; who it is, the configuration decides
+    /// host:port of the key broker; who it is, the configuration decides. Not used where the configuration names it
     #[arg(long)]
     kbs: String,
+    /// The host's egress broker (hanzo-egress), for names that the configuration lists: IP:PORT, or vsock:PORT at the host
+    #[arg(long)]
+    egress: Option<ListenAddress>,
     /// Take sealed messages (OHTTP, EHBP) here without TLS, for relays: IP:PORT or vsock:PORT
     #[arg(long)]
     sealed: Option<ListenAddress>,
@@ -56,6 +59,9 @@ struct Arguments {
     /// tdx-collateral.json, ak/, rims/, ocsp/): they travel with the evidence and are believed by nobody unchecked
     #[arg(long)]
     endorsements: Option<PathBuf>,
+    /// The llama.cpp engine, started as PROGRAM serve: it takes GGUF models unless the configuration names another engine
+    #[arg(long, value_name = "PROGRAM")]
+    llama_engine: Option<PathBuf>,
     /// The engine and its arguments, after --
     #[arg(last = true, required = true)]
     engine: Vec<String>,
@@ -107,12 +113,16 @@ async fn guest(arguments: Arguments) -> ExitCode {
         vsock: arguments.vsock,
         sealed: arguments.sealed,
         kbs_addr: arguments.kbs,
+        egress: arguments.egress,
         config_path: arguments.config,
         packs: arguments.packs,
         store_path: arguments.store,
         runtime_dir: arguments.runtime_dir,
         plaintext: PlaintextStorage::MemoryOnly,
         engine_command: arguments.engine,
+        llama_command: arguments
+            .llama_engine
+            .map(|program| vec![program.display().to_string(), "serve".into()]),
         sandbox: EngineSandbox::own_program(),
         devices: DeviceTrust {
             anchors: Anchors::vendor(),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use hanzo_attestation::Digest256;
-use hanzo_attestation::config::ModelConfig;
+use hanzo_attestation::config::{EngineKind, ModelConfig};
 use hanzo_attestation::keyset::ServedModel;
 use hanzo_pack::{OpenedPack, PackError};
 use hanzo_pqc::Dek;
@@ -61,6 +61,8 @@ pub struct OpenedModel {
     pub dir: PathBuf,
     /// Tokens of prompt and answer together.
     pub context_tokens: u32,
+    /// The engine its configuration names.
+    pub engine: Option<EngineKind>,
 }
 
 /// Opens `<packs>/<name>.pack` into `out`, which must be a fresh directory of its own.
@@ -97,6 +99,7 @@ pub async fn open_model(model: &ModelConfig, dek: Dek, packs: &Path, out: PathBu
         },
         dir: opened.dir,
         context_tokens: model.context_tokens,
+        engine: model.engine,
     })
 }
 

@@ -29,8 +29,11 @@ pub struct GuestOptions {
     pub vsock: Option<ListenAddress>,
     /// Where sealed messages are taken without TLS, for relays: nothing else is served there but what proves itself.
     pub sealed: Option<ListenAddress>,
-    /// `host:port` of the key broker (through the host; nothing about it is believed).
+    /// `host:port` of the key broker (through the host; nothing about it is believed). Not looked at where the configuration names the
+    /// broker.
     pub kbs_addr: String,
+    /// The host's egress broker: `IP:PORT`, or `vsock:PORT` at the host. Needed where the configuration lists names outside.
+    pub egress: Option<ListenAddress>,
     /// The configuration text; its SHA-256 must be the measured one.
     pub config_path: PathBuf,
     /// Directory with one `<model name>.pack` per model of the configuration.
@@ -41,8 +44,11 @@ pub struct GuestOptions {
     pub runtime_dir: PathBuf,
     /// What `runtime_dir` may be.
     pub plaintext: PlaintextStorage,
-    /// Program and arguments of the engine; `--model-dir`, `--socket` and `--context-tokens` are appended.
+    /// Program and arguments of the engine for all that no other takes (mistral.rs in an image); `--model-dir`, `--socket` and
+    /// `--context-tokens` are appended.
     pub engine_command: Vec<String>,
+    /// The same of llama.cpp, which takes GGUF unless a model's configuration says otherwise; an image need not have it.
+    pub llama_command: Option<Vec<String>>,
     /// How engines are confined.
     pub sandbox: EngineSandbox,
     /// What the guest verifies its GPUs with before they get ready.
@@ -97,7 +103,7 @@ impl Default for OperatingLimits {
             engine_restarts_max: 5,
             drain_timeout_ms: 30_000,
             keyset_overlap_s: None,
-            keyset_turn_min_s: 60,
+            keyset_turn_min_s: 20,
             sealed_messages_max: KEY_MESSAGES_MAX,
         }
     }

@@ -22,7 +22,7 @@ use crate::sealed::{Gateway, GatewayOptions, clear_routes, routes_beside};
 use crate::serve::{Served, Way, serve};
 use crate::stop::{StopSignal, stop_signal};
 use crate::transport::{ListenAddress, Listener, Tcp, Vsock};
-use crate::well_known::{self, WellKnown};
+use crate::well_known::{self, ProofDesk, WellKnown};
 
 /// A guest that serves.
 #[derive(Debug, Clone)]
@@ -171,10 +171,13 @@ impl InForce {
             retired: Retired::default(),
             ends,
         };
+        let proofs = Arc::new(ProofDesk {
+            channel: epoch.channel,
+            keyset_digest: epoch.sealed.keyset_digest,
+        });
         let well_known = Arc::new(WellKnown {
             desk: epoch.desk,
-            channel: epoch.channel,
-            sealed: epoch.sealed,
+            proofs: proofs.clone(),
         });
         let retired = in_force.retired.clone();
         // Not on the guest's own routes: a connection that asked for evidence still has to prove itself.
@@ -189,7 +192,7 @@ impl InForce {
             ends: ended.clone(),
         };
         let attested = Served {
-            way: Way::Tls(epoch.tls),
+            way: Way::Attested { tls: epoch.tls, proofs },
             routes: well_known::router(well_known).merge(routes_beside(gateway, api)),
             ends: ended,
         };

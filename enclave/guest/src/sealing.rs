@@ -1,7 +1,7 @@
 //! Sealing the keyset: what this boot is, in one document that evidence then proves.
 
 use hanzo_attestation::bundle::DeviceCollateral;
-use hanzo_attestation::config::Config;
+use hanzo_attestation::config::{Config, EgressEntry, EgressUse, HostName};
 use hanzo_attestation::jcs::{self, JcsError};
 use hanzo_attestation::keyset::{Keyset, ServedModel, SignerKeys, capability_digest};
 use hanzo_attestation::name::Name;
@@ -13,8 +13,8 @@ use serde::Serialize;
 use crate::evidence::Sealed;
 use crate::keys::BootKeys;
 
-/// Everything this build can do for a client or to the world, sorted. What is not here has no code here: no tools, no
-/// egress, no parsers of documents, no providers, no signing roles.
+/// Everything this build can do for a client or to the world, sorted, besides what the configuration opens. What is not here has
+/// no code here: no tools, no parsers of documents, no providers, no signing roles.
 pub const CAPABILITIES: [&str; 8] = [
     "api.chat-completions",
     "api.models",
@@ -26,7 +26,8 @@ pub const CAPABILITIES: [&str; 8] = [
     "receipts.salted-commitments",
 ];
 
-/// What the configuration adds to [`CAPABILITIES`]: ways in that are closed unless it opens them.
+/// What the configuration adds to [`CAPABILITIES`]: ways in that are closed unless it opens them, and each name outside that the guest
+/// may reach, from the very list that [`crate::egress::Egress`] dials by.
 fn capabilities(config: &Config) -> Vec<Name> {
     let opened = [
         ("channel.ehbp-x25519", config.sealed.ehbp),
@@ -37,9 +38,20 @@ fn capabilities(config: &Config) -> Vec<Name> {
         .into_iter()
         .chain(opened)
         .filter_map(|name| Name::new(name).ok())
+        .chain(config.egress.iter().filter_map(EgressEntry::capability))
         .collect();
     names.sort();
     names
+}
+
+/// One name outside, as the policy's text says it: roots by their digests.
+#[derive(Serialize)]
+struct Reaching<'a> {
+    name: &'a HostName,
+    port: u16,
+    roots: Vec<Digest256>,
+    #[serde(rename = "use")]
+    purpose: EgressUse,
 }
 
 /// What the grants of this boot say about it.
@@ -74,11 +86,18 @@ impl Standing {
 /// # Errors
 /// [`JcsError`], never for these values.
 pub fn admission_policy(config: &Config) -> Result<String, JcsError> {
+    let reaching = config.egress.iter().map(|entry| Reaching {
+        name: &entry.name,
+        port: entry.port,
+        // A configuration whose roots do not decode was refused when it was read.
+        roots: entry.root_digests().unwrap_or_default(),
+        purpose: entry.purpose,
+    });
     #[derive(Serialize)]
     struct Admission<'a> {
         body_bytes_max: u64,
         concurrent_requests: u32,
-        egress: &'a [Name],
+        egress: Vec<Reaching<'a>>,
         request_timeout_s: u64,
         version: u32,
     }
@@ -87,7 +106,7 @@ pub fn admission_policy(config: &Config) -> Result<String, JcsError> {
         &Admission {
             body_bytes_max: config.limits.body_bytes_max,
             concurrent_requests: config.limits.concurrent_requests,
-            egress: &config.egress,
+            egress: reaching.collect(),
             request_timeout_s: config.limits.request_timeout_s,
             version: 1,
         },

@@ -1,5 +1,7 @@
 //! Connections: TLS under a deadline, then HTTP/1.1 with what the connection needs to prove itself.
 //!
+//! HTTP is set up when a connection has bytes for it: one that proved itself and waits holds no buffers.
+//!
 //! A connection belongs to the keyset that was in force when it was accepted, for as long as it lives.
 
 use std::convert::Infallible;
@@ -9,32 +11,42 @@ use std::time::Duration;
 use axum::Router;
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
-use hanzo_channel::accept::accept;
+use hanzo_channel::accept::{Accepted, accept};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
 
+use crate::first::{self, Answered};
 use crate::options::OperatingLimits;
 use crate::stop::Stop;
-use crate::transport::Listener;
-use crate::well_known::Connection;
+use crate::transport::{Listener, Wire};
+use crate::well_known::{Connection, ProofDesk};
 
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 64;
+/// Time for the last bytes of a connection.
+const PARTING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed accept, e.g. when there are no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How connections are taken.
 #[derive(Clone)]
 pub enum Way {
-    /// The attested channel, with the keyset's TLS key.
-    Tls(Arc<ServerConfig>),
+    /// The attested channel.
+    Attested {
+        /// With the keyset's TLS key.
+        tls: Arc<ServerConfig>,
+        /// With its channel key.
+        proofs: Arc<ProofDesk>,
+    },
     /// In clear, for routes that protect themselves.
     Clear,
 }
@@ -98,27 +110,90 @@ pub async fn serve<L: Listener>(
     }
 }
 
-async fn one_connection<S>(stream: S, served: Served, limits: OperatingLimits, mut stop: Stop)
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
+async fn one_connection<S: Wire>(stream: S, served: Served, limits: OperatingLimits, mut stop: Stop) {
     let Served { way, routes, ends } = served;
-    let tls = match way {
+    let (tls, proofs) = match way {
         Way::Clear => return speak(stream, TowerToHyperService::new(routes), ends, limits, stop).await,
-        Way::Tls(tls) => tls,
+        Way::Attested { tls, proofs } => (tls, proofs),
     };
     let handshake = accept(&tls, stream, Duration::from_millis(limits.handshake_timeout_ms));
     let accepted = tokio::select! {
+        biased;
         accepted = handshake => accepted,
         () = stop.given() => return,
     };
     match accepted {
-        Ok(accepted) => {
-            let connection = Arc::new(Connection::new(accepted.exporter));
-            speak(accepted.stream, OnConnection { routes, connection }, ends, limits, stop).await;
-        }
+        Ok(accepted) => attested(accepted, proofs, routes, ends, limits, stop).await,
         Err(error) => tracing::debug!(code = error.code(), "connection turned away"),
     }
+}
+
+/// Answers the proof that a connection asks for first, and hands it to HTTP when there is more.
+async fn attested<S: Wire>(
+    accepted: Accepted<S>,
+    proofs: Arc<ProofDesk>,
+    routes: Router,
+    mut ends: Stop,
+    limits: OperatingLimits,
+    mut stop: Stop,
+) {
+    let Accepted { mut stream, exporter } = accepted;
+    let connection = Connection::new(exporter);
+    if !heard(&mut stream, &mut stop, &mut ends).await {
+        return part(stream).await;
+    }
+    let waiting = stream.get_mut().1.reader().into_first_chunk().unwrap_or_default();
+    if let Some(Answered { answer, taken }) = first::answer(waiting, &proofs, &connection) {
+        stream.consume(taken);
+        let sending = async {
+            stream.write_all(&answer).await?;
+            stream.flush().await
+        };
+        let sent = tokio::time::timeout(Duration::from_millis(limits.handshake_timeout_ms), sending).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            tracing::debug!("connection ended before its proof was sent");
+            return;
+        }
+        if !heard(&mut stream, &mut stop, &mut ends).await {
+            return part(stream).await;
+        }
+    }
+    let connection = Arc::new(connection);
+    speak(stream, OnConnection { routes, connection }, ends, limits, stop).await;
+}
+
+/// Waits until a connection has bytes to read, which stay where they are. False if its peer has gone or takes too long, or if it is
+/// to end.
+async fn heard<S: Wire>(stream: &mut TlsStream<S>, stop: &mut Stop, ends: &mut Stop) -> bool {
+    tokio::select! {
+        biased;
+        bytes = stream.fill_buf() => bytes.is_ok_and(|bytes| !bytes.is_empty()),
+        () = stop.given() => false,
+        () = ends.given() => false,
+        () = tokio::time::sleep(HEADER_TIMEOUT) => false,
+    }
+}
+
+/// Says goodbye and closes a connection that has nothing in flight.
+async fn part<S: Wire>(mut stream: TlsStream<S>) {
+    let (wire, tls) = stream.get_mut();
+    tls.send_close_notify();
+    let mut last = Vec::new();
+    while tls.wants_write() {
+        // Into memory: it never fails.
+        let _ = tls.write_tls(&mut last);
+    }
+    let sent = match wire.try_write_last(&last) {
+        Ok(sent) if sent == last.len() => return,
+        Ok(sent) => sent,
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
+        Err(_) => return,
+    };
+    let rest = async {
+        wire.write_all(last.get(sent..).unwrap_or_default()).await?;
+        wire.shutdown().await
+    };
+    let _ = tokio::time::timeout(PARTING_TIMEOUT, rest).await;
 }
 
 /// Tells every request which connection it came on. A layer around the routes would be built anew for each connection, around
@@ -182,9 +257,10 @@ mod tests {
     use crate::stop::stop_signal;
     use crate::transport::{ListenAddress, Tcp};
     use axum::routing::get;
-    use hanzo_channel::TlsIdentity;
+    use hanzo_attestation::Digest384;
+    use hanzo_channel::{ChannelKey, TlsIdentity};
     use rustls::pki_types::ServerName;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::AsyncReadExt as _;
 
     #[derive(Debug)]
     struct Anybody(rustls::crypto::CryptoProvider);
@@ -256,7 +332,11 @@ mod tests {
             let (end, ends) = stop_signal();
             let tls = hanzo_channel::server_config(&TlsIdentity::from_seed(&[seed; 32]).unwrap()).unwrap();
             let routes = Router::new().route("/", get(slow));
-            let way = Way::Tls(tls);
+            let proofs = Arc::new(ProofDesk {
+                channel: ChannelKey::from_seed(&[seed; 32]).unwrap(),
+                keyset_digest: Digest384([seed; 48]),
+            });
+            let way = Way::Attested { tls, proofs };
             (end, Served { way, routes, ends })
         };
         let (end_of_first, first) = served(1);

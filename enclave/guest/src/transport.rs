@@ -6,7 +6,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustix::net::SendFlags;
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_vsock::{VMADDR_CID_ANY, VsockAddr, VsockListener, VsockStream};
 
@@ -98,10 +99,34 @@ impl TransportError {
     }
 }
 
+/// One connection's bytes.
+pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Writes as much as can be written at once of what is the last, right before the connection is closed. The end of the
+    /// stream may then travel with it.
+    ///
+    /// # Errors
+    /// As a socket's; `WouldBlock` if nothing can be written at once.
+    fn try_write_last(&self, bytes: &[u8]) -> io::Result<usize>;
+}
+
+impl Wire for TcpStream {
+    fn try_write_last(&self, bytes: &[u8]) -> io::Result<usize> {
+        // The kernel holds back what is marked so until more comes, and here the end comes: one segment instead of two.
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        self.try_io(Interest::WRITABLE, || Ok(rustix::net::send(self, bytes, flags)?))
+    }
+}
+
+impl Wire for VsockStream {
+    fn try_write_last(&self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
 /// A source of connections.
 pub trait Listener: Send + 'static {
     /// One connection.
-    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Stream: Wire;
 
     /// The next connection. An error concerns that connection alone.
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
@@ -131,6 +156,8 @@ impl Tcp {
         };
         let failed = |source| TransportError::Bind { address, source };
         let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+        // Its connections inherit it (tcp(7)).
+        rustix::net::sockopt::set_tcp_nodelay(&listener, true).map_err(|error| failed(error.into()))?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self { listener, address })
     }
@@ -141,7 +168,6 @@ impl Listener for Tcp {
 
     async fn accept(&mut self) -> io::Result<TcpStream> {
         let (stream, _) = self.listener.accept().await?;
-        stream.set_nodelay(true)?;
         Ok(stream)
     }
 
@@ -200,7 +226,10 @@ mod tests {
         assert_eq!(vsock.code(), "listen.kind");
         let tcp = Vsock::bind("127.0.0.1:0".parse().unwrap()).err().unwrap();
         assert_eq!(tcp.code(), "listen.kind");
-        let first = Tcp::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let mut first = Tcp::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let connecting = TcpStream::connect(first.address);
+        let (accepted, connected) = tokio::join!(first.accept(), connecting);
+        assert!(accepted.unwrap().nodelay().unwrap() && connected.is_ok());
         let second = Tcp::bind(first.address()).await.err().unwrap();
         assert_eq!(second.code(), "listen.bind");
         assert!(second.to_string().contains("stop what uses it"), "{second}");

@@ -16,11 +16,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use hanzo_attestation::channel::{ATTESTATION_PATH, BUNDLE_MEDIA_TYPE, PROOF_PATH, ProofRequest};
-use hanzo_attestation::{Nonce, jcs};
+use hanzo_attestation::{Digest384, Nonce, jcs};
 use hanzo_channel::{ChannelError, ChannelKey, Exporter};
 use hyper::body::{Frame, SizeHint};
 
-use crate::evidence::{EvidenceDesk, EvidenceError, Sealed};
+use crate::evidence::{EvidenceDesk, EvidenceError};
 
 /// Longest proof request, in bytes: the hex of an X-Wing encapsulation and its JSON.
 const PROOF_BYTES_MAX: usize = 4096;
@@ -46,14 +46,32 @@ impl Connection {
     }
 }
 
+/// Answers the proofs of one keyset's connections.
+pub struct ProofDesk {
+    /// The keyset's channel key.
+    pub channel: ChannelKey,
+    /// Which keyset it is.
+    pub keyset_digest: Digest384,
+}
+
+impl ProofDesk {
+    /// Answers a connection's first proof request, as it is written; `None` for what has to be refused.
+    pub(crate) fn answer_document(&self, document: &[u8], connection: &Connection) -> Option<Vec<u8>> {
+        let answer = self
+            .channel
+            .answer_document(document, &connection.exporter, &self.keyset_digest)
+            .ok()?;
+        connection.proofs.fetch_add(1, Ordering::Relaxed);
+        Some(answer)
+    }
+}
+
 /// What the routes need.
 pub struct WellKnown {
     /// Makes bundles.
     pub desk: EvidenceDesk,
     /// Answers proofs.
-    pub channel: ChannelKey,
-    /// The keyset.
-    pub sealed: Arc<Sealed>,
+    pub proofs: Arc<ProofDesk>,
 }
 
 /// The routes of the attested channel.
@@ -166,10 +184,8 @@ async fn proof(
         Ok(request) => request,
         Err(error) => return problem(StatusCode::BAD_REQUEST, "channel.proof_request", &error.to_string()),
     };
-    match state
-        .channel
-        .answer(&request, &connection.exporter, &state.sealed.keyset_digest)
-    {
+    let ProofDesk { channel, keyset_digest } = &*state.proofs;
+    match channel.answer(&request, &connection.exporter, keyset_digest) {
         Ok(answer) => match jcs::to_vec("channel proof", &answer) {
             Ok(bytes) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes).into_response(),
             Err(_) => problem(

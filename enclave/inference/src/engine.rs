@@ -1,8 +1,10 @@
 //! The client side of the engine protocol: HTTP/1.1 over a Unix socket to a process that is not believed.
 
 mod answer;
+mod embeddings;
 mod error;
 mod lines;
+mod refusal;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,12 +16,14 @@ use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::request::Message;
-pub(crate) use answer::{Answer, Finish, Step, Usage};
+use crate::request::{Message, Prompt};
+pub(crate) use answer::{Answer, Finish, Piece, Step, TokenLogprob, Usage};
+pub(crate) use embeddings::Vectors;
 pub use error::EngineError;
 
 /// A local socket answers at once or not at all.
@@ -36,10 +40,11 @@ pub(crate) struct EngineClient {
     socket: PathBuf,
 }
 
-/// A chat request as the engine gets it.
+/// A request for one answer as the engine gets it.
 #[derive(Serialize)]
-pub(crate) struct EngineChat<'a> {
-    pub(crate) messages: &'a [Message],
+pub(crate) struct Generate<'a> {
+    #[serde(flatten)]
+    pub(crate) prompt: On<'a>,
     pub(crate) max_tokens: u64,
     pub(crate) temperature: f64,
     pub(crate) top_p: f64,
@@ -48,6 +53,47 @@ pub(crate) struct EngineChat<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     pub(crate) stop: &'a [String],
     pub(crate) stream: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tools: Vec<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) json_schema: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) logprobs: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) top_logprobs: Option<u8>,
+}
+
+/// What an answer is made from.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum On<'a> {
+    /// A chat, through the template.
+    Messages(&'a [Message]),
+    /// A text or tokens, as they are.
+    Prompt(&'a Prompt),
+}
+
+impl<'a> On<'a> {
+    pub(crate) fn of(prompt: &'a Prompt) -> Self {
+        match prompt {
+            Prompt::Chat(messages) => Self::Messages(messages),
+            other => Self::Prompt(other),
+        }
+    }
+}
+
+impl Generate<'_> {
+    /// Members that an engine may lack.
+    fn extras(&self) -> Vec<&'static str> {
+        [
+            (!self.tools.is_empty(), "tools"),
+            (self.json_schema.is_some(), "json_schema"),
+            (self.logprobs.is_some(), "logprobs"),
+        ]
+        .into_iter()
+        .filter_map(|(there, name)| there.then_some(name))
+        .collect()
+    }
 }
 
 /// Ends the connection when the answer is dropped: that is what cancels the engine's work.
@@ -120,11 +166,16 @@ impl EngineClient {
             .unwrap_or(Err(EngineError::Unavailable))
     }
 
-    /// How many tokens the messages take, template included.
-    pub(crate) async fn count_tokens(&self, messages: &[Message]) -> Result<u64, EngineError> {
+    /// How many tokens a prompt takes, template and tools included.
+    pub(crate) async fn count_tokens(&self, prompt: &Prompt, tools: &[&Value]) -> Result<u64, EngineError> {
         #[derive(Serialize)]
         struct Ask<'a> {
-            messages: &'a [Message],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            messages: Option<&'a [Message]>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            text: Option<&'a str>,
+            #[serde(skip_serializing_if = "<[&Value]>::is_empty")]
+            tools: &'a [&'a Value],
         }
         #[derive(Deserialize)]
         struct Tokens {
@@ -132,10 +183,17 @@ impl EngineClient {
             tokens: Vec<u32>,
         }
         let what = "/tokenize";
-        let body = serde_json::to_vec(&Ask { messages }).map_err(|_| EngineError::Failed)?;
+        let (messages, text) = match prompt {
+            Prompt::Chat(messages) => (Some(messages.as_slice()), None),
+            Prompt::Text(text) => (None, Some(text.as_str())),
+            Prompt::Tokens(ids) => return Ok(ids.len() as u64),
+        };
+        let ask = Ask { messages, text, tools };
+        let body = serde_json::to_vec(&ask).map_err(|_| EngineError::Failed)?;
         let (response, _connection) = self.send(Method::POST, "/tokenize", body).await?;
         if response.status() != StatusCode::OK {
-            return Err(refusal(response).await);
+            let extras: &[&'static str] = if tools.is_empty() { &[] } else { &["tools"] };
+            return Err(refusal::read(response, extras).await);
         }
         let body = whole(response, TOKENIZE_BYTES_MAX).await?;
         let tokens: Tokens = serde_json::from_slice(&body).map_err(|_| EngineError::Protocol { what })?;
@@ -146,11 +204,15 @@ impl EngineClient {
     }
 
     /// Starts an answer. `prompt_tokens` is what [`EngineClient::count_tokens`] said.
-    pub(crate) async fn chat(&self, chat: &EngineChat<'_>, prompt_tokens: u64) -> Result<Answer, EngineError> {
-        let body = serde_json::to_vec(chat).map_err(|_| EngineError::Failed)?;
-        let (response, connection) = self.send(Method::POST, "/v1/chat/completions", body).await?;
+    pub(crate) async fn generate(&self, ask: &Generate<'_>, prompt_tokens: u64) -> Result<Answer, EngineError> {
+        let body = serde_json::to_vec(ask).map_err(|_| EngineError::Failed)?;
+        let path = match ask.prompt {
+            On::Messages(_) => "/v1/chat/completions",
+            On::Prompt(_) => "/v1/completions",
+        };
+        let (response, connection) = self.send(Method::POST, path, body).await?;
         if response.status() != StatusCode::OK {
-            return Err(refusal(response).await);
+            return Err(refusal::read(response, &ask.extras()).await);
         }
         let is_sse = response
             .headers()
@@ -159,12 +221,13 @@ impl EngineClient {
         if !is_sse {
             return Err(EngineError::Protocol { what: "content-type" });
         }
-        Ok(Answer::new(
-            response.into_body(),
-            connection,
+        let expected = answer::Expected {
             prompt_tokens,
-            chat.max_tokens,
-        ))
+            max_tokens: ask.max_tokens,
+            logprobs: ask.logprobs.map(|_| usize::from(ask.top_logprobs.unwrap_or(0))),
+            stops: ask.stop.to_vec(),
+        };
+        Ok(Answer::new(response.into_body(), connection, expected))
     }
 }
 
@@ -172,32 +235,4 @@ async fn whole(response: Response<Incoming>, limit: usize) -> Result<Bytes, Engi
     let body = Limited::new(response.into_body(), limit).collect().await;
     body.map(|b| b.to_bytes())
         .map_err(|_| EngineError::Protocol { what: "body" })
-}
-
-/// What a refusal means. Its text is the engine's and goes nowhere.
-async fn refusal(response: Response<Incoming>) -> EngineError {
-    #[derive(Deserialize)]
-    struct Refusal {
-        error: Detail,
-    }
-    #[derive(Deserialize)]
-    struct Detail {
-        #[serde(default)]
-        code: Option<String>,
-    }
-    let status = response.status();
-    let code = match whole(response, ERROR_BYTES_MAX).await {
-        Ok(body) => serde_json::from_slice::<Refusal>(&body).ok().and_then(|r| r.error.code),
-        Err(e) => return e,
-    };
-    match (status.as_u16(), code.as_deref()) {
-        (400..=499, Some("context_length" | "context_length_exceeded")) => EngineError::Context,
-        (400..=499, Some("template" | "empty_prompt")) => EngineError::Template,
-        (503, Some("busy")) => EngineError::Busy,
-        (400..=499, Some("unsupported_parameter")) => EngineError::Parameter,
-        (429, _) => EngineError::Busy,
-        (503, _) => EngineError::Loading,
-        (400..=499, _) => EngineError::Refused,
-        _ => EngineError::Failed,
-    }
 }

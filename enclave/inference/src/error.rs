@@ -51,6 +51,38 @@ pub enum ApiError {
         /// Which member.
         param: String,
     },
+    /// More of something than this guest takes at a time.
+    #[error("{param}: at most {most} in one request, got {got}; send several requests")]
+    TooMany {
+        /// Which member.
+        param: String,
+        /// How many are taken.
+        most: u64,
+        /// How many came.
+        got: u64,
+    },
+    /// A schema that the guest cannot check, or the engine cannot enforce.
+    #[error("{param}: {what}")]
+    Schema {
+        /// Where in the request.
+        param: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The model's engine does not have what the route needs.
+    #[error("model: the engine of {model} has no {what}; ask another model")]
+    ModelLacks {
+        /// The model's name.
+        model: String,
+        /// What.
+        what: &'static str,
+    },
+    /// The model answered, but not in the form that was asked for.
+    #[error("{what}; ask again, with another seed or a simpler form")]
+    Unmet {
+        /// How it differs.
+        what: &'static str,
+    },
     /// No such model.
     #[error("model: this guest serves no model of that name; GET /v1/models lists what it serves")]
     Model,
@@ -103,7 +135,12 @@ impl ApiError {
             | Self::Invalid { .. }
             | Self::Unsupported { .. }
             | Self::Unknown { .. }
+            | Self::TooMany { .. }
+            | Self::Schema { .. }
+            | Self::ModelLacks { .. }
             | Self::Context { .. } => StatusCode::BAD_REQUEST,
+            // Not the client's fault and no failure either; 5xx and 409 would make clients ask again by themselves.
+            Self::Unmet { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Model | Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
@@ -120,7 +157,10 @@ impl ApiError {
             Self::Json(_) => "invalid_json",
             Self::TooLarge { .. } => "body_too_large",
             Self::BodyBroken => "body_incomplete",
-            Self::Invalid { .. } => "invalid_value",
+            Self::Invalid { .. } | Self::TooMany { .. } => "invalid_value",
+            Self::Schema { .. } => "invalid_schema",
+            Self::ModelLacks { .. } => "unsupported_by_model",
+            Self::Unmet { .. } => "answer_not_as_asked",
             Self::Unsupported { .. } => "unsupported_parameter",
             Self::Unknown { .. } => "unknown_parameter",
             Self::Model => "model_not_found",
@@ -145,14 +185,31 @@ impl ApiError {
 
     fn param(&self) -> Value {
         match self {
-            Self::Invalid { param, .. } | Self::Unsupported { param, .. } | Self::Unknown { param } => {
-                Value::from(param.as_str())
-            }
-            Self::Model => "model".into(),
+            Self::Invalid { param, .. }
+            | Self::Unsupported { param, .. }
+            | Self::Unknown { param }
+            | Self::TooMany { param, .. }
+            | Self::Schema { param, .. } => Value::from(param.as_str()),
+            Self::Model | Self::ModelLacks { .. } => "model".into(),
+            Self::Engine(EngineError::Lacks { member }) => Value::from(*member),
             Self::Context { .. } | Self::Engine(EngineError::Context | EngineError::Template) => "messages".into(),
             Self::Engine(EngineError::Parameter) => "seed".into(),
             _ => Value::Null,
         }
+    }
+
+    /// The error in Anthropic's shape.
+    pub(crate) fn anthropic(&self) -> Value {
+        let kind = match self.status() {
+            StatusCode::NOT_FOUND => "not_found_error",
+            StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            StatusCode::SERVICE_UNAVAILABLE => "overloaded_error",
+            StatusCode::GATEWAY_TIMEOUT => "timeout_error",
+            status if status.is_server_error() => "api_error",
+            _ => "invalid_request_error",
+        };
+        json!({"type": "error", "error": {"type": kind, "message": self.to_string(), "code": self.code(), "param": self.param()}})
     }
 
     /// The error object.

@@ -1,7 +1,7 @@
 //! The guest's inference API: OpenAI-shaped requests in, checked engine output and signed receipts out.
 //!
-//! [`router`] serves `POST /v1/chat/completions` (JSON and SSE), `GET /v1/models`, `GET /v1/receipts/{id}`, `GET /health` and
-//! `GET /metrics` behind the attested channel. The engine is another process behind a Unix socket, and its output is hostile
+//! [`router`] serves OpenAI's chats, completions, responses and embeddings, Anthropic's messages, models, receipts, health and
+//! metrics behind the attested channel. The engine is another process behind a Unix socket, and its output is hostile
 //! input: every frame is bounded, parsed strictly and written anew, counts are checked, and a breach ends the answer with an
 //! error and a receipt that says `failed`.
 //!
@@ -17,16 +17,23 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod answer;
 mod body;
-mod chat;
+mod callers;
+mod calls;
+mod dialect;
+mod embeddings;
+mod endpoints;
 mod engine;
 mod error;
 mod json;
 mod leftover;
 mod metrics;
+mod openapi;
 mod request;
 mod router;
 mod routes;
+mod schema;
 mod state;
 
 pub use engine::EngineError;

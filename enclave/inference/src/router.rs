@@ -5,16 +5,23 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 
 use crate::state::ServingState;
-use crate::{chat, leftover, routes};
+use crate::{endpoints, leftover, openapi, routes};
 
 /// All routes of the API. Serve it inside the attested channel alone, with Nagle's algorithm off: frames are handed over one
 /// by one.
 pub fn router(state: ServingState) -> Router {
     Router::new()
-        .route("/v1/chat/completions", post(chat::completions))
+        .route("/v1/chat/completions", post(endpoints::chat))
+        .route("/v1/completions", post(endpoints::completions))
+        .route("/v1/embeddings", post(endpoints::embeddings))
+        .route("/v1/messages", post(endpoints::messages))
+        .route("/v1/messages/count_tokens", post(endpoints::count_tokens))
+        .route("/v1/responses", post(endpoints::responses))
         .route("/v1/models", get(routes::models))
         .route("/v1/models/{name}", get(routes::model))
         .route("/v1/receipts/{id}", get(routes::receipt))
+        .route("/v1/openapi.json", get(openapi::document))
+        .route("/openapi.json", get(openapi::document))
         .route("/health", get(routes::health))
         .route("/metrics", get(routes::metrics))
         .fallback(routes::no_route)

@@ -10,7 +10,7 @@ use axum::{Extension, Json};
 use hanzo_receipts::{Owner, ReceiptId};
 use serde_json::{Value, json};
 
-use crate::chat;
+use crate::answer;
 use crate::error::ApiError;
 use crate::state::{Serving, ServingState};
 
@@ -68,7 +68,7 @@ async fn find_receipt(state: &ServingState, id: &str, headers: &HeaderMap) -> Re
     const NOBODY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
     let unknown = ApiError::NotFound("there is no such receipt for this owner");
     let named = ReceiptId::from_hex(id);
-    let owner = chat::owner(headers).ok().flatten();
+    let owner = answer::owner(headers).ok().flatten();
     let is_asked = named.is_some() && owner.is_some();
     let id = named.unwrap_or(ReceiptId([0; 16]));
     let Some(owner) = owner.or_else(|| Owner::from_hex(NOBODY)) else {
@@ -108,11 +108,11 @@ pub(crate) async fn metrics(State(state): State<ServingState>) -> impl IntoRespo
 }
 
 pub(crate) async fn no_route() -> ApiError {
-    ApiError::NotFound("this guest serves /v1/chat/completions, /v1/models, /v1/receipts/{id}, /health and /metrics")
+    ApiError::NotFound("GET /openapi.json lists what this guest serves")
 }
 
 pub(crate) async fn wrong_method() -> ApiError {
-    ApiError::Method("POST for /v1/chat/completions, GET for all else")
+    ApiError::Method("the one that GET /openapi.json names for this path")
 }
 
 /// Names every response, so that a caller can ask about one without quoting it, and keeps all of them out of caches.
@@ -122,6 +122,8 @@ pub(crate) async fn name_response(State(state): State<ServingState>, request: Re
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     if let (true, Ok(value)) = (named, HeaderValue::from_str(&format!("req-{}", hex::encode(id)))) {
+        // What Anthropic's clients read.
+        headers.insert("request-id", value.clone());
         headers.insert("x-request-id", value);
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -12,6 +12,7 @@ use hanzo_receipts::{FreshBytes, ReceiptLog};
 use tokio::sync::Semaphore;
 
 use crate::body;
+use crate::callers::Callers;
 use crate::engine::EngineClient;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
@@ -79,6 +80,7 @@ pub struct Inner {
     pub(crate) body_room: Arc<Semaphore>,
     pub(crate) request_timeout: Duration,
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) callers: Arc<Callers>,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) metrics: Arc<Metrics>,
@@ -140,6 +142,7 @@ impl ServingState {
             body_room: body::room(options.limits.body_bytes_max, options.limits.concurrent_requests),
             request_timeout: Duration::from_secs(options.limits.request_timeout_s),
             slots: Arc::new(Semaphore::new(options.limits.concurrent_requests as usize)),
+            callers: Callers::new(options.limits.concurrent_requests),
             clock: options.clock,
             random: options.random,
             metrics: Arc::default(),
@@ -174,6 +177,7 @@ impl ServingState {
             body_room: self.0.body_room.clone(),
             request_timeout: self.0.request_timeout,
             slots: self.0.slots.clone(),
+            callers: self.0.callers.clone(),
             clock: self.0.clock.clone(),
             random: self.0.random.clone(),
             metrics: self.0.metrics.clone(),

@@ -8,7 +8,7 @@ use hanzo_attestation::config::{CONFIG_BYTES_MAX, Config};
 use hanzo_device::cmdline::config_digest;
 
 use crate::error::InitError;
-use crate::plan::{InitPlan, PLAN_BYTES_MAX};
+use crate::plan::{InitPlan, PLAN_BYTES_MAX, Profile};
 
 const PROFILE: &str = "hanzo.profile=";
 /// The kernel's own bound on x86 is 2048.
@@ -17,16 +17,17 @@ const CMDLINE_BYTES_MAX: usize = 16 * 1024;
 /// Checks both files of the image against the kernel's command line, and reads the plan.
 ///
 /// # Establishes
-/// The configuration is the one that the command line names, and the plan is of the profile that it names.
+/// The configuration is the one that the command line names, and the plan is of the profile that it names. A configuration that lists
+/// names outside is not of profile `core`.
 ///
 /// # Errors
 /// [`InitError::File`], [`InitError::TooLong`], [`InitError::CommandLine`], [`InitError::Config`], [`InitError::Plan`],
-/// [`InitError::Profile`].
+/// [`InitError::Profile`], [`InitError::Egress`].
 pub fn measured_plan(cmdline: &Path, config: &Path, plan: &Path) -> Result<InitPlan, InitError> {
     let line = read(cmdline, CMDLINE_BYTES_MAX)?;
     let line = String::from_utf8_lossy(&line);
     let measured = config_digest(&line)?;
-    Config::from_measured(&read(config, CONFIG_BYTES_MAX)?, &measured)?;
+    let config = Config::from_measured(&read(config, CONFIG_BYTES_MAX)?, &measured)?;
     let plan = InitPlan::parse(&read(plan, PLAN_BYTES_MAX)?)?;
 
     let named: Vec<_> = line
@@ -41,6 +42,11 @@ pub fn measured_plan(cmdline: &Path, config: &Path, plan: &Path) -> Result<InitP
             } else {
                 named.join(" and ")
             },
+        });
+    }
+    if plan.profile == Profile::Core && !config.egress.is_empty() {
+        return Err(InitError::Egress {
+            names: config.egress.len(),
         });
     }
     Ok(plan)

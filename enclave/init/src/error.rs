@@ -51,6 +51,14 @@ pub enum InitError {
         /// What the command line says.
         got: String,
     },
+    /// Profile `core` has no way out.
+    #[error(
+        "profile core: expected a configuration that lists no names outside, got {names}; build the image with --profile connected"
+    )]
+    Egress {
+        /// How many.
+        names: usize,
+    },
     /// The configuration is not the measured one.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -117,6 +125,7 @@ impl InitError {
             Self::Plan(e) => e.code(),
             Self::CommandLine(e) => e.code(),
             Self::Profile { .. } => "init.profile",
+            Self::Egress { .. } => "init.egress",
             Self::Config(e) => e.code(),
             Self::Module { .. } => "init.module",
             Self::Disk { .. } => "init.disk",

@@ -50,5 +50,7 @@ pub const PLAN_PATH: &str = "/etc/hanzo/init.toml";
 pub const MODULES_DIR: &str = "/lib/modules";
 /// Where the engine lies, if the image has one.
 pub const ENGINE_PATH: &str = "/usr/bin/hanzo-engine";
+/// Where the llama.cpp engine lies, if the image has one.
+pub const LLAMA_ENGINE_PATH: &str = "/usr/bin/hanzo-engine-llama";
 /// The shell of the `debug` profile; the `core` profile has none.
 pub const SHELL_PATH: &str = "/bin/busybox";

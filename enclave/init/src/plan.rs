@@ -14,13 +14,15 @@ const MODULE_NAME_BYTES_MAX: usize = 55;
 /// Longest name of a network interface (`IFNAMSIZ`), less its NUL.
 const INTERFACE_BYTES_MAX: usize = 15;
 
-/// Which of the two images this is. They differ in the archive and on the command line, hence in every measurement.
+/// Which image this is. They differ in the archive and on the command line, hence in every measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// No shell, no tools: the one that production policies accept.
+    /// No shell, no tools, no way out: the one that production policies accept.
     Core,
-    /// A shell on the console, for development.
+    /// As `core`, and the configuration may list names outside that the guest reaches.
+    Connected,
+    /// A shell on the console, for development; names outside too.
     Debug,
 }
 
@@ -29,6 +31,7 @@ impl Profile {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Core => "core",
+            Self::Connected => "connected",
             Self::Debug => "debug",
         }
     }
@@ -111,6 +114,9 @@ pub struct InitPlan {
     pub sealed: Option<SocketAddr>,
     /// Where the key broker is reached; who it is, the configuration decides.
     pub kbs: SocketAddr,
+    /// Where the host's egress broker is: `IP:PORT`, or `vsock:PORT` at the host. Never in profile `core`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress: Option<String>,
     /// Modules in the order in which they are loaded, each after those it needs.
     pub modules: Vec<String>,
     /// The network.
@@ -206,6 +212,20 @@ impl InitPlan {
             self.sealed.map(|sealed| sealed.to_string()).unwrap_or_default(),
         )?;
         range(self.kbs.port() != 0, "kbs", "a port other than 0", self.kbs.to_string())?;
+        if let Some(egress) = &self.egress {
+            range(
+                self.profile != Profile::Core,
+                "egress",
+                "none in profile core",
+                egress.clone(),
+            )?;
+            range(
+                is_broker(egress),
+                "egress",
+                "IP:PORT or vsock:PORT",
+                format!("{egress:?}"),
+            )?;
+        }
         range(
             self.modules.len() <= MODULES_MAX,
             "modules",
@@ -269,6 +289,14 @@ pub fn is_module_name(name: &str) -> bool {
         && name
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+}
+
+/// Ports of AF_VSOCK as for `vsock_port`.
+fn is_broker(text: &str) -> bool {
+    match text.strip_prefix("vsock:") {
+        Some(port) => port.parse().is_ok_and(|port| (1024..u32::MAX).contains(&port)),
+        None => text.parse::<SocketAddr>().is_ok_and(|at| at.port() != 0),
+    }
 }
 
 fn is_interface(name: &str) -> bool {

@@ -16,7 +16,7 @@ use crate::modules::load_modules;
 use crate::mounts::{self, mount_configfs, mount_early};
 use crate::network::bring_up;
 use crate::plan::{InitPlan, Profile};
-use crate::{CONFIG_PATH, ENGINE_PATH, MODULES_DIR, PLAN_PATH, SHELL_PATH, registers, watchdog};
+use crate::{CONFIG_PATH, ENGINE_PATH, LLAMA_ENGINE_PATH, MODULES_DIR, PLAN_PATH, SHELL_PATH, registers, watchdog};
 
 /// How the kernel calls the image's program.
 const OWN_PATH: &str = "/init";
@@ -96,7 +96,7 @@ fn life() -> Result<(), InitError> {
         if plan.engine { "" } else { ", NO ENGINE in this image" },
     ));
     let shell = match plan.profile {
-        Profile::Core => None,
+        Profile::Core | Profile::Connected => None,
         Profile::Debug => Some(start_shell()?),
     };
     let packs = Path::new(PACKS);
@@ -137,7 +137,14 @@ fn start_agent(plan: &InitPlan) -> Result<Child, InitError> {
         .vsock_port
         .map(|port| ["--vsock".to_owned(), format!("vsock:{port}")]);
     let sealed = plan.sealed.map(|at| ["--sealed".to_owned(), at.to_string()]);
+    // The archive is measured, and with it whether this file is there.
+    let llama = Path::new(LLAMA_ENGINE_PATH)
+        .exists()
+        .then_some(["--llama-engine", LLAMA_ENGINE_PATH]);
+    let egress = plan.egress.clone().map(|at| ["--egress".to_owned(), at]);
     Command::new(OWN_PATH)
+        .args(llama.into_iter().flatten())
+        .args(egress.into_iter().flatten())
         .args(vsock.into_iter().flatten())
         .args(sealed.into_iter().flatten())
         .args(["--listen", &plan.listen.to_string(), "--kbs", &plan.kbs.to_string()])

@@ -50,6 +50,7 @@ fn each_neighbour_of_a_plan_is_refused() {
         ("kbs =", "vsock_port = 1023\nkbs =", "init.plan.value"),
         ("kbs =", "vsock_port = 4294967295\nkbs =", "init.plan.value"),
         ("kbs =", "vsock_port = -1\nkbs =", "init.plan.malformed"),
+        ("kbs =", "egress = \"10.0.2.2:7000\"\nkbs =", "init.plan.value"),
         ("\"failover\", ", "\"../failover\", ", "init.plan.value"),
         ("\"failover\", ", "\"\", ", "init.plan.value"),
         ("\"failover\", ", "\"net_failover\", ", "init.plan.value"),
@@ -170,6 +171,30 @@ fn the_command_line_decides_which_files_count() {
     assert_eq!(code(&image(&line, &changed, PLAN)), Err("config.digest_mismatch"));
     let debug = PLAN.replace("core", "debug");
     assert_eq!(code(&image(&line, &config, &debug)), Err("init.profile"));
+    // A way out needs another profile, and its broker an address of one of two kinds.
+    let root = "[[egress]]\nname = \"kbs.example.org\"\nport = 443\nuse = \"kbs\"\nroots = [\"MAA=\"]\n";
+    let reaching = format!("{config}{root}");
+    let named = |profile: &str| {
+        let digest = Digest256::of(reaching.as_bytes());
+        format!("console=ttyS0 hanzo.profile={profile} hanzo.config={digest}\n")
+    };
+    assert_eq!(code(&image(&named("core"), &reaching, PLAN)), Err("init.egress"));
+    let connected = PLAN.replace("core", "connected");
+    assert!(code(&image(&named("connected"), &reaching, &connected)).is_ok());
+    for (at, expected) in [
+        ("10.0.2.2:7000", Ok(())),
+        ("vsock:7000", Ok(())),
+        ("10.0.2.2:0", Err("init.plan.value")),
+        ("vsock:80", Err("init.plan.value")),
+        ("broker.example:7000", Err("init.plan.value")),
+    ] {
+        let plan = connected.replacen("kbs =", &format!("egress = \"{at}\"\nkbs ="), 1);
+        assert_eq!(
+            code(&image(&named("connected"), &reaching, &plan)).map(drop),
+            expected,
+            "{at}"
+        );
+    }
     let twice = format!("{} hanzo.profile=core", line.trim_end());
     assert_eq!(code(&image(&twice, &config, PLAN)), Err("init.profile"));
     let none = line.replace("hanzo.config=", "config=");

@@ -21,7 +21,8 @@ mod schema;
 
 pub use error::ReceiptLogError;
 pub use hanzo_verifier::receipt::{
-    Commitment, DisclosedReceipt, Outcome, ReceiptId, Salt, Salts, Sampling, SignedReceipt, TRANSPORT_TLS, Transport,
+    Commitment, DisclosedReceipt, Endpoint, Outcome, ReceiptId, Salt, Salts, Sampling, SignedReceipt, TRANSPORT_TLS,
+    Transport, Work,
 };
 pub use log::{Finished, FreshBytes, Pending, ReceiptLog, RequestStart};
 pub use owner::Owner;

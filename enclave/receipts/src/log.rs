@@ -6,7 +6,7 @@ use hanzo_pqc::Domain;
 use hanzo_pqc::sign::SigningKeys;
 use hanzo_store::EncryptedDb;
 use hanzo_verifier::receipt::{
-    Commitment, DisclosedReceipt, Outcome, Receipt, ReceiptId, Salt, Salts, Sampling, SignedReceipt, Transport,
+    Commitment, DisclosedReceipt, Outcome, Receipt, ReceiptId, Salt, Salts, Sampling, SignedReceipt, Transport, Work,
 };
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::sync::Arc;
@@ -66,6 +66,8 @@ pub struct Finished {
     pub completion_tokens: u64,
     /// Unix seconds, of the guest's clock.
     pub time: u64,
+    /// What it was, where it was not one answer to one chat.
+    pub work: Option<Work>,
 }
 
 impl Pending {
@@ -181,6 +183,7 @@ impl ReceiptLog {
                 transport: transport.as_str().to_owned(),
                 version: 1,
                 weights_root: model.weights_root,
+                work: end.work,
             };
             let signature = self.keys.sign(Domain::Receipt, &receipt.canonical()?)?;
             let signed = SignedReceipt {

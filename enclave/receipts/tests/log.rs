@@ -94,6 +94,7 @@ fn one(log: &ReceiptLog, n: u8, who: Option<Owner>) -> Result<DisclosedReceipt, 
             prompt_tokens: 3,
             completion_tokens: 2,
             time: 1_800_000_005,
+            work: None,
         },
     )
 }

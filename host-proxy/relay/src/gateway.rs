@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tracing::warn;
 
 use crate::config::GatewayConfig;
 use crate::error::RelayError;
@@ -136,7 +137,8 @@ impl Gateway {
                     sender
                 }
                 Some((tls, name)) => {
-                    let stream = tls.connect(name.clone(), stream).await.map_err(|_| failed())?;
+                    let connected = tls.connect(name.clone(), stream).await;
+                    let stream = connected.map_err(|error| self.not_the_gateway(&error))?;
                     let (sender, driver) = http.handshake(TokioIo::new(stream)).await.map_err(|_| failed())?;
                     tokio::spawn(driver);
                     sender
@@ -154,6 +156,13 @@ impl Gateway {
     fn failed(&self) -> Refused {
         self.metrics.gateway_failures.inc();
         Refused::Gateway
+    }
+
+    /// Nothing was sent. The reason is the operator's to read; a client learns the code alone.
+    fn not_the_gateway(&self, error: &std::io::Error) -> Refused {
+        warn!(%error, "TLS to the gateway");
+        self.metrics.gateway_failures.inc();
+        Refused::GatewayTls
     }
 
     /// The one used last, so that the others grow old and are closed.

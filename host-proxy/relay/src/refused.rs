@@ -25,13 +25,15 @@ pub enum Refused {
     Busy,
     /// The gateway cannot be reached, broke off or does not speak HTTP as expected.
     Gateway,
+    /// Whoever answers in the gateway's place has no certificate for it, or does not speak TLS 1.3.
+    GatewayTls,
     /// The gateway did not answer in time.
     GatewaySlow,
 }
 
 impl Refused {
     /// Every one.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Path,
         Self::Method,
         Self::MediaType,
@@ -40,6 +42,7 @@ impl Refused {
         Self::Broken,
         Self::Busy,
         Self::Gateway,
+        Self::GatewayTls,
         Self::GatewaySlow,
     ];
 
@@ -54,6 +57,7 @@ impl Refused {
             Self::Broken => "relay.broken",
             Self::Busy => "relay.busy",
             Self::Gateway => "relay.gateway",
+            Self::GatewayTls => "relay.gateway_tls",
             Self::GatewaySlow => "relay.gateway_slow",
         }
     }
@@ -68,7 +72,7 @@ impl Refused {
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Broken => StatusCode::BAD_REQUEST,
             Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Gateway => StatusCode::BAD_GATEWAY,
+            Self::Gateway | Self::GatewayTls => StatusCode::BAD_GATEWAY,
             Self::GatewaySlow => StatusCode::GATEWAY_TIMEOUT,
         }
     }

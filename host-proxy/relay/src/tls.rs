@@ -34,13 +34,16 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, RelayError>
     }
 }
 
+/// Said here: which versions are rustls's default depends on what else is built with it.
+const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
+
 /// What clients are served with. No resumption: a ticket would join a client's connections.
 pub(crate) fn server(files: &ServerTls) -> Result<Arc<ServerConfig>, RelayError> {
     let chain = certificates(&files.certificate)?;
     let text = read(&files.key, FILE_BYTES_MAX)?;
     let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|e| failed(&files.key, e))?;
     let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(VERSIONS)
         .map_err(|e| failed(&files.certificate, e))?
         .with_no_client_auth()
         .with_single_cert(chain, key)
@@ -57,7 +60,7 @@ pub(crate) fn client(roots: &Path) -> Result<Arc<ClientConfig>, RelayError> {
         store.add(certificate).map_err(|e| failed(roots, e))?;
     }
     let mut config = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(VERSIONS)
         .map_err(|e| failed(roots, e))?
         .with_root_certificates(store)
         .with_no_client_auth();

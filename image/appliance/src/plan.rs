@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hanzo_attestation::config::{Config, Limits, ModelConfig, PinnedKbs, PinnedSigner, SealedMessages, StoreConfig};
+use hanzo_attestation::config::{
+    Config, EngineKind, Limits, ModelConfig, PinnedKbs, PinnedSigner, SealedMessages, StoreConfig,
+};
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::padding::Padding;
 use hanzo_attestation::{Digest256, Digest384};
@@ -38,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) store_key: KeyId,
     /// Tokens of prompt and answer.
     pub(crate) context_tokens: u32,
+    /// What computes; by the model's format if not said.
+    pub(crate) engine: Option<EngineKind>,
 }
 
 impl Plan {
@@ -49,7 +53,14 @@ impl Plan {
             store: name("appliance-store")?,
             store_key: key_id("hanzo/store/appliance-store")?,
             context_tokens,
+            engine: None,
         })
+    }
+
+    /// On the engine that somebody chose.
+    pub(crate) fn on(mut self, engine: Option<EngineKind>) -> Self {
+        self.engine = engine;
+        self
     }
 
     /// The configuration text whose digest is measured. `required_tier` is what the guest's machine can reach.
@@ -74,6 +85,7 @@ impl Plan {
                 weights_root: self.weights_root,
                 key_id: self.model_key.clone(),
                 context_tokens: self.context_tokens,
+                engine: self.engine,
             }],
             limits: Limits {
                 body_bytes_max: 1 << 20,

@@ -31,8 +31,10 @@ pub(crate) enum RoleCommand {
     Vm(crate::vm::VmRole),
     /// The guest, on the simulated processor
     Guest(GuestRole),
-    /// The inference engine
+    /// The inference engine mistral.rs
     Engine(EngineArgs),
+    /// The inference engine llama.cpp
+    Llama(hanzo_engine_llama::EngineArgs),
     /// The host proxy
     Proxy {
         /// Where clients come in
@@ -88,6 +90,7 @@ pub(crate) fn run(command: RoleCommand) -> ExitCode {
     match command {
         // The engine confines itself before it has a second thread.
         RoleCommand::Engine(args) => hanzo_engine::main_with_args(args),
+        RoleCommand::Llama(args) => hanzo_engine_llama::main_with_args(args),
         RoleCommand::Kbs { config, production } => on_runtime(kbs(config, production)),
         RoleCommand::Vm(role) => on_runtime(crate::vm::run_role(role, asked_to_stop(), say_ready)),
         RoleCommand::Guest(role) => on_runtime(guest(role)),
@@ -178,12 +181,14 @@ async fn guest(role: GuestRole) -> Result<(), String> {
         vsock: None,
         sealed: None,
         kbs_addr: role.kbs,
+        egress: None,
         config_path: role.config,
         packs: role.packs,
         store_path: role.store,
         runtime_dir: role.runtime_dir,
         plaintext: PlaintextStorage::AnyFileSystem,
         engine_command: [THIS_EXECUTABLE, "role", "engine", "serve"].map(str::to_owned).to_vec(),
+        llama_command: Some([THIS_EXECUTABLE, "role", "llama", "serve"].map(str::to_owned).to_vec()),
         // The processor is simulated: no privilege is required of whoever tries this out.
         sandbox: EngineSandbox {
             launcher: [THIS_EXECUTABLE, SUBCOMMAND].map(str::to_owned).to_vec(),

@@ -2,25 +2,24 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use hanzo_attestation::config::EngineKind;
 use hanzo_attestation::{Anchors, Collateral, Digest256};
 use hanzo_client::connect::{self, ConnectOptions};
 use hanzo_client::{AttestedClient, ClientConfig, ClientError, Endpoint, Pinned, ReceiptStatus, StateDir};
 use hanzo_pqc::Dek;
 use hanzo_verifier::VerifierContext;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::broker::{Broker, RunningBroker};
 use crate::error::ApplianceError;
+use crate::interrupt::{Interrupt, SIGNALLED};
 use crate::model::{self, Model};
 use crate::paths::{self, Layout, private_dir};
 use crate::plan::{self, Plan};
@@ -44,12 +43,6 @@ const WORKERS: Duration = Duration::from_secs(1);
 /// Tokens of prompt and answer together.
 pub(crate) const CONTEXT_TOKENS: u32 = 2048;
 
-/// Exit code of a run that a signal ended before it did what was asked.
-const SIGNALLED: u8 = 130;
-
-/// True once a signal came: threads that only wait for others give up.
-pub(crate) static STOPPING: AtomicBool = AtomicBool::new(false);
-
 /// Options of `hanzo up`.
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
@@ -59,6 +52,9 @@ pub(crate) struct UpArgs {
     /// A GGUF file or a safetensors directory instead of SmolLM2-135M-Instruct
     #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
+    /// What computes: llama.cpp or mistral.rs; GGUF on llama.cpp and all else on mistral.rs when absent
+    #[arg(long, value_name = "ENGINE", value_parser = engine_kind)]
+    engine: Option<EngineKind>,
     /// Where to serve the OpenAI endpoint
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "IP:PORT")]
     listen: SocketAddr,
@@ -73,6 +69,13 @@ pub(crate) struct UpArgs {
     max_tokens: u32,
     #[command(flatten)]
     vm: VmArgs,
+}
+
+fn engine_kind(text: &str) -> Result<EngineKind, String> {
+    [EngineKind::LlamaCpp, EngineKind::MistralRs]
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+        .ok_or_else(|| "expected llama.cpp or mistral.rs".into())
 }
 
 /// Runs it.
@@ -125,41 +128,6 @@ enum Stopped {
 impl From<ApplianceError> for Stopped {
     fn from(error: ApplianceError) -> Self {
         Self::Failed(error)
-    }
-}
-
-/// Ctrl-C and SIGTERM, from the first moment on.
-struct Interrupt(tokio::sync::watch::Receiver<bool>);
-
-impl Interrupt {
-    fn listen() -> Self {
-        let (tell, told) = tokio::sync::watch::channel(false);
-        tokio::spawn(async move {
-            let (Ok(mut int), Ok(mut term), Ok(mut hup)) = (
-                signal(SignalKind::interrupt()),
-                signal(SignalKind::terminate()),
-                signal(SignalKind::hangup()),
-            ) else {
-                return std::future::pending().await;
-            };
-            tokio::select! { _ = int.recv() => {}, _ = term.recv() => {}, _ = hup.recv() => {} }
-            STOPPING.store(true, Ordering::Relaxed);
-            if std::io::stderr().is_terminal() {
-                eprintln!("\nhanzo: stopping (Ctrl-C again stops at once)");
-            }
-            // Nobody listens any more only when the program ends anyway.
-            let _ = tell.send(true);
-            tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
-            std::process::exit(i32::from(SIGNALLED));
-        });
-        Self(told)
-    }
-
-    async fn came(&self) {
-        let mut told = self.0.clone();
-        if told.wait_for(|t| *t).await.is_err() {
-            std::future::pending().await
-        }
     }
 }
 
@@ -228,8 +196,8 @@ async fn start_either(
 ) -> Result<Reach, ApplianceError> {
     let model = args.model.clone();
     match args.vm.vm {
-        true => vm::start(args.vm.clone(), model, layout, cache, parts).await,
-        false => start(model, layout, cache, parts).await,
+        true => vm::start(args.vm.clone(), model, args.engine, layout, cache, parts).await,
+        false => start(model, args.engine, layout, cache, parts).await,
     }
 }
 
@@ -321,6 +289,7 @@ async fn ended(role: &mut Option<Role>) -> ApplianceError {
 /// Starts everything; what runs is in `parts`, also when this fails or is cancelled.
 pub(crate) async fn start(
     own_model: Option<PathBuf>,
+    engine: Option<EngineKind>,
     layout: &Layout,
     cache: &Path,
     parts: &mut Parts,
@@ -336,7 +305,7 @@ pub(crate) async fn start(
     // The model, sealed under a fresh key that goes to the broker and nowhere else.
     let dek = Dek::generate().map_err(|e| ApplianceError::Part(e.to_string()))?;
     let (dek, weights_root) = seal(&model, dek, layout).await?;
-    let plan = Plan::new(&model.name, weights_root, CONTEXT_TOKENS)?;
+    let plan = Plan::new(&model.name, weights_root, CONTEXT_TOKENS)?.on(engine);
 
     let broker = Broker::create(layout, processor.ark_der())?;
     let kbs = parts.kbs.insert(Role::start(
@@ -514,7 +483,7 @@ async fn serve(
         .local_addr()
         .map_err(ApplianceError::io("cannot read the address of", "the endpoint"))?;
     greet(view, reach, &pinned, at);
-    let told = Interrupt(interrupt.0.clone());
+    let told = interrupt.clone();
     let stop = async move { told.came().await };
     let cut = async {
         interrupt.came().await;

@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use hanzo_attestation::config::EngineKind;
 use hanzo_attestation::name::Name;
 use hanzo_attestation::{Anchors, Collateral, Digest256};
 use hanzo_client::ClientConfig;
@@ -74,6 +75,7 @@ pub(crate) struct VmArgs {
 pub(crate) async fn start(
     args: VmArgs,
     own_model: Option<PathBuf>,
+    engine: Option<EngineKind>,
     layout: &Layout,
     cache: &Path,
     parts: &mut Parts,
@@ -91,7 +93,7 @@ pub(crate) async fn start(
     };
     let dek = Dek::generate().map_err(|e| ApplianceError::Part(e.to_string()))?;
     let (dek, weights_root) = up::seal(&model, dek, layout).await?;
-    let plan = Plan::new(&model.name, weights_root, CONTEXT_TOKENS)?;
+    let plan = Plan::new(&model.name, weights_root, CONTEXT_TOKENS)?.on(engine);
 
     let broker = Broker::create_for_tpm(layout, ak)?;
     let kbs = parts.kbs.insert(Role::start(

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use hanzo_attestation::Digest256;
 use hanzo_image::manifest::{FILE, Measured};
-use hanzo_image::{Manifest, build, cpio};
+use hanzo_image::{Manifest, Recipe, build, cpio};
 use hanzo_init::{InitPlan, Profile};
 
 use crate::support::{Pantry, config, files_of, program, recipe};
@@ -83,6 +83,35 @@ fn the_debug_profile_is_another_image() {
     let archive = initrd(&debug);
     let entries = cpio::read("initrd", &archive).unwrap();
     assert!(entries.iter().any(|e| e.path == "bin/busybox"));
+}
+
+#[test]
+fn names_outside_need_a_profile_of_their_own() {
+    let reaching = |profile| {
+        let entry = "[[egress]]\nname = \"kbs.example.org\"\nport = 443\nuse = \"kbs\"\nroots = [\"MAA=\"]\n";
+        let text = format!("{}{entry}", config());
+        let plain = recipe(profile);
+        Recipe::new(profile, text, plain.listen, plain.kbs, plain.network)
+    };
+    assert_eq!(reaching(Profile::Core).unwrap_err().code(), "image.inputs");
+    let mut connected = reaching(Profile::Connected).unwrap();
+    connected.egress = Some("vsock:7000".into());
+    let pantry = Pantry::new();
+    let out = pantry.path("connected");
+    let parts = pantry.parts(Profile::Connected).unwrap();
+    let manifest = build(&parts, &connected, &out, &|_| ()).unwrap();
+    assert_eq!(manifest.recipe().unwrap(), connected);
+    let files = files_of(&out);
+    let line = String::from_utf8(files["cmdline"].clone()).unwrap();
+    assert!(line.contains(" hanzo.profile=connected "), "{line}");
+    let archive = initrd(&files);
+    let entries = cpio::read("initrd", &archive).unwrap();
+    assert!(!entries.iter().any(|e| e.path == "bin/busybox"), "no shell");
+    let plan = entries.iter().find(|e| e.path == "etc/hanzo/init.toml").unwrap();
+    assert_eq!(
+        InitPlan::parse(plan.bytes).unwrap().egress.as_deref(),
+        Some("vsock:7000")
+    );
 }
 
 #[test]

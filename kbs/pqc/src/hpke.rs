@@ -18,7 +18,7 @@ mod schedule;
 use zeroize::Zeroizing;
 
 pub use keys::{PrivateKey, PublicKey};
-use schedule::{Context, Ids};
+use schedule::{Context, Ids, export_once};
 
 use crate::{Domain, PqcError};
 
@@ -125,8 +125,9 @@ pub fn export_sender(
     exporter_context: &[u8],
     len: usize,
 ) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), PqcError> {
-    let (enc, context) = setup_sender(key, info)?;
-    Ok((enc, context.export(exporter_context, len)?))
+    let (enc, secret) = key.encapsulate()?;
+    let exported = export_once(Ids::of(key.suite()), &secret, info, exporter_context, len)?;
+    Ok((enc, exported))
 }
 
 /// The recipient's half of [`export_sender`]. Compare exported secrets in constant time.
@@ -140,7 +141,8 @@ pub fn export_recipient(
     exporter_context: &[u8],
     len: usize,
 ) -> Result<Zeroizing<Vec<u8>>, PqcError> {
-    setup_recipient(key, enc, info)?.export(exporter_context, len)
+    let secret = key.decapsulate(enc)?;
+    export_once(Ids::of(key.suite()), &secret, info, exporter_context, len)
 }
 
 /// Encodes an HPKE `info` without ambiguity: the domain, the suite's name and each part, every one preceded by its

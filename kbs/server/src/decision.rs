@@ -100,6 +100,23 @@ impl<E: Into<Denied>> From<E> for Undone {
     }
 }
 
+/// A request among several.
+enum Stage {
+    Undecided(Undecided),
+    Decided(Box<Result<Decided, Denied>>),
+}
+
+struct Undecided {
+    /// Whether what the store probably says may do.
+    may_guess: bool,
+}
+
+impl From<Undecided> for Stage {
+    fn from(undecided: Undecided) -> Self {
+        Self::Undecided(undecided)
+    }
+}
+
 impl Broker {
     /// Decides, counts, records and wraps; everything is on the disk when this returns.
     #[cfg(test)]
@@ -108,41 +125,62 @@ impl Broker {
     }
 
     /// Decides several, each by itself, which are recorded in one turn. What would not be the same when it is recorded is
-    /// decided anew.
+    /// decided anew, together again: with every second on the clock that is all of a turn.
     pub(crate) fn decide_each(&self, asked: &[(&KeyId, &Attested)]) -> Vec<Result<Decided, Denied>> {
-        let (mut bases, mut prepared) = (Vec::with_capacity(asked.len()), Vec::with_capacity(asked.len()));
-        let mut refused = Vec::with_capacity(asked.len());
-        for (key_id, attested) in asked {
-            refused.push(match self.prepare_on_newest(key_id, attested, &mut true) {
+        let mut each: Vec<_> = asked.iter().map(|_| Undecided { may_guess: true }.into()).collect();
+        for _ in 0..TRIES {
+            if !self.decide_together(asked, &mut each) {
+                break;
+            }
+        }
+        let asked = asked.iter().zip(each);
+        let decided = asked.map(|((key_id, attested), at)| match at {
+            Stage::Decided(decided) => *decided,
+            Stage::Undecided(Undecided { may_guess }) => self.decide_one(key_id, attested, may_guess),
+        });
+        decided.collect()
+    }
+
+    /// One turn for all that are undecided; whether any still is.
+    fn decide_together(&self, asked: &[(&KeyId, &Attested)], each: &mut [Stage]) -> bool {
+        let (mut places, mut bases, mut prepared) = (Vec::new(), Vec::new(), Vec::new());
+        for ((key_id, attested), at) in asked.iter().zip(each) {
+            let Stage::Undecided(Undecided { may_guess }) = at else {
+                continue;
+            };
+            match self.prepare_on_newest(key_id, attested, may_guess) {
                 Ok((basis, decision)) => {
                     bases.push(basis);
                     prepared.push(decision);
-                    None
+                    places.push(at);
                 }
-                Err(e) => Some(e),
-            });
+                Err(e) => *at = Stage::Decided(Box::new(Err(e))),
+            }
         }
-        // If they cannot be signed together, each is decided by itself below and is told why.
-        let signed = self.sign(prepared).unwrap_or_default();
+        // If they cannot be signed together, each is decided by itself and is told why.
+        let Ok(signed) = self.sign(prepared) else {
+            return false;
+        };
         let records = bases
             .into_iter()
             .zip(signed)
             .map(|(basis, signed)| move |tx: &Tx<'_>| self.record_if_unchanged(tx, &basis, signed));
-        let mut recorded = self.db.write_each(records).into_iter();
-        let asked = asked.iter().zip(refused);
-        let decided = asked.map(|((key_id, attested), refused)| match refused {
-            Some(e) => Err(e),
-            None => match recorded.next() {
-                Some(Ok(Some(decided))) => Ok(decided),
-                Some(Ok(None)) => self.decide_one(key_id, attested, true),
-                Some(Err(Undone::Repeated)) | None => self.decide_one(key_id, attested, false),
-                Some(Err(Undone::Failed(e))) => {
-                    self.known.clear();
-                    Err(e)
+        let mut is_left = false;
+        for (at, recorded) in places.into_iter().zip(self.db.write_each(records)) {
+            match recorded {
+                Ok(Some(decided)) => *at = Stage::Decided(Box::new(Ok(decided))),
+                Ok(None) => is_left = true,
+                Err(Undone::Repeated) => {
+                    *at = Undecided { may_guess: false }.into();
+                    is_left = true;
                 }
-            },
-        });
-        decided.collect()
+                Err(Undone::Failed(e)) => {
+                    self.known.clear();
+                    *at = Stage::Decided(Box::new(Err(e)));
+                }
+            }
+        }
+        is_left
     }
 
     fn decide_one(&self, key_id: &KeyId, attested: &Attested, mut may_guess: bool) -> Result<Decided, Denied> {

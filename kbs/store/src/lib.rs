@@ -30,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 mod backup;
+mod checkpoint;
 mod column;
 mod db;
 mod error;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use hanzo_pqc::Dek;
 
+use crate::checkpoint::Checkpointer;
 use crate::db::{connect, open_file};
 use crate::group::Group;
 use crate::link::Link;
@@ -37,8 +38,9 @@ pub type Guard = Box<dyn Fn(&Tx<'_>) -> Result<(), StoreError> + Send + Sync>;
 /// [`Store::write`] is durable and shares commits between callers; [`Store::read`] sees what is committed and does not wait
 /// for writers.
 pub struct Store {
-    // The reader goes first: the last connection to a file tidies it up, and that has to be the one with the lock.
+    // The others go first: the last connection to a file tidies it up, and that has to be the one with the lock.
     reader: Mutex<Box<dyn Link>>,
+    _checkpointer: Option<Checkpointer>,
     writer: Group,
     columns: ColumnSealer,
     mode: StoreMode,
@@ -62,14 +64,14 @@ impl Store {
         let migrations: Vec<_> = schema.migrations.iter().map(|m| m.sqlite).collect();
         let file = open_file(path, key, schema.application_id, &migrations, mode)?;
         let reader = SqliteLink::reader(connect(path, key)?)?;
-        let writer = SqliteLink::writer(file);
-        Self::over(
-            Box::new(writer),
-            Box::new(reader),
-            key,
-            mode,
-            path.display().to_string(),
-        )
+        let checkpointer = Checkpointer::start(connect(path, key)?)?;
+        let writer = SqliteLink::writer(file, checkpointer.bell())?;
+        let place = path.display().to_string();
+        let store = Self::over(Box::new(writer), Box::new(reader), key, mode, place)?;
+        Ok(Self {
+            _checkpointer: Some(checkpointer),
+            ..store
+        })
     }
 
     /// A store over two connections of another backend, which has checked key, mode and schema. `place` names the database
@@ -87,6 +89,7 @@ impl Store {
         let guard = Arc::default();
         Ok(Self {
             reader: Mutex::new(reader),
+            _checkpointer: None,
             writer: Group::new(writer, Arc::clone(&guard)),
             guard,
             columns: ColumnSealer::new(key)?,

@@ -377,3 +377,39 @@ fn a_guard_looks_at_every_transaction_before_anything_is_done_in_it() {
     assert_eq!(count(&store), 2, "what was refused was not done");
     insert(&store, 3).unwrap();
 }
+
+#[test]
+fn what_was_committed_is_copied_into_the_file_without_a_commit_that_waits_for_it() {
+    let place = Place::new();
+    let store = place.open();
+    for a in 0..64i64 {
+        let rows = store.write(|tx| tx.execute("INSERT INTO t VALUES (?1, zeroblob(8192), NULL)", &[a.into()]));
+        assert_eq!(rows.unwrap(), 1);
+    }
+    // 0.5 MiB; commits copy the log themselves from 64 MiB on.
+    let size = || std::fs::metadata(&place.db).unwrap().len();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while size() < 64 * 8192 {
+        assert!(std::time::Instant::now() < until, "the file has {} bytes", size());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // Its connection ended before the one with the lock, which tidied up.
+    drop(store);
+    let log = place.db.with_extension("db-wal");
+    assert!(!log.exists());
+    assert_eq!(count(&place.open()), 64);
+}
+
+#[test]
+fn a_statement_is_kept_and_its_values_are_not() {
+    let place = Place::new();
+    let store = place.open();
+    let put =
+        |a: i64, c: &str| store.write(|tx| tx.execute("INSERT INTO t (a, c) VALUES (?1, ?2)", &[a.into(), c.into()]));
+    put(1, "one").unwrap();
+    // The same text with fewer values: what is left of an earlier use must not be taken for the second.
+    let few = store.write(|tx| tx.execute("INSERT INTO t (a, c) VALUES (?1, ?2)", &[2.into()]));
+    assert_eq!(few.unwrap_err().code(), "store.sql");
+    put(3, "three").unwrap();
+    assert_eq!(count(&store), 2);
+}

@@ -12,6 +12,7 @@ pub mod doorman;
 pub mod downgrade;
 pub mod engine;
 pub mod impostor;
+pub mod outside;
 pub mod relay;
 pub mod results;
 pub mod role;

@@ -29,6 +29,8 @@ pub enum Role {
     Broker(PathBuf),
     /// A host proxy, with this configuration.
     Proxy(PathBuf),
+    /// A broker of connections outside, with this configuration.
+    Egress(PathBuf),
     /// A client that asks one question and waits for the whole answer.
     Client(Door, WayIn, String),
 }
@@ -115,6 +117,11 @@ pub fn play() {
                     .await
                     .unwrap();
             }
+            Role::Egress(config) => {
+                let config = hanzo_egress::config::Config::load(&config).unwrap();
+                let never = std::future::pending::<()>();
+                hanzo_egress::serve(config, never, |_| told(&file, &())).await.unwrap();
+            }
             Role::Client(door, way, words) => {
                 let prepared = door.prepare(way).await;
                 told(&file, &());
@@ -151,12 +158,14 @@ impl GuestRole {
             vsock: None,
             sealed: Some(self.sealed.parse().unwrap()),
             kbs_addr: self.kbs,
+            egress: None,
             config_path: self.config,
             packs: self.packs,
             store_path: self.store,
             runtime_dir: self.runtime,
             plaintext: PlaintextStorage::AnyFileSystem,
             engine_command: engine(),
+            llama_command: None,
             sandbox: crate::engine::unconfined(),
             devices: DeviceTrust::default(),
             limits: OperatingLimits {

@@ -1,6 +1,7 @@
 //! One guest to boot, with everything that its host holds in its hands: disk, broker's door, launch.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use hanzo_attestation::Digest256;
 use hanzo_guest::{DeviceTrust, GuestError, GuestOptions, OperatingLimits, PlaintextStorage};
@@ -38,24 +39,31 @@ pub struct Site {
 impl Site {
     /// Puts both keys, seals the model, writes the configuration.
     pub async fn new(engine: Vec<String>) -> Self {
+        Self::naming(engine, "").await
+    }
+
+    /// The same, with this at the end of the configuration.
+    pub async fn naming(engine: Vec<String>, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |file: &str| dir.path().join(file);
         let root = seal(&dir, &MODEL_DEK, &at("prompts"), "weights");
         let broker = Broker::start(&at("kbs"));
         let host = Doorman::start(broker.at).await.unwrap();
-        let config = config_text(2, broker.signer(), &root);
+        let config = config_text(2, broker.signer(), &root) + more;
         std::fs::write(at("config.toml"), &config).unwrap();
         let options = GuestOptions {
             listen: "127.0.0.1:0".parse().unwrap(),
             vsock: None,
             sealed: None,
             kbs_addr: host.at.to_string(),
+            egress: None,
             config_path: at("config.toml"),
             packs: at("packs"),
             store_path: at("guest.db"),
             runtime_dir: at("run"),
             plaintext: PlaintextStorage::AnyFileSystem,
             engine_command: engine,
+            llama_command: None,
             sandbox: crate::engine::unconfined(),
             devices: DeviceTrust::default(),
             limits: OperatingLimits {
@@ -121,11 +129,28 @@ impl Site {
     }
 
     async fn boot(&self) -> Result<(), GuestError> {
+        self.boot_with(self.options.clone()).await
+    }
+
+    /// Boots the guest with its host's broker of connections at this address, and stops it again if it comes up.
+    ///
+    /// # Errors
+    /// Why it did not.
+    pub async fn tries(&self, egress: SocketAddr) -> Result<(), GuestError> {
+        let mut options = self.options.clone();
+        // Whoever is named is not where the host says.
+        options.kbs_addr = "127.0.0.1:1".into();
+        options.egress = Some(egress.into());
+        options.limits.kbs_timeout_ms = 2_000;
+        self.boot_with(options).await
+    }
+
+    async fn boot_with(&self, options: GuestOptions) -> Result<(), GuestError> {
         let processor = SimulatedProcessor::for_tests();
         let guest = processor.launch(self.launch.clone()).with_crl(processor.crl_der(now()));
         let (up, is_up) = oneshot::channel();
         hanzo_guest::run(
-            self.options.clone(),
+            options,
             Box::new(Simulated(guest)),
             async { is_up.await.unwrap_or(()) },
             |_| {

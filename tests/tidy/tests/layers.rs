@@ -169,18 +169,21 @@ fn rule_1_pure_crates_reach_no_runtime_socket_file_clock_or_random_source() {
     }
 }
 
+/// Nor can the broker of connections outside, whose metrics endpoint is the proxy's: TLS ends in the guest and at the name.
 #[test]
 fn rule_2_the_host_proxy_cannot_name_a_decryptor() {
-    let names = closure("hanzo-proxy");
-    assert_absent("rule 2", "hanzo-proxy", &names, DECRYPTORS);
-    let ours: Vec<_> = names
-        .iter()
-        .filter(|n| n.starts_with("hanzo") && *n != "hanzo-proxy")
-        .collect();
-    assert!(
-        ours.is_empty(),
-        "rule 2: hanzo-proxy reaches crates of other zones: {ours:?}"
-    );
+    for package in ["hanzo-proxy", "hanzo-egress"] {
+        let names = closure(package);
+        assert_absent("rule 2", package, &names, DECRYPTORS);
+        let ours: Vec<_> = names
+            .iter()
+            .filter(|n| n.starts_with("hanzo") && ![package, "hanzo-proxy"].contains(&n.as_str()))
+            .collect();
+        assert!(
+            ours.is_empty(),
+            "rule 2: {package} reaches crates of other zones: {ours:?}"
+        );
+    }
 }
 
 /// Programs beside the proxy that speak TLS of their own (to an API server, to clients of a relay). What is sealed for a guest they
@@ -225,14 +228,15 @@ fn rule_4_the_guest_reaches_no_network_client() {
             assert_absent("rule 4", &package, &closure(&package), &["tokio-postgres"]);
         }
     }
-    // The one TCP connection that a guest opens is to its broker. Datagrams go to whoever leases it an address, if its plan
-    // asks for that, before the agent starts.
+    // A guest opens connections to its broker, and to the host's egress broker for names that its configuration lists. Datagrams go
+    // to whoever leases it an address, if its plan asks for that, before the agent starts.
     let dialling: Vec<_> = production(&root().join("enclave"))
         .into_iter()
         .filter(|f| {
             let code = Source::without_tests(&text(f)).code;
             [
                 "TcpStream::connect",
+                "VsockStream::connect",
                 "TcpSocket",
                 "UdpSocket",
                 "ToSocketAddrs",
@@ -243,7 +247,11 @@ fn rule_4_the_guest_reaches_no_network_client() {
         })
         .map(|f| shown(&f))
         .collect();
-    let who = ["enclave/guest/src/kbs_http.rs", "enclave/init/src/dhcp/port.rs"];
+    let who = [
+        "enclave/guest/src/egress/wire.rs",
+        "enclave/guest/src/kbs_http.rs",
+        "enclave/init/src/dhcp/port.rs",
+    ];
     assert_eq!(dialling, who, "rule 4: who dials");
 }
 
@@ -255,6 +263,14 @@ fn rule_4_only_the_engine_and_the_appliance_link_the_engine_library() {
             assert!(closure(&package).contains("mistralrs"));
         } else {
             assert_absent("rule 4", &package, &closure(&package), &engine);
+        }
+    }
+    let llama = ["llama-cpp-2", "llama-cpp-sys-2", "hanzo-engine-llama"];
+    for (_, package) in members() {
+        if ["hanzo-engine-llama", "hanzo"].contains(&package.as_str()) {
+            assert!(closure(&package).contains("llama-cpp-2"));
+        } else {
+            assert_absent("rule 4", &package, &closure(&package), &llama);
         }
     }
 }

@@ -37,6 +37,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
             "TlsKey",
         ],
     ),
+    ("enclave/engine-llama", &["Answering", "Job", "Llama", "Worker"]),
     (
         "enclave/guest",
         &[

@@ -17,6 +17,14 @@ use crate::way::Client;
 pub const RECEIPT_ID_HEADER: &str = "hanzo-receipt-id";
 /// Where a guest takes chats.
 pub const CHAT_PATH: &str = "/v1/chat/completions";
+/// Where answers have receipts.
+pub(crate) const RECEIPT_PATHS: [&str; 5] = [
+    CHAT_PATH,
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/messages",
+    "/v1/responses",
+];
 
 /// A whole answer.
 #[derive(Debug)]

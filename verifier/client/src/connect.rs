@@ -1,4 +1,5 @@
-//! The local endpoint: ordinary OpenAI clients in front, the attested channel behind.
+//! The local endpoint: ordinary OpenAI clients in front, the attested channel behind. It speaks HTTP/1.1, and HTTP/2 to
+//! programs that know beforehand (`curl --http2-prior-knowledge`).
 //!
 //! It answers its own names alone, refuses pages of other sites, and passes `/v1/…` on over proven connections or by sealed
 //! messages. `/` shows the verdict to people, `/hanzo/status` to programs. When a
@@ -9,10 +10,11 @@ mod guard;
 mod page;
 mod problem;
 mod reader;
+mod speak;
 mod status;
 mod stream;
 
-use std::future::{Future, IntoFuture as _};
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -24,7 +26,6 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
@@ -179,15 +180,8 @@ pub async fn serve(
     let address = listener.local_addr().map_err(ConnectError::Serve)?;
     options.check(address)?;
     let app = router(address.port(), client, options);
-    // Frames are small and each is one token: Nagle's algorithm would hold them back.
-    let listener = listener.tap_io(|tcp| {
-        let _ = tcp.set_nodelay(true);
-    });
-    axum::serve(listener, app)
-        .with_graceful_shutdown(shutdown)
-        .into_future()
-        .await
-        .map_err(ConnectError::Serve)
+    speak::serve(listener, app, shutdown).await;
+    Ok(())
 }
 
 /// The endpoint as a router, for a listener on `port`.

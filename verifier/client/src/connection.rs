@@ -173,7 +173,7 @@ impl Unproven {
 
     async fn try_prove(&mut self, pinned: &Pinned) -> Result<(), ClientError> {
         self.check_spki(pinned.spki_sha256())?;
-        let info = proof_info(&self.ekm, pinned.keyset_digest()).map_err(|_| ClientError::ChannelKey)?;
+        let info = Zeroizing::new(proof_info(&self.ekm, pinned.keyset_digest()));
         let (enc, expected) =
             hanzo_pqc::hpke::export_sender(pinned.channel_key(), &info, PROOF_EXPORTER_CONTEXT, PROOF_BYTES)
                 .map_err(|_| ClientError::ChannelKey)?;

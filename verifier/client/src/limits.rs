@@ -25,6 +25,9 @@ pub struct Limits {
     pub idle_max: usize,
     /// How long they are kept.
     pub idle_for: Duration,
+    /// How long after a guest's last word a message key is taken to be that guest's still: then a small sealed request goes
+    /// first, so that a guest that started again is noticed before a question is sealed to a key that is gone.
+    pub sealed_key_trusted_for: Duration,
     /// Longest answer in bytes that is held to check its receipt.
     pub answer_bytes_max: usize,
 }
@@ -42,6 +45,7 @@ impl Default for Limits {
             connection_wait: Duration::from_secs(30),
             idle_max: 16,
             idle_for: Duration::from_secs(55),
+            sealed_key_trusted_for: Duration::from_secs(30),
             answer_bytes_max: 32 << 20,
         }
     }

@@ -101,7 +101,8 @@ impl ChannelRequest {
 
     /// True for a request whose answer has a receipt.
     pub(crate) fn is_chat(&self) -> bool {
-        self.method == Method::POST && self.path_and_query.split('?').next() == Some(crate::call::CHAT_PATH)
+        let path = self.path_and_query.split('?').next().unwrap_or_default();
+        self.method == Method::POST && crate::call::RECEIPT_PATHS.contains(&path)
     }
 
     /// With its owner, and of a padded length as a message of HTTP/1.1 (`hanzo_sealed::padding`).

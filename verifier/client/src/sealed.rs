@@ -7,7 +7,8 @@ mod carrier;
 mod stream;
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hanzo_attestation::channel::ATTESTATION_PATH;
@@ -40,6 +41,8 @@ pub use stream::SealedBody;
 
 /// Longest refusal of a gateway that is read, in bytes.
 const PROBLEM_BYTES_MAX: usize = 16 * 1024;
+/// What is asked to hear whether a guest still has its key: something small that every guest answers.
+const PROBE_PATH: &str = "/v1/models";
 /// How long before the end of a key's life a client looks for the next one, and how long it waits to look again, in seconds.
 const RENEW_BEFORE_S: u64 = 60;
 const RENEW_AGAIN_S: u64 = 10;
@@ -87,6 +90,18 @@ struct SealedPin {
     key: KeyConfig,
     /// From then on the guest is attested again, since the key will soon be gone.
     renew_at: UnixTime,
+    /// When the guest last showed that it has the key.
+    shown_at: Mutex<Instant>,
+}
+
+impl SealedPin {
+    fn shown(&self) {
+        *self.shown_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn shown_for(&self) -> Duration {
+        self.shown_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
 }
 
 /// A client of one attested guest, by sealed messages alone. Cheap to clone; clones share verdict and records.
@@ -140,27 +155,25 @@ impl SealedClient {
     ///
     /// If the gateway says that the key is not the guest's, the next request attests the guest again. This one is sealed anew
     /// only if it may be asked twice ([`ChannelRequest::repeatable`]) and the guest shows another keyset: whoever carries
-    /// messages can say so at will, and may have handed over the first.
+    /// messages can say so at will, and may have handed over the first. So a request that may not be asked twice waits, when
+    /// nothing was heard of the guest for a while ([`Limits::sealed_key_trusted_for`]), until a small one that may was answered.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn send(&self, request: ChannelRequest) -> Result<Response<SealedBody>, ClientError> {
         let inner = &self.inner;
-        let pin = inner.pin(None).await?;
-        match inner.exchange(&pin, &request).await {
-            Err(ClientError::SealedKey) => {
-                inner.forget(&pin);
-                if !request.is_repeatable() {
-                    return Err(ClientError::SealedKey);
-                }
-                let again = inner.pin(Some(&pin)).await?;
-                if again.pinned.keyset_digest() == pin.pinned.keyset_digest() {
-                    return Err(ClientError::SealedKey);
-                }
-                inner.exchange(&again, &request).await
-            }
-            done => done,
+        let mut pin = inner.pin(None).await?;
+        if !request.is_repeatable() && pin.shown_for() >= inner.limits.sealed_key_trusted_for {
+            pin = inner.ask_repeatable(pin, &ChannelRequest::get(PROBE_PATH)).await?.0;
         }
+        if request.is_repeatable() {
+            return Ok(inner.ask_repeatable(pin, &request).await?.1);
+        }
+        let asked = inner.exchange(&pin, &request).await;
+        if matches!(asked, Err(ClientError::SealedKey)) {
+            inner.forget(&pin);
+        }
+        asked
     }
 
     /// Where messages go, for people.
@@ -183,6 +196,27 @@ impl SealedClient {
 }
 
 impl Inner {
+    /// Asks what may be asked twice: once more if the key is said to be unknown and the guest shows another keyset. Returns the pin
+    /// that was answered under too.
+    async fn ask_repeatable(
+        &self,
+        pin: Arc<SealedPin>,
+        request: &ChannelRequest,
+    ) -> Result<(Arc<SealedPin>, Response<SealedBody>), ClientError> {
+        match self.exchange(&pin, request).await {
+            Err(ClientError::SealedKey) => {
+                self.forget(&pin);
+                let again = self.pin(Some(&pin)).await?;
+                if again.pinned.keyset_digest() == pin.pinned.keyset_digest() {
+                    return Err(ClientError::SealedKey);
+                }
+                let answer = self.exchange(&again, request).await?;
+                Ok((again, answer))
+            }
+            answered => Ok((pin, answered?)),
+        }
+    }
+
     /// Uses `pin` no longer.
     fn forget(&self, pin: &Arc<SealedPin>) {
         let mut known = self.pin.write().unwrap_or_else(PoisonError::into_inner);
@@ -247,6 +281,7 @@ impl Inner {
             pinned: Arc::new(pinned),
             key,
             renew_at: UnixTime(soon.max(now.0.saturating_add(RENEW_AGAIN_S))),
+            shown_at: Mutex::new(Instant::now()),
         })
     }
 
@@ -291,6 +326,7 @@ impl Inner {
         }
         let gap = self.limits.answer_gap;
         let answer = stream::open(answer.into_body(), opener, wire, gap, pin.pinned.clone()).await?;
+        pin.shown();
         check_padding(self.padding, answer.headers())?;
         Ok(answer)
     }

@@ -8,8 +8,16 @@ use bytes::{Bytes, BytesMut};
 /// Start of the comment frame that carries the signed receipt and its salts.
 pub const RECEIPT_FRAME_PREFIX: &[u8] = b": hanzo-receipt ";
 
-/// The one frame that may follow it.
-pub(crate) const DONE_FRAME: &[u8] = b"data: [DONE]\n\n";
+/// The frames that may follow it: the ends of a stream, in OpenAI's shapes and in Anthropic's. Neither says anything.
+const END_FRAMES: [&[u8]; 2] = [
+    b"data: [DONE]\n\n",
+    b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+];
+
+/// True for a frame that ends a stream and says nothing else.
+pub(crate) fn is_end(frame: &[u8]) -> bool {
+    END_FRAMES.contains(&frame)
+}
 
 /// Longest frame in bytes.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
@@ -81,6 +89,20 @@ mod tests {
             assert_eq!(receipt_json(&out[0]), None);
             assert_eq!(frames.rest(), b"tail");
             assert_eq!([out.concat().as_slice(), b"tail"].concat(), text);
+        }
+    }
+
+    #[test]
+    fn only_an_end_that_says_nothing_is_one() {
+        assert!(is_end(b"data: [DONE]\n\n"));
+        assert!(is_end(b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"));
+        for other in [
+            &b"data: [DONE] \n\n"[..],
+            b"event: message_stop\ndata: {\"type\":\"message_stop\",\"text\":\"more\"}\n\n",
+            b": more\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+            b"data: {}\n\n",
+        ] {
+            assert!(!is_end(other));
         }
     }
 

@@ -25,10 +25,11 @@ use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
 
 use crate::error::ClientError;
+use crate::first_flight::FirstFlight;
 
 /// What a finished handshake leaves for the channel proof.
 pub(crate) struct Handshake<S> {
-    pub(crate) stream: TlsStream<S>,
+    pub(crate) stream: TlsStream<FirstFlight<S>>,
     /// SHA-256 of the leaf's SubjectPublicKeyInfo (DER).
     pub(crate) spki_sha256: Digest256,
     /// exporter("EXPORTER-hanzo-channel-v1", "", 32).
@@ -58,16 +59,18 @@ pub(crate) fn client_config() -> Result<Arc<ClientConfig>, ClientError> {
     Ok(Arc::new(config))
 }
 
-/// Runs the handshake and takes what the proof needs. No application byte is sent.
+/// Runs the handshake and takes what the proof needs. No application byte is sent, and the handshake's last bytes leave
+/// with the first of them.
 pub(crate) async fn handshake<S>(config: Arc<ClientConfig>, io: S) -> Result<Handshake<S>, ClientError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let name = ServerName::try_from("guest.hanzo.invalid").map_err(|e| ClientError::Tls { detail: e.to_string() })?;
-    let stream = TlsConnector::from(config)
-        .connect(name, io)
+    let mut stream = TlsConnector::from(config)
+        .connect(name, FirstFlight::new(io))
         .await
         .map_err(|e| ClientError::Tls { detail: e.to_string() })?;
+    stream.get_mut().0.shaken();
     let (_, session) = stream.get_ref();
     let group = session.negotiated_key_exchange_group().map(|g| g.name());
     if session.protocol_version() != Some(ProtocolVersion::TLSv1_3) || group != Some(NamedGroup::X25519MLKEM768) {

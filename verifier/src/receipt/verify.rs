@@ -5,7 +5,10 @@ use hanzo_attestation::{Digest384, UnixTime};
 use hanzo_pqc::sign::{Signature, SignatureSuite, VerifyingKeys};
 use hanzo_pqc::{Domain, PqcError, SignatureHalf};
 
-use super::{DisclosedReceipt, Receipt, ReceiptError, Salt, SignedReceipt, Transport, commitment};
+use super::{DisclosedReceipt, Receipt, ReceiptError, Salt, SignedReceipt, Transport, Work, commitment};
+
+/// Most answers, or vectors, of one request.
+const ANSWERS_MAX: u64 = 4096;
 
 /// How far a receipt's time may lie outside the keyset's life, in seconds: an answer may end after the keyset did.
 const TIME_SLACK_S: u64 = 3600;
@@ -73,6 +76,7 @@ pub fn verify_signed(signed: &SignedReceipt, keyset: &Keyset) -> Result<Verified
 fn check_values(receipt: &Receipt) -> Result<(), ReceiptError> {
     let limit = 1_u64 << 53;
     let s = &receipt.sampling;
+    let answers = receipt.work.map_or(1, |work| work.answers);
     let rules = [
         ("version", receipt.version == 1, "1", receipt.version.to_string()),
         ("tier", receipt.tier <= 4, "0 to 4", receipt.tier.to_string()),
@@ -102,9 +106,21 @@ fn check_values(receipt: &Receipt) -> Result<(), ReceiptError> {
         ),
         (
             "completion_tokens",
-            receipt.completion_tokens <= s.max_tokens,
-            "at most sampling.max_tokens",
+            receipt.completion_tokens <= s.max_tokens.saturating_mul(answers),
+            "at most sampling.max_tokens, times work.answers where that is there",
             receipt.completion_tokens.to_string(),
+        ),
+        (
+            "work",
+            receipt.work != Some(Work::PLAIN),
+            "nothing for one answer to one chat",
+            "that".into(),
+        ),
+        (
+            "work.answers",
+            (1..=ANSWERS_MAX).contains(&answers),
+            "1 to 4096",
+            answers.to_string(),
         ),
     ];
     for (field, good, expected, got) in rules {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use hanzo_engine_process::GgufError;
+
 /// Why a model was not prepared. Nothing is left behind: the output directory appears complete or not at all.
 #[derive(Debug, thiserror::Error)]
 pub enum ConvertError {
@@ -157,6 +159,40 @@ impl ConvertError {
             Self::MissingFile { .. } => "convert.missing_file",
             Self::OutputExists { .. } => "convert.output_exists",
             Self::Tensor { .. } => "convert.tensor",
+        }
+    }
+}
+
+impl From<GgufError> for ConvertError {
+    fn from(error: GgufError) -> Self {
+        match error {
+            GgufError::Io { what, path, source } => Self::Io { what, path, source },
+            GgufError::NotGguf { path, got } => Self::NotAModel { path, got },
+            GgufError::Version { path, got } => Self::GgufVersion { path, got },
+            GgufError::Truncated {
+                path,
+                what,
+                expected,
+                got,
+            } => Self::Truncated {
+                path,
+                what,
+                expected,
+                got,
+            },
+            GgufError::Malformed {
+                path,
+                what,
+                got,
+                expected,
+            } => Self::Malformed {
+                path,
+                what,
+                got,
+                expected,
+            },
+            GgufError::Architecture { path, got, expected } => Self::Architecture { path, got, expected },
+            GgufError::TensorType { path, tensor, got } => Self::TensorType { path, tensor, got },
         }
     }
 }

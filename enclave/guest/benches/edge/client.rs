@@ -8,7 +8,9 @@ use bytes::Bytes;
 use hanzo_attestation::channel::{PROOF_PATH, ProofResponse};
 use hanzo_attestation::jcs;
 use hanzo_attestation::keyset::Keyset;
+use hanzo_channel::proof::{REQUEST_BYTES, RESPONSE_BYTES};
 use hanzo_channel::{Exporter, PendingProof};
+use hanzo_client::FirstFlight;
 use hanzo_pqc::gcm::Gcm;
 use hanzo_sealed::bhttp::{RequestHead, ResponseHead, Whole, decode, encode_request};
 use hanzo_sealed::config::KeyConfig;
@@ -19,7 +21,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -27,9 +29,6 @@ use tokio_rustls::client::TlsStream;
 use crate::guest_client;
 
 const MODELS: &str = "/v1/models";
-/// `{"enc":"…"}` and `{"proof":"…"}`.
-const PROOF_REQUEST_BYTES: usize = 10 + 2 * hanzo_channel::proof::ENC_BYTES;
-pub const PROOF_ANSWER_BYTES: usize = 12 + 2 * 32;
 
 /// Whom the clients talk to.
 pub struct Target {
@@ -91,12 +90,12 @@ pub fn run(target: &Target, case: Case, each: usize) -> Vec<Duration> {
             }
             Case::PlainConnectionAndRequest => {
                 let mut times = Vec::with_capacity(each);
-                let body = vec![b'0'; PROOF_REQUEST_BYTES];
+                let body = vec![b'0'; REQUEST_BYTES];
                 for _ in 0..each {
                     let started = Instant::now();
-                    let mut stream = connect(&tls, target.plain_http).await;
+                    let mut stream = connect_to_ask(&tls, target.plain_http).await;
                     let answer = post(&mut stream, "/", &body).await;
-                    assert_eq!(answer.len(), PROOF_ANSWER_BYTES);
+                    assert_eq!(answer.len(), RESPONSE_BYTES);
                     times.push(started.elapsed());
                     close(&mut stream).await;
                 }
@@ -106,7 +105,7 @@ pub fn run(target: &Target, case: Case, each: usize) -> Vec<Duration> {
                 let mut times = Vec::with_capacity(each);
                 for _ in 0..each {
                     let started = Instant::now();
-                    let mut stream = connect(&tls, target.attested).await;
+                    let mut stream = connect_to_ask(&tls, target.attested).await;
                     prove(&mut stream, &target.keyset).await;
                     times.push(started.elapsed());
                     close(&mut stream).await;
@@ -114,7 +113,7 @@ pub fn run(target: &Target, case: Case, each: usize) -> Vec<Duration> {
                 times
             }
             Case::RequestOverTls => {
-                let mut stream = connect(&tls, target.attested).await;
+                let mut stream = connect_to_ask(&tls, target.attested).await;
                 prove(&mut stream, &target.keyset).await;
                 let mut sender = http(stream).await;
                 let mut times = Vec::with_capacity(each);
@@ -183,18 +182,34 @@ where
     sender
 }
 
-async fn connect(config: &Arc<ClientConfig>, address: SocketAddr) -> TlsStream<TcpStream> {
+async fn tcp(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).await.expect("a connection");
     stream.set_nodelay(true).expect("an option");
+    stream
+}
+
+/// As any client of rustls does: its part of the handshake leaves when it is over.
+async fn connect(config: &Arc<ClientConfig>, address: SocketAddr) -> TlsStream<TcpStream> {
     let name = ServerName::IpAddress(address.ip().into());
     TlsConnector::from(config.clone())
-        .connect(name, stream)
+        .connect(name, tcp(address).await)
         .await
         .expect("a handshake")
 }
 
+/// As this project's client does, which always asks something next: the end of its handshake leaves with that.
+async fn connect_to_ask(config: &Arc<ClientConfig>, address: SocketAddr) -> TlsStream<FirstFlight<TcpStream>> {
+    let name = ServerName::IpAddress(address.ip().into());
+    let mut stream = TlsConnector::from(config.clone())
+        .connect(name, FirstFlight::new(tcp(address).await))
+        .await
+        .expect("a handshake");
+    stream.get_mut().0.shaken();
+    stream
+}
+
 /// Asks for the proof of this connection and checks it.
-async fn prove(stream: &mut TlsStream<TcpStream>, keyset: &Keyset) {
+async fn prove<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut TlsStream<S>, keyset: &Keyset) {
     let exporter = Exporter::of_client(stream.get_ref().1).expect("a secret");
     let (request, pending) = PendingProof::ask(keyset, &exporter).expect("a question");
     let body = jcs::to_vec("channel proof", &request).expect("a body");
@@ -204,7 +219,7 @@ async fn prove(stream: &mut TlsStream<TcpStream>, keyset: &Keyset) {
 }
 
 /// One request on a connection, and the body of its answer.
-async fn post(stream: &mut TlsStream<TcpStream>, path: &str, body: &[u8]) -> Vec<u8> {
+async fn post<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut TlsStream<S>, path: &str, body: &[u8]) -> Vec<u8> {
     let mut message = format!(
         "POST {path} HTTP/1.1\r\nhost: guest\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()
@@ -228,7 +243,7 @@ async fn post(stream: &mut TlsStream<TcpStream>, path: &str, body: &[u8]) -> Vec
 }
 
 /// Says goodbye and waits until the server has gone too.
-async fn close(stream: &mut TlsStream<TcpStream>) {
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut TlsStream<S>) {
     let _ = stream.shutdown().await;
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest).await;

@@ -21,14 +21,9 @@ pub(super) struct EngineProcess {
 }
 
 impl EngineProcess {
-    /// Starts `command` for `job` in its sandbox, in a process group of its own so that a terminal's Ctrl-C reaches only us.
-    pub(super) fn start(
-        command: &[String],
-        sandbox: &EngineSandbox,
-        memory_bytes: u64,
-        job: &EngineJob,
-    ) -> Result<Self, EngineError> {
-        if command.is_empty() {
+    /// Starts the engine of `job` in its sandbox, in a process group of its own so that a terminal's Ctrl-C reaches only us.
+    pub(super) fn start(sandbox: &EngineSandbox, memory_bytes: u64, job: &EngineJob) -> Result<Self, EngineError> {
+        if job.command.is_empty() {
             return Err(EngineError::NoCommand);
         }
         // A socket that an earlier engine left would make the next one fail to bind.
@@ -37,7 +32,7 @@ impl EngineProcess {
         let (program, arguments) = launcher.split_first().ok_or(EngineError::NoCommand)?;
         let mut child = Command::new(program)
             .args(arguments)
-            .args(command)
+            .args(&job.command)
             .arg("--model-dir")
             .arg(&job.model_dir)
             .arg("--socket")

@@ -30,7 +30,6 @@ impl Engines {
     /// # Errors
     /// The first [`EngineError`]; engines already started are killed.
     pub async fn start(
-        command: &[String],
         sandbox: &EngineSandbox,
         jobs: Vec<EngineJob>,
         limits: &OperatingLimits,
@@ -40,10 +39,9 @@ impl Engines {
         let mut watchers = JoinSet::new();
         let restarts = Arc::new(AtomicU32::new(0));
         for job in jobs {
-            let engine = start_ready(command, sandbox, &job, limits).await?;
+            let engine = start_ready(sandbox, &job, limits).await?;
             tracing::info!(model = job.model, pid = engine.id(), "engine ready");
             let watcher = Watcher {
-                command: command.to_vec(),
                 sandbox: sandbox.clone(),
                 job,
                 limits: *limits,
@@ -72,7 +70,6 @@ impl Engines {
 }
 
 struct Watcher {
-    command: Vec<String>,
     sandbox: EngineSandbox,
     job: EngineJob,
     limits: OperatingLimits,
@@ -104,7 +101,7 @@ impl Watcher {
                 return;
             }
             let restarted = tokio::select! {
-                started = start_ready(&self.command, &self.sandbox, &self.job, &self.limits) => started,
+                started = start_ready(&self.sandbox, &self.job, &self.limits) => started,
                 () = stopping.given() => return,
             };
             match restarted {
@@ -120,7 +117,6 @@ impl Watcher {
 }
 
 async fn start_ready(
-    command: &[String],
     sandbox: &EngineSandbox,
     job: &EngineJob,
     limits: &OperatingLimits,
@@ -134,7 +130,7 @@ async fn start_ready(
             reason: format!("{error} [{}]", error.code()),
         })?,
     };
-    let mut engine = EngineProcess::start(command, sandbox, memory_bytes, job)?;
+    let mut engine = EngineProcess::start(sandbox, memory_bytes, job)?;
     let ended = tokio::select! {
         () = until_ready(&job.socket) => {
             if let Some(what) = engine.not_applied() {
@@ -186,9 +182,10 @@ mod tests {
     use super::*;
     use crate::engine::sandbox::Isolation;
 
-    fn job(dir: &std::path::Path) -> EngineJob {
+    fn job(dir: &std::path::Path, command: &[&str]) -> EngineJob {
         EngineJob {
             model: "m".into(),
+            command: command.iter().map(|s| (*s).to_owned()).collect(),
             model_dir: dir.to_owned(),
             socket: dir.join("s"),
             root: dir.join("root"),
@@ -219,17 +216,13 @@ mod tests {
 
     async fn error_of(command: &[&str], limit_ms: u64) -> EngineError {
         let dir = tempfile::tempdir().unwrap();
-        let job = job(dir.path());
+        let job = job(dir.path(), command);
         std::fs::create_dir(&job.root).unwrap();
-        let command: Vec<_> = command.iter().map(|s| (*s).to_owned()).collect();
         let limits = OperatingLimits {
             engine_start_timeout_ms: limit_ms,
             ..Default::default()
         };
-        Engines::start(&command, &sandbox(), vec![job], &limits)
-            .await
-            .err()
-            .unwrap()
+        Engines::start(&sandbox(), vec![job], &limits).await.err().unwrap()
     }
 
     #[tokio::test]

@@ -4,12 +4,15 @@
 mod broker;
 mod client;
 mod clock;
+mod egress;
 mod engine;
 #[path = "../../../tdx-attest-rs/tests/machine/fake_kernel.rs"]
 mod fake_kernel;
+mod first;
 mod foreign;
 mod machine;
 mod oblivious;
+mod outside;
 mod padded;
 mod real_broker;
 mod refused;

@@ -2,22 +2,49 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 
 use hanzo_attestation::name::{KeyId, Name};
-use hanzo_kbs::{InitOptions, Initialised, KbsConfig, StoreMode, admin, init, load_admin_key, serve};
+use hanzo_kbs::{InitOptions, Initialised, KbsConfig, KbsError, StoreMode, admin, init, load_admin_key, serve};
 use hanzo_pqc::Dek;
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor};
 use hanzo_vault::{KeyPolicy, Wrap};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
+use crate::outside::{Authority, HostBroker, NAME, PORT};
 use crate::served::{context, name};
 use crate::world::{MODEL_DEK, MODEL_KEY, STORE_DEK, STORE_KEY, World};
 
 struct RealBroker {
     address: SocketAddr,
     made: Initialised,
-    _stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), KbsError>>,
+}
+
+/// Starts the broker of this configuration.
+async fn started(made: Initialised) -> RealBroker {
+    let config = KbsConfig::load(&made.config_path).unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (ready, is_ready) = oneshot::channel();
+    let task = tokio::spawn(serve(
+        config,
+        StoreMode::Simulated,
+        async {
+            let _ = stopped.await;
+        },
+        |address| {
+            let _ = ready.send(address);
+        },
+    ));
+    RealBroker {
+        address: is_ready.await.unwrap(),
+        made,
+        stop,
+        task,
+    }
 }
 
 async fn real_broker(world: &mut World) -> RealBroker {
@@ -29,35 +56,18 @@ async fn real_broker(world: &mut World) -> RealBroker {
         simulator_roots: vec![processor.ark_der().to_vec()],
     })
     .unwrap();
-    let config = KbsConfig::load(&made.config_path).unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let (ready, is_ready) = oneshot::channel();
-    tokio::spawn(serve(
-        config,
-        StoreMode::Simulated,
-        async {
-            let _ = stopped.await;
-        },
-        |address| {
-            let _ = ready.send(address);
-        },
-    ));
-    let address = is_ready.await.unwrap();
+    let broker = started(made).await;
 
     // The configuration pins this broker instead of the test's own.
-    let (ours, theirs) = (world.broker.pinned(), &made.identity.signer);
+    let (ours, theirs) = (world.broker.pinned(), &broker.made.identity.signer);
     let config = world
         .config
         .replace(&ours.suite, &theirs.suite)
         .replace(&ours.ml_dsa, &theirs.ml_dsa)
         .replace(&ours.ed25519, &theirs.ed25519);
     world.configure(config);
-    world.options.kbs_addr = address.to_string();
-    RealBroker {
-        address,
-        made,
-        _stop: stop,
-    }
+    world.options.kbs_addr = broker.address.to_string();
+    broker
 }
 
 impl RealBroker {
@@ -132,4 +142,38 @@ async fn a_key_made_for_real_guests_is_not_released_to_simulated_evidence() {
     broker.put_both(&world, false).await;
     let error = world.refused().await;
     assert_eq!(error.code(), "kbs.refused", "{error}");
+}
+
+/// The broker's own TLS, reached by name through the host's broker of connections: no part of it is a stand-in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_reaches_the_broker_by_name_over_the_broker_s_own_tls() {
+    let authority = Authority::new();
+    let mut world = World::new().await;
+    let broker = real_broker(&mut world).await;
+    world.configure(format!("{}{}", world.config, authority.entry(NAME, PORT)));
+    broker.put_both(&world, true).await;
+
+    let RealBroker { made, stop, task, .. } = broker;
+    drop(stop);
+    task.await.unwrap().unwrap();
+    let dir = made.config_path.parent().unwrap();
+    for (file, text) in ["kbs.crt", "kbs.tls.key"].iter().zip(authority.issue().pem) {
+        let path = dir.join(file);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let text = std::fs::read_to_string(&made.config_path).unwrap();
+    let tls = "[tls]\ncertificate_file = \"kbs.crt\"\nkey_file = \"kbs.tls.key\"\n";
+    let changed = format!("{}\n{tls}", text.replace("plain_http = \"loopback\"", ""));
+    std::fs::write(&made.config_path, changed).unwrap();
+    let broker = started(made).await;
+
+    // In clear it is not spoken to any more; by name it is.
+    let host = HostBroker::start(&[(NAME, broker.address)]).await;
+    world.options.kbs_addr = broker.address.to_string();
+    assert_eq!(world.refused().await.code(), "egress.no_broker");
+    world.options.egress = host.address();
+    let guest = world.boot().await;
+    assert!(guest.ready.keyset.simulated);
+    guest.stop().await.unwrap();
 }

@@ -11,6 +11,11 @@ use super::{Connection, EngineError};
 const DELTA_BYTES_MAX: usize = 16 << 10;
 /// Bytes of one frame, on average over an answer.
 const FRAME_BYTES: u64 = 4 << 10;
+/// The same where each token comes with others.
+const FRAME_BYTES_WITH_LOGPROBS: u64 = 24 << 10;
+/// Longest token.
+const TOKEN_BYTES_MAX: usize = 1 << 10;
+const LOGPROB_LEAST: f64 = -9999.0;
 
 /// Why the engine stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,16 +42,60 @@ pub(crate) struct Usage {
     pub(crate) completion_tokens: u64,
 }
 
-/// What came next.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Text of the answer, never empty.
-    Text(String),
-    /// The end; nothing follows.
-    End(Finish, Usage),
+/// A token and how likely it was.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TokenLogprob {
+    pub(crate) token: String,
+    pub(crate) logprob: f64,
+    pub(crate) bytes: Option<Vec<u8>>,
+    /// Other likely tokens in its place; they have none themselves.
+    pub(crate) top: Vec<TokenLogprob>,
 }
 
-// Members that other engines add (id, model, logprobs …) are not taken over.
+/// Text of the answer, with the tokens that it came in where they were asked for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Piece {
+    pub(crate) text: String,
+    pub(crate) logprobs: Vec<TokenLogprob>,
+}
+
+impl Piece {
+    pub(crate) fn text(text: String) -> Self {
+        Self {
+            text,
+            logprobs: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.logprobs.is_empty()
+    }
+
+    pub(crate) fn append(&mut self, other: Self) {
+        self.text.push_str(&other.text);
+        self.logprobs.extend(other.logprobs);
+    }
+}
+
+/// What came next.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Step {
+    /// A piece of the answer, never empty.
+    Piece(Piece),
+    /// The end; nothing follows. The number is that of the stop text, where the engine says it.
+    End(Finish, Option<usize>, Usage),
+}
+
+/// What an answer must agree with.
+pub(super) struct Expected {
+    pub(super) prompt_tokens: u64,
+    pub(super) max_tokens: u64,
+    /// Whether tokens come with their log probabilities, and with how many others.
+    pub(super) logprobs: Option<usize>,
+    pub(super) stops: Vec<String>,
+}
+
+// Members that other engines add (id, model …) are not taken over.
 #[derive(Deserialize)]
 struct Frame {
     #[serde(default)]
@@ -61,9 +110,18 @@ struct Frame {
 #[derive(Deserialize)]
 struct Choice {
     index: u64,
-    delta: Delta,
+    #[serde(default)]
+    delta: Option<Delta>,
+    /// Of completions.
+    #[serde(default)]
+    text: Option<String>,
+    #[serde(default)]
+    logprobs: Option<Logprobs>,
     #[serde(default)]
     finish_reason: Option<String>,
+    /// Some engines say which stop text it was.
+    #[serde(default)]
+    stop_reason: Option<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +130,47 @@ struct Delta {
     content: Option<String>,
     #[serde(default)]
     role: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Logprobs {
+    #[serde(default)]
+    content: Option<Vec<SaidLogprob>>,
+}
+
+#[derive(Deserialize)]
+struct SaidLogprob {
+    token: String,
+    /// Null where an engine has no number for "never".
+    logprob: Option<f64>,
+    #[serde(default)]
+    bytes: Option<Vec<u8>>,
+    #[serde(default)]
+    top_logprobs: Vec<SaidLogprob>,
+}
+
+impl SaidLogprob {
+    /// `None` for what no token is.
+    fn checked(self, top_max: usize) -> Option<TokenLogprob> {
+        // What OpenAI writes for "never".
+        let logprob = self.logprob.unwrap_or(LOGPROB_LEAST);
+        let bytes = self.bytes.as_ref().map_or(0, Vec::len);
+        let sound = self.token.len() <= TOKEN_BYTES_MAX
+            && bytes <= TOKEN_BYTES_MAX
+            && logprob.is_finite()
+            && logprob < 1e-3
+            && self.top_logprobs.len() <= top_max;
+        if !sound {
+            return None;
+        }
+        let top = self.top_logprobs.into_iter().map(|one| one.checked(0));
+        Some(TokenLogprob {
+            token: self.token,
+            logprob: logprob.clamp(LOGPROB_LEAST, 0.0),
+            bytes: self.bytes,
+            top: top.collect::<Option<_>>()?,
+        })
+    }
 }
 
 /// An answer that is being generated. Dropping it cancels the engine.
@@ -83,11 +182,15 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(body: Incoming, connection: Connection, prompt_tokens: u64, max_tokens: u64) -> Self {
+    pub(super) fn new(body: Incoming, connection: Connection, expected: Expected) -> Self {
+        let frame = match expected.logprobs {
+            None => FRAME_BYTES,
+            Some(_) => FRAME_BYTES_WITH_LOGPROBS,
+        };
         Self {
             body,
-            lines: DataLines::new(max_tokens.saturating_add(16).saturating_mul(FRAME_BYTES)),
-            check: Check::new(prompt_tokens, max_tokens),
+            lines: DataLines::new(expected.max_tokens.saturating_add(16).saturating_mul(frame)),
+            check: Check::new(expected),
             _connection: connection,
         }
     }
@@ -114,30 +217,33 @@ impl Answer {
 
     /// Tokens that came so far: frames, until the end tells.
     pub(crate) fn tokens(&self) -> u64 {
-        self.check.frames.min(self.check.max_tokens)
+        self.check.frames.min(self.check.expected.max_tokens)
     }
 }
 
 /// The protocol's rules over the payloads of one answer.
 struct Check {
-    prompt_tokens: u64,
-    max_tokens: u64,
+    expected: Expected,
     /// Frames that stand for a token, empty ones included.
     frames: u64,
     /// Those with text.
     texts: u64,
+    /// Tokens that came with a log probability.
+    logprobs: u64,
     finish: Option<Finish>,
+    stop: Option<usize>,
     usage: Option<Usage>,
 }
 
 impl Check {
-    fn new(prompt_tokens: u64, max_tokens: u64) -> Self {
+    fn new(expected: Expected) -> Self {
         Self {
-            prompt_tokens,
-            max_tokens,
+            expected,
             frames: 0,
             texts: 0,
+            logprobs: 0,
             finish: None,
+            stop: None,
             usage: None,
         }
     }
@@ -172,7 +278,12 @@ impl Check {
         if choice.index != 0 {
             return breach("a choice that was not asked for");
         }
-        let text = choice.delta.content.unwrap_or_default();
+        let (said, role) = match (choice.delta, choice.text) {
+            (Some(delta), None) => (delta.content, delta.role),
+            (None, Some(text)) => (Some(text), None),
+            _ => return breach("a choice that is neither chat nor completion"),
+        };
+        let text = said.unwrap_or_default();
         if text.len() > DELTA_BYTES_MAX {
             return breach("a frame with too much text");
         }
@@ -182,22 +293,39 @@ impl Check {
             Some("length") => Some(Finish::Length),
             Some(_) => return breach("an unknown finish_reason"),
         };
-        let opening = choice.delta.role.is_some() && text.is_empty() && self.finish.is_none() && self.frames == 0;
+        let stops = &self.expected.stops;
+        let named = choice.stop_reason.as_ref().and_then(serde_json::Value::as_str);
+        self.stop = named.and_then(|named| stops.iter().position(|stop| stop == named));
+        let opening = role.is_some() && text.is_empty() && self.finish.is_none() && self.frames == 0;
         if opening {
             return Ok(None);
         }
         self.frames += 1;
-        if self.frames > self.max_tokens.saturating_add(1) {
+        if self.frames > self.expected.max_tokens.saturating_add(1) {
             return breach("more frames than max_tokens");
         }
-        if text.is_empty() {
-            return Ok(None);
-        }
-        self.texts += 1;
-        if self.texts > self.max_tokens {
+        self.texts += u64::from(!text.is_empty());
+        if self.texts > self.expected.max_tokens {
             return breach("more frames than max_tokens");
         }
-        Ok(Some(Step::Text(text)))
+        let Ok(logprobs) = self.logprobs(choice.logprobs) else {
+            return breach("log probabilities that no token has");
+        };
+        let piece = Piece { text, logprobs };
+        Ok((!piece.is_empty()).then_some(Step::Piece(piece)))
+    }
+
+    /// One for each frame, where they were asked for; otherwise what comes is left out.
+    fn logprobs(&mut self, said: Option<Logprobs>) -> Result<Vec<TokenLogprob>, ()> {
+        let Some(top_max) = self.expected.logprobs else {
+            return Ok(Vec::new());
+        };
+        let said = said.and_then(|l| l.content).unwrap_or_default();
+        self.logprobs += said.len() as u64;
+        if self.logprobs > self.frames {
+            return Err(());
+        }
+        said.into_iter().map(|one| one.checked(top_max).ok_or(())).collect()
     }
 
     fn end(&mut self) -> Result<Step, EngineError> {
@@ -208,15 +336,23 @@ impl Check {
         let Some(usage) = self.usage else {
             return breach("an end without usage");
         };
-        if usage.prompt_tokens != self.prompt_tokens {
+        if usage.prompt_tokens != self.expected.prompt_tokens {
             return breach("prompt_tokens that differ from /tokenize");
         }
         // One frame per token; the last frame may carry one or none.
         let counted = (self.frames.saturating_sub(1)..=self.frames).contains(&usage.completion_tokens);
-        if !counted || usage.completion_tokens < self.texts || usage.completion_tokens > self.max_tokens {
+        if !counted || usage.completion_tokens < self.texts || usage.completion_tokens > self.expected.max_tokens {
             return breach("completion_tokens that differ from the frames");
         }
-        Ok(Step::End(finish, usage))
+        // "length" excuses an answer from its schema, so it is believed where the length was reached and nowhere else.
+        if finish == Finish::Length && usage.completion_tokens < self.expected.max_tokens {
+            return breach("an end by length before max_tokens");
+        }
+        // The end token may have none.
+        if self.expected.logprobs.is_some() && self.logprobs.saturating_add(1) < usage.completion_tokens {
+            return breach("tokens without the log probabilities that were asked for");
+        }
+        Ok(Step::End(finish, self.stop, usage))
     }
 }
 
@@ -224,14 +360,23 @@ impl Check {
 mod tests {
     use super::*;
 
+    fn check(max_tokens: u64, logprobs: Option<usize>) -> Check {
+        Check::new(Expected {
+            prompt_tokens: 5,
+            max_tokens,
+            logprobs,
+            stops: vec!["x".into(), "y".into()],
+        })
+    }
+
     fn run(max_tokens: u64, payloads: &[&str]) -> Result<(String, Usage), &'static str> {
-        let mut check = Check::new(5, max_tokens);
+        let mut check = check(max_tokens, None);
         let mut text = String::new();
         for payload in payloads {
             match check.payload(payload.as_bytes()) {
                 Ok(None) => {}
-                Ok(Some(Step::Text(t))) => text.push_str(&t),
-                Ok(Some(Step::End(_, usage))) => return Ok((text, usage)),
+                Ok(Some(Step::Piece(piece))) => text.push_str(&piece.text),
+                Ok(Some(Step::End(_, _, usage))) => return Ok((text, usage)),
                 Err(EngineError::Protocol { what }) => return Err(what),
                 Err(_) => return Err("failed"),
             }
@@ -295,6 +440,10 @@ mod tests {
                 "completion_tokens that differ from the frames",
             ),
             (&[A, A, A, A, &last(5, 4), "[DONE]"], "more frames than max_tokens"),
+            (
+                &[A, &last(5, 1).replace("stop", "length"), "[DONE]"],
+                "an end by length before max_tokens",
+            ),
             (&[A, &last(5, 1), A], "a frame after the finish_reason"),
             (&[A, "[DONE]"], "an end without finish_reason"),
             (
@@ -317,6 +466,57 @@ mod tests {
             (&[&long], "a frame with too much text"),
         ] {
             assert_eq!(run(3, payloads), Err(what));
+        }
+    }
+
+    #[test]
+    fn log_probabilities_are_counted_and_bounded() {
+        let frame = |entry: &str| {
+            format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"a"}},"logprobs":{{"content":[{entry}]}}}}]}}"#)
+        };
+        let entry = r#"{"token":"a","logprob":-0.5,"bytes":[97],"top_logprobs":[{"token":"b","logprob":null}]}"#;
+        let Ok(Some(Step::Piece(piece))) = check(9, Some(1)).payload(frame(entry).as_bytes()) else {
+            panic!()
+        };
+        assert_eq!(
+            (piece.logprobs[0].logprob, piece.logprobs[0].top[0].logprob),
+            (-0.5, LOGPROB_LEAST)
+        );
+        let Ok(Some(Step::Piece(piece))) = check(9, None).payload(frame(entry).as_bytes()) else {
+            panic!()
+        };
+        assert!(piece.logprobs.is_empty(), "nobody asked");
+        let long = format!(r#"{{"token":"{}","logprob":-1}}"#, "x".repeat(TOKEN_BYTES_MAX + 1));
+        for bad in [
+            r#"{"token":"a","logprob":0.5}"#.to_owned(),
+            long,
+            format!("{entry},{entry}"),
+            entry.replace("top_logprobs\":[", "top_logprobs\":[{\"token\":\"c\",\"logprob\":-1},"),
+        ] {
+            let got = check(9, Some(1)).payload(frame(&bad).as_bytes());
+            let what = "log probabilities that no token has";
+            assert_eq!(got, Err(EngineError::Protocol { what }), "{bad}");
+        }
+        let mut silent = check(9, Some(0));
+        for payload in [A, A, &last(5, 2)] {
+            let _ = silent.payload(payload.as_bytes());
+        }
+        let what = "tokens without the log probabilities that were asked for";
+        assert_eq!(silent.payload(b"[DONE]"), Err(EngineError::Protocol { what }));
+    }
+
+    #[test]
+    fn a_stop_text_is_named_only_if_it_was_given() {
+        for (said, stop) in [(r#""y""#, Some(1)), (r#""z""#, None), ("5", None), ("null", None)] {
+            let mut check = check(9, None);
+            let payload = format!(
+                r#"{{"choices":[{{"index":0,"text":"a","finish_reason":"stop","stop_reason":{said}}}],"usage":{{"prompt_tokens":5,"completion_tokens":1}}}}"#
+            );
+            check.payload(payload.as_bytes()).unwrap();
+            let Ok(Some(Step::End(_, got, _))) = check.payload(b"[DONE]") else {
+                panic!()
+            };
+            assert_eq!(got, stop, "{said}");
         }
     }
 }

@@ -20,6 +20,18 @@ pub enum EngineError {
     /// It does not do a parameter that only engines can refuse.
     #[error("seed: not supported by this guest's engine; leave it out")]
     Parameter,
+    /// It does not do a member that only some engines do.
+    #[error("{member}: this model's engine does not do it; leave it out")]
+    Lacks {
+        /// Which member of the engine protocol.
+        member: &'static str,
+    },
+    /// It cannot keep an answer to this schema.
+    #[error("this model's engine cannot keep an answer to that schema; simplify it")]
+    Schema,
+    /// It does not have that route.
+    #[error("this model's engine does not do that")]
+    Absent,
     /// The model's chat template cannot render these messages.
     #[error(
         "messages: this model's chat template refuses their order or roles; start with system or user and alternate"
@@ -45,7 +57,13 @@ impl EngineError {
         match self {
             Self::Unavailable | Self::Loading => StatusCode::SERVICE_UNAVAILABLE,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
-            Self::Context | Self::Parameter | Self::Template | Self::Refused => StatusCode::BAD_REQUEST,
+            Self::Context
+            | Self::Parameter
+            | Self::Lacks { .. }
+            | Self::Schema
+            | Self::Absent
+            | Self::Template
+            | Self::Refused => StatusCode::BAD_REQUEST,
             Self::Failed | Self::Protocol { .. } => StatusCode::BAD_GATEWAY,
         }
     }
@@ -57,7 +75,9 @@ impl EngineError {
             Self::Loading => "engine_loading",
             Self::Busy => "rate_limit_exceeded",
             Self::Context => "context_length_exceeded",
-            Self::Parameter => "unsupported_parameter",
+            Self::Parameter | Self::Lacks { .. } => "unsupported_parameter",
+            Self::Schema => "invalid_schema",
+            Self::Absent => "unsupported_by_model",
             Self::Template => "template_refused",
             Self::Refused => "engine_refused",
             Self::Failed => "engine_failed",

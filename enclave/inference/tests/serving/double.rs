@@ -15,6 +15,10 @@ pub enum Script {
     Raw(Vec<String>, Duration),
     /// A status and a body.
     Refuse(u16, &'static str),
+    /// A JSON document.
+    Json(&'static str),
+    /// Refuses even to count.
+    RefuseAll(u16, &'static str),
 }
 
 pub struct Engine {
@@ -47,6 +51,24 @@ pub fn honest() -> Script {
         vec![frame("Par"), frame("is"), last(".", "stop", PROMPT_TOKENS, 3)],
         Duration::ZERO,
     )
+}
+
+/// As [`honest`], of a completion.
+pub fn honest_text() -> Script {
+    let chat = [frame("Par"), frame("is"), last(".", "stop", PROMPT_TOKENS, 3)];
+    let pieces = chat.map(|piece| {
+        piece
+            .replace("\"delta\":{\"content\":", "\"text\":")
+            .replace("},\"finish", ",\"finish")
+    });
+    Script::Raw(pieces.to_vec(), Duration::ZERO)
+}
+
+/// One frame for each text, the last with its end.
+pub fn says(texts: &[&str], finish: &str) -> Script {
+    let mut pieces: Vec<String> = texts.iter().map(|text| frame(text)).collect();
+    pieces.push(last("", finish, PROMPT_TOKENS, texts.len()));
+    Script::Raw(pieces, Duration::ZERO)
 }
 
 pub fn raw(pieces: &[String]) -> Script {
@@ -112,6 +134,9 @@ async fn serve(mut stream: UnixStream, script: Script, seen: Arc<std::sync::Mute
     match path.as_str() {
         "/health" => stream.write_all(json(200, "{\"status\":\"ready\"}").as_bytes()).await,
         "/tokenize" => {
+            if let Script::RefuseAll(status, body) = script {
+                return stream.write_all(json(status, body).as_bytes()).await;
+            }
             stream
                 .write_all(json(200, "{\"count\":5,\"tokens\":[1,2,3,4,5]}").as_bytes())
                 .await
@@ -119,7 +144,10 @@ async fn serve(mut stream: UnixStream, script: Script, seen: Arc<std::sync::Mute
         _ => {
             *seen.lock().unwrap() = body;
             match script {
-                Script::Refuse(status, body) => stream.write_all(json(status, body).as_bytes()).await,
+                Script::Json(body) => stream.write_all(json(200, body).as_bytes()).await,
+                Script::Refuse(status, body) | Script::RefuseAll(status, body) => {
+                    stream.write_all(json(status, body).as_bytes()).await
+                }
                 Script::Raw(pieces, pause) => play(stream, pieces, pause).await,
             }
         }

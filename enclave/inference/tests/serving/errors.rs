@@ -38,7 +38,8 @@ async fn bad_requests() {
             "model_not_found",
             "model",
         ),
-        (with(&chat(r#","n":3"#)), 400, "unsupported_parameter", "n"),
+        (with(&chat(r#","n":9"#)), 400, "invalid_value", "n"),
+        (with(&chat(r#","store":true"#)), 400, "unsupported_parameter", "store"),
         (
             with(&chat(r#","max_tokens":60"#)),
             400,
@@ -111,7 +112,7 @@ async fn refused_bodies_are_read_to_their_end_so_that_the_answer_arrives() {
     for (path, json, status) in [
         ("/v1/chat/completions", "application/json", 413),
         ("/v1/chat/completions", "text/plain", 415),
-        ("/v1/embeddings", "application/json", 404),
+        ("/v1/nowhere", "application/json", 404),
         ("/v1/models", "application/json", 405),
     ] {
         let read = std::sync::Arc::new(AtomicUsize::new(0));

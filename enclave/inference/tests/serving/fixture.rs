@@ -110,7 +110,11 @@ impl Guest {
 }
 
 pub fn post(body: &str) -> Request<Body> {
-    Request::post("/v1/chat/completions")
+    post_to("/v1/chat/completions", body)
+}
+
+pub fn post_to(path: &str, body: &str) -> Request<Body> {
+    Request::post(path)
         .header("content-type", "application/json")
         .header("hanzo-owner", "aa".repeat(32))
         .body(Body::from(body.to_owned()))

@@ -1,9 +1,13 @@
 //! The API over a small engine that speaks the protocol, honestly or not.
 
+mod anthropic;
+mod choices;
 mod double;
 mod errors;
 mod fixture;
 mod hostile;
 mod leaving;
+mod raw;
 mod receipts;
+mod responses;
 mod shapes;

@@ -142,6 +142,46 @@ impl Labeled {
     }
 }
 
+/// A KeySchedule up to its one secret, out of which the rest is expanded.
+struct Started {
+    labeled: Labeled,
+    secret: Secret,
+    context: Vec<u8>,
+}
+
+impl Started {
+    fn new(ids: Ids, mode: u8, shared_secret: &[u8], info: &[u8], psk: &[u8], psk_id: &[u8]) -> Result<Self, PqcError> {
+        let labeled = Labeled {
+            kdf: ids.kdf,
+            suite_id: ids.suite_id(),
+        };
+        let psk_id_hash = labeled.extract(b"", b"psk_id_hash", psk_id)?;
+        let info_hash = labeled.extract(b"", b"info_hash", info)?;
+        Ok(Self {
+            context: [&[mode], psk_id_hash.as_slice(), info_hash.as_slice()].concat(),
+            secret: labeled.extract(shared_secret, b"secret", psk)?,
+            labeled,
+        })
+    }
+
+    fn expand(&self, label: &[u8], len: usize) -> Result<Secret, PqcError> {
+        self.labeled.expand(&self.secret, label, &self.context, len)
+    }
+}
+
+/// Context.Export of a base-mode context that does nothing else: without the key and nonce that nobody would use.
+pub(super) fn export_once(
+    ids: Ids,
+    shared_secret: &[u8],
+    info: &[u8],
+    exporter_context: &[u8],
+    len: usize,
+) -> Result<Secret, PqcError> {
+    let started = Started::new(ids, MODE_BASE, shared_secret, info, b"", b"")?;
+    let exporter_secret = started.expand(b"exp", ids.kdf.hash_len())?;
+    started.labeled.expand(&exporter_secret, b"sec", exporter_context, len)
+}
+
 /// A set-up context: the same for sender and recipient in base mode.
 pub(super) struct Context {
     key: Zeroizing<Vec<u8>>,
@@ -175,19 +215,12 @@ impl Context {
         psk_id: &[u8],
         key_len: usize,
     ) -> Result<Self, PqcError> {
-        let labeled = Labeled {
-            kdf: ids.kdf,
-            suite_id: ids.suite_id(),
-        };
-        let psk_id_hash = labeled.extract(b"", b"psk_id_hash", psk_id)?;
-        let info_hash = labeled.extract(b"", b"info_hash", info)?;
-        let context: Vec<u8> = [&[mode], psk_id_hash.as_slice(), info_hash.as_slice()].concat();
-        let secret = labeled.extract(shared_secret, b"secret", psk)?;
+        let started = Started::new(ids, mode, shared_secret, info, psk, psk_id)?;
         Ok(Self {
-            key: labeled.expand(&secret, b"key", &context, key_len)?,
-            base_nonce: labeled.expand(&secret, b"base_nonce", &context, NONCE_LEN)?,
-            exporter_secret: labeled.expand(&secret, b"exp", &context, ids.kdf.hash_len())?,
-            labeled,
+            key: started.expand(b"key", key_len)?,
+            base_nonce: started.expand(b"base_nonce", NONCE_LEN)?,
+            exporter_secret: started.expand(b"exp", ids.kdf.hash_len())?,
+            labeled: started.labeled,
         })
     }
 

@@ -398,3 +398,38 @@ fn what_was_verified_counts_in_its_second_and_with_its_roots_alone() {
     broker.lives.replace(Live::without_roots());
     assert_eq!(world.decide(&attested), Err("snp.chain.root"));
 }
+
+#[test]
+fn what_is_outdated_for_all_of_a_turn_is_decided_anew_together() {
+    let world = World::new(10);
+    assert_eq!(world.decide(&attested()), Ok(()));
+    // Another replica changes the policy; what this one remembers of the key is outdated, and it is not told.
+    let (id, policy) = (id(), policy(9));
+    let text = String::from_utf8(policy.canonical().unwrap()).unwrap();
+    let changed = world.broker.db.write(|tx| {
+        tx.execute(
+            "UPDATE keys SET policy = ?2 WHERE key_id = ?1",
+            &[KEY.into(), (&text).into()],
+        )?;
+        let mut line = Line::of("set-policy", Digest384([0; 48]), 1);
+        (line.key_id, line.key_version, line.policy) = (KEY.to_owned(), 1, Some(policy.digest()?));
+        audit::append(tx, line).map(drop)
+    });
+    changed.unwrap();
+    let guests = [(); 3].map(|()| guest());
+    let asked: Vec<_> = guests.iter().map(|(_, attested)| (&id, attested)).collect();
+    let signer = world.broker.identity.signer.verifying_keys();
+    let mut signatures = Vec::new();
+    for (decided, (guest, _)) in world.broker.decide_each(&asked).into_iter().zip(&guests) {
+        let reply = decided.unwrap().0.unwrap();
+        assert!(guest.open(&reply, signer).is_ok());
+        let reply = WrappedDek::parse(&reply).unwrap();
+        assert!(reply.among.is_some(), "signed among others");
+        signatures.push(reply.signature);
+    }
+    assert!(
+        signatures.windows(2).all(|two| two[0] == two[1]),
+        "one signature for all"
+    );
+    world.broker.db.read(|tx| audit::replay(tx, &[])).unwrap();
+}

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use hanzo_tests_adversary::attack::Row;
 
 use crate::cuts::{POINTS, PROCESSES, expected, test_of};
-use crate::{edge, ehbp, evidence, handshake, keys, proofs, receipts, sealed, wire};
+use crate::{edge, egress, ehbp, evidence, handshake, keys, proofs, receipts, relays, sealed, wire};
 
 const HEAD: &str = "# The catalogue of attacks
 
@@ -54,6 +54,7 @@ const UNHARMED: &str = "
 | a changed configuration | `config.digest_mismatch` | `test:a_changed_configuration_byte_stops_the_boot` |
 | a guest that does not reach the key's tier; evidence for another nonce; a wrapping key of the host's | `kbs.refused` with the rule | `test:evidence_that_does_not_reach_the_keys_tier_gets_no_key` `test:evidence_for_the_wrong_nonce_gets_no_key` `test:a_swapped_wrapping_key_gets_no_key` |
 | a broker's disk put back; a grant for another guest or other weights | `grant.version`, `grant.recipient`, `grant.subject` | `test:a_grant_of_an_older_key_version_stops_the_boot` `test:a_grant_for_another_guest_opens_nothing` `test:a_grant_for_another_weights_root_stops_the_boot` |
+| a gateway that is not the relay's | `relay.gateway_tls`, and nothing is sent | `test:whoever_has_no_certificate_for_the_gateway_is_told_nothing` |
 | words looked for on the host, where they were put | found | `test:what_is_readable_on_the_host_is_found` |
 
 ## dstack's public security reports
@@ -71,7 +72,7 @@ const UNHARMED: &str = "
 | certificates of ten years (613) | keysets of a day at most | `test:a_life_ends_after_its_last_second_and_not_before` |
 | processes that share keys (617) | the engine is given none, and has a user of its own | `test:as_root_it_has_a_user_a_root_and_no_capability_besides` |
 | no secure time (745) | see above; a client whose clock is a year wrong is told | `test:a_clock_that_is_a_year_wrong_changes_nothing` `test:a_host_that_changes_evidence_or_answers_with_other_evidence_is_found_out` |
-| a fetch that holds everybody up (746) | the guest dials its broker alone | `test:rule_4_the_guest_reaches_no_network_client` |
+| a fetch that holds everybody up (746) | the guest dials its broker alone, and nobody once it serves | `test:rule_4_the_guest_reaches_no_network_client` |
 | GPUs used before they were verified (751, 778) | they get ready afterwards or not at all | `test:gpus_are_verified_before_they_get_ready_and_answer_before_the_cpu` |
 ";
 
@@ -97,8 +98,12 @@ fn classes() -> Vec<(&'static str, Vec<Row>)> {
             sealed::CLEAR => "a_host_that_carries_sealed_messages_can_only_stop_them",
             sealed::ROTATED => "a_message_counts_once_across_keysets"),
         class!("Sealed bodies (EHBP)", ehbp::ATTACKS => "a_host_that_carries_sealed_bodies_can_only_stop_them"),
+        class!("Relays and lengths",
+            relays::RELAYS => "a_relay_that_lies_can_only_stop_messages_and_padded_lengths_tell_it_nothing",
+            relays::PADDING => "a_relay_that_lies_can_only_stop_messages_and_padded_lengths_tell_it_nothing"),
         class!("Receipts", receipts::ATTACKS => "receipts_other_than_the_guest_s_are_refused"),
         class!("Keys", keys::ATTACKS => "a_host_between_guest_and_broker_gets_no_key_and_no_guest"),
+        class!("The way out", egress::ATTACKS => "a_host_that_connects_a_guest_outside_can_only_refuse"),
         class!("The edge", edge::ATTACKS => "strangers_at_the_edge_are_cut_and_healthy_clients_answered"),
     ]
 }

@@ -4,12 +4,14 @@
 mod cuts;
 mod document;
 mod edge;
+mod egress;
 mod ehbp;
 mod evidence;
 mod handshake;
 mod keys;
 mod proofs;
 mod receipts;
+mod relays;
 mod roles;
 mod sealed;
 mod wire;

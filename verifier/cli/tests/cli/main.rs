@@ -180,6 +180,7 @@ impl Files {
             transport: TRANSPORT_TLS.into(),
             version: 1,
             weights_root: model.weights_root,
+            work: None,
         };
         let signature = keys().sign(Domain::Receipt, &receipt.canonical().unwrap()).unwrap();
         let signature = SignaturePair {
@@ -489,7 +490,9 @@ fn evidence_that_is_not_a_bundle_is_verified_by_its_own_rules() {
     files
         .run(&format!("verify report.bin {given} {TRUST}"))
         .is(0, &["nothing that the caller drew"]);
-    let other = format!("00{}", &data[2..]);
+    report[0x50] ^= 1;
+    let other = hex::encode(&report[0x50..0x90]);
+    report[0x50] ^= 1;
     files
         .run(&format!("verify report.bin {given} {TRUST} --report-data {other}"))
         .is(30, &["REFUSED"]);

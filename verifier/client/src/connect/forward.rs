@@ -22,12 +22,20 @@ pub(crate) const RECEIPT_STATUS_HEADER: &str = "hanzo-receipt-status";
 /// The least tier that this one request may go to. It says so here, and goes no further.
 const MINIMUM_TIER_HEADER: &str = "hanzo-min-tier";
 
-const PASSED_BACK: [HeaderName; 5] = [
+const PASSED_BACK: [HeaderName; 12] = [
     header::CONTENT_TYPE,
     header::CACHE_CONTROL,
     header::RETRY_AFTER,
     header::ALLOW,
     HeaderName::from_static(RECEIPT_ID_HEADER),
+    // What clients show of an answer: its name, and the caller's own share.
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+    HeaderName::from_static("anthropic-ratelimit-requests-limit"),
+    HeaderName::from_static("anthropic-ratelimit-requests-remaining"),
 ];
 
 pub(crate) async fn forward(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {

@@ -4,7 +4,7 @@
 //! own in `Origin`. Both are refused before anything else is looked at.
 
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Version, header};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -68,8 +68,12 @@ impl Guard {
     }
 
     pub(crate) fn check(&self, parts: &Parts) -> Result<(), Refusal> {
-        let host = only(&parts.headers, header::HOST).ok_or(Refusal::ForeignHost)?;
         let absolute = parts.uri.authority().map(|a| a.as_str());
+        // HTTP/2 names the host in `:authority`, which stands in the URI; `host` may be there besides.
+        let host = match absolute {
+            Some(named) if parts.version == Version::HTTP_2 && !parts.headers.contains_key(header::HOST) => named,
+            _ => only(&parts.headers, header::HOST).ok_or(Refusal::ForeignHost)?,
+        };
         if !self.is_ours(host) || absolute.is_some_and(|a| !self.is_ours(a)) {
             return Err(Refusal::ForeignHost);
         }
@@ -159,6 +163,35 @@ mod tests {
         assert_eq!(check(&guard, "/", &twice), Err(Refusal::ForeignHost));
         let absolute = "http://evil.example/v1/models";
         assert_eq!(check(&guard, absolute, &twice[..1]), Err(Refusal::ForeignHost));
+    }
+
+    #[test]
+    fn http2_names_the_host_in_its_authority_and_nothing_else_may_name_another() {
+        let guard = Guard::new(8080, &[], None);
+        let check = |version, uri: &str, hosts: &[&str]| {
+            let mut request = Request::builder().uri(uri).version(version);
+            for host in hosts {
+                request = request.header("host", *host);
+            }
+            guard.check(&request.body(()).unwrap().into_parts().0)
+        };
+        let (ours, foreign) = ("http://localhost:8080/v1/models", "http://evil.example:8080/v1/models");
+        assert_eq!(check(Version::HTTP_2, ours, &[]), Ok(()));
+        assert_eq!(check(Version::HTTP_2, ours, &["127.0.0.1:8080"]), Ok(()));
+        for (version, uri, hosts) in [
+            (Version::HTTP_11, ours, &[][..]),
+            (Version::HTTP_2, foreign, &[]),
+            (Version::HTTP_2, foreign, &["localhost:8080"]),
+            (Version::HTTP_2, ours, &["evil.example:8080"]),
+            (Version::HTTP_2, ours, &["localhost:8080", "localhost:8080"]),
+            (Version::HTTP_2, "/v1/models", &[]),
+        ] {
+            assert_eq!(
+                check(version, uri, hosts),
+                Err(Refusal::ForeignHost),
+                "{version:?} {uri} {hosts:?}"
+            );
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::call::RECEIPT_ID_HEADER;
 use crate::error::ClientError;
 use crate::pinned::Pinned;
 use crate::receipts::ReceiptStatus;
-use crate::sse::{DONE_FRAME, FRAME_BYTES_MAX, Frames, receipt_json};
+use crate::sse::{FRAME_BYTES_MAX, Frames, is_end, receipt_json};
 use crate::way::Client;
 
 struct Passing {
@@ -93,7 +93,7 @@ impl Passing {
             if is_fill(&frame) {
                 continue;
             }
-            if self.closed && frame != DONE_FRAME {
+            if self.closed && !is_end(&frame) {
                 return Err(ClientError::AfterReceipt);
             }
             if claims_status(&frame) {

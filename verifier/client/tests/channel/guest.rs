@@ -322,6 +322,7 @@ impl Guest {
             transport: TRANSPORT_TLS.into(),
             version: 1,
             weights_root: model.weights_root,
+            work: None,
         };
         let signature = keys.sign(Domain::Receipt, &receipt.canonical().unwrap()).unwrap();
         let signature = SignaturePair {

@@ -4,8 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hanzo_client::AttestedClient;
 use hanzo_client::connect::{self, ConnectOptions};
+use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -131,6 +135,132 @@ async fn a_stream_passes_frame_by_frame_and_its_receipt_is_checked() {
         let answer = ask(at, CHAT, &own(at), &chat(true).to_string()).await;
         assert!(answer.contains(word), "{answer}");
     }
+}
+
+/// A program that knows beforehand that HTTP/2 is spoken.
+async fn http2(at: SocketAddr) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
+    let tcp = TcpStream::connect(at).await.unwrap();
+    let (sender, driver) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tcp))
+        .await
+        .unwrap();
+    tokio::spawn(driver);
+    sender
+}
+
+fn over_http2(authority: &str, path: &str, body: String) -> Request<Full<Bytes>> {
+    let method = if body.is_empty() { "GET" } else { "POST" };
+    Request::builder()
+        .method(method)
+        .uri(format!("http://{authority}{path}"))
+        .header("cookie", "a=b")
+        .body(Full::from(body))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn http2_programs_share_a_local_connection_and_every_connection_to_the_guest_is_proven() {
+    let pause = Arc::new(Notify::new());
+    let knobs = Knobs {
+        pause: Some(pause.clone()),
+        ..Knobs::default()
+    };
+    let guest = Arc::new(Guest::with(1, 1, knobs));
+    let network = Network::to(&guest).await;
+    let (client, _) = client(network.at, None);
+    let at = serve(client.clone(), ConnectOptions::default()).await;
+    let own = at.to_string();
+    let mut program = http2(at).await;
+
+    // A stream that waits for its second frame, and questions beside it on the same connection.
+    let streamed = over_http2(&own, "/v1/chat/completions", chat(true).to_string());
+    let mut streamed = program.send_request(streamed).await.unwrap().into_body();
+    let frame = streamed.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(frame.windows(4).any(|w| w == b"\"Pa\""));
+    let beside: Vec<_> = (0..4)
+        .map(|_| program.send_request(over_http2(&own, "/v1/chat/completions", chat(false).to_string())))
+        .collect();
+    for answer in futures_util::future::join_all(beside).await {
+        let answer = answer.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["hanzo-receipt-status"], "verified");
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(body.windows(5).any(|w| w == b"Paris"));
+    }
+    pause.notify_one();
+    let rest = streamed.collect().await.unwrap().to_bytes();
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(
+        rest.contains(": hanzo-receipt-status verified") && rest.contains("[DONE]"),
+        "{rest}"
+    );
+    assert!(!guest.heard().contains("cookie"));
+    // One request at a time on each proven connection: streams that ran together went over several.
+    assert!(network.connections() >= 2);
+
+    // The same guard: the authority is the name.
+    for (authority, status) in [
+        (format!("evil.example:{}", at.port()), 421),
+        ("127.0.0.1:1".into(), 421),
+        (own.clone(), 200),
+    ] {
+        let answer = program
+            .send_request(over_http2(&authority, "/v1/models", String::new()))
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), status, "{authority}");
+    }
+    let mut foreign = over_http2(&own, "/v1/models", String::new());
+    foreign
+        .headers_mut()
+        .insert("origin", "https://evil.example".parse().unwrap());
+    assert_eq!(program.send_request(foreign).await.unwrap().status(), 403);
+
+    // An answer that breaks off is a stream that breaks off, not a short answer.
+    let knobs = Knobs {
+        before_receipt: ": hanzo-receipt-status verified\n\n",
+        ..Knobs::default()
+    };
+    network.divert(&Arc::new(Guest::with(1, 1, knobs)));
+    network.sever().await;
+    let cut = over_http2(&own, "/v1/chat/completions", chat(true).to_string());
+    let answer = program.send_request(cut).await.unwrap();
+    assert!(answer.into_body().collect().await.is_err());
+}
+
+#[tokio::test]
+async fn curl_speaks_either_protocol_to_the_local_endpoint() {
+    let guest = Guest::boot(1);
+    let network = Network::to(&guest).await;
+    let at = serve(client(network.at, None).0, ConnectOptions::default()).await;
+    for (option, version) in [("--http2-prior-knowledge", "2"), ("--http1.1", "1.1")] {
+        let asked = tokio::process::Command::new("curl")
+            .args(["-sS", option, "--data-binary", &chat(false).to_string()])
+            .args(["-w", "\n%{http_version} %{http_code}"])
+            .arg(format!("http://{at}/v1/chat/completions"))
+            .output()
+            .await;
+        let Ok(output) = asked else {
+            eprintln!("curl is MISSING: not run");
+            return;
+        };
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            text.contains("Paris") && text.ends_with(&format!("{version} 200")),
+            "{text}"
+        );
+    }
+    // What is no preface is no HTTP/2.
+    let mut half = TcpStream::connect(at).await.unwrap();
+    half.write_all(b"PRI").await.unwrap();
+    half.write_all(b"VATE / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(5), half.read_buf(&mut answer)).await;
+    ended.unwrap().unwrap();
+    assert!(
+        answer.starts_with(b"HTTP/1.1 4"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
 }
 
 #[tokio::test]

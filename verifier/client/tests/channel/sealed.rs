@@ -133,6 +133,32 @@ async fn a_forged_key_problem_makes_no_guest_answer_a_question_twice() {
 }
 
 #[tokio::test]
+async fn a_guest_that_started_again_is_noticed_before_a_question_is_sealed_to_its_old_key() {
+    let first = Guest::boot(1);
+    let gateway = Gateway::to(&first).await;
+    let mut settings = config(gateway.at);
+    settings.limits.sealed_key_trusted_for = std::time::Duration::ZERO;
+    let client = SealedClient::new(settings).unwrap();
+    client.chat_once(&chat(false)).await.unwrap();
+    let second = Guest::boot(2);
+    *gateway.guest.lock().unwrap() = second.clone();
+    let answer = client.chat_once(&chat(false)).await.unwrap();
+    assert_eq!((answer.content.as_str(), answer.receipt.word()), ("Paris", "verified"));
+    let questions = |guest: &Guest| guest.heard().matches(PROMPT).count();
+    assert_eq!((questions(&first), questions(&second)), (1, 1), "each question once");
+
+    // A path that lies about what goes first gets no question; one that lies about the question itself hears it once.
+    *gateway.path.lock().unwrap() = Path::ForgesKeyProblem;
+    let e = client.send(question()).await.err().unwrap();
+    assert_eq!((e.code(), questions(&second)), ("sealed.key", 1));
+    let trusting = sealed_client(gateway.at);
+    trusting.verdict().await.unwrap();
+    *gateway.next.lock().unwrap() = Some(Guest::boot(3));
+    let e = trusting.send(question()).await.err().unwrap();
+    assert_eq!((e.code(), questions(&second)), ("sealed.key", 2));
+}
+
+#[tokio::test]
 async fn a_request_goes_to_no_guest_below_its_own_tier_whichever_way() {
     let guest = Guest::boot(1);
     let gateway = Gateway::to(&guest).await;

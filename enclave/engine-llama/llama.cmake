@@ -1,0 +1,14 @@
+# Read by llama.cpp's CMake after each of its project() calls (CMAKE_PROJECT_INCLUDE, set in .cargo/config.toml and passed on
+# by the binding's build script). It halves the build and changes no result.
+#
+# The programs' helper library (argument parsing, downloads, an HTTP client, templates, JSON) is neither used nor linked: the
+# binding crate cannot say so, because its own dependency asks for it by default.
+set(LLAMA_BUILD_COMMON OFF CACHE BOOL "" FORCE)
+# Kernels as fast as they get; what calls them is compiled in less time at -O2, and is no hundredth of a step.
+if(PROJECT_NAME STREQUAL "ggml")
+    set(CMAKE_C_FLAGS_RELEASE "-O3 -DNDEBUG")
+    set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG")
+else()
+    set(CMAKE_C_FLAGS_RELEASE "-O2 -DNDEBUG")
+    set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
+endif()

@@ -1,0 +1,44 @@
+//! llama.cpp on CPU in a process of its own, behind the engine protocol.
+//!
+//! [`run`] binds a Unix socket, confines the process, loads `model.gguf` of a model directory by mapping it, and answers.
+//! One thread owns the library's context and computes all answers in progress together, a token of each at a time
+//! (continuous batching); each has a part of the key-value memory to itself. Ids come from the vocabulary in the GGUF, the
+//! chat template from the directory, the choice of a token from [`hanzo_engine_process::Picker`].
+//!
+//! It never reaches a network, writes a file, logs a request, or computes with what another request left behind. The library's
+//! C and C++ code is reached through the safe functions of crate `llama-cpp-2` alone.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! hanzo_engine_llama::run(hanzo_engine_llama::EngineOptions::new("model", "/run/engine.sock"))?;
+//! # Ok(()) }
+//! ```
+#![forbid(unsafe_code)]
+
+mod args;
+mod batch;
+mod engine;
+mod error;
+mod load;
+mod model_dir;
+mod template;
+mod vocabulary;
+mod worker;
+
+pub use args::{EngineArgs, EngineCommand, main_with_args};
+pub use engine::Llama;
+pub use error::LlamaError;
+pub use hanzo_engine_process::{
+    Answer, EXIT_PANIC, Engine, EngineOptions, Finish, GenerateError, Generation, Message, Role, Sampling, Token,
+    measure,
+};
+
+/// Runs the engine until SIGTERM or SIGINT ([`hanzo_engine_process::run`]).
+///
+/// # Errors
+/// [`LlamaError`]; the process should exit with a non-zero status then.
+pub fn run(options: EngineOptions) -> Result<(), LlamaError> {
+    model_dir::check(&options.model_dir)?;
+    let loading = options.clone();
+    hanzo_engine_process::run(&options, move || async move { Llama::load(&loading).await })
+}

@@ -1,0 +1,130 @@
+//! From a model directory to a mapped model.
+
+use std::num::NonZeroU32;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hanzo_engine_process::{EngineOptions, gguf};
+use llama_cpp_2::context::params::LlamaContextParams;
+use llama_cpp_2::llama_backend::LlamaBackend;
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::model::params::LlamaModelParams;
+use llama_cpp_2::token::LlamaToken;
+use llama_cpp_2::{LogOptions, send_logs_to_tracing};
+
+use crate::batch::STEP_TOKENS;
+use crate::error::LlamaError;
+use crate::model_dir;
+use crate::template::Template;
+use crate::vocabulary;
+
+/// Answers at a time unless told otherwise. Each has key-value memory for a whole context of its own.
+const STREAMS: usize = 4;
+/// Most answers at a time: a step must have room for a token of each.
+const STREAMS_MAX: usize = 64;
+/// The library divides its memory into parts of a multiple of this.
+const CONTEXT_STEP: usize = 256;
+
+/// A model and the shape of the computation on it.
+pub(crate) struct Loaded {
+    pub model: LlamaModel,
+    pub template: Template,
+    pub context_tokens: usize,
+    pub streams: usize,
+    pub threads: usize,
+}
+
+/// The library is set up once in a process and never torn down.
+static LIBRARY: Mutex<Option<LlamaBackend>> = Mutex::new(None);
+
+/// Runs `with` on the library, set up.
+pub(crate) fn library<T>(with: impl FnOnce(&mut LlamaBackend) -> T) -> Option<T> {
+    let mut library: MutexGuard<'_, _> = LIBRARY.lock().unwrap_or_else(PoisonError::into_inner);
+    if library.is_none() {
+        // What it says while it loads may be logged; `Worker` silences it before the first prompt.
+        send_logs_to_tracing(LogOptions::default());
+        *library = LlamaBackend::init().ok();
+    }
+    library.as_mut().map(with)
+}
+
+/// Checks the files, then lets the library map them.
+///
+/// # Errors
+/// [`LlamaError`]: what is missing, malformed or not for this engine, before the library sees any of it; then its own refusal.
+pub(crate) fn load(options: &EngineOptions) -> Result<Loaded, LlamaError> {
+    let (weights, template_file) = model_dir::check(&options.model_dir)?;
+    let failed = |what: &str| LlamaError::Load {
+        path: weights.clone(),
+        what: what.into(),
+    };
+    gguf::read(&weights, &model_dir::ACCEPTED)?;
+    let text = template_file.as_deref().map(model_dir::template_text).transpose()?;
+    // Mapped, not read: in the guest the file is memory already.
+    let params = LlamaModelParams::default().with_n_gpu_layers(0).with_use_mmap(true);
+    let model = library(|library| LlamaModel::load_from_file(library, &weights, &params))
+        .ok_or_else(|| failed("the library could not be set up"))?
+        .map_err(|error| failed(&error.to_string()))?;
+    if let Some(why) = vocabulary::refusal(&model) {
+        return Err(failed(&why));
+    }
+    let vocab = model.vocab();
+    let text_of = |token: LlamaToken| match token.0 {
+        ..0 => String::new(),
+        _ => vocab
+            .text(token)
+            .map(|text| text.to_string_lossy().into_owned())
+            .unwrap_or_default(),
+    };
+    let (bos, eos) = (text_of(vocab.bos()), text_of(vocab.eos()));
+    if vocab.eos().0 < 0 && vocab.eot().0 < 0 {
+        return Err(failed("the vocabulary names no end token; answers could not end"));
+    }
+    // The directory's, whose hash is in the keyset; else the one in the weights, whose root is.
+    let text = match text {
+        Some(text) => text,
+        None => model
+            .chat_template(None)
+            .ok()
+            .and_then(|template| template.to_string().ok())
+            .ok_or_else(|| LlamaError::ModelDir {
+                path: options.model_dir.clone(),
+                what: "no chat template".into(),
+            })?,
+    };
+    let template = Template::compile(text, template_file.as_deref().unwrap_or(&weights), bos, eos)?;
+    let trained = model.n_ctx_train() as usize;
+    // What the guest says of the model is what runs: a context that is quietly shorter would end answers early.
+    if let Some(asked) = options.context_tokens.filter(|asked| *asked > trained) {
+        return Err(failed(&format!(
+            "`--context-tokens {asked}`: the model was trained on {trained}; ask for at most that"
+        )));
+    }
+    let threads = options
+        .threads
+        .or_else(|| std::thread::available_parallelism().ok().map(usize::from));
+    Ok(Loaded {
+        template,
+        context_tokens: options.context_tokens.unwrap_or(trained),
+        streams: options.streams.unwrap_or(STREAMS).clamp(1, STREAMS_MAX),
+        threads: threads.unwrap_or(1).max(1),
+        model,
+    })
+}
+
+/// The context's parameters for `streams` answers of `context_tokens` each.
+pub(crate) fn context_params(context_tokens: usize, streams: usize, threads: usize) -> Option<LlamaContextParams> {
+    let each = context_tokens.checked_next_multiple_of(CONTEXT_STEP)?;
+    let all = u32::try_from(each.checked_mul(streams)?).ok()?;
+    let step = u32::try_from(STEP_TOKENS).ok()?;
+    let threads = i32::try_from(threads).ok()?;
+    let params = LlamaContextParams::default()
+        .with_n_ctx(Some(NonZeroU32::new(all)?))
+        .with_n_batch(step)
+        .with_n_ubatch(step)
+        .with_n_seq_max(u32::try_from(streams).ok()?)
+        // Each answer computes over its own part of the memory and never over another's, not even masked.
+        .with_kv_unified(false)
+        .with_n_threads(threads)
+        .with_n_threads_batch(threads);
+    Some(params)
+}

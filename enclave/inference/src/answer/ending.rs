@@ -1,0 +1,45 @@
+//! The end of a request: one receipt, durable before anybody hears of it.
+
+use std::sync::Arc;
+
+use hanzo_receipts::{DisclosedReceipt, Endpoint, Finished, Outcome, Pending, Sampling, Work};
+
+use crate::error::ApiError;
+use crate::state::ServingState;
+
+/// What the receipt says of the engine's work.
+pub(crate) struct Counts {
+    pub(crate) sampling: Sampling,
+    pub(crate) prompt_tokens: u64,
+    pub(crate) completion_tokens: u64,
+    pub(crate) endpoint: Endpoint,
+    /// How many answers, or vectors, there were to be.
+    pub(crate) answers: u64,
+}
+
+/// Signs and appends the receipt. On an error there is none, and nothing more of the answer may leave.
+pub(crate) async fn finish(
+    state: &ServingState,
+    pending: Pending,
+    outcome: Outcome,
+    counts: Counts,
+) -> Result<DisclosedReceipt, ApiError> {
+    let end = Finished {
+        outcome,
+        completion_tokens: counts.completion_tokens,
+        prompt_tokens: counts.prompt_tokens,
+        sampling: counts.sampling,
+        time: (state.clock)().0,
+        work: Work::of(counts.endpoint, counts.answers),
+    };
+    state.metrics.ended(outcome, counts.completion_tokens);
+    let log = Arc::clone(&state.receipts);
+    let appended = tokio::task::spawn_blocking(move || log.finish(pending, end)).await;
+    let code = match appended {
+        Ok(Ok(receipt)) => return Ok(receipt),
+        Ok(Err(e)) => e.code(),
+        Err(_) => "receipts.interrupted",
+    };
+    tracing::error!(code, "receipt not stored");
+    Err(ApiError::Receipt { code })
+}

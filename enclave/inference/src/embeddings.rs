@@ -1,0 +1,157 @@
+//! Vectors of texts, with a receipt as answers have.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hanzo_receipts::{Endpoint, Outcome, Sampling};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::time::timeout_at;
+
+use crate::answer::{Arrived, Begun, Counts, RECEIPT_HEADER, finish};
+use crate::engine::{EngineError, Vectors};
+use crate::error::ApiError;
+use crate::request::{EmbeddingsRequest, Encoding};
+use crate::state::ServingState;
+
+/// Embeds in a task of its own, so that a client that leaves has its receipt.
+pub(crate) async fn respond(
+    state: &ServingState,
+    arrived: Arrived,
+    request: EmbeddingsRequest,
+) -> Result<Response, ApiError> {
+    let begun = arrived.begin(state, &request.model, Endpoint::Embeddings)?;
+    let (done, result) = oneshot::channel();
+    tokio::spawn(run(state.clone(), begun, request, done));
+    result.await.unwrap_or(Err(ApiError::Timeout))
+}
+
+async fn run(
+    state: ServingState,
+    begun: Begun,
+    request: EmbeddingsRequest,
+    mut done: oneshot::Sender<Result<Response, ApiError>>,
+) {
+    let counted = tokio::select! {
+        biased;
+        () = done.closed() => return,
+        counted = timeout_at(begun.deadline, count(&begun, &request)) => counted.unwrap_or(Err(ApiError::Timeout)),
+    };
+    let prompt_tokens = match counted {
+        Ok(tokens) => tokens,
+        Err(e) => {
+            state.metrics.refused();
+            let _ = done.send(Err(e));
+            return;
+        }
+    };
+    let embed = begun.serving.engine.embed(&request.inputs, prompt_tokens);
+    let embedded = tokio::select! {
+        biased;
+        () = done.closed() => None,
+        embedded = timeout_at(begun.deadline, embed) => Some(embedded.map_or(Err(ApiError::Timeout), |e| e.map_err(ApiError::from))),
+    };
+    let (outcome, status, body) = match embedded {
+        None => (Outcome::Cut, StatusCode::OK, Bytes::new()),
+        Some(Ok(vectors)) => (
+            Outcome::Complete,
+            StatusCode::OK,
+            encode(&request, &vectors, prompt_tokens),
+        ),
+        Some(Err(ApiError::Engine(e))) if refused(e) => {
+            // The engine computed nothing.
+            state.metrics.refused();
+            let _ = done.send(Err(lacking(e, &request)));
+            return;
+        }
+        Some(Err(e)) => {
+            tracing::warn!(code = e.code(), "embedding stopped");
+            (Outcome::Failed, e.status(), Bytes::from(e.body().to_string()))
+        }
+    };
+    let mut pending = begun.pending;
+    let id = pending.id();
+    pending.sent(&body);
+    let counts = Counts {
+        sampling: Sampling {
+            max_tokens: 0,
+            seed: None,
+            temperature_micros: 0,
+            top_p_micros: 1_000_000,
+        },
+        prompt_tokens,
+        completion_tokens: 0,
+        endpoint: begun.endpoint,
+        answers: request.inputs.len() as u64,
+    };
+    let response = finish(&state, pending, outcome, counts).await.map(|_| {
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+            headers.insert(RECEIPT_HEADER, id);
+        }
+        response
+    });
+    let _ = done.send(response);
+}
+
+/// Tokens of all inputs; each must fit by itself.
+async fn count(begun: &Begun, request: &EmbeddingsRequest) -> Result<u64, ApiError> {
+    let mut all = 0_u64;
+    for input in &request.inputs {
+        let count = begun.serving.engine.count_tokens(input, &[]).await;
+        let count = count.map_err(|e| lacking(e, request))?;
+        if count > begun.serving.context_tokens {
+            return Err(ApiError::TooMany {
+                param: "input".into(),
+                most: begun.serving.context_tokens,
+                got: count,
+            });
+        }
+        all = all.saturating_add(count);
+    }
+    Ok(all)
+}
+
+/// True where the engine said no before it computed anything.
+fn refused(e: EngineError) -> bool {
+    !matches!(e, EngineError::Failed | EngineError::Protocol { .. })
+}
+
+fn lacking(e: EngineError, request: &EmbeddingsRequest) -> ApiError {
+    match e {
+        EngineError::Absent => ApiError::ModelLacks {
+            model: request.model.clone(),
+            what: "embeddings",
+        },
+        other => ApiError::Engine(other),
+    }
+}
+
+fn encode(request: &EmbeddingsRequest, vectors: &Vectors, prompt_tokens: u64) -> Bytes {
+    let written = |vector: &Vec<f32>| -> Value {
+        match request.encoding {
+            Encoding::Float => vector.iter().map(|n| Value::from(*n)).collect(),
+            Encoding::Base64 => {
+                let bytes: Vec<u8> = vector.iter().flat_map(|n| n.to_le_bytes()).collect();
+                STANDARD.encode(bytes).into()
+            }
+        }
+    };
+    let data: Vec<Value> = vectors
+        .0
+        .iter()
+        .enumerate()
+        .map(|(index, vector)| json!({"object": "embedding", "index": index, "embedding": written(vector)}))
+        .collect();
+    let body = json!({
+        "object": "list",
+        "data": data,
+        "model": request.model,
+        "usage": {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens},
+    });
+    Bytes::from(body.to_string())
+}
