@@ -1,5 +1,5 @@
 # Read by llama.cpp's CMake after each of its project() calls (CMAKE_PROJECT_INCLUDE, set in .cargo/config.toml and passed on
-# by the binding's build script). It halves the build and changes no result.
+# by the binding's build script). It halves the build and adds a second set of kernels.
 #
 # The programs' helper library (argument parsing, downloads, an HTTP client, templates, JSON) is neither used nor linked: the
 # binding crate cannot say so, because its own dependency asks for it by default.
@@ -8,6 +8,8 @@ set(LLAMA_BUILD_COMMON OFF CACHE BOOL "" FORCE)
 if(PROJECT_NAME STREQUAL "ggml")
     set(CMAKE_C_FLAGS_RELEASE "-O3 -DNDEBUG")
     set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG")
+    # At the end of ggml's directory, where its targets are whole. Deferred words are expanded there, so now.
+    cmake_language(EVAL CODE "cmake_language(DEFER CALL include [[${CMAKE_CURRENT_LIST_DIR}/kernels.cmake]])")
 else()
     set(CMAKE_C_FLAGS_RELEASE "-O2 -DNDEBUG")
     set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")

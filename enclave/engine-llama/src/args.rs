@@ -85,10 +85,7 @@ fn take_times(
 ) -> Result<(), (&'static str, String)> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| ("engine.runtime", error.to_string()))?;
     let start = Instant::now();
-    let messages = [Message {
-        role: Role::User,
-        content: ask,
-    }];
+    let messages = [Message::new(Role::User, ask)];
     runtime.block_on(async {
         let engine = Llama::load(options)
             .await

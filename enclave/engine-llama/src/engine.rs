@@ -1,14 +1,19 @@
 //! A loaded model and the requests to it.
 
-use std::sync::{Arc, mpsc as std_mpsc};
+use std::sync::{Arc, OnceLock, mpsc as std_mpsc};
 
-use hanzo_engine_process::{Engine, EngineOptions, GenerateError, Generation, Message, Picker, Sampling, Turns};
+use hanzo_engine_process::{
+    Abilities, Ask, Engine, EngineOptions, GenerateError, Generation, Message, Picker, Prompt, Turns,
+};
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
+use serde_json::Value as Json;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use zeroize::Zeroizing;
 
+use crate::embedder::{Embedder, Inputs};
 use crate::error::LlamaError;
+use crate::grammar::{Grammar, Grammars};
 use crate::load::{self, Loaded};
 use crate::template::Template;
 use crate::vocabulary::longest_token;
@@ -26,14 +31,22 @@ pub struct Llama {
     text_bytes_max: usize,
     read: Arc<Read>,
     turns: Turns,
-    jobs: std_mpsc::Sender<Job>,
+    jobs: Jobs,
     context_tokens: usize,
+}
+
+/// The way to the thread that computes.
+enum Jobs {
+    Answers(std_mpsc::Sender<Job>),
+    Vectors(std_mpsc::Sender<Inputs>),
 }
 
 /// What turns messages into ids; shared with blocking tasks.
 struct Read {
     model: Arc<LlamaModel>,
-    template: Template,
+    template: Option<Template>,
+    /// Made at the first schema.
+    grammars: OnceLock<Option<Grammars>>,
 }
 
 impl Llama {
@@ -53,23 +66,31 @@ impl Llama {
         let Loaded {
             model,
             template,
+            embeds,
             context_tokens,
             streams,
             threads,
         } = loaded;
         let model = Arc::new(model);
-        let shape = Shape {
-            context_tokens,
-            streams,
-            threads,
-        };
-        let (jobs, taken) = std_mpsc::channel();
         let (ready, is_ready) = oneshot::channel();
         let computed = Arc::clone(&model);
-        std::thread::Builder::new()
-            .name("llama".into())
-            .spawn(move || Worker::run(&computed, shape, taken, ready))
-            .map_err(|error| ended(&error.to_string()))?;
+        let thread = std::thread::Builder::new().name("llama".into());
+        let (jobs, places) = if embeds {
+            let (jobs, taken) = std_mpsc::channel();
+            let started = thread.spawn(move || Embedder::run(&computed, (context_tokens, threads), taken, ready));
+            started.map_err(|error| ended(&error.to_string()))?;
+            (Jobs::Vectors(jobs), 1)
+        } else {
+            let shape = Shape {
+                context_tokens,
+                streams,
+                threads,
+            };
+            let (jobs, taken) = std_mpsc::channel();
+            let started = thread.spawn(move || Worker::run(&computed, shape, taken, ready));
+            started.map_err(|error| ended(&error.to_string()))?;
+            (Jobs::Answers(jobs), streams)
+        };
         match is_ready.await {
             Ok(true) => (),
             _ => {
@@ -78,56 +99,57 @@ impl Llama {
                 ));
             }
         }
-        tracing::info!(streams, threads, "computing on llama.cpp");
+        let kernels = load::kernels();
+        tracing::info!(kernels, places, threads, embeds, "computing on llama.cpp");
         Ok(Self {
             texts: Arc::new(Semaphore::new(TEXTS_AT_ONCE)),
             text_bytes_max: longest_token(&model).saturating_mul(context_tokens),
-            read: Arc::new(Read { model, template }),
-            turns: Turns::new(streams, options.queue),
+            read: Arc::new(Read {
+                model,
+                template,
+                grammars: OnceLock::new(),
+            }),
+            turns: Turns::new(places, options.queue),
             jobs,
             context_tokens,
         })
     }
 
-    /// Begins an answer to a prompt given as token ids. Waits for its turn.
-    ///
-    /// # Errors
-    /// Context length, ids outside the vocabulary, parameters out of range, or too many waiting.
-    pub async fn generate(&self, prompt: Vec<u32>, sampling: Sampling) -> Result<Generation, GenerateError> {
-        let prompt = Zeroizing::new(prompt);
-        sampling.validate()?;
-        let prompt_tokens = prompt.len();
-        if prompt.is_empty() {
+    /// Refuses ids that are none, or too many for `room` more.
+    fn check_ids(&self, ids: &[u32], room: usize) -> Result<(), GenerateError> {
+        if ids.is_empty() {
             return Err(GenerateError::EmptyPrompt);
         }
         let known = u32::try_from(self.read.model.n_vocab()).unwrap_or(0);
-        if prompt.iter().any(|id| *id >= known) {
-            return Err(GenerateError::Refused);
+        if ids.iter().any(|id| *id >= known) {
+            return Err(GenerateError::UnknownToken { known });
         }
-        if prompt_tokens >= self.context_tokens {
+        if ids.len() + room > self.context_tokens {
             return Err(GenerateError::ContextLength {
-                prompt_tokens,
+                prompt_tokens: ids.len(),
                 context_tokens: self.context_tokens,
             });
         }
-        let max_tokens = sampling.max_tokens.min(self.context_tokens - prompt_tokens);
-        let turn = self.turns.turn().await?;
-        let (out, tokens) = mpsc::unbounded_channel();
-        let job = Job {
-            picker: Picker::new(&sampling),
-            stop: sampling.stop,
-            ids: prompt,
-            max_tokens,
-            out,
-            turn,
-        };
-        self.jobs.send(job).map_err(|_| GenerateError::Refused)?;
-        Ok(Generation::new(prompt_tokens, tokens))
+        Ok(())
     }
-}
 
-impl Llama {
-    /// Ids of a text, once there is a place. Text that no context could hold is not looked at.
+    /// Runs `work` on what reads texts and schemas, once there is a place.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Read) -> T + Send + 'static,
+    ) -> Result<T, GenerateError> {
+        let place = Arc::clone(&self.texts).acquire_owned().await;
+        let place = place.map_err(|_| GenerateError::Refused)?;
+        let read = Arc::clone(&self.read);
+        let working = tokio::task::spawn_blocking(move || {
+            let done = work(&read);
+            drop(place);
+            done
+        });
+        working.await.map_err(|_| GenerateError::Refused)
+    }
+
+    /// Ids of a text. Text that no context could hold is not looked at.
     async fn ids(
         &self,
         text: Zeroizing<String>,
@@ -139,19 +161,25 @@ impl Llama {
                 bytes_max: self.text_bytes_max,
             });
         }
-        let place = Arc::clone(&self.texts).acquire_owned().await;
-        let place = place.map_err(|_| GenerateError::Refused)?;
-        let read = Arc::clone(&self.read);
-        let ids = tokio::task::spawn_blocking(move || {
-            let ids = of(&read, &text);
-            drop(place);
-            ids
+        self.read(move |read| of(read, &text)).await
+    }
+
+    async fn grammar(&self, schema: Json) -> Result<Grammar, GenerateError> {
+        let compiled = self.read(move |read| {
+            let grammars = read.grammars.get_or_init(|| Grammars::of(&read.model.vocab()));
+            grammars.as_ref().ok_or(GenerateError::Schema)?.compile(&schema)
         });
-        ids.await.map_err(|_| GenerateError::Refused)
+        compiled.await?
     }
 }
 
 impl Read {
+    fn render(&self, messages: &[Message], tools: &[Json]) -> Result<String, GenerateError> {
+        let template = self.template.as_ref();
+        let template = template.ok_or(GenerateError::Unsupported { what: "chats" })?;
+        template.render(messages, tools)
+    }
+
     /// Ids of a rendered prompt: what looks like a special token is one, as in llama.cpp's own server; a beginning token
     /// that the model wants and the template did not write is put before it.
     fn prompt(&self, text: &str) -> Vec<u32> {
@@ -169,6 +197,11 @@ impl Read {
         ids.extend(tokens(vocab.tokenize(text.as_bytes(), false, true)));
         ids
     }
+
+    /// Ids of a text that is no chat, with what the tokenizer puts around one.
+    fn plain(&self, text: &str) -> Vec<u32> {
+        tokens(self.model.vocab().tokenize(text.as_bytes(), true, true)).collect()
+    }
 }
 
 fn tokens(tokens: Vec<LlamaToken>) -> impl Iterator<Item = u32> {
@@ -180,22 +213,81 @@ impl Engine for Llama {
         self.context_tokens
     }
 
-    async fn tokenize_messages(&self, messages: &[Message]) -> Result<Vec<u32>, GenerateError> {
-        let text = Zeroizing::new(self.read.template.render(messages)?);
-        self.ids(text, Read::prompt).await
+    fn abilities(&self) -> Abilities {
+        let answers = matches!(self.jobs, Jobs::Answers(_));
+        Abilities {
+            chats: answers,
+            tools: answers,
+            schemas: answers,
+            logprobs: answers,
+            raw_prompts: answers,
+            embeddings: !answers,
+        }
     }
 
-    async fn tokenize_text(&self, text: String) -> Result<Vec<u32>, GenerateError> {
-        let plain = |read: &Read, text: &str| {
-            let ids = read.model.vocab().tokenize(text.as_bytes(), false, false);
-            tokens(ids).collect()
+    async fn tokenize(&self, prompt: &Prompt) -> Result<Vec<u32>, GenerateError> {
+        match prompt {
+            Prompt::Chat { messages, tools } => {
+                let text = Zeroizing::new(self.read.render(messages, tools)?);
+                self.ids(text, Read::prompt).await
+            }
+            Prompt::Text(text) => self.ids(Zeroizing::new(text.clone()), Read::plain).await,
+            Prompt::Tokens(ids) => Ok(ids.clone()),
+        }
+    }
+
+    async fn generate(&self, prompt: &Prompt, ask: Ask) -> Result<Generation, GenerateError> {
+        let Jobs::Answers(jobs) = &self.jobs else {
+            return Err(GenerateError::Unsupported { what: "answers" });
         };
-        self.ids(Zeroizing::new(text), plain).await
+        let Ask {
+            sampling,
+            schema,
+            logprobs,
+        } = ask;
+        sampling.validate()?;
+        let ids = Zeroizing::new(self.tokenize(prompt).await?);
+        self.check_ids(&ids, 1)?;
+        let grammar = match schema {
+            Some(schema) => Some(self.grammar(schema).await?),
+            None => None,
+        };
+        let prompt_tokens = ids.len();
+        let max_tokens = sampling.max_tokens.min(self.context_tokens - prompt_tokens);
+        let turn = self.turns.turn().await?;
+        let (out, tokens) = mpsc::unbounded_channel();
+        let job = Job {
+            picker: Picker::new(&sampling),
+            stop: sampling.stop,
+            ids,
+            max_tokens,
+            grammar,
+            logprobs,
+            marks: matches!(prompt, Prompt::Chat { tools, .. } if !tools.is_empty()),
+            out,
+            turn,
+        };
+        jobs.send(job).map_err(|_| GenerateError::Refused)?;
+        Ok(Generation::new(prompt_tokens, tokens))
     }
 
-    async fn chat(&self, messages: &[Message], sampling: Sampling) -> Result<Generation, GenerateError> {
-        sampling.validate()?;
-        let ids = self.tokenize_messages(messages).await?;
-        self.generate(ids, sampling).await
+    async fn embed(&self, inputs: &[Prompt]) -> Result<(Vec<Vec<f32>>, usize), GenerateError> {
+        let Jobs::Vectors(jobs) = &self.jobs else {
+            return Err(GenerateError::Unsupported { what: "embeddings" });
+        };
+        let mut all = Vec::with_capacity(inputs.len());
+        let mut count = 0;
+        for input in inputs {
+            let ids = Zeroizing::new(self.tokenize(input).await?);
+            self.check_ids(&ids, 0)?;
+            count += ids.len();
+            all.push(ids);
+        }
+        let turn = self.turns.turn().await?;
+        let (out, vectors) = oneshot::channel();
+        let inputs = Inputs { ids: all, out, turn };
+        jobs.send(inputs).map_err(|_| GenerateError::Refused)?;
+        let vectors = vectors.await.map_err(|_| GenerateError::EndedEarly)??;
+        Ok((vectors, count))
     }
 }

@@ -17,11 +17,14 @@
 
 mod args;
 mod batch;
+mod embedder;
 mod engine;
 mod error;
+mod grammar;
 mod load;
 mod model_dir;
 mod template;
+mod tools;
 mod vocabulary;
 mod worker;
 
@@ -29,8 +32,8 @@ pub use args::{EngineArgs, EngineCommand, main_with_args};
 pub use engine::Llama;
 pub use error::LlamaError;
 pub use hanzo_engine_process::{
-    Answer, EXIT_PANIC, Engine, EngineOptions, Finish, GenerateError, Generation, Message, Role, Sampling, Token,
-    measure,
+    Abilities, Answer, Ask, EXIT_PANIC, Engine, EngineOptions, Finish, GenerateError, Generation, Message, Prompt,
+    Role, Sampling, Token, measure,
 };
 
 /// Runs the engine until SIGTERM or SIGINT ([`hanzo_engine_process::run`]).

@@ -13,8 +13,11 @@ const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 /// Largest template or configuration read, in bytes.
 const TEXT_BYTES_MAX: u64 = 4 << 20;
 
+/// Architectures that make vectors and nothing else.
+pub(crate) const ENCODERS: [&str; 3] = ["bert", "nomic-bert", "gemma-embedding"];
+
 /// Decoders of text whose key-value memory can be divided among sequences. Tested here: llama (SmolLM2); the others are
-/// llama.cpp's word. Encoders, recurrent and multi-modal models are not among them.
+/// llama.cpp's word. Recurrent and multi-modal models are not among them; encoders make vectors alone.
 pub(crate) const ACCEPTED: Accepted = Accepted {
     architectures: &[
         "llama",
@@ -48,6 +51,9 @@ pub(crate) const ACCEPTED: Accepted = Accepted {
         "gptneox",
         "gpt2",
         "falcon",
+        "bert",
+        "nomic-bert",
+        "gemma-embedding",
     ],
     types: &[
         (0, 1, 4),      // F32

@@ -38,12 +38,14 @@ const SCANNED: [&str; 25] = [
     "trillion",
 ];
 
-/// What is wrong with a model's tokenizer for this engine.
-pub(crate) fn refusal(model: &LlamaModel) -> Option<String> {
+/// What is wrong with a model's tokenizer for this engine. `embeds`: the model makes vectors.
+pub(crate) fn refusal(model: &LlamaModel, embeds: bool) -> Option<String> {
     let value = |key: &str| model.meta_val_str(key).unwrap_or_default();
     match value("tokenizer.ggml.model").as_str() {
         // SentencePiece: pairs are merged, nothing is split by a pattern.
         "llama" => None,
+        // WordPiece: split at white space and punctuation, then the longest pieces from the left.
+        "bert" if embeds => None,
         "gpt2" => match value("tokenizer.ggml.pre").as_str() {
             pre if SCANNED.contains(&pre) => None,
             "" => Some(

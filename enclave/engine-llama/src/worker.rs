@@ -7,7 +7,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
-use hanzo_engine_process::{Assembler, Finish, GenerateError, Picker, Token, Turn};
+use hanzo_engine_process::{Assembler, Finish, GenerateError, Logprob, Picker, Token, Turn, likely};
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
@@ -18,7 +18,9 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use crate::batch::{STEP_TOKENS, shares};
+use crate::grammar::Grammar;
 use crate::load::{context_params, library};
+use crate::tools::MARKS;
 
 /// How long after the last answer its keys and values are overwritten: zeroing costs milliseconds, which the next question of
 /// a conversation should not wait for.
@@ -39,6 +41,12 @@ pub(crate) struct Job {
     pub picker: Picker,
     pub stop: Vec<String>,
     pub max_tokens: usize,
+    /// Keeps the answer to a schema.
+    pub grammar: Option<Grammar>,
+    /// Each token's log probability, with those of so many others.
+    pub logprobs: Option<usize>,
+    /// Marks of tool calls are text.
+    pub marks: bool,
     /// Closed when nobody listens any more.
     pub out: UnboundedSender<Result<Token, GenerateError>>,
     pub turn: Turn,
@@ -54,6 +62,9 @@ struct Answering {
     max_tokens: usize,
     sequence: u32,
     picker: Picker,
+    grammar: Option<Grammar>,
+    logprobs: Option<usize>,
+    marks: bool,
     text: Assembler,
     out: UnboundedSender<Result<Token, GenerateError>>,
     /// Where in the step its logits are.
@@ -61,9 +72,16 @@ struct Answering {
     _turn: Turn,
 }
 
+/// What tokens are as text.
+struct Words<'model> {
+    vocab: LlamaVocab<'model>,
+    /// Control tokens that mark tool calls.
+    marks: Vec<LlamaToken>,
+}
+
 pub(crate) struct Worker<'model> {
     context: LlamaContext<'model>,
-    vocab: LlamaVocab<'model>,
+    words: Words<'model>,
     batch: LlamaBatch<'static>,
     active: Vec<Answering>,
     /// Sequences nobody uses.
@@ -93,7 +111,7 @@ impl Worker<'_> {
         let context = library(|library| model.new_context(library, params))?.ok()?;
         Some(Worker {
             context,
-            vocab: model.vocab(),
+            words: Words::of(model),
             batch: LlamaBatch::new(STEP_TOKENS, 1),
             active: Vec::new(),
             free: (0..u32::try_from(shape.streams).ok()?).rev().collect(),
@@ -162,6 +180,9 @@ impl Worker<'_> {
             max_tokens: job.max_tokens,
             sequence,
             picker: job.picker,
+            grammar: job.grammar,
+            logprobs: job.logprobs,
+            marks: job.marks,
             text: Assembler::new(job.stop),
             out: job.out,
             row: None,
@@ -176,12 +197,12 @@ impl Worker<'_> {
             self.fail();
             return;
         }
-        let (context, vocab, free) = (&mut self.context, &self.vocab, &mut self.free);
+        let (context, words, free) = (&mut self.context, &self.words, &mut self.free);
         self.active.retain_mut(|answer| {
             let Some(row) = answer.row.take() else {
                 return true;
             };
-            let goes_on = answer.advance(context.get_logits_ith(row), vocab);
+            let goes_on = answer.advance(context.get_logits_ith(row), words);
             if !goes_on {
                 forget(context, free, answer.sequence);
             }
@@ -230,34 +251,100 @@ fn forget(context: &mut LlamaContext<'_>, free: &mut Vec<u32>, sequence: u32) {
     free.push(sequence);
 }
 
+impl<'model> Words<'model> {
+    fn of(model: &'model LlamaModel) -> Self {
+        let vocab = model.vocab();
+        let marks = MARKS
+            .iter()
+            .filter_map(|mark| match vocab.tokenize(mark.as_bytes(), false, true).as_slice() {
+                [one] if vocab.is_control(*one) => Some(*one),
+                _ => None,
+            });
+        let marks = marks.collect();
+        Self { vocab, marks }
+    }
+
+    /// The bytes of a token in an answer.
+    fn piece(&self, token: LlamaToken, marks: bool) -> Vec<u8> {
+        self.vocab
+            .token_to_piece(token, marks && self.marks.contains(&token), None)
+    }
+
+    /// The bytes of a token by itself, whatever it is.
+    fn name(&self, id: u32) -> Vec<u8> {
+        i32::try_from(id).map_or_else(
+            |_| Vec::new(),
+            |id| self.vocab.token_to_piece(LlamaToken(id), true, None),
+        )
+    }
+}
+
 impl Answering {
     /// Chooses and hands out the next token. False when the answer has ended.
-    fn advance(&mut self, logits: &[f32], vocab: &LlamaVocab<'_>) -> bool {
-        let Some(id) = self.picker.pick(logits, self.ids.len()) else {
-            let _ = self.out.send(Err(GenerateError::ModelFailed));
-            return false;
+    fn advance(&mut self, logits: &[f32], words: &Words<'_>) -> bool {
+        match self.next(logits, words) {
+            Ok(token) => {
+                let goes_on = token.finish.is_none();
+                self.out.send(Ok(token)).is_ok() && goes_on
+            }
+            Err(error) => {
+                let _ = self.out.send(Err(error));
+                false
+            }
+        }
+    }
+
+    fn next(&mut self, logits: &[f32], words: &Words<'_>) -> Result<Token, GenerateError> {
+        let position = self.ids.len();
+        let picked = match &mut self.grammar {
+            None => self.picker.pick(logits, position),
+            Some(grammar) => {
+                let mut allowed = logits.to_vec();
+                grammar.mask(&mut allowed)?;
+                self.picker.pick(&allowed, position)
+            }
+        };
+        let id = picked.ok_or(GenerateError::ModelFailed)?;
+        let whole = match &mut self.grammar {
+            None => false,
+            Some(grammar) => grammar.take(id)?,
         };
         self.count += 1;
         self.ids.push(id);
         let token = LlamaToken(i32::try_from(id).unwrap_or(0));
-        let ended = vocab.is_eog(token);
+        let is_end = words.vocab.is_eog(token);
+        let ended = is_end || whole;
         let full = self.count >= self.max_tokens;
-        let bytes = if ended {
-            Vec::new()
-        } else {
-            vocab.token_to_piece(token, false, None)
+        let bytes = match is_end {
+            true => Vec::new(),
+            false => words.piece(token, self.marks),
         };
         let piece = self.text.push(&bytes, ended || full);
-        let finish = match (ended || piece.stopped, full) {
+        let finish = match (ended || piece.stop.is_some(), full) {
             (true, _) => Some(Finish::Stop),
             (false, true) => Some(Finish::Length),
             (false, false) => None,
         };
-        let token = Token {
+        let logprob = match self.logprobs {
+            Some(count) if !is_end => Some(logprob(logits, id, count, words)?),
+            _ => None,
+        };
+        Ok(Token {
             id,
             text: piece.text,
             finish,
-        };
-        self.out.send(Ok(token)).is_ok() && finish.is_none()
+            stop: piece.stop,
+            logprob,
+        })
     }
+}
+
+/// Of the model's own choice, before a schema takes tokens out of it.
+fn logprob(logits: &[f32], id: u32, count: usize, words: &Words<'_>) -> Result<Logprob, GenerateError> {
+    let (logprob, top) = likely(logits, id, count).ok_or(GenerateError::ModelFailed)?;
+    Ok(Logprob {
+        bytes: words.name(id),
+        logprob,
+        top: top.iter().map(|one| (words.name(one.id), one.logprob)).collect(),
+    })
 }

@@ -1,9 +1,11 @@
-//! What an engine is to the protocol: messages in, tokens out.
+//! What an engine is to the protocol: a prompt in, tokens out.
 
+use serde_json::Value as Json;
 use tokio::sync::mpsc::UnboundedReceiver;
 use zeroize::Zeroize as _;
 
 use crate::error::GenerateError;
+use crate::logprobs::Logprob;
 use crate::sampling::Sampling;
 
 /// Who speaks in a message.
@@ -16,6 +18,8 @@ pub enum Role {
     User,
     /// The model.
     Assistant,
+    /// What a function gave back.
+    Tool,
 }
 
 impl Role {
@@ -25,6 +29,7 @@ impl Role {
             Self::System => "system",
             Self::User => "user",
             Self::Assistant => "assistant",
+            Self::Tool => "tool",
         }
     }
 }
@@ -37,12 +42,138 @@ pub struct Message {
     pub role: Role,
     /// What is said.
     pub content: String,
+    /// Calls that the model made with it.
+    #[serde(default)]
+    pub tool_calls: Vec<ToolCall>,
+    /// Of [`Role::Tool`]: which call this answers.
+    #[serde(default)]
+    pub tool_call_id: Option<String>,
+}
+
+impl Message {
+    /// Text alone.
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        Self {
+            role,
+            content: content.into(),
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+        }
+    }
+
+    /// Whether it says anything of tools.
+    pub fn uses_tools(&self) -> bool {
+        self.role == Role::Tool || !self.tool_calls.is_empty() || self.tool_call_id.is_some()
+    }
 }
 
 impl Drop for Message {
     fn drop(&mut self) {
         self.content.zeroize();
     }
+}
+
+/// A call that an earlier answer made, as OpenAI writes it.
+#[derive(Clone, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolCall {
+    /// Its id.
+    pub id: String,
+    /// `function`.
+    pub r#type: String,
+    /// What was called.
+    pub function: CalledFunction,
+}
+
+/// What was called, with what.
+#[derive(Clone, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalledFunction {
+    /// The function.
+    pub name: String,
+    /// A JSON object, as text. Zeroed when dropped.
+    pub arguments: String,
+}
+
+impl Drop for CalledFunction {
+    fn drop(&mut self) {
+        self.arguments.zeroize();
+    }
+}
+
+/// What an answer is made from, or a vector. Texts, messages and ids are zeroed when dropped; tools are not.
+pub enum Prompt {
+    /// Through the model's chat template.
+    Chat {
+        /// What was said so far.
+        messages: Vec<Message>,
+        /// OpenAI's tool objects, for the template.
+        tools: Vec<Json>,
+    },
+    /// A text as it is, with what the model's tokenizer puts around one.
+    Text(String),
+    /// Tokens as they are.
+    Tokens(Vec<u32>),
+}
+
+impl Prompt {
+    /// A chat without tools.
+    pub fn chat(messages: Vec<Message>) -> Self {
+        Self::Chat {
+            messages,
+            tools: Vec::new(),
+        }
+    }
+}
+
+impl Drop for Prompt {
+    fn drop(&mut self) {
+        match self {
+            Self::Chat { .. } => (),
+            Self::Text(text) => text.zeroize(),
+            Self::Tokens(ids) => ids.zeroize(),
+        }
+    }
+}
+
+/// What is asked of an answer.
+#[derive(Clone, Default, PartialEq)]
+pub struct Ask {
+    /// How tokens are chosen, and when the answer ends.
+    pub sampling: Sampling,
+    /// A JSON schema: the answer is one document that it allows.
+    pub schema: Option<Json>,
+    /// Each token's log probability, with those of so many others.
+    pub logprobs: Option<usize>,
+}
+
+/// What an engine does beside chats of text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// Chats; an engine with a model of embeddings alone does none.
+    pub chats: bool,
+    /// Tools in the template, and messages that speak of them.
+    pub tools: bool,
+    /// Answers kept to a schema.
+    pub schemas: bool,
+    /// Log probabilities.
+    pub logprobs: bool,
+    /// Prompts that are no chat.
+    pub raw_prompts: bool,
+    /// Vectors.
+    pub embeddings: bool,
+}
+
+impl Abilities {
+    /// Chats and nothing else.
+    pub const CHATS: Self = Self {
+        chats: true,
+        tools: false,
+        schemas: false,
+        logprobs: false,
+        raw_prompts: false,
+        embeddings: false,
+    };
 }
 
 /// Why an answer ended.
@@ -65,7 +196,7 @@ impl Finish {
 }
 
 /// One token of an answer. Its text may be empty: an end token, half a character, a possible stop string.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct Token {
     /// The token's id.
     pub id: u32,
@@ -73,6 +204,10 @@ pub struct Token {
     pub text: String,
     /// Set on the last token.
     pub finish: Option<Finish>,
+    /// The stop text that ended the answer.
+    pub stop: Option<String>,
+    /// Where they were asked for; an end token has none.
+    pub logprob: Option<Logprob>,
 }
 
 /// An answer in the making. Dropping it cancels the computation at the next token.
@@ -94,31 +229,35 @@ impl Generation {
     }
 }
 
-/// A loaded model behind the protocol.
+/// A loaded model behind the protocol. What its abilities leave out is refused before it is asked.
 pub trait Engine: Send + Sync + 'static {
     /// Tokens the context holds, prompt and answer together.
     fn context_tokens(&self) -> usize;
 
-    /// Ids of `messages` under the model's chat template, ending where the assistant speaks: the very ids that
-    /// [`Engine::chat`] computes with.
-    ///
-    /// # Errors
-    /// [`GenerateError::Template`] when the template refuses them.
-    fn tokenize_messages(&self, messages: &[Message]) -> impl Future<Output = Result<Vec<u32>, GenerateError>> + Send;
+    /// What it does.
+    fn abilities(&self) -> Abilities {
+        Abilities::CHATS
+    }
 
-    /// Ids of plain text, without template or added special tokens.
+    /// Ids of `prompt`: the very ids that [`Engine::generate`] and [`Engine::embed`] compute with. A chat ends where the
+    /// assistant speaks.
     ///
     /// # Errors
-    /// [`GenerateError::Refused`] when the library cannot tokenise it.
-    fn tokenize_text(&self, text: String) -> impl Future<Output = Result<Vec<u32>, GenerateError>> + Send;
+    /// [`GenerateError::Template`] when the template refuses the messages, [`GenerateError::Refused`] when the library cannot
+    /// tokenise the text, or it is too long to try.
+    fn tokenize(&self, prompt: &Prompt) -> impl Future<Output = Result<Vec<u32>, GenerateError>> + Send;
 
-    /// Begins an answer to `messages`.
+    /// Begins an answer to `prompt`.
     ///
     /// # Errors
-    /// Template, context length, parameters out of range, or too many waiting.
-    fn chat(
-        &self,
-        messages: &[Message],
-        sampling: Sampling,
-    ) -> impl Future<Output = Result<Generation, GenerateError>> + Send;
+    /// Template, context length, parameters out of range, a schema that cannot be kept, or too many waiting.
+    fn generate(&self, prompt: &Prompt, ask: Ask) -> impl Future<Output = Result<Generation, GenerateError>> + Send;
+
+    /// The vector of each input, and the tokens of all.
+    ///
+    /// # Errors
+    /// [`GenerateError::Unsupported`] where the model has none; an input that does not fit; too many waiting.
+    fn embed(&self, _inputs: &[Prompt]) -> impl Future<Output = Result<(Vec<Vec<f32>>, usize), GenerateError>> + Send {
+        std::future::ready(Err(GenerateError::Unsupported { what: "embeddings" }))
+    }
 }

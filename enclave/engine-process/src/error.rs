@@ -18,6 +18,15 @@ pub enum ServeError {
     /// The process could not be confined.
     #[error(transparent)]
     Isolation(#[from] crate::isolation::IsolationError),
+    /// The processor lacks instructions that the program is made of.
+    #[error(
+        "this processor lacks {}; expected x86-64-v3 (Intel from Haswell, AMD from Zen): run it on one, or build it without `target-cpu` in .cargo/config.toml",
+        missing.join(", ")
+    )]
+    Cpu {
+        /// The flags, by the kernel's names.
+        missing: Vec<&'static str>,
+    },
     /// Threads or the runtime could not be started.
     #[error("starting the runtime: {0}")]
     Runtime(String),
@@ -29,6 +38,7 @@ impl ServeError {
         match self {
             Self::Socket { .. } => "engine.socket",
             Self::Isolation(error) => error.code(),
+            Self::Cpu { .. } => "engine.cpu",
             Self::Runtime(_) => "engine.runtime",
         }
     }
@@ -63,6 +73,27 @@ pub enum GenerateError {
         /// Its range.
         expected: &'static str,
     },
+    /// A member that this engine does not do.
+    #[error("{member}: this engine does not do it; leave it out")]
+    Lacks {
+        /// The member.
+        member: &'static str,
+    },
+    /// A route that this model does not do.
+    #[error("this model does no {what}")]
+    Unsupported {
+        /// What it does not do.
+        what: &'static str,
+    },
+    /// A schema that cannot be kept. Its text goes nowhere: it may quote the caller.
+    #[error("json_schema: this engine cannot keep an answer to that schema; use simpler keywords, or fewer")]
+    Schema,
+    /// An id that the vocabulary does not hold.
+    #[error("prompt: a token id is outside the vocabulary of {known} tokens")]
+    UnknownToken {
+        /// Tokens of the vocabulary.
+        known: u32,
+    },
     /// No tokens to begin from.
     #[error("the prompt is empty")]
     EmptyPrompt,
@@ -94,6 +125,10 @@ impl GenerateError {
         match self {
             Self::ContextLength { .. } | Self::TextLength { .. } => "context_length",
             Self::Parameter { .. } => "invalid_parameter",
+            Self::Lacks { .. } => "unsupported_parameter",
+            Self::Unsupported { .. } => "unsupported",
+            Self::Schema => "invalid_schema",
+            Self::UnknownToken { .. } => "unknown_token",
             Self::EmptyPrompt => "empty_prompt",
             Self::Template => "template",
             Self::Busy { .. } => "busy",
@@ -103,12 +138,27 @@ impl GenerateError {
         }
     }
 
+    /// The member that is wrong, where one is.
+    pub fn param(&self) -> Option<&'static str> {
+        match self {
+            Self::Lacks { member } => Some(member),
+            Self::Parameter { parameter, .. } => Some(parameter),
+            Self::Schema => Some("json_schema"),
+            Self::UnknownToken { .. } => Some("prompt"),
+            _ => None,
+        }
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         match self {
             Self::ContextLength { .. }
             | Self::TextLength { .. }
             | Self::Parameter { .. }
+            | Self::Lacks { .. }
+            | Self::Unsupported { .. }
+            | Self::Schema
+            | Self::UnknownToken { .. }
             | Self::EmptyPrompt
             | Self::Template => 400,
             Self::Busy { .. } => 503,

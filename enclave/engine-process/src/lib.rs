@@ -13,9 +13,11 @@
 
 mod api;
 mod chat;
+mod cpu;
 mod error;
 pub mod gguf;
 pub mod isolation;
+mod logprobs;
 mod measure;
 mod options;
 mod sampling;
@@ -24,8 +26,9 @@ mod text;
 mod turns;
 mod wire;
 
-pub use chat::{Engine, Finish, Generation, Message, Role, Token};
+pub use chat::{Abilities, Ask, CalledFunction, Engine, Finish, Generation, Message, Prompt, Role, Token, ToolCall};
 pub use error::{GenerateError, GgufError, ServeError};
+pub use logprobs::{Likely, Logprob, TOP_LOGPROBS_MAX, likely};
 pub use measure::{Answer, measure};
 pub use options::EngineOptions;
 pub use sampling::{Picker, STOP_BYTES_MAX, STOPS_MAX, Sampling};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::chat::{Engine, Finish, Message, Token};
+use crate::chat::{Ask, Engine, Finish, Message, Prompt, Token};
 use crate::error::GenerateError;
 use crate::sampling::Sampling;
 
@@ -33,7 +33,7 @@ impl Answer {
 /// Answers `messages` whole and takes the times.
 ///
 /// # Errors
-/// As [`Engine::chat`], or the first error of the answer.
+/// As [`Engine::generate`], or the first error of the answer.
 pub async fn measure<E: Engine>(
     engine: &E,
     messages: &[Message],
@@ -41,7 +41,12 @@ pub async fn measure<E: Engine>(
     on_token: &mut (dyn FnMut(&Token) + Send),
 ) -> Result<Answer, GenerateError> {
     let start = Instant::now();
-    let mut generation = engine.chat(messages, sampling).await?;
+    let prompt = Prompt::chat(messages.to_vec());
+    let ask = Ask {
+        sampling,
+        ..Ask::default()
+    };
+    let mut generation = engine.generate(&prompt, ask).await?;
     let (mut text, mut ids, mut first) = (String::new(), Vec::new(), None);
     while let Some(token) = generation.next().await {
         let token = token?;

@@ -23,6 +23,8 @@ pub struct Sampling {
 
 /// Most stop strings in one request.
 pub const STOPS_MAX: usize = 16;
+/// e to this is 10^-20 of the likeliest token's weight.
+const LEAST_EXPONENT: f64 = -46.0;
 /// Longest stop string.
 pub const STOP_BYTES_MAX: usize = 256;
 
@@ -93,7 +95,10 @@ impl Picker {
             .iter()
             .enumerate()
             .filter(|(_, logit)| logit.is_finite())
-            .map(|(id, logit)| (id as u32, (f64::from(logit - top) / self.temperature).exp()))
+            .map(|(id, logit)| (id as u32, f64::from(logit - top) / self.temperature))
+            // All of a vocabulary that is less likely than this together weighs less than the sum's last bits.
+            .filter(|(_, exponent)| *exponent > LEAST_EXPONENT)
+            .map(|(id, exponent)| (id, exponent.exp()))
             .collect();
         let mut total: f64 = weights.iter().map(|(_, weight)| weight).sum();
         if self.top_p < 1.0 {
@@ -122,14 +127,38 @@ impl Picker {
     }
 }
 
+/// The first of the largest finite numbers.
 fn argmax(logits: &[f32]) -> Option<(u32, f32)> {
-    let mut best: Option<(u32, f32)> = None;
-    for (id, logit) in logits.iter().enumerate() {
-        if logit.is_finite() && best.is_none_or(|(_, top)| *logit > top) {
-            best = Some((id as u32, *logit));
+    const LANES: usize = 16;
+    // Side by side, so that the processor compares many at once: a vocabulary is looked through for every token.
+    let (chunks, rest) = logits.as_chunks::<LANES>();
+    let mut most = [f32::NEG_INFINITY; LANES];
+    for chunk in chunks {
+        for (most, logit) in most.iter_mut().zip(chunk) {
+            // Not-a-number is no more than anything.
+            *most = if *logit > *most { *logit } else { *most };
         }
     }
-    best
+    let top = most
+        .iter()
+        .chain(rest)
+        .copied()
+        .filter(|logit| !logit.is_nan())
+        .fold(f32::NEG_INFINITY, f32::max);
+    if top == f32::INFINITY {
+        let finite = logits
+            .iter()
+            .copied()
+            .enumerate()
+            .filter(|(_, logit)| logit.is_finite());
+        let first = finite.reduce(|best, next| if next.1 > best.1 { next } else { best });
+        return first.map(|(id, logit)| (id as u32, logit));
+    }
+    if top == f32::NEG_INFINITY {
+        return None;
+    }
+    let id = logits.iter().position(|logit| *logit == top)?;
+    Some((id as u32, top))
 }
 
 /// A number in [0, 1) from (seed, position): two rounds of the SplitMix64 finaliser. Not cryptographic, and need not be.
@@ -168,6 +197,17 @@ mod tests {
     fn greedy_takes_the_first_of_equals_and_no_nan() {
         assert_eq!(picker(0.0, 1.0, 7).pick(&[f32::NAN, 1.0, 3.0, 3.0], 0), Some(2));
         assert_eq!(picker(0.0, 1.0, 7).pick(&[f32::NAN, f32::INFINITY], 0), None);
+        assert_eq!(picker(0.0, 1.0, 7).pick(&[f32::INFINITY, 1.0, 2.0, 2.0], 0), Some(2));
+        assert_eq!(picker(0.0, 1.0, 7).pick(&[f32::NEG_INFINITY; 40], 0), None);
+        // Wherever it stands, among lanes and after them.
+        for at in 0..40 {
+            let mut logits = [f32::NAN; 40];
+            logits[at] = -3.0;
+            assert_eq!(picker(0.0, 1.0, 7).pick(&logits, 0), Some(at as u32));
+            let mut logits = [-3.0; 40];
+            logits[at] = -2.0;
+            assert_eq!(picker(0.0, 1.0, 7).pick(&logits, 0), Some(at as u32));
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::api::{self, Api};
 use crate::chat::Engine;
+use crate::cpu;
 use crate::error::ServeError;
 use crate::isolation;
 use crate::options::EngineOptions;
@@ -47,6 +48,10 @@ where
     X: From<ServeError> + Send + 'static,
     F: Future<Output = Result<E, X>> + Send + 'static,
 {
+    let missing = cpu::lacking();
+    if !missing.is_empty() {
+        return Err(ServeError::Cpu { missing }.into());
+    }
     let listener = bind(&options.socket)?;
     isolation::enforce(&[&options.model_dir]).map_err(ServeError::from)?;
     exit_on_panic();

@@ -15,8 +15,8 @@ pub struct Assembler {
 pub struct Piece {
     /// Text that is certain.
     pub text: String,
-    /// A stop string was reached; it and everything after it are left out.
-    pub stopped: bool,
+    /// The stop string that was reached; it and everything after it are left out.
+    pub stop: Option<String>,
 }
 
 impl Assembler {
@@ -33,16 +33,21 @@ impl Assembler {
     pub fn push(&mut self, token: &[u8], last: bool) -> Piece {
         self.bytes.extend_from_slice(token);
         self.decode(last);
-        if let Some(at) = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min() {
+        let reached = self
+            .stops
+            .iter()
+            .filter_map(|stop| Some((self.held.find(stop.as_str())?, stop)));
+        if let Some((at, stop)) = reached.min_by_key(|(at, _)| *at) {
+            let stop = Some(stop.clone());
             self.held.truncate(at);
             return Piece {
                 text: std::mem::take(&mut self.held),
-                stopped: true,
+                stop,
             };
         }
         let keep = if last { 0 } else { self.undecided() };
         let text = self.held.drain(..self.held.len() - keep).collect();
-        Piece { text, stopped: false }
+        Piece { text, stop: None }
     }
 
     fn decode(&mut self, last: bool) {
@@ -92,7 +97,8 @@ mod tests {
         for (index, token) in tokens.iter().enumerate() {
             let piece = assembler.push(token, index + 1 == tokens.len());
             out.push(piece.text);
-            if piece.stopped {
+            if let Some(stop) = piece.stop {
+                assert!(stops.contains(&stop.as_str()));
                 return (out, true);
             }
         }

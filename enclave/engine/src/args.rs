@@ -77,14 +77,8 @@ pub fn main_with_args(args: EngineArgs) -> ExitCode {
             threads,
         } => {
             let mut messages = Vec::new();
-            messages.extend(system.map(|content| Message {
-                role: Role::System,
-                content,
-            }));
-            messages.push(Message {
-                role: Role::User,
-                content: ask,
-            });
+            messages.extend(system.map(|content| Message::new(Role::System, content)));
+            messages.push(Message::new(Role::User, ask));
             let options = EngineOptions {
                 threads,
                 ..EngineOptions::new(model_dir, "")

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::Tensor;
 use either::Either;
 use hanzo_engine_process::{
-    Answer, Assembler, EngineOptions, Finish, GenerateError, Generation, Message, Picker, Role, Sampling, Token, Turn,
-    Turns,
+    Abilities, Answer, Ask, Assembler, EngineOptions, Finish, GenerateError, Generation, Message, Picker, Prompt, Role,
+    Sampling, Token, Turn, Turns,
 };
 use mistralrs::core::llguidance::toktrie::TokEnv;
 use mistralrs::{
@@ -76,6 +76,7 @@ impl Engine {
                 Role::System => TextMessageRole::System,
                 Role::User => TextMessageRole::User,
                 Role::Assistant => TextMessageRole::Assistant,
+                Role::Tool => TextMessageRole::Tool,
             };
             chat = chat.add_message(role, &message.content);
         }
@@ -90,16 +91,6 @@ impl Engine {
     pub async fn tokenize_text(&self, text: String) -> Result<Vec<u32>, GenerateError> {
         let ids = self.model.tokenize(Either::Right(text), None, false, false, None).await;
         ids.map_err(|_| GenerateError::Refused)
-    }
-
-    /// Begins an answer to `messages`.
-    ///
-    /// # Errors
-    /// Template, context length, parameters out of range, or too many waiting.
-    pub async fn chat(&self, messages: &[Message], sampling: Sampling) -> Result<Generation, GenerateError> {
-        sampling.validate()?;
-        let ids = self.tokenize_messages(messages).await?;
-        self.generate(ids, sampling).await
     }
 
     /// Begins an answer to a prompt given as token ids. Waits for its turn.
@@ -175,7 +166,7 @@ impl Engine {
     /// Answers `messages` whole and takes the times, in process: the other side of an end-to-end benchmark.
     ///
     /// # Errors
-    /// As [`Engine::chat`], or the first error of the answer.
+    /// As [`Engine::generate`], or the first error of the answer.
     pub async fn measure(
         &self,
         messages: &[Message],
@@ -191,16 +182,29 @@ impl hanzo_engine_process::Engine for Engine {
         self.context_tokens()
     }
 
-    async fn tokenize_messages(&self, messages: &[Message]) -> Result<Vec<u32>, GenerateError> {
-        self.tokenize_messages(messages).await
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            raw_prompts: true,
+            ..Abilities::CHATS
+        }
     }
 
-    async fn tokenize_text(&self, text: String) -> Result<Vec<u32>, GenerateError> {
-        self.tokenize_text(text).await
+    async fn tokenize(&self, prompt: &Prompt) -> Result<Vec<u32>, GenerateError> {
+        match prompt {
+            Prompt::Chat { messages, .. } => self.tokenize_messages(messages).await,
+            Prompt::Text(text) => self.tokenize_text(text.clone()).await,
+            Prompt::Tokens(ids) => Ok(ids.clone()),
+        }
     }
 
-    async fn chat(&self, messages: &[Message], sampling: Sampling) -> Result<Generation, GenerateError> {
-        self.chat(messages, sampling).await
+    async fn generate(&self, prompt: &Prompt, ask: Ask) -> Result<Generation, GenerateError> {
+        ask.sampling.validate()?;
+        let ids = hanzo_engine_process::Engine::tokenize(self, prompt).await?;
+        let known = u32::try_from(self.tokens.tok_trie().vocab_size()).unwrap_or(0);
+        if ids.iter().any(|id| *id >= known) {
+            return Err(GenerateError::UnknownToken { known });
+        }
+        self.generate(ids, ask.sampling).await
     }
 }
 
@@ -314,7 +318,7 @@ impl Follow {
             self.words.tok_trie().decode_ext(&[id], false)
         };
         let piece = self.text.push(&bytes, ended || full);
-        let finish = match (ended || piece.stopped, full) {
+        let finish = match (ended || piece.stop.is_some(), full) {
             (true, _) => Some(Finish::Stop),
             (false, true) => Some(Finish::Length),
             (false, false) => None,
@@ -323,6 +327,8 @@ impl Follow {
             id,
             text: piece.text,
             finish,
+            stop: piece.stop,
+            logprob: None,
         }
     }
 }

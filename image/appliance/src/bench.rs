@@ -155,10 +155,7 @@ async fn in_process(model: &Path) -> Result<Llama, ApplianceError> {
 }
 
 async fn ask_engine(engine: &Llama, tokens: usize) -> Result<Times, ApplianceError> {
-    let messages = [Message {
-        role: Role::User,
-        content: QUESTION.into(),
-    }];
+    let messages = [Message::new(Role::User, QUESTION)];
     let sampling = Sampling {
         max_tokens: tokens,
         ..Sampling::default()

@@ -37,7 +37,10 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
             "TlsKey",
         ],
     ),
-    ("enclave/engine-llama", &["Answering", "Job", "Llama", "Worker"]),
+    (
+        "enclave/engine-llama",
+        &["Answering", "Embedder", "Inputs", "Job", "Llama", "Worker"],
+    ),
     (
         "enclave/guest",
         &[

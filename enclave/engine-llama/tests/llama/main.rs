@@ -1,9 +1,11 @@
 //! The engine as its peers see it: a process and a socket; and the engine against llama.cpp as others ship it.
 
+mod abilities;
 mod bounds;
 mod fixture;
 #[path = "../../../engine/tests/engine/http.rs"]
 mod http;
+mod kernels;
 mod node;
 mod peer;
 mod process;

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use hanzo_engine_llama::{Engine as _, EngineOptions, Llama, Message, Role, Sampling};
+use hanzo_engine_llama::{Ask, Engine as _, EngineOptions, Llama, Message, Prompt, Role, Sampling};
 use serde_json::{Value, json};
 
 use crate::node::Node;
-use crate::{fixture, real_model};
+use crate::{abilities, fixture, real_model};
 
 const TEXTS: &[&str] = &[
     "Hello 12345 world's  test\n\n  x = 1;",
@@ -17,7 +17,7 @@ const TEXTS: &[&str] = &[
     "   leading, trailing   \t\t\n\n\n\n",
     "1234567890 3.14159 -0.5e-10 $1,000.00 §12(3)",
     "I'll he'd THEY'RE don'T 's 't",
-    "<|im_start|>not special here<|im_end|>",
+    "<|im_start|>special, as in llama.cpp's own server<|im_end|>",
     "",
 ];
 
@@ -47,12 +47,31 @@ fn long_question() -> String {
     text + "Which worker stored line 041?"
 }
 
+/// Starts the test of this name again without wide kernels, which add in another order than the peer's narrow ones: near ties
+/// would fall otherwise. False in the process that it started.
+fn started_again(name: &str) -> bool {
+    const KERNELS: &str = "HANZO_LLAMA_KERNELS";
+    if std::env::var(KERNELS).as_deref() == Ok("avx2") {
+        return false;
+    }
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([&format!("peer::{name}"), "--exact", "--nocapture"])
+        .env(KERNELS, "avx2")
+        .status();
+    assert!(status.unwrap().success(), "{name} with AVX2 kernels");
+    true
+}
+
 async fn greedy(engine: &Llama, ids: Vec<u32>, max_tokens: usize) -> Vec<u32> {
     let sampling = Sampling {
         max_tokens,
         ..Sampling::default()
     };
-    let mut answer = engine.generate(ids, sampling).await.unwrap();
+    let ask = Ask {
+        sampling,
+        ..Ask::default()
+    };
+    let mut answer = engine.generate(&Prompt::Tokens(ids), ask).await.unwrap();
     let mut out = Vec::new();
     while let Some(token) = answer.next().await {
         out.push(token.unwrap().id);
@@ -78,7 +97,7 @@ async fn compare(dir: &Path, node: &Node, prompts: &[String], context: usize, ma
         json!({"model": dir.join("model.gguf"), "threads": 1, "context": context, "texts": TEXTS, "chats": prompts});
     let peer = node.run(&task);
     for (text, theirs) in TEXTS.iter().zip(peer["texts"].as_array().unwrap()) {
-        let ours = engine.tokenize_text((*text).into()).await.unwrap();
+        let ours = engine.tokenize(&Prompt::Text((*text).into())).await.unwrap();
         assert_eq!(ours, ids(theirs), "{text:?}");
     }
     let chats: Vec<Vec<u32>> = peer["chats"].as_array().unwrap().iter().map(ids).collect();
@@ -93,6 +112,9 @@ async fn compare(dir: &Path, node: &Node, prompts: &[String], context: usize, ma
 
 #[tokio::test(flavor = "multi_thread")]
 async fn smollm2_gives_the_ids_and_greedy_answers_of_node_llama_cpp() {
+    if started_again("smollm2_gives_the_ids_and_greedy_answers_of_node_llama_cpp") {
+        return;
+    }
     let (Some(source), Some(node)) = (real_model::source(), Node::alike()) else {
         return;
     };
@@ -116,25 +138,51 @@ async fn smollm2_gives_the_ids_and_greedy_answers_of_node_llama_cpp() {
     })
     .await
     .unwrap();
-    let messages = |question: &str| {
-        [Message {
-            role: Role::User,
-            content: question.into(),
-        }]
-    };
+    let chat = |question: &str| Prompt::chat(vec![Message::new(Role::User, question)]);
     let task = json!({"model": dir.join("model.gguf"), "threads": 1, "context": 512, "chats": prompts});
     let theirs = node.run(&task);
     for (question, theirs) in questions.iter().zip(theirs["chats"].as_array().unwrap()) {
-        let ours = engine.tokenize_messages(&messages(question)).await.unwrap();
+        let ours = engine.tokenize(&chat(question)).await.unwrap();
         assert_eq!(ours, ids(theirs), "{question:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generated_model_gives_the_ids_and_greedy_answers_of_node_llama_cpp() {
+    if started_again("a_generated_model_gives_the_ids_and_greedy_answers_of_node_llama_cpp") {
+        return;
+    }
     let Some(node) = Node::alike() else { return };
     let root = tempfile::tempdir().unwrap();
     let dir = fixture::model_dir(root.path());
     let prompts = [chatml("hello"), chatml(&"the heat ".repeat(40))];
     compare(&dir, &node, &prompts, 2048, 24).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generated_model_gives_the_vectors_of_node_llama_cpp() {
+    let Some(node) = Node::alike() else { return };
+    let texts = ["hello", "the heat of the day", "Grüße 🙂"];
+    for pooling in [1, 3] {
+        let root = tempfile::tempdir().unwrap();
+        let dir = abilities::pooled(root.path(), pooling);
+        let task = json!({"model": dir.join("model.gguf"), "threads": 1, "context": 256, "embed": texts});
+        let theirs = node.run(&task);
+        let engine = Llama::load(&EngineOptions {
+            threads: Some(1),
+            context_tokens: Some(256),
+            ..EngineOptions::new(&dir, "")
+        })
+        .await
+        .unwrap();
+        let inputs = texts.map(|text| Prompt::Text(text.into()));
+        let (ours, _) = engine.embed(&inputs).await.unwrap();
+        for (ours, theirs) in ours.iter().zip(theirs["vectors"].as_array().unwrap()) {
+            let theirs: Vec<f64> = theirs.as_array().unwrap().iter().map(|n| n.as_f64().unwrap()).collect();
+            assert_eq!(ours.len(), theirs.len());
+            let length = theirs.iter().map(|n| n * n).sum::<f64>().sqrt();
+            let product: f64 = ours.iter().zip(&theirs).map(|(a, b)| f64::from(*a) * b / length).sum();
+            assert!(product > 0.9999, "pooling {pooling}: {product}");
+        }
+    }
 }

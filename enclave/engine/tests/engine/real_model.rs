@@ -46,10 +46,7 @@ async fn smollm2() {
             19556, 216, 33, 34, 35, 36, 37, 905, 506, 216, 1028, 8866, 1792, 446, 216, 33, 43
         ]
     );
-    let messages = [Message {
-        role: Role::User,
-        content: "What is the capital of France?".into(),
-    }];
+    let messages = [Message::new(Role::User, "What is the capital of France?")];
     let ids = engine.tokenize_messages(&messages).await.unwrap();
     assert_eq!(ids[..9], [1, 9690, 198, 2683, 359, 253, 5356, 5646, 11173]);
     assert_eq!(ids.len(), 37);
