@@ -7,8 +7,10 @@
 use serde::{Deserialize, Serialize};
 
 pub mod egress;
+mod signers;
 
 pub use egress::{EgressEntry, EgressUse, HostName};
+pub use signers::{ModelSigner, ModelSigners};
 
 use crate::digest::Digest256;
 use crate::name::{KeyId, Name};
@@ -51,6 +53,9 @@ pub struct Config {
     /// Names that the guest may reach through its host, at most 8; none if left out. Images of profile `core` refuse any.
     #[serde(default)]
     pub egress: Vec<EgressEntry>,
+    /// Whose manifests of models count. With it, no model is opened without one; without it, none is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_signers: Option<ModelSigners>,
 }
 
 /// Both public keys of a party whose signatures count (both must verify), lower-case hex.
@@ -297,6 +302,7 @@ impl Config {
             l.request_timeout_s.to_string(),
         )?;
         egress::check(&self.egress)?;
+        self.model_signers.as_ref().map_or(Ok(()), signers::check)?;
         for (field, signer) in
             std::iter::once(("kbs.signer", &self.kbs.signer)).chain(self.admin_keys.iter().map(|k| ("admin_keys", k)))
         {

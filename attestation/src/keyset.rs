@@ -95,7 +95,7 @@ pub struct ServedModel {
     pub chat_template_sha256: Digest256,
     /// Name that clients ask for.
     pub name: Name,
-    /// SHA-256 of the tokenizer file.
+    /// Of what its engine makes ids with: `tokenizer.json`, or the tokenizer's part of a GGUF header (`enclave/model/SPEC.md`).
     pub tokenizer_sha256: Digest256,
     /// Root over all its files.
     pub weights_root: Digest256,

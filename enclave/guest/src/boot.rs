@@ -21,12 +21,12 @@ use crate::clock::GrantClock;
 use crate::devices::admit_devices;
 use crate::egress::{Egress, EgressLimits};
 use crate::engine::sandbox::{Isolation, spare_this_process};
-use crate::engine::{EngineJob, Engines, choose};
+use crate::engine::{EngineJob, Engines};
 use crate::error::GuestError;
 use crate::grants::GrantDesk;
 use crate::kbs_http::KbsDoor;
 use crate::keys::BootKeys;
-use crate::models::{OpenedModel, open_model};
+use crate::models::{OpenError, OpenedModel, Terms, open_model};
 use crate::options::GuestOptions;
 use crate::rotation::{Epoch, Sealer, new_keys};
 use crate::runtime_dir::RuntimeDir;
@@ -60,8 +60,10 @@ pub(crate) async fn boot(options: &GuestOptions, attester: Arc<dyn Attester>) ->
     // After the first grant, which set the clock; before any engine could ask a GPU for something.
     admit_devices(&attester, &options.devices, clock.now()).await?;
     let (store, model_keys) = open_store(&options.store_path, granted, standing).await?;
-    let models = open_models(options, &config, model_keys, &runtime).await?;
-    let (jobs, endpoints) = engine_jobs(options, &models, &runtime)?;
+    let terms = Terms::new(config.model_signers.as_ref(), clock.now(), config.required_tier)
+        .map_err(crate::models::ModelError::from)?;
+    let models = open_models(options, &config, &terms, model_keys, &runtime).await?;
+    let (jobs, endpoints) = engine_jobs(&models, &runtime)?;
     let engines = Engines::start(&options.sandbox, jobs, &options.limits).await?;
 
     let sealer = Sealer {
@@ -176,20 +178,24 @@ async fn open_store(
 async fn open_models(
     options: &GuestOptions,
     config: &Config,
+    terms: &Terms,
     keys: Vec<Dek>,
     runtime: &RuntimeDir,
 ) -> Result<Vec<OpenedModel>, GuestError> {
     let mut opened = Vec::new();
     for (index, (model, dek)) in config.models.iter().zip(keys).enumerate() {
         let out = runtime.model(index)?;
-        opened.push(open_model(model, dek, &options.packs, out).await?);
+        let one = open_model(options, model, terms, dek, out).await.map_err(|e| match e {
+            OpenError::Model(e) => GuestError::from(e),
+            OpenError::Engine(e) => e.into(),
+        })?;
+        opened.push(one);
         tracing::info!(model = %model.name, root = %model.weights_root, "pack opened");
     }
     Ok(opened)
 }
 
 fn engine_jobs(
-    options: &GuestOptions,
     models: &[OpenedModel],
     runtime: &RuntimeDir,
 ) -> Result<(Vec<EngineJob>, Vec<EngineEndpoint>), GuestError> {
@@ -197,8 +203,6 @@ fn engine_jobs(
     for (index, model) in models.iter().enumerate() {
         let socket = runtime.socket(index)?;
         let root = runtime.root(index)?;
-        let name = model.served.name.as_str();
-        let command = choose(options, name, model.engine, &model.dir)?;
         endpoints.push(EngineEndpoint {
             model: model.served.name.clone(),
             socket: socket.clone(),
@@ -206,13 +210,14 @@ fn engine_jobs(
         });
         jobs.push(EngineJob {
             model: model.served.name.to_string(),
-            command: command.to_vec(),
+            command: model.command.clone(),
             model_dir: model.dir.clone(),
             socket,
             root,
             // Far more than a configuration may name.
             index: u16::try_from(index).map_err(|_| GuestError::NoSubject)?,
             context_tokens: model.context_tokens,
+            least_memory_bytes: model.least_memory_bytes,
         });
     }
     Ok((jobs, endpoints))

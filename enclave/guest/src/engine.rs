@@ -16,6 +16,11 @@ use std::path::PathBuf;
 pub(crate) use choice::choose;
 pub use supervisor::{EngineStopped, Engines};
 
+/// What opened files and engines may use now, in bytes; `None` where the kernel does not say.
+pub(crate) fn available_memory() -> Option<u64> {
+    sandbox::limits::measured_memory().ok()
+}
+
 /// What one engine is started with.
 #[derive(Debug, Clone)]
 pub struct EngineJob {
@@ -33,6 +38,8 @@ pub struct EngineJob {
     pub index: u16,
     /// Tokens of prompt and answer together.
     pub context_tokens: u32,
+    /// The least memory of its own that it needs, in bytes.
+    pub least_memory_bytes: u64,
 }
 
 /// Why there is no engine.
@@ -69,6 +76,18 @@ pub enum EngineError {
         /// What the launcher said, with its code.
         reason: String,
     },
+    /// It would run out of memory while it loads.
+    #[error(
+        "engine for {model}: needs at least {needed} bytes of memory beside the opened files, {available} may be used: give the machine more memory, or lower context_tokens"
+    )]
+    Memory {
+        /// Of which model.
+        model: String,
+        /// The least it needs.
+        needed: u64,
+        /// What it may use.
+        available: u64,
+    },
     /// The launcher could not be started.
     #[error("engine for {model}: {program}: {source}")]
     Spawn {
@@ -100,7 +119,7 @@ pub enum EngineError {
         last_lines: String,
     },
     /// It died more often than a boot allows.
-    #[error("engine for {model}: ended {times} times in this boot ({status}): the guest stops")]
+    #[error("engine for {model}: ended {times} times in this boot ({status}): it is not started again")]
     GaveUp {
         /// Of which model.
         model: String,
@@ -119,6 +138,7 @@ impl EngineError {
             Self::Absent { .. } => "engine.absent",
             Self::Format { .. } => "engine.format",
             Self::Sandbox { .. } => "engine.sandbox",
+            Self::Memory { .. } => "engine.memory",
             Self::Spawn { .. } => "engine.spawn",
             Self::EndedEarly { .. } => "engine.ended_early",
             Self::NotReady { .. } => "engine.not_ready",

@@ -1,16 +1,29 @@
-//! From a sealed pack to files that an engine may read.
+//! From a sealed pack to files that an engine may read: manifest, room, pack, facts, in this order.
+//!
+//! What is known before the pack is opened is checked before: signatures, time, the configuration's own words, memory. What the
+//! files say is read as hostile input and held against the manifest before an engine starts.
 
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use hanzo_attestation::Digest256;
-use hanzo_attestation::config::{EngineKind, ModelConfig};
+use hanzo_attestation::UnixTime;
+use hanzo_attestation::config::{EngineKind, ModelConfig, ModelSigners};
 use hanzo_attestation::keyset::ServedModel;
-use hanzo_pack::{OpenedPack, PackError};
+use hanzo_model::{
+    ManifestError, ModelFacts, ModelFileError, SIGNED_BYTES_MAX, SignedModel, Subject, TOKENIZER_FILE, VerifiedModel,
+};
+use hanzo_pack::PackError;
+use hanzo_policy::release::{ReleaseKey, ReleaseKeys};
 use hanzo_pqc::Dek;
+use rustix::fs::OFlags;
 
-const TOKENIZER: &str = "tokenizer.json";
-/// Where a chat template may stand, in this order.
-const CHAT_TEMPLATES: [&str; 2] = ["chat_template.jinja", "tokenizer_config.json"];
+use crate::engine::{EngineError, available_memory, choose};
+use crate::options::{GuestOptions, PlaintextStorage};
+
+/// What an attestation of a model without a tokenizer of its engine would lack.
+const NO_TOKENIZER: &str = "a tokenizer: tokenizer.json for mistral.rs, tokenizer.ggml.* in the GGUF for llama.cpp";
 
 /// Why a model is not served.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +36,29 @@ pub enum ModelError {
         /// What is wrong.
         source: PackError,
     },
+    /// Its files are not those of a model.
+    #[error("model {model}: {source}")]
+    Files {
+        /// Which model.
+        model: String,
+        /// What is wrong.
+        source: ModelFileError,
+    },
+    /// Its manifest does not count, or is another model's.
+    #[error("{0}")]
+    Manifest(#[from] ManifestError),
+    /// The configuration asks for manifests, and there is none.
+    #[error(
+        "model {model}: {path}: {source}: the configuration has [model_signers], so each model needs its signed manifest there"
+    )]
+    NoManifest {
+        /// Which model.
+        model: String,
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
     /// A file that every model needs is not in the pack.
     #[error(
         "model {model}: expected {expected} in the pack, found none: seal the pack again from a complete directory"
@@ -32,6 +68,18 @@ pub enum ModelError {
         model: String,
         /// The file, or the files of which one is needed.
         expected: &'static str,
+    },
+    /// The opened files would not fit.
+    #[error(
+        "model {model}: its pack has {needed} bytes, {free} bytes of memory are free for its files: give the machine more memory, or serve fewer or smaller models"
+    )]
+    Room {
+        /// Which model.
+        model: String,
+        /// Bytes of the pack.
+        needed: u64,
+        /// Bytes that may be used.
+        free: u64,
     },
     /// The task that opens packs died.
     #[error("model {model}: the task that opens packs ended")]
@@ -46,7 +94,11 @@ impl ModelError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Pack { source, .. } => source.code(),
+            Self::Files { source, .. } => source.code(),
+            Self::Manifest(source) => source.code(),
+            Self::NoManifest { .. } => "model.manifest.missing",
             Self::MissingFile { .. } => "pack.missing_file",
+            Self::Room { .. } => "model.room",
             Self::Ended { .. } => "pack.ended",
         }
     }
@@ -61,53 +113,224 @@ pub struct OpenedModel {
     pub dir: PathBuf,
     /// Tokens of prompt and answer together.
     pub context_tokens: u32,
-    /// The engine its configuration names.
-    pub engine: Option<EngineKind>,
+    /// Program and first arguments of its engine.
+    pub command: Vec<String>,
+    /// The least memory that this engine needs for it beside the opened files, in bytes.
+    pub least_memory_bytes: u64,
 }
 
-/// Opens `<packs>/<name>.pack` into `out`, which must be a fresh directory of its own.
+/// Whose manifests count, when, and at which tier the guest serves.
+pub(crate) struct Terms {
+    keys: Option<ReleaseKeys>,
+    now: UnixTime,
+    tier: u8,
+}
+
+impl Terms {
+    /// Those of a configuration.
+    ///
+    /// # Errors
+    /// [`ManifestError::Signatures`] for keys that are none.
+    pub(crate) fn new(signers: Option<&ModelSigners>, now: UnixTime, tier: u8) -> Result<Self, ManifestError> {
+        let keys = signers.map(|signers| ReleaseKeys {
+            keys: signers
+                .keys
+                .iter()
+                .map(|key| ReleaseKey {
+                    ed25519: key.ed25519.clone(),
+                    ml_dsa: key.ml_dsa.clone(),
+                    name: key.name.clone(),
+                })
+                .collect(),
+            threshold: signers.threshold,
+        });
+        keys.as_ref().map_or(Ok(()), ReleaseKeys::check)?;
+        Ok(Self { keys, now, tier })
+    }
+
+    /// The manifest of `model` out of `<packs>/<name>.model.json`; `None` where the configuration has no signers.
+    fn manifest(&self, model: &ModelConfig, packs: &Path) -> Result<Option<VerifiedModel>, ModelError> {
+        let Some(keys) = &self.keys else { return Ok(None) };
+        let path = packs.join(format!("{}.model.json", model.name));
+        let bytes = read_manifest(&path).map_err(|source| ModelError::NoManifest {
+            model: model.name.to_string(),
+            path,
+            source,
+        })?;
+        let verified = SignedModel::parse(&bytes)?.verify(keys)?;
+        verified.check_time(self.now)?;
+        verified.check_subject(&Subject {
+            name: &model.name,
+            weights_root: &model.weights_root,
+            context_tokens: model.context_tokens.into(),
+            tier: self.tier,
+            engine: model.engine,
+        })?;
+        Ok(Some(verified))
+    }
+}
+
+/// A file, or a disk that the manifest begins; what is longer than any manifest is not read.
+fn read_manifest(path: &Path) -> std::io::Result<Vec<u8>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits() as i32) // a FIFO would keep the boot waiting for ever
+        .open(path)?;
+    let mut bytes = Vec::new();
+    file.take(SIGNED_BYTES_MAX as u64 + 4096).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens `<packs>/<name>.pack` into `out`, which must be a fresh directory of its own, and says what runs it.
 ///
 /// # Errors
-/// [`ModelError`]; nothing of the model is left then.
-pub async fn open_model(model: &ModelConfig, dek: Dek, packs: &Path, out: PathBuf) -> Result<OpenedModel, ModelError> {
+/// [`ModelError`], [`EngineError`]; nothing of the model is left then.
+pub(crate) async fn open_model(
+    options: &GuestOptions,
+    model: &ModelConfig,
+    terms: &Terms,
+    dek: Dek,
+    out: PathBuf,
+) -> Result<OpenedModel, OpenError> {
     let name = model.name.to_string();
-    let pack = packs.join(format!("{name}.pack"));
+    let pack = options.packs.join(format!("{name}.pack"));
+    let manifest = terms.manifest(model, &options.packs)?;
+    if let Some(room) = room(options.plaintext) {
+        if let Some(manifest) = &manifest {
+            manifest
+                .check_memory(model.context_tokens.into(), room)
+                .map_err(ModelError::from)?;
+        }
+        check_room(&name, &pack, room)?;
+    }
     let root = model.weights_root;
     let opening = tokio::task::spawn_blocking(move || {
-        let opened = hanzo_pack::open(&pack, &dek, &root, &out, &|_| ())?;
-        let tokenizer = opened.file_sha256(TOKENIZER)?;
-        let template = first_digest(&opened)?;
-        Ok((opened, tokenizer, template))
+        let opened = hanzo_pack::open(&pack, &dek, &root, &out, &|_| ());
+        opened.map(|opened| (hanzo_model::inspect(&opened.dir), opened))
     });
-    let (opened, tokenizer, template) = opening
+    let (facts, opened) = opening
         .await
         .map_err(|_| ModelError::Ended { model: name.clone() })?
         .map_err(|source| ModelError::Pack {
             model: name.clone(),
             source,
         })?;
-    let missing = |expected| ModelError::MissingFile {
+    let facts = facts.map_err(|source| ModelError::Files {
         model: name.clone(),
-        expected,
-    };
+        source,
+    })?;
+    if let Some(manifest) = &manifest {
+        manifest.check_facts(&facts).map_err(ModelError::from)?;
+    }
+    let named = model.engine.or(manifest.as_ref().map(|m| m.manifest().engine));
+    let (engine, command) = choose(options, &name, named, &opened.dir)?;
+    let served = served(model, &facts, engine)?;
+    if let Some(manifest) = &manifest {
+        tracing::info!(
+            model = %model.name,
+            version = manifest.manifest().version,
+            licence = manifest.manifest().licence,
+            "manifest verified"
+        );
+    }
     Ok(OpenedModel {
-        served: ServedModel {
-            chat_template_sha256: template.ok_or_else(|| missing("chat_template.jinja or tokenizer_config.json"))?,
-            name: model.name.clone(),
-            tokenizer_sha256: tokenizer.ok_or_else(|| missing(TOKENIZER))?,
-            weights_root: opened.weights_root,
-        },
+        served,
         dir: opened.dir,
         context_tokens: model.context_tokens,
-        engine: model.engine,
+        command: command.to_vec(),
+        least_memory_bytes: facts.least_memory_bytes(engine, model.context_tokens.into()),
     })
 }
 
-fn first_digest(opened: &OpenedPack) -> Result<Option<Digest256>, PackError> {
-    for name in CHAT_TEMPLATES {
-        if let Some(digest) = opened.file_sha256(name)? {
-            return Ok(Some(digest));
-        }
+/// Why a model was not opened, or nothing runs it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+fn served(model: &ModelConfig, facts: &ModelFacts, engine: EngineKind) -> Result<ServedModel, ModelError> {
+    let missing = |expected| ModelError::MissingFile {
+        model: model.name.to_string(),
+        expected,
+    };
+    Ok(ServedModel {
+        chat_template_sha256: facts
+            .chat_template_sha256
+            .ok_or_else(|| missing("chat_template.jinja or tokenizer_config.json"))?,
+        name: model.name.clone(),
+        tokenizer_sha256: facts.tokenizer_sha256(engine).ok_or_else(|| {
+            missing(match engine {
+                EngineKind::MistralRs => TOKENIZER_FILE,
+                EngineKind::LlamaCpp => NO_TOKENIZER,
+            })
+        })?,
+        weights_root: model.weights_root,
+    })
+}
+
+/// What opened files may take: memory, where they lie in it. A disk says itself when it is full.
+fn room(storage: PlaintextStorage) -> Option<u64> {
+    match storage {
+        PlaintextStorage::MemoryOnly => available_memory(),
+        PlaintextStorage::AnyFileSystem => None,
     }
-    Ok(None)
+}
+
+/// A pack is never shorter than its files.
+fn check_room(model: &str, pack: &Path, free: u64) -> Result<(), ModelError> {
+    let needed = match pack_bytes(pack) {
+        Ok(bytes) => bytes,
+        // Opening it says what is wrong.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(source) => {
+            return Err(ModelError::Pack {
+                model: model.to_owned(),
+                source: PackError::Io {
+                    what: "reading the size of",
+                    path: pack.to_owned(),
+                    source,
+                },
+            });
+        }
+    };
+    match needed <= free {
+        true => Ok(()),
+        false => Err(ModelError::Room {
+            model: model.to_owned(),
+            needed,
+            free,
+        }),
+    }
+}
+
+fn pack_bytes(pack: &Path) -> std::io::Result<u64> {
+    if fs::metadata(pack)?.is_file() {
+        return Ok(fs::metadata(pack)?.len());
+    }
+    // The kernel gives a device's size at its end and nowhere else.
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits() as i32)
+        .open(pack)?;
+    file.seek(SeekFrom::End(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pack_that_does_not_fit_into_memory_is_refused_before_it_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let pack = dir.path().join("m.pack");
+        fs::write(&pack, [0; 1000]).unwrap();
+        assert!(check_room("m", &pack, 1000).is_ok());
+        let error = check_room("m", &pack, 999).unwrap_err();
+        assert_eq!(error.code(), "model.room");
+        assert!(error.to_string().contains("1000 bytes, 999 bytes"), "{error}");
+        assert!(check_room("m", &dir.path().join("none.pack"), 0).is_ok());
+    }
 }

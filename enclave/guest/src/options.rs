@@ -79,7 +79,7 @@ pub struct OperatingLimits {
     pub engine_start_timeout_ms: u64,
     /// Private memory of one engine, in bytes; what is available when it starts, less a part for the guest, when absent.
     pub engine_memory_bytes_max: Option<u64>,
-    /// Restarts of engines in one boot; then the guest stops.
+    /// Restarts of one engine in one boot; then it is given up, and with the last one the guest stops.
     pub engine_restarts_max: u32,
     /// Time that requests in flight get at shutdown and at the end of their keyset, in milliseconds.
     pub drain_timeout_ms: u64,

@@ -1,4 +1,4 @@
-//! Packs on disks: raw virtio disks that carry one sealed pack each and nothing else.
+//! Packs on disks: raw virtio disks that carry one sealed pack, or one signed manifest of a model, and nothing else.
 //!
 //! A disk is the host's. Its serial only says which of the measured configuration's models it claims to hold; what it holds
 //! is proven when the agent opens the pack, under the weights root of that configuration. No file system of a host's disk is
@@ -16,12 +16,15 @@ use crate::error::InitError;
 
 /// A disk's serial is this and the position of its model in the configuration, from 0.
 pub const PACK_SERIAL: &str = "pack";
+/// The same for the disk of a model's signed manifest.
+pub const MANIFEST_SERIAL: &str = "model";
 /// Longest serial of a virtio disk (`VIRTIO_BLK_ID_BYTES`).
 const SERIAL_BYTES_MAX: usize = 20;
 /// Most block devices that are looked at.
 const DEVICES_MAX: usize = 256;
 
-/// Makes `packs/<model>.pack` a link to the disk of each model of the configuration; gives their number.
+/// Makes `packs/<model>.pack` a link to the disk of each model of the configuration, and `packs/<model>.model.json` one to that of its
+/// manifest; gives the number of packs.
 ///
 /// A model without a disk gets no link: the agent then refuses to start, and says which pack it misses. Disks with another
 /// serial are left alone.
@@ -33,19 +36,21 @@ pub(crate) fn link_packs(config: &Path, block: &Path, devices: &Path, packs: &Pa
     let disks = disks(block)?;
     let mut linked = 0;
     for (position, model) in config.models.iter().enumerate() {
-        let serial = format!("{PACK_SERIAL}{position}");
-        let mut holding = disks.iter().filter(|disk| disk.serial == serial);
-        let Some(disk) = holding.next() else { continue };
-        if let Some(other) = holding.next() {
-            return Err(InitError::Disk {
-                serial,
-                first: disk.name.clone(),
-                second: other.name.clone(),
-            });
+        for (what, ending) in [(PACK_SERIAL, "pack"), (MANIFEST_SERIAL, "model.json")] {
+            let serial = format!("{what}{position}");
+            let mut holding = disks.iter().filter(|disk| disk.serial == serial);
+            let Some(disk) = holding.next() else { continue };
+            if let Some(other) = holding.next() {
+                return Err(InitError::Disk {
+                    serial,
+                    first: disk.name.clone(),
+                    second: other.name.clone(),
+                });
+            }
+            let link = packs.join(format!("{}.{ending}", model.name));
+            symlink(devices.join(&disk.name), &link).map_err(|source| InitError::File { path: link, source })?;
+            linked += usize::from(what == PACK_SERIAL);
         }
-        let link = packs.join(format!("{}.pack", model.name));
-        symlink(devices.join(&disk.name), &link).map_err(|source| InitError::File { path: link, source })?;
-        linked += 1;
     }
     Ok(linked)
 }
@@ -136,8 +141,16 @@ mod tests {
 
     #[test]
     fn each_model_gets_the_disk_that_names_its_position() {
-        let machine = Machine::new(&[("vdb", "pack0"), ("vda", "pack1\n"), ("vdc", "pack2"), ("vdd", "other")]);
+        let machine = Machine::new(&[
+            ("vdb", "pack0"),
+            ("vda", "pack1\n"),
+            ("vdc", "pack2"),
+            ("vdd", "other"),
+            ("vde", "model1"),
+        ]);
         assert_eq!(machine.link().unwrap(), 2);
+        let manifest = |model: &str| fs::read_link(machine.at("packs").join(format!("{model}.model.json"))).ok();
+        assert_eq!((manifest("small"), manifest("large")), (None, Some("/dev/vde".into())));
         assert_eq!(machine.linked("small"), Some("/dev/vdb".into()));
         assert_eq!(machine.linked("large"), Some("/dev/vda".into()));
     }

@@ -41,7 +41,7 @@ mod table;
 
 pub use error::PackError;
 pub use header::{CHUNK_BYTES, HEADER_BYTES};
-pub use open::{OpenedPack, open};
+pub use open::{CheckedPack, OpenedPack, check, open};
 pub use root::weights_root;
 pub use seal::{SealedPack, seal};
 pub use table::{FILES_MAX, FileName, PackedFile, TABLE_BYTES_MAX};

@@ -70,6 +70,36 @@ pub fn open(
     open_from(Source::open(pack)?, dek, root, out_dir, progress)
 }
 
+/// What a pack holds, as far as whoever has its DEK can know.
+#[derive(Debug)]
+pub struct CheckedPack {
+    /// The files, in byte order of names.
+    pub files: Vec<PackedFile>,
+    /// The root that all of them are under.
+    pub weights_root: Digest256,
+}
+
+/// Opens every chunk of `pack` under `dek` in memory and keeps none.
+///
+/// # Establishes
+/// The pack is whole, and [`open`] will take it for this root and no other. Whether it is the root that somebody wants, the caller compares.
+///
+/// # Errors
+/// [`PackError`].
+pub fn check(pack: &Path, dek: &Dek, progress: OnProgress<'_>) -> Result<CheckedPack, PackError> {
+    let sealed = Sealed::open(Source::open(pack)?, dek)?;
+    let weights_root = sealed.table.weights_root();
+    sealed.check_length()?;
+    let chunks = data_chunks(&sealed.table.files);
+    for_each_chunk(&chunks, progress, &|number, chunk, buffer| {
+        sealed.open_chunk(number as u64, chunk, buffer, &chunks).map(drop)
+    })?;
+    Ok(CheckedPack {
+        files: sealed.table.files,
+        weights_root,
+    })
+}
+
 pub(crate) fn open_from(
     source: Source,
     dek: &Dek,

@@ -97,6 +97,7 @@ impl Plan {
             sealed: SealedMessages::default(),
             padding: Padding::default(),
             egress: Vec::new(),
+            model_signers: None,
         };
         let text = toml::to_string(&config).map_err(|e| ApplianceError::Part(e.to_string()))?;
         // Read back as the guest will read it, so that a mistake shows here.

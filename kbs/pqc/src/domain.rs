@@ -16,6 +16,8 @@ pub enum Domain {
     Admin,
     /// A release manifest.
     ReleaseManifest,
+    /// A model manifest.
+    ModelManifest,
     /// The head of a receipt log.
     LogHead,
     /// One line of a KBS's audit log.
@@ -30,12 +32,13 @@ pub enum Domain {
 
 impl Domain {
     /// Every domain.
-    pub const ALL: [Domain; 10] = [
+    pub const ALL: [Domain; 11] = [
         Domain::Grant,
         Domain::Grants,
         Domain::Receipt,
         Domain::Admin,
         Domain::ReleaseManifest,
+        Domain::ModelManifest,
         Domain::LogHead,
         Domain::Audit,
         Domain::DekWrap,
@@ -51,6 +54,7 @@ impl Domain {
             Domain::Receipt => "hanzo/receipt/v1",
             Domain::Admin => "hanzo/admin/v1",
             Domain::ReleaseManifest => "hanzo/release-manifest/v1",
+            Domain::ModelManifest => "hanzo/model-manifest/v1",
             Domain::LogHead => "hanzo/log-head/v1",
             Domain::Audit => "hanzo/audit/v1",
             Domain::DekWrap => "hanzo/dek-wrap/v1",

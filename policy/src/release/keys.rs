@@ -1,11 +1,14 @@
 //! Release keys: who may say which images are good, and how many of them must agree.
 
+use std::collections::BTreeSet;
+
 use hanzo_attestation::Digest256;
 use hanzo_attestation::name::Name;
-use hanzo_pqc::SignatureSuite;
-use hanzo_pqc::sign::VerifyingKeys;
+use hanzo_pqc::sign::{Signature, VerifyingKeys};
+use hanzo_pqc::{Domain, SignatureSuite};
 use serde::{Deserialize, Serialize};
 
+use super::bundle::ReleaseSignature;
 use super::error::ReleaseError;
 use crate::policy::all_differ;
 
@@ -72,6 +75,51 @@ impl ReleaseKeys {
     /// [`ReleaseError::Value`], [`ReleaseError::Key`].
     pub fn check(&self) -> Result<(), ReleaseError> {
         check_keys(&self.keys, self.threshold)
+    }
+
+    /// The names of those of this set who signed `message` under `domain`, in the set's order. Every signature of theirs must
+    /// verify; those of other keys are passed over and do not count. `version` is for messages alone.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Quorum`], [`ReleaseError::Repeated`], [`ReleaseError::Signature`].
+    pub fn quorum(
+        &self,
+        domain: Domain,
+        version: u64,
+        message: &[u8],
+        signatures: &[ReleaseSignature],
+    ) -> Result<Vec<Name>, ReleaseError> {
+        let pinned: Vec<_> = self.keys.iter().map(|key| (key.id(), key)).collect();
+        let mut seen = BTreeSet::new();
+        let mut signed = BTreeSet::new();
+        for signature in signatures {
+            let known = pinned.iter().find(|(id, _)| *id == signature.key);
+            if !seen.insert(signature.key) {
+                return Err(ReleaseError::Repeated {
+                    version,
+                    key: known.map_or_else(|| signature.key.to_string(), |(_, k)| k.name.to_string()),
+                });
+            }
+            let Some((_, key)) = known else { continue };
+            let failed = |source| ReleaseError::Signature {
+                version,
+                key: key.name.clone(),
+                source,
+            };
+            let both = Signature::from_hex(&signature.ml_dsa, &signature.ed25519).map_err(failed)?;
+            key.verifying()?.verify(domain, message, &both).map_err(failed)?;
+            signed.insert(&key.name);
+        }
+        if signed.len() < usize::from(self.threshold) {
+            return Err(ReleaseError::Quorum {
+                version,
+                required: self.threshold,
+                got: signed.len(),
+                foreign: seen.len() - signed.len(),
+            });
+        }
+        let in_order = self.keys.iter().map(|k| &k.name).filter(|name| signed.contains(name));
+        Ok(in_order.cloned().collect())
     }
 }
 

@@ -1,12 +1,9 @@
 //! From a bundle to reference values that count.
 
-use std::collections::BTreeSet;
-
 use hanzo_attestation::name::Name;
 use hanzo_attestation::{Digest384, UnixTime};
 use hanzo_log::{AuthenticDatedCheckpoint, SignedDatedCheckpoint, tree};
 use hanzo_pqc::Domain;
-use hanzo_pqc::sign::Signature;
 use serde::{Deserialize, Serialize};
 
 use super::bundle::{ReleaseBundle, ReleaseEntry};
@@ -122,41 +119,9 @@ impl ReleaseEntry {
     /// # Errors
     /// [`ReleaseError::Quorum`], [`ReleaseError::Repeated`], [`ReleaseError::Signature`].
     pub fn check_quorum(&self, keys: &ReleaseKeys) -> Result<Vec<Name>, ReleaseError> {
-        let version = self.manifest.version;
         let message = self.manifest.canonical()?;
-        let pinned: Vec<_> = keys.keys.iter().map(|key| (key.id(), key)).collect();
-        let mut seen = BTreeSet::new();
-        let mut signed = BTreeSet::new();
-        for signature in &self.signatures {
-            let known = pinned.iter().find(|(id, _)| *id == signature.key);
-            if !seen.insert(signature.key) {
-                return Err(ReleaseError::Repeated {
-                    version,
-                    key: known.map_or_else(|| signature.key.to_string(), |(_, k)| k.name.to_string()),
-                });
-            }
-            let Some((_, key)) = known else { continue };
-            let failed = |source| ReleaseError::Signature {
-                version,
-                key: key.name.clone(),
-                source,
-            };
-            let both = Signature::from_hex(&signature.ml_dsa, &signature.ed25519).map_err(failed)?;
-            key.verifying()?
-                .verify(Domain::ReleaseManifest, &message, &both)
-                .map_err(failed)?;
-            signed.insert(&key.name);
-        }
-        if signed.len() < usize::from(keys.threshold) {
-            return Err(ReleaseError::Quorum {
-                version,
-                required: keys.threshold,
-                got: signed.len(),
-                foreign: seen.len() - signed.len(),
-            });
-        }
-        let in_order = keys.keys.iter().map(|k| &k.name).filter(|name| signed.contains(name));
-        Ok(in_order.cloned().collect())
+        let version = self.manifest.version;
+        keys.quorum(Domain::ReleaseManifest, version, &message, &self.signatures)
     }
 }
 

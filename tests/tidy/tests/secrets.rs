@@ -91,6 +91,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
     ),
     ("image", &["Holder", "LogHolder", "ReleaseLog"]),
     ("image/appliance", &["RunningBroker"]),
+    ("image/model", &["Broker"]),
     (
         "kbs/pqc",
         &[

@@ -10,10 +10,10 @@ use crate::options::GuestOptions;
 /// What a model in GGUF is called in a pack.
 const GGUF: &str = "model.gguf";
 
-/// Program and first arguments of the engine for `model`, whose opened files lie in `dir`.
+/// The engine for `model`, whose opened files lie in `dir`, with its program and first arguments.
 ///
-/// GGUF goes to llama.cpp where the image holds it, all else to the engine that every image holds. All of it is measured: the
-/// configuration, the pack's root, and the programs.
+/// GGUF goes to llama.cpp where the image holds it, all else to the engine that every image holds. All of it is measured or
+/// signed: the configuration, the pack's root, the manifest, the programs.
 ///
 /// # Errors
 /// [`EngineError::Absent`], [`EngineError::Format`]: a named engine is never replaced by another.
@@ -22,7 +22,7 @@ pub(crate) fn choose<'a>(
     model: &str,
     named: Option<EngineKind>,
     dir: &Path,
-) -> Result<&'a [String], EngineError> {
+) -> Result<(EngineKind, &'a [String]), EngineError> {
     let is_gguf = dir.join(GGUF).is_file();
     match (named, &options.llama_command) {
         (Some(EngineKind::LlamaCpp), _) if !is_gguf => Err(EngineError::Format {
@@ -33,9 +33,9 @@ pub(crate) fn choose<'a>(
             model: model.to_owned(),
             engine: EngineKind::LlamaCpp.as_str(),
         }),
-        (Some(EngineKind::LlamaCpp), Some(llama)) => Ok(llama),
-        (None, Some(llama)) if is_gguf => Ok(llama),
-        (None | Some(EngineKind::MistralRs), _) => Ok(&options.engine_command),
+        (Some(EngineKind::LlamaCpp), Some(llama)) => Ok((EngineKind::LlamaCpp, llama)),
+        (None, Some(llama)) if is_gguf => Ok((EngineKind::LlamaCpp, llama)),
+        (None | Some(EngineKind::MistralRs), _) => Ok((EngineKind::MistralRs, &options.engine_command)),
     }
 }
 
@@ -73,7 +73,7 @@ mod tests {
         let chosen = |llama, named, dir: &tempfile::TempDir| {
             let options = options(llama);
             choose(&options, "m", named, dir.path())
-                .map(|command| command.join(" "))
+                .map(|(_, command)| command.join(" "))
                 .map_err(|error| error.code())
         };
         let (llama, mistral) = (Some(EngineKind::LlamaCpp), Some(EngineKind::MistralRs));

@@ -1,7 +1,6 @@
-//! Watching engines: a dead one is started again a few times, then the guest stops.
+//! Watching engines: a dead one is started again a few times, then it is given up. The others go on; with the last one the guest
+//! stops.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -20,7 +19,9 @@ pub type EngineStopped = EngineError;
 /// The engines of one boot. Dropping it kills them all.
 pub struct Engines {
     stop: StopSignal,
-    failed: mpsc::Receiver<EngineError>,
+    given_up: mpsc::Receiver<EngineError>,
+    /// Engines that are not given up.
+    alive: usize,
     watchers: JoinSet<()>,
 }
 
@@ -35,9 +36,9 @@ impl Engines {
         limits: &OperatingLimits,
     ) -> Result<Self, EngineError> {
         let (stop, stopping) = stop_signal();
-        let (report, failed) = mpsc::channel(1);
+        let (report, given_up) = mpsc::channel(jobs.len().max(1));
+        let alive = jobs.len();
         let mut watchers = JoinSet::new();
-        let restarts = Arc::new(AtomicU32::new(0));
         for job in jobs {
             let engine = start_ready(sandbox, &job, limits).await?;
             tracing::info!(model = job.model, pid = engine.id(), "engine ready");
@@ -45,21 +46,29 @@ impl Engines {
                 sandbox: sandbox.clone(),
                 job,
                 limits: *limits,
-                restarts: restarts.clone(),
                 report: report.clone(),
             };
             watchers.spawn(watcher.watch(engine, stopping.clone()));
         }
-        Ok(Self { stop, failed, watchers })
+        Ok(Self {
+            stop,
+            given_up,
+            alive,
+            watchers,
+        })
     }
 
-    /// Waits until an engine is given up.
+    /// Waits until the last engine is given up. Requests for the model of one that was before are refused; its neighbours answer.
     pub async fn failed(&mut self) -> EngineStopped {
-        match self.failed.recv().await {
-            Some(error) => error,
-            // Every watcher ended without a report: only at shutdown.
-            None => std::future::pending().await,
+        while let Some(error) = self.given_up.recv().await {
+            self.alive = self.alive.saturating_sub(1);
+            if self.alive == 0 {
+                return error;
+            }
+            tracing::error!(alive = self.alive, %error, "ENGINE GIVEN UP: its model is no longer served");
         }
+        // Every watcher ended without a report: only at shutdown.
+        std::future::pending().await
     }
 
     /// Kills all engines and waits until they are gone.
@@ -73,18 +82,18 @@ struct Watcher {
     sandbox: EngineSandbox,
     job: EngineJob,
     limits: OperatingLimits,
-    restarts: Arc<AtomicU32>,
     report: mpsc::Sender<EngineError>,
 }
 
 impl Watcher {
     async fn watch(self, mut engine: EngineProcess, mut stopping: Stop) {
+        let mut times: u32 = 0;
         loop {
             let status = tokio::select! {
                 status = engine.wait() => status,
                 () = stopping.given() => return engine.kill().await,
             };
-            let times = self.restarts.fetch_add(1, Ordering::Relaxed) + 1;
+            times = times.saturating_add(1);
             tracing::error!(
                 model = self.job.model,
                 status,
@@ -130,6 +139,13 @@ async fn start_ready(
             reason: format!("{error} [{}]", error.code()),
         })?,
     };
+    if memory_bytes < job.least_memory_bytes {
+        return Err(EngineError::Memory {
+            model: job.model.clone(),
+            needed: job.least_memory_bytes,
+            available: memory_bytes,
+        });
+    }
     let mut engine = EngineProcess::start(sandbox, memory_bytes, job)?;
     let ended = tokio::select! {
         () = until_ready(&job.socket) => {
@@ -191,6 +207,7 @@ mod tests {
             root: dir.join("root"),
             index: 0,
             context_tokens: 64,
+            least_memory_bytes: 0,
         }
     }
 

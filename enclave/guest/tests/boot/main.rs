@@ -11,6 +11,7 @@ mod fake_kernel;
 mod first;
 mod foreign;
 mod machine;
+mod models;
 mod oblivious;
 mod outside;
 mod padded;

@@ -86,11 +86,20 @@ impl World {
         Self::with_engine_mode("healthy").await
     }
 
+    /// With other bytes for weights.
+    pub async fn with_weights(weights: &[u8]) -> Self {
+        Self::with(weights, "healthy").await
+    }
+
     pub async fn with_engine_mode(mode: &str) -> Self {
+        Self::with(&gguf("llama"), mode).await
+    }
+
+    async fn with(weights: &[u8], mode: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir(at("packs")).unwrap();
-        let root = seal_model(&dir, mode, &at("packs/tiny.pack"));
+        let root = seal_weights(&dir, weights, mode, &at("packs/tiny.pack"));
         let subject = |text: &str| Name::new(text).unwrap();
         let broker = Broker::new(HashMap::from([
             (
@@ -246,12 +255,31 @@ request_timeout_s = 20
     }
 }
 
+/// A GGUF header without tensors, of an architecture and with a vocabulary of one token.
+pub fn gguf(architecture: &str) -> Vec<u8> {
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let pair = |key: &str, value: &str| [text(key), 8_u32.to_le_bytes().to_vec(), text(value)].concat();
+    [
+        b"GGUF".to_vec(),
+        3_u32.to_le_bytes().to_vec(),
+        0_u64.to_le_bytes().to_vec(),
+        2_u64.to_le_bytes().to_vec(),
+        pair("general.architecture", architecture),
+        pair("tokenizer.ggml.model", "gpt2"),
+    ]
+    .concat()
+}
+
 /// Seals a tiny model; its engine finds its orders in `mode.txt`.
 pub fn seal_model(dir: &tempfile::TempDir, mode: &str, pack: &std::path::Path) -> Digest256 {
+    seal_weights(dir, &gguf("llama"), mode, pack)
+}
+
+fn seal_weights(dir: &tempfile::TempDir, weights: &[u8], mode: &str, pack: &std::path::Path) -> Digest256 {
     let source = dir.path().join(format!("model-{mode}"));
     std::fs::create_dir_all(&source).unwrap();
+    std::fs::write(source.join("model.gguf"), weights).unwrap();
     for (name, text) in [
-        ("model.gguf", "weights"),
         ("tokenizer.json", "{}"),
         ("chat_template.jinja", "{{ messages }}"),
         ("mode.txt", mode),

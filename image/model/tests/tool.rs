@@ -1,0 +1,269 @@
+//! `hanzo-model` as people and scripts call it: what it prints, what it writes, what it exits with.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+struct Tool(tempfile::TempDir);
+
+impl Tool {
+    fn new() -> Self {
+        let tool = Self(tempfile::tempdir().unwrap());
+        let model = tool.at("model");
+        fs::create_dir(&model).unwrap();
+        let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+        let word = |key: &str, value: &str| [text(key), 8_u32.to_le_bytes().to_vec(), text(value)].concat();
+        let number =
+            |key: &str, value: u32| [text(key), 4_u32.to_le_bytes().to_vec(), value.to_le_bytes().to_vec()].concat();
+        let gguf = [
+            b"GGUF".to_vec(),
+            3_u32.to_le_bytes().to_vec(),
+            0_u64.to_le_bytes().to_vec(),
+            3_u64.to_le_bytes().to_vec(),
+            word("general.architecture", "llama"),
+            number("llama.context_length", 512),
+            word("tokenizer.ggml.model", "gpt2"),
+        ]
+        .concat();
+        fs::write(model.join("model.gguf"), gguf).unwrap();
+        fs::write(model.join("tokenizer.json"), "{}").unwrap();
+        fs::write(model.join("chat_template.jinja"), "{{ messages }}").unwrap();
+        tool
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_hanzo-model"))
+            .args(arguments)
+            .current_dir(self.0.path())
+            .output()
+            .unwrap()
+    }
+
+    /// One that must succeed; its JSON.
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[arguments, &["--json"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", said(&output));
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&output)))
+    }
+
+    /// One that must fail so; the same in text and in JSON.
+    fn refused(&self, arguments: &[&str], exit: i32, code: &str) {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {}", said(&output));
+        assert!(said(&output).contains(&format!("[{code}]")), "{}", said(&output));
+        let output = self.run(&[arguments, &["--json"]].concat());
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(document["error"]["code"], code);
+        assert_eq!(document["exit_code"], exit);
+    }
+
+    fn flip(&self, name: &str, at: usize) {
+        let mut bytes = fs::read(self.at(name)).unwrap();
+        bytes[at] ^= 1;
+        fs::write(self.at(name), bytes).unwrap();
+    }
+}
+
+fn said(output: &Output) -> String {
+    format!(
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn what_is_sealed_is_verified_by_root_and_each_change_is_named() {
+    let tool = Tool::new();
+    let sealed = tool.json(&["seal", "model", "--output", "m.pack", "--dek-file", "m.key"]);
+    let root = sealed["weights_root"].as_str().unwrap();
+    assert_eq!((mode(&tool.at("m.key")), mode(&tool.at("m.pack"))), (0o600, 0o600));
+    assert_eq!(sealed["files"].as_array().unwrap().len(), 3);
+    let of_dir = tool.json(&["verify", "model", "--weights-root", root]);
+    let of_pack = tool.json(&["verify", "m.pack", "--dek-file", "m.key", "--weights-root", root]);
+    assert_eq!(of_dir["weights_root"], root);
+    assert_eq!(
+        (&of_pack["weights_root"], &of_pack["compared_root"]),
+        (&of_dir["weights_root"], &true.into())
+    );
+
+    // Nothing is replaced, and nothing is begun that cannot end.
+    tool.refused(
+        &["seal", "model", "--output", "m.pack", "--dek-file", "n.key"],
+        1,
+        "model.exists",
+    );
+    tool.refused(
+        &["seal", "model", "--output", "n.pack", "--dek-file", "m.key"],
+        1,
+        "store.io",
+    );
+    assert!(!tool.at("n.pack").exists() && !tool.at("n.key").exists());
+    tool.refused(&["verify", "m.pack"], 1, "model.usage");
+
+    let other = "0".repeat(64);
+    tool.refused(&["verify", "model", "--weights-root", &other], 20, "pack.root");
+    tool.refused(
+        &["verify", "m.pack", "--dek-file", "m.key", "--weights-root", &other],
+        20,
+        "pack.root",
+    );
+    tool.json(&["seal", "model", "--output", "n.pack", "--dek-file", "n.key"]);
+    tool.refused(
+        &["verify", "m.pack", "--dek-file", "n.key"],
+        20,
+        "pack.table.not_authentic",
+    );
+    let len = fs::metadata(tool.at("n.pack")).unwrap().len() as usize;
+    tool.flip("n.pack", len - 1);
+    tool.refused(
+        &["verify", "n.pack", "--dek-file", "n.key"],
+        20,
+        "pack.chunk.not_authentic",
+    );
+    tool.flip("n.pack", 0);
+    tool.refused(&["verify", "n.pack", "--dek-file", "n.key"], 10, "pack.header");
+}
+
+#[test]
+fn files_that_are_no_model_are_named_and_never_sealed() {
+    let tool = Tool::new();
+    fs::write(tool.at("notes.txt"), "hello").unwrap();
+    tool.refused(&["inspect", "notes.txt"], 10, "model.not_a_model");
+    tool.refused(&["inspect", "nothing"], 1, "model.io");
+    tool.flip("model/model.gguf", 8 + 7);
+    tool.refused(&["inspect", "model"], 10, "model.malformed");
+    tool.refused(
+        &["seal", "model", "--output", "m.pack", "--dek-file", "m.key"],
+        10,
+        "model.malformed",
+    );
+    assert!(!tool.at("m.pack").exists() && !tool.at("m.key").exists());
+    let listed = tool.json(&["list", "."]);
+    assert_eq!(listed["models"][0]["error"]["code"], "model.malformed");
+    let usage = tool.run(&["seal", "model", "--output", "m.pack"]);
+    assert_eq!(usage.status.code(), Some(2), "{}", said(&usage));
+}
+
+#[test]
+fn inspect_and_list_say_the_same_and_what_memory_is_needed() {
+    let tool = Tool::new();
+    let one = tool.json(&["inspect", "model", "--context-tokens", "128"]);
+    let listed = tool.json(&["list", "."]);
+    assert_eq!(one["facts"], listed["models"][0]["facts"]);
+    assert_eq!(one["facts"]["architecture"], "llama");
+    let engines = one["engines"].as_array().unwrap();
+    assert_eq!(engines.len(), 2);
+    assert_eq!(engines[0]["tokenizer_sha256"], one["facts"]["gguf_tokenizer_sha256"]);
+    assert_eq!(engines[1]["tokenizer_sha256"], one["facts"]["tokenizer_json_sha256"]);
+    let text = said(&tool.run(&["inspect", "model"]));
+    assert!(
+        text.contains("architecture   llama") && text.contains("512 tokens"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_manifest_is_drafted_signed_by_two_and_holds_for_its_model_alone() {
+    let tool = Tool::new();
+    for holder in ["ada", "bob", "eve"] {
+        let name = hanzo_attestation::name::Name::new(holder).unwrap();
+        let public = hanzo_image::release::keys::make_release_key(&name, &tool.at(&format!("{holder}.key"))).unwrap();
+        let bytes = hanzo_attestation::jcs::to_vec("key", &public).unwrap();
+        fs::write(tool.at(&format!("{holder}.pub")), bytes).unwrap();
+    }
+    let draft = [
+        "manifest",
+        "draft",
+        "model",
+        "--name",
+        "tiny",
+        "--licence",
+        "Apache-2.0",
+        "--minimum-tier",
+        "2",
+    ];
+    let drafted = tool.json(&[&draft[..], &["--output", "tiny.json"]].concat());
+    assert_eq!(drafted["manifest"]["engine"], "llama.cpp");
+    assert_eq!(drafted["manifest"]["context_tokens"], 512);
+    for holder in ["ada", "bob", "eve"] {
+        let (key, signature) = (format!("{holder}.key"), format!("{holder}.sig"));
+        tool.json(&["manifest", "sign", "tiny.json", "--key", &key, "--output", &signature]);
+    }
+    let assemble = [
+        "manifest",
+        "assemble",
+        "tiny.json",
+        "--public",
+        "ada.pub",
+        "--public",
+        "bob.pub",
+    ];
+    let one = ["--signature", "ada.sig", "--output", "signed.json"];
+    tool.refused(&[&assemble[..], &one].concat(), 20, "model.manifest.quorum");
+    let foreign = [
+        "--signature",
+        "ada.sig",
+        "--signature",
+        "eve.sig",
+        "--output",
+        "signed.json",
+    ];
+    tool.refused(&[&assemble[..], &foreign].concat(), 20, "model.manifest.quorum");
+    assert!(!tool.at("signed.json").exists());
+    let both = [
+        "--signature",
+        "ada.sig",
+        "--signature",
+        "bob.sig",
+        "--output",
+        "signed.json",
+    ];
+    tool.json(&[&assemble[..], &both].concat());
+
+    let check = [
+        "--manifest",
+        "signed.json",
+        "--public",
+        "ada.pub",
+        "--public",
+        "bob.pub",
+    ];
+    let held = tool.json(&[&["verify", "model"][..], &check].concat());
+    assert_eq!(held["signers"].as_array().unwrap().len(), 2);
+    tool.refused(
+        &[&["verify", "model", "--at", "1"][..], &check].concat(),
+        30,
+        "model.manifest.time",
+    );
+    let others = [
+        "--manifest",
+        "signed.json",
+        "--public",
+        "ada.pub",
+        "--public",
+        "eve.pub",
+    ];
+    tool.refused(
+        &[&["verify", "model"][..], &others].concat(),
+        20,
+        "model.manifest.quorum",
+    );
+    fs::write(tool.at("model/tokenizer.json"), "{ }").unwrap();
+    tool.refused(
+        &[&["verify", "model"][..], &check].concat(),
+        40,
+        "model.manifest.differs",
+    );
+}
