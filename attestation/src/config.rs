@@ -6,9 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod access;
 pub mod egress;
 mod signers;
 
+pub use access::{Access, Auth, Queue};
 pub use egress::{EgressEntry, EgressUse, HostName};
 pub use signers::{ModelSigner, ModelSigners};
 
@@ -33,6 +35,8 @@ pub struct Config {
     pub required_tier: u8,
     /// How long a keyset lives, in seconds: 60 to 86,400.
     pub keyset_lifetime_s: u64,
+    /// Whether callers have to say who they are: `none` or `required`.
+    pub auth: Auth,
     /// The key broker this guest believes.
     pub kbs: PinnedKbs,
     /// The guest's own encrypted store.
@@ -41,6 +45,12 @@ pub struct Config {
     pub models: Vec<ModelConfig>,
     /// Bounds on requests.
     pub limits: Limits,
+    /// Who says which callers there are; there exactly if `auth` is `required`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
+    /// How requests wait for the engine; none does if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Queue>,
     /// Who may send signed admin requests; may be empty.
     #[serde(default)]
     pub admin_keys: Vec<PinnedSigner>,
@@ -303,8 +313,11 @@ impl Config {
         )?;
         egress::check(&self.egress)?;
         self.model_signers.as_ref().map_or(Ok(()), signers::check)?;
-        for (field, signer) in
-            std::iter::once(("kbs.signer", &self.kbs.signer)).chain(self.admin_keys.iter().map(|k| ("admin_keys", k)))
+        self.check_access()?;
+        let table_signer = self.access.iter().map(|a| ("access.table_signer", &a.table_signer));
+        for (field, signer) in std::iter::once(("kbs.signer", &self.kbs.signer))
+            .chain(table_signer)
+            .chain(self.admin_keys.iter().map(|k| ("admin_keys", k)))
         {
             let ml_dsa_bytes = match signer.suite.as_str() {
                 "ml-dsa-65" => 1952,
@@ -347,6 +360,7 @@ operator = "example"
 image = "0.1.0"
 required_tier = 2
 keyset_lifetime_s = 86400
+auth = "none"
 [kbs]
 grant_lifetime_s = 60
 [kbs.signer]
@@ -397,6 +411,9 @@ request_timeout_s = 300
             ("version = 1", "version = 1\nversion = 1", "config.malformed"),
             ("required_tier = 2", "required_tier = 5", "config.value"),
             ("required_tier = 2", "", "config.malformed"),
+            ("auth = \"none\"", "", "config.malformed"),
+            ("auth = \"none\"", "auth = \"None\"", "config.malformed"),
+            ("auth = \"none\"", "auth = \"required\"", "config.value"),
             ("version = 1", "version = 1\npadding = \"1024\"", "config.malformed"),
             ("keyset_lifetime_s = 86400", "keyset_lifetime_s = 86401", "config.value"),
             ("suite = \"ml-dsa-65\"", "suite = \"ed25519\"", "config.value"),
@@ -440,5 +457,49 @@ request_timeout_s = 300
                 got: CONFIG_BYTES_MAX + 1
             })
         );
+    }
+
+    #[test]
+    fn who_may_ask_is_written_down_and_so_is_who_says_so() {
+        let text = example();
+        assert_eq!(Config::parse(text.as_bytes()).unwrap().auth, Auth::None);
+        let access = format!(
+            "[access]\ntable_version_min = 1\n[access.table_signer]\nsuite = \"ml-dsa-65\"\nml_dsa = \"{}\"\ned25519 = \"{}\"\n",
+            "12".repeat(1952),
+            "34".repeat(32)
+        );
+        let required = text.replace("auth = \"none\"", "auth = \"required\"");
+        let parsed = Config::parse(format!("{required}{access}").as_bytes()).unwrap();
+        assert_eq!(parsed.access.map(|a| a.table_version_min), Some(1));
+        let ehbp = "[sealed]\nehbp = true\n";
+        let queue = |tokens: u64| format!("{text}[queue]\nrequests = 64\nwait_s = 30\ntokens = {tokens}\n");
+        assert_eq!(
+            Config::parse(queue(2048).as_bytes()).unwrap().queue.unwrap().requests,
+            64
+        );
+        for (wrong, field) in [
+            (format!("{text}{access}"), "access"),
+            (required.clone(), "access"),
+            (
+                format!("{required}{}", access.replace("min = 1", "min = 0")),
+                "access.table_version_min",
+            ),
+            (
+                format!("{required}{}", access.replace("ml-dsa-65", "ml-dsa-87")),
+                "access.table_signer",
+            ),
+            (format!("{required}{access}{ehbp}"), "sealed.ehbp"),
+            (queue(2047), "queue.tokens"),
+            (queue(2048).replace("wait_s = 30", "wait_s = 0"), "queue.wait_s"),
+            (
+                queue(2048).replace("requests = 64", "requests = 4097"),
+                "queue.requests",
+            ),
+        ] {
+            match Config::parse(wrong.as_bytes()) {
+                Err(ConfigError::Value { field: got, .. }) => assert_eq!(got, field),
+                other => panic!("{field}: {other:?}"),
+            }
+        }
     }
 }

@@ -32,6 +32,7 @@ operator = "example"
 image = "0.1.0"
 required_tier = 2
 keyset_lifetime_s = 3600
+auth = "none"
 
 [kbs]
 grant_lifetime_s = 60

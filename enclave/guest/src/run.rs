@@ -2,14 +2,17 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::http::HeaderValue;
 use axum::http::header::CONNECTION;
 use axum::response::Response;
+use hanzo_attestation::config::Auth;
 use hanzo_attestation::keyset::Keyset;
 use hanzo_attestation::{Digest384, UnixTime};
 use hanzo_device::{Attester, entropy::mixed_seed};
-use hanzo_inference::{ServingOptions, ServingState};
+use hanzo_inference::{AccessOptions, ServingOptions, ServingState};
+use hanzo_receipts::Accounts;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -71,10 +74,14 @@ pub async fn run(
         runtime,
     } = booted;
     let clock = sealer.clock;
+    let booted = Instant::now();
     let serving = ServingState::new(ServingOptions {
         receipts: first.receipts.clone(),
         engines: endpoints,
         limits: sealer.config.limits.clone(),
+        queue: sealer.config.queue,
+        access: access(&sealer),
+        uptime: Arc::new(move || booted.elapsed()),
         clock: Arc::new(move || clock.now()),
         random: Arc::new(fill_mixed),
     })?;
@@ -121,6 +128,18 @@ pub async fn run(
     drop(runtime);
     drained.map_err(|_| GuestError::TaskEnded { what: "serving" })?;
     outcome
+}
+
+/// Who may ask, as the configuration says: no `access` beside `auth = "required"` was refused when it was read.
+fn access(sealer: &Sealer) -> AccessOptions {
+    match (sealer.config.auth, sealer.config.access.clone()) {
+        (Auth::None, _) => AccessOptions::Anybody,
+        (Auth::Required, access) => AccessOptions::Callers {
+            access,
+            operator: sealer.config.operator.clone(),
+            accounts: Accounts::new(sealer.store.clone()),
+        },
+    }
 }
 
 /// The keyset in force, as the loop over keysets holds it.

@@ -1,7 +1,7 @@
 //! Sealing the keyset: what this boot is, in one document that evidence then proves.
 
 use hanzo_attestation::bundle::DeviceCollateral;
-use hanzo_attestation::config::{Config, EgressEntry, EgressUse, HostName};
+use hanzo_attestation::config::{Access, Auth, Config, EgressEntry, EgressUse, HostName, Queue};
 use hanzo_attestation::jcs::{self, JcsError};
 use hanzo_attestation::keyset::{Keyset, ServedModel, SignerKeys, capability_digest};
 use hanzo_attestation::name::Name;
@@ -95,18 +95,25 @@ pub fn admission_policy(config: &Config) -> Result<String, JcsError> {
     });
     #[derive(Serialize)]
     struct Admission<'a> {
+        auth: Auth,
         body_bytes_max: u64,
+        /// Whoever says which callers there are.
+        callers: Option<&'a Access>,
         concurrent_requests: u32,
         egress: Vec<Reaching<'a>>,
+        queue: Option<Queue>,
         request_timeout_s: u64,
         version: u32,
     }
     let bytes = jcs::to_vec(
         "admission policy",
         &Admission {
+            auth: config.auth,
             body_bytes_max: config.limits.body_bytes_max,
+            callers: config.access.as_ref(),
             concurrent_requests: config.limits.concurrent_requests,
             egress: reaching.collect(),
+            queue: config.queue,
             request_timeout_s: config.limits.request_timeout_s,
             version: 1,
         },

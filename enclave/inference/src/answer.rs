@@ -15,13 +15,13 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use hanzo_receipts::{Endpoint, Owner, Pending, RequestStart, Transport};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use crate::access::Share;
 use crate::body::{self, Whole};
-use crate::callers::Present;
 use crate::dialect::{Dialect, Identity};
 use crate::error::ApiError;
+use crate::queue::{Asks, Turn};
 use crate::request::Ask;
 use crate::state::{Serving, ServingState};
 pub(crate) use ending::{Counts, finish};
@@ -50,7 +50,7 @@ pub(crate) fn owner(headers: &HeaderMap) -> Result<Option<Owner>, ApiError> {
 /// A request that was read whole, before anybody looked into it.
 pub(crate) struct Arrived {
     pub(crate) body: Whole,
-    pub(crate) present: Present,
+    pub(crate) share: Share,
     pub(crate) transport: Transport,
     owner: Option<Owner>,
 }
@@ -61,10 +61,11 @@ impl Arrived {
         way: Option<Extension<Transport>>,
         headers: &HeaderMap,
         body: Body,
+        share: Share,
     ) -> Result<Self, ApiError> {
         let owner = owner(headers)?;
         Ok(Self {
-            present: state.callers.enter(headers.get(OWNER_HEADER)),
+            share,
             body: body::read(headers, body, state.body_bytes_max, &state.body_room).await?,
             // Whoever hands a sealed message on says so; what comes over the attested channel itself needs no mark.
             transport: way.map_or(Transport::Tls, |Extension(way)| way),
@@ -72,10 +73,37 @@ impl Arrived {
         })
     }
 
-    /// Takes a place among the running requests, and fixes the receipt's id.
-    pub(crate) fn begin(self, state: &ServingState, model: &str, endpoint: Endpoint) -> Result<Begun, ApiError> {
+    /// Waits for a turn at the engine of `serving`, if this caller may have one.
+    pub(crate) async fn turn(
+        &self,
+        state: &ServingState,
+        serving: &Serving,
+        answers: u64,
+        max_tokens: Option<u64>,
+    ) -> Result<Turn, ApiError> {
+        state.access.may_ask(&self.share, &serving.model.name)?;
+        let asks = Asks {
+            tenant: self.share.tenant(),
+            concurrent: self.share.concurrent(),
+            body_bytes: self.body.bytes.len() as u64,
+            max_tokens,
+            answers,
+            context_tokens: serving.context_tokens,
+        };
+        state.queue.turn(asks).await
+    }
+
+    /// Waits for a turn, and fixes the receipt's id.
+    pub(crate) async fn begin(
+        self,
+        state: &ServingState,
+        model: &str,
+        endpoint: Endpoint,
+        answers: u64,
+        max_tokens: Option<u64>,
+    ) -> Result<Begun, ApiError> {
         let serving = state.serving(model).ok_or(ApiError::Model)?.clone();
-        let slot = state.slots.clone().try_acquire_owned().map_err(|_| ApiError::Busy)?;
+        let turn = self.turn(state, &serving, answers, max_tokens).await?;
         let start = RequestStart {
             model,
             request: &self.body.bytes,
@@ -98,7 +126,8 @@ impl Arrived {
             serving,
             endpoint,
             deadline: Instant::now() + state.request_timeout,
-            held: (slot, self.present),
+            turn,
+            share: self.share,
         })
     }
 }
@@ -110,8 +139,10 @@ pub(crate) struct Begun {
     pub(crate) serving: Serving,
     pub(crate) endpoint: Endpoint,
     pub(crate) deadline: Instant,
-    /// What it takes while it runs.
-    pub(crate) held: (OwnedSemaphorePermit, Present),
+    /// Its place at the engine.
+    pub(crate) turn: Turn,
+    /// What it may use of its caller's limits.
+    pub(crate) share: Share,
 }
 
 /// One request in work.
@@ -136,7 +167,10 @@ pub(crate) async fn respond(
     if ask.seed.is_none() && ask.temperature_micros > 0 {
         ask.seed = Some(state.fresh_seed()?);
     }
-    let begun = arrived.begin(state, &ask.model, endpoint)?;
+    let answers = ask.answers().into();
+    let begun = arrived
+        .begin(state, &ask.model, endpoint, answers, ask.max_tokens)
+        .await?;
     let is_stream = ask.stream;
     let job = Job {
         dialect: speak(begun.identity.clone(), &ask),

@@ -48,6 +48,11 @@ impl Callers {
 }
 
 impl Present {
+    /// A hash under a key of this boot; `None`: nobody who could be known again.
+    pub(crate) fn who(&self) -> Option<u64> {
+        self.who
+    }
+
     /// `x-ratelimit-*` as OpenAI's clients read them: requests at a time.
     pub(crate) fn headers(&self) -> HeaderMap {
         let own = self

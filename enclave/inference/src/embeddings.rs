@@ -22,7 +22,10 @@ pub(crate) async fn respond(
     arrived: Arrived,
     request: EmbeddingsRequest,
 ) -> Result<Response, ApiError> {
-    let begun = arrived.begin(state, &request.model, Endpoint::Embeddings)?;
+    let inputs = request.inputs.len() as u64;
+    let begun = arrived
+        .begin(state, &request.model, Endpoint::Embeddings, inputs, Some(0))
+        .await?;
     let (done, result) = oneshot::channel();
     tokio::spawn(run(state.clone(), begun, request, done));
     result.await.unwrap_or(Err(ApiError::Timeout))
@@ -30,7 +33,7 @@ pub(crate) async fn respond(
 
 async fn run(
     state: ServingState,
-    begun: Begun,
+    mut begun: Begun,
     request: EmbeddingsRequest,
     mut done: oneshot::Sender<Result<Response, ApiError>>,
 ) {
@@ -39,6 +42,7 @@ async fn run(
         () = done.closed() => return,
         counted = timeout_at(begun.deadline, count(&begun, &request)) => counted.unwrap_or(Err(ApiError::Timeout)),
     };
+    let counted = counted.and_then(|tokens| begun.share.hold(tokens, 0, 0, true).map(|_| tokens));
     let prompt_tokens = match counted {
         Ok(tokens) => tokens,
         Err(e) => {
@@ -86,7 +90,8 @@ async fn run(
         endpoint: begun.endpoint,
         answers: request.inputs.len() as u64,
     };
-    let response = finish(&state, pending, outcome, counts).await.map(|_| {
+    begun.turn.end(prompt_tokens);
+    let response = finish(&state, pending, outcome, counts, begun.share).await.map(|_| {
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -2,13 +2,13 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use hanzo_receipts::{Endpoint, Transport};
 use serde_json::json;
 
-use crate::answer::{Arrived, respond};
+use crate::answer::{Arrived, OWNER_HEADER, respond};
 use crate::dialect::{AnthropicDialect, ChatDialect, CompletionsDialect, ResponsesDialect};
 use crate::embeddings;
 use crate::error::ApiError;
@@ -16,24 +16,41 @@ use crate::request::{ChatRequest, CompletionsRequest, EmbeddingsRequest, Message
 use crate::state::ServingState;
 
 type Way = Option<Extension<Transport>>;
+/// How errors are written.
+type Shape = fn(&ApiError) -> Response;
 
-/// Reads the body, lets `answer` look into it, and adds what a caller is told of its share. Whatever is refused is counted.
+/// Lets the caller in, reads the body, lets `answer` look into it, and adds what the caller is told of its share. Whatever is
+/// refused is counted.
 async fn served<F>(
     state: &ServingState,
     way: Way,
     headers: &HeaderMap,
     body: Body,
+    shape: Shape,
     answer: impl FnOnce(Arrived) -> F,
-) -> Result<Response, ApiError>
+) -> Response
 where
     F: Future<Output = Result<Response, ApiError>>,
 {
-    let arrived = Arrived::read(state, way, headers, body).await;
-    let arrived = arrived.inspect_err(|_| state.metrics.refused())?;
-    let share = arrived.present.headers();
-    let mut response = answer(arrived).await.unwrap_or_else(IntoResponse::into_response);
-    response.headers_mut().extend(share);
-    Ok(response)
+    let refused = |e: ApiError| {
+        state.metrics.refused();
+        shape(&e)
+    };
+    let who = match state.who(headers) {
+        Ok(who) => who,
+        Err(e) => return refused(e),
+    };
+    let (told, share) = state.access.enter(who, headers.get(OWNER_HEADER));
+    let arrived = match share {
+        Ok(share) => Arrived::read(state, way, headers, body, share).await,
+        Err(e) => Err(e),
+    };
+    let mut response = match arrived {
+        Ok(arrived) => answer(arrived).await.unwrap_or_else(|e| shape(&e)),
+        Err(e) => refused(e),
+    };
+    response.headers_mut().extend(told.headers());
+    response
 }
 
 /// Counts what was refused before anything ran.
@@ -42,13 +59,8 @@ fn parsed<T>(state: &ServingState, read: Result<T, ApiError>) -> Result<T, ApiEr
 }
 
 /// `POST /v1/chat/completions`.
-pub(crate) async fn chat(
-    State(state): State<ServingState>,
-    way: Way,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, ApiError> {
-    served(&state, way, &headers, body, async |arrived| {
+pub(crate) async fn chat(State(state): State<ServingState>, way: Way, headers: HeaderMap, body: Body) -> Response {
+    served(&state, way, &headers, body, ApiError::openai, async |arrived| {
         let ChatRequest { ask, include_usage } = parsed(&state, ChatRequest::parse(&arrived.body.bytes))?;
         respond(&state, arrived, ask, Endpoint::Chat, |identity, ask| {
             Box::new(ChatDialect::new(identity, ask, include_usage))
@@ -64,8 +76,8 @@ pub(crate) async fn completions(
     way: Way,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, ApiError> {
-    served(&state, way, &headers, body, async |arrived| {
+) -> Response {
+    served(&state, way, &headers, body, ApiError::openai, async |arrived| {
         let CompletionsRequest { ask, include_usage } = parsed(&state, CompletionsRequest::parse(&arrived.body.bytes))?;
         respond(&state, arrived, ask, Endpoint::Completions, |identity, ask| {
             Box::new(CompletionsDialect::new(identity, ask, include_usage))
@@ -76,13 +88,8 @@ pub(crate) async fn completions(
 }
 
 /// `POST /v1/responses`.
-pub(crate) async fn responses(
-    State(state): State<ServingState>,
-    way: Way,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, ApiError> {
-    served(&state, way, &headers, body, async |arrived| {
+pub(crate) async fn responses(State(state): State<ServingState>, way: Way, headers: HeaderMap, body: Body) -> Response {
+    served(&state, way, &headers, body, ApiError::openai, async |arrived| {
         let ResponsesRequest { ask, echo } = parsed(&state, ResponsesRequest::parse(&arrived.body.bytes))?;
         respond(&state, arrived, ask, Endpoint::Responses, |identity, ask| {
             Box::new(ResponsesDialect::new(identity, ask, echo))
@@ -92,49 +99,36 @@ pub(crate) async fn responses(
     .await
 }
 
-/// `POST /v1/messages`. Its errors are in Anthropic's shape; `x-api-key` and `anthropic-version` say nothing here.
+/// `POST /v1/messages`. Its errors are in Anthropic's shape; `anthropic-version` says nothing here.
 pub(crate) async fn messages(State(state): State<ServingState>, way: Way, headers: HeaderMap, body: Body) -> Response {
-    let answer = served(&state, way, &headers, body, async |arrived| {
-        let answer = async {
-            let MessagesRequest { ask } = parsed(&state, MessagesRequest::parse(&arrived.body.bytes))?;
-            respond(&state, arrived, ask, Endpoint::Messages, |identity, ask| {
-                Box::new(AnthropicDialect::new(identity, ask))
-            })
-            .await
-        };
-        Ok(answer.await.unwrap_or_else(|e| in_anthropics_shape(&e)))
-    });
-    answer.await.unwrap_or_else(|e| in_anthropics_shape(&e))
+    served(&state, way, &headers, body, ApiError::anthropic, async |arrived| {
+        let MessagesRequest { ask } = parsed(&state, MessagesRequest::parse(&arrived.body.bytes))?;
+        respond(&state, arrived, ask, Endpoint::Messages, |identity, ask| {
+            Box::new(AnthropicDialect::new(identity, ask))
+        })
+        .await
+    })
+    .await
 }
 
 /// `POST /v1/messages/count_tokens`: nothing is answered, so there is no receipt.
 pub(crate) async fn count_tokens(State(state): State<ServingState>, headers: HeaderMap, body: Body) -> Response {
-    let count = async {
-        let arrived = Arrived::read(&state, None, &headers, body).await?;
-        let ask = MessagesRequest::parse_to_count(&arrived.body.bytes)?.ask;
-        let serving = state.serving(&ask.model).ok_or(ApiError::Model)?;
-        let _slot = state.slots.clone().try_acquire_owned().map_err(|_| ApiError::Busy)?;
-        let prompt = ask.prompts.first().ok_or(ApiError::Model)?;
-        let tools = ask.tools.objects();
-        let count = serving.engine.count_tokens(prompt, &tools);
-        let count = tokio::time::timeout(state.request_timeout, count).await;
-        let count = count.map_err(|_| ApiError::Timeout)?;
-        let count = count.map_err(|e| crate::answer::named(e, &ask))?;
-        Ok(Json(json!({"input_tokens": count})).into_response())
-    };
-    count.await.unwrap_or_else(|e: ApiError| {
-        state.metrics.refused();
-        in_anthropics_shape(&e)
+    served(&state, None, &headers, body, ApiError::anthropic, async |arrived| {
+        let count = async {
+            let ask = MessagesRequest::parse_to_count(&arrived.body.bytes)?.ask;
+            let serving = state.serving(&ask.model).ok_or(ApiError::Model)?;
+            let _turn = arrived.turn(&state, serving, 1, Some(0)).await?;
+            let prompt = ask.prompts.first().ok_or(ApiError::Model)?;
+            let tools = ask.tools.objects();
+            let count = serving.engine.count_tokens(prompt, &tools);
+            let count = tokio::time::timeout(state.request_timeout, count).await;
+            let count = count.map_err(|_| ApiError::Timeout)?;
+            let count = count.map_err(|e| crate::answer::named(e, &ask))?;
+            Ok(Json(json!({"input_tokens": count})).into_response())
+        };
+        parsed(&state, count.await)
     })
-}
-
-fn in_anthropics_shape(e: &ApiError) -> Response {
-    let mut response = (e.status(), Json(e.anthropic())).into_response();
-    if matches!(e, ApiError::Busy) {
-        let again = HeaderValue::from_static("1");
-        response.headers_mut().insert(header::RETRY_AFTER, again);
-    }
-    response
+    .await
 }
 
 /// `POST /v1/embeddings`.
@@ -143,8 +137,8 @@ pub(crate) async fn embeddings(
     way: Way,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, ApiError> {
-    served(&state, way, &headers, body, async |arrived| {
+) -> Response {
+    served(&state, way, &headers, body, ApiError::openai, async |arrived| {
         let request = parsed(&state, EmbeddingsRequest::parse(&arrived.body.bytes))?;
         embeddings::respond(&state, arrived, request).await
     })

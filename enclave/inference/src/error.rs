@@ -1,8 +1,9 @@
 //! Errors in OpenAI's shape: `{"error":{"message","type","param","code"}}`.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use hanzo_verifier::callers::CallersError;
 use serde_json::{Value, json};
 
 use crate::engine::EngineError;
@@ -104,7 +105,71 @@ pub enum ApiError {
     /// Another method is served here.
     #[error("method not allowed here; use {0}")]
     Method(&'static str),
-    /// As many requests as configured are running.
+    /// No API key came, and this guest wants one.
+    #[error(
+        "authorization: expected `Bearer` and an API key of this guest's operator, or the key in x-api-key; got none; pass it as your client's api_key"
+    )]
+    KeyMissing,
+    /// Whatever is wrong with the key.
+    #[error(
+        "authorization: this API key is unknown, mistyped, revoked or expired; compare it with the one that you were given, or ask the operator for another"
+    )]
+    Key,
+    /// No table of callers is in force.
+    #[error("this guest has no table of callers in force, so it lets nobody in; tell the operator")]
+    NoCallers,
+    /// The key is not for guests like this one.
+    #[error(
+        "authorization: this API key is for guests of tier {least} or more, this one is of tier {got}; ask another guest"
+    )]
+    TierScope {
+        /// What the key asks for.
+        least: u8,
+        /// What the guest is.
+        got: u8,
+    },
+    /// The key is not for this model.
+    #[error("model: this API key is not for that model; GET /v1/models lists what it is for")]
+    ModelScope,
+    /// The model's engine runs for a caller of another isolation class.
+    #[error("model: its engine already runs for a caller that shares it with nobody else; tell the operator")]
+    Isolation,
+    /// A limit per minute.
+    #[error("this API key's {of} per minute are used up; try again in {retry_after_s} s")]
+    Rate {
+        /// Of what.
+        of: &'static str,
+        /// When there is enough again.
+        retry_after_s: u64,
+    },
+    /// More than a limit per minute ever has.
+    #[error(
+        "this request may take more {of} than this API key has in a minute; ask for fewer with max_tokens, or shorten it"
+    )]
+    RateNever {
+        /// Of what.
+        of: &'static str,
+    },
+    /// The budget.
+    #[error(
+        "this API key's budget has {left} tokens left, and this request may take more; ask for fewer with max_tokens, or ask the operator for more"
+    )]
+    Quota {
+        /// What is left.
+        left: u64,
+    },
+    /// A table of callers was refused.
+    #[error(transparent)]
+    Callers(CallersError),
+    /// A table of callers that is not newer.
+    #[error(
+        "table of callers: version {got} is not newer than what this guest has seen or its configuration asks for; sign it with a higher one"
+    )]
+    CallersVersion {
+        /// What came.
+        got: u64,
+    },
+    /// As many requests as configured are running, and as many wait.
     #[error("the guest works on as many requests as its configuration allows; try again shortly")]
     Busy,
     /// The engine.
@@ -143,7 +208,14 @@ impl ApiError {
             Self::Unmet { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Model | Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Self::KeyMissing | Self::Key => StatusCode::UNAUTHORIZED,
+            Self::TierScope { .. } | Self::ModelScope | Self::Isolation => StatusCode::FORBIDDEN,
+            Self::Busy | Self::Rate { .. } | Self::RateNever { .. } | Self::Quota { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            Self::NoCallers => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Callers(_) => StatusCode::BAD_REQUEST,
+            Self::CallersVersion { .. } => StatusCode::CONFLICT,
             Self::Engine(e) => e.status(),
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Receipt { .. } | Self::Random => StatusCode::INTERNAL_SERVER_ERROR,
@@ -167,7 +239,15 @@ impl ApiError {
             Self::Context { .. } => "context_length_exceeded",
             Self::NotFound(_) => "not_found",
             Self::Method(_) => "method_not_allowed",
-            Self::Busy => "rate_limit_exceeded",
+            Self::KeyMissing | Self::Key => "invalid_api_key",
+            Self::NoCallers => "callers_unavailable",
+            Self::TierScope { .. } => "tier_not_allowed",
+            Self::ModelScope => "model_not_allowed",
+            Self::Isolation => "isolation_not_kept",
+            Self::Busy | Self::Rate { .. } | Self::RateNever { .. } => "rate_limit_exceeded",
+            Self::Quota { .. } => "insufficient_quota",
+            Self::Callers(e) => e.code(),
+            Self::CallersVersion { .. } => "callers.version",
             Self::Engine(e) => e.code(),
             Self::Timeout => "timeout",
             Self::Receipt { .. } => "receipt_not_durable",
@@ -177,7 +257,9 @@ impl ApiError {
 
     fn kind(&self) -> &'static str {
         match self.status() {
+            _ if matches!(self, Self::Quota { .. }) => "insufficient_quota",
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            StatusCode::FORBIDDEN => "permission_error",
             status if status.is_server_error() => "server_error",
             _ => "invalid_request_error",
         }
@@ -190,7 +272,7 @@ impl ApiError {
             | Self::Unknown { param }
             | Self::TooMany { param, .. }
             | Self::Schema { param, .. } => Value::from(param.as_str()),
-            Self::Model | Self::ModelLacks { .. } => "model".into(),
+            Self::Model | Self::ModelScope | Self::Isolation | Self::ModelLacks { .. } => "model".into(),
             Self::Engine(EngineError::Lacks { member }) => Value::from(*member),
             Self::Context { .. } | Self::Engine(EngineError::Context | EngineError::Template) => "messages".into(),
             Self::Engine(EngineError::Parameter) => "seed".into(),
@@ -199,8 +281,10 @@ impl ApiError {
     }
 
     /// The error in Anthropic's shape.
-    pub(crate) fn anthropic(&self) -> Value {
+    pub(crate) fn anthropic_body(&self) -> Value {
         let kind = match self.status() {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::FORBIDDEN => "permission_error",
             StatusCode::NOT_FOUND => "not_found_error",
             StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
@@ -223,15 +307,44 @@ impl ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let mut response = (self.status(), Json(self.body())).into_response();
-        if matches!(self, Self::Busy) {
-            response.headers_mut().insert(
-                axum::http::header::RETRY_AFTER,
-                axum::http::HeaderValue::from_static("1"),
-            );
+/// Tells the clients of OpenAI and Anthropic whether to ask again by themselves.
+const SHOULD_RETRY: &str = "x-should-retry";
+
+impl ApiError {
+    /// As a response, in OpenAI's shape.
+    pub(crate) fn openai(&self) -> Response {
+        self.response(self.body())
+    }
+
+    /// As a response, in Anthropic's shape.
+    pub(crate) fn anthropic(&self) -> Response {
+        self.response(self.anthropic_body())
+    }
+
+    fn response(&self, body: Value) -> Response {
+        let mut response = (self.status(), Json(body)).into_response();
+        let headers = response.headers_mut();
+        match self {
+            Self::Busy | Self::Engine(EngineError::Busy) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::Rate { retry_after_s, .. } => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_s));
+            }
+            Self::RateNever { .. } | Self::Quota { .. } => {
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+            }
+            Self::Key | Self::KeyMissing => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            _ => {}
         }
         response
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        self.openai()
     }
 }

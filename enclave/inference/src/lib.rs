@@ -17,9 +17,11 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod access;
 mod answer;
 mod body;
 mod callers;
+mod callers_table;
 mod calls;
 mod dialect;
 mod embeddings;
@@ -30,12 +32,14 @@ mod json;
 mod leftover;
 mod metrics;
 mod openapi;
+mod queue;
 mod request;
 mod router;
 mod routes;
 mod schema;
 mod state;
 
+pub use access::{AccessOptions, Uptime};
 pub use engine::EngineError;
 pub use error::ApiError;
 pub use hanzo_receipts::Transport;

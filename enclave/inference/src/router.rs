@@ -2,10 +2,10 @@
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 
 use crate::state::ServingState;
-use crate::{endpoints, leftover, openapi, routes};
+use crate::{callers_table, endpoints, leftover, openapi, routes};
 
 /// All routes of the API. Serve it inside the attested channel alone, with Nagle's algorithm off: frames are handed over one
 /// by one.
@@ -17,6 +17,8 @@ pub fn router(state: ServingState) -> Router {
         .route("/v1/messages", post(endpoints::messages))
         .route("/v1/messages/count_tokens", post(endpoints::count_tokens))
         .route("/v1/responses", post(endpoints::responses))
+        .route("/v1/callers", put(callers_table::take))
+        .route("/v1/usage", get(callers_table::usage))
         .route("/v1/models", get(routes::models))
         .route("/v1/models/{name}", get(routes::model))
         .route("/v1/receipts/{id}", get(routes::receipt))

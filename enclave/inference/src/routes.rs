@@ -25,17 +25,24 @@ fn model_object(state: &ServingState, serving: &Serving) -> Value {
     })
 }
 
-pub(crate) async fn models(State(state): State<ServingState>) -> Json<Value> {
-    let data: Vec<_> = state.models.iter().map(|m| model_object(&state, m)).collect();
-    Json(json!({"object": "list", "data": data}))
+pub(crate) async fn models(State(state): State<ServingState>, headers: HeaderMap) -> Result<Json<Value>, ApiError> {
+    let who = state.who(&headers)?;
+    let seen = state.models.iter().filter(|m| who.sees(m.model.name.as_str()));
+    let data: Vec<_> = seen.map(|m| model_object(&state, m)).collect();
+    Ok(Json(json!({"object": "list", "data": data})))
 }
 
 pub(crate) async fn model(
     State(state): State<ServingState>,
     Path(name): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
+    let who = state.who(&headers)?;
     let serving = state.serving(&name).ok_or(ApiError::Model)?;
-    Ok(Json(model_object(&state, serving)))
+    match who.sees(&name) {
+        true => Ok(Json(model_object(&state, serving))),
+        false => Err(ApiError::ModelScope),
+    }
 }
 
 /// Least length of a padded answer, in bytes, as an extension of the answer: so that what is there and what is not have one

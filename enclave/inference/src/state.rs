@@ -4,18 +4,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use hanzo_attestation::UnixTime;
-use hanzo_attestation::config::Limits;
+use hanzo_attestation::config::{self, Limits};
 use hanzo_attestation::keyset::ServedModel;
 use hanzo_attestation::name::Name;
 use hanzo_receipts::{FreshBytes, ReceiptLog};
 use tokio::sync::Semaphore;
 
+use crate::access::{Access, AccessOptions, Uptime, Who};
 use crate::body;
-use crate::callers::Callers;
 use crate::engine::EngineClient;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
+use crate::queue::Queue;
 
 /// The guest's clock.
 pub type Clock = Arc<dyn Fn() -> UnixTime + Send + Sync>;
@@ -41,6 +43,12 @@ pub struct ServingOptions {
     pub engines: Vec<EngineEndpoint>,
     /// Bounds out of the measured configuration.
     pub limits: Limits,
+    /// How requests wait for the engine, out of the measured configuration.
+    pub queue: Option<config::Queue>,
+    /// Who may ask.
+    pub access: AccessOptions,
+    /// How long the guest has been up.
+    pub uptime: Uptime,
     /// The guest's clock.
     pub clock: Clock,
     /// The guest's random source.
@@ -58,12 +66,21 @@ pub enum ServingError {
         /// How many.
         got: usize,
     },
+    /// What the store keeps of callers cannot be read.
+    #[error("serving: callers and their usage cannot be read from the guest's store ({code})")]
+    Callers {
+        /// Code of the store's error.
+        code: &'static str,
+    },
 }
 
 impl ServingError {
     /// Stable dotted code.
     pub fn code(&self) -> &'static str {
-        "serving.engines"
+        match self {
+            Self::Engines { .. } => "serving.engines",
+            Self::Callers { .. } => "serving.callers",
+        }
     }
 }
 
@@ -79,8 +96,8 @@ pub struct Inner {
     /// In bytes.
     pub(crate) body_room: Arc<Semaphore>,
     pub(crate) request_timeout: Duration,
-    pub(crate) slots: Arc<Semaphore>,
-    pub(crate) callers: Arc<Callers>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) access: Arc<Access>,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) metrics: Arc<Metrics>,
@@ -108,7 +125,7 @@ impl ServingState {
     /// Joins the parts.
     ///
     /// # Errors
-    /// [`ServingError::Engines`] unless each model of the keyset has one engine, and no other has any.
+    /// [`ServingError::Engines`] unless each model of the keyset has one engine, and no other has any; [`ServingError::Callers`].
     pub fn new(options: ServingOptions) -> Result<Self, ServingError> {
         let keyset = options.receipts.keyset();
         let mut models = Vec::new();
@@ -136,13 +153,16 @@ impl ServingState {
                 got: 1,
             });
         }
+        let now = (options.clock)();
+        let access = Access::open(options.access, options.limits.concurrent_requests, now, options.uptime)
+            .map_err(|code| ServingError::Callers { code })?;
         Ok(Self(Arc::new(Inner {
             models,
             body_bytes_max: options.limits.body_bytes_max,
             body_room: body::room(options.limits.body_bytes_max, options.limits.concurrent_requests),
             request_timeout: Duration::from_secs(options.limits.request_timeout_s),
-            slots: Arc::new(Semaphore::new(options.limits.concurrent_requests as usize)),
-            callers: Callers::new(options.limits.concurrent_requests),
+            queue: Queue::new(options.limits.concurrent_requests, options.queue),
+            access: Arc::new(access),
             clock: options.clock,
             random: options.random,
             metrics: Arc::default(),
@@ -176,8 +196,8 @@ impl ServingState {
             body_bytes_max: self.0.body_bytes_max,
             body_room: self.0.body_room.clone(),
             request_timeout: self.0.request_timeout,
-            slots: self.0.slots.clone(),
-            callers: self.0.callers.clone(),
+            queue: self.0.queue.clone(),
+            access: self.0.access.clone(),
             clock: self.0.clock.clone(),
             random: self.0.random.clone(),
             metrics: self.0.metrics.clone(),
@@ -205,6 +225,12 @@ fn fingerprint(receipts: &ReceiptLog) -> String {
 }
 
 impl Inner {
+    /// Who asks, by a request's headers.
+    pub(crate) fn who(&self, headers: &HeaderMap) -> Result<Who, ApiError> {
+        self.access
+            .identify(headers, self.receipts.keyset().tier, (self.clock)())
+    }
+
     /// A seed for a caller who gave none: the receipt names it, so the answer can be asked for again.
     pub(crate) fn fresh_seed(&self) -> Result<u64, ApiError> {
         let mut bytes = [0; 8];

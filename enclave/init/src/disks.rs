@@ -116,7 +116,7 @@ mod tests {
             let (ml_dsa, ed25519) = ("00".repeat(1952), "00".repeat(32));
             let (first, second) = (model("small", "1"), model("large", "2"));
             let config = format!(
-                "version = 1\noperator = \"o\"\nimage = \"dev\"\nrequired_tier = 1\nkeyset_lifetime_s = 3600\n\
+                "version = 1\noperator = \"o\"\nimage = \"dev\"\nrequired_tier = 1\nkeyset_lifetime_s = 3600\nauth = \"none\"\n\
                  [kbs]\ngrant_lifetime_s = 60\n[kbs.signer]\nsuite = \"ml-dsa-65\"\nml_dsa = \"{ml_dsa}\"\n\
                  ed25519 = \"{ed25519}\"\n[store]\nid = \"s\"\nkey_id = \"t/store/s\"\n{first}{second}[limits]\n\
                  body_bytes_max = 65536\nconcurrent_requests = 2\nrequest_timeout_s = 60\n"

@@ -218,6 +218,7 @@ operator = "o"
 image = "dev"
 required_tier = 1
 keyset_lifetime_s = 3600
+auth = "none"
 [kbs]
 grant_lifetime_s = 60
 [kbs.signer]

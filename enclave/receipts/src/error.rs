@@ -25,6 +25,9 @@ pub enum ReceiptLogError {
         /// Its name.
         model: String,
     },
+    /// The store holds usage of an account whose name is none.
+    #[error("receipts: usage of an account whose name is none: the store was damaged; keep it for inspection")]
+    Account,
     /// What the store holds breaks the format or the chain.
     #[error(
         "receipts: stored receipt {seq}: {what}: the store was damaged; keep it for inspection and start with a new one"
@@ -46,7 +49,7 @@ impl ReceiptLogError {
             Self::Jcs(_) => "receipts.format",
             Self::Keys => "receipts.keys",
             Self::Model { .. } => "receipts.model",
-            Self::Damaged { .. } => "receipts.damaged",
+            Self::Account | Self::Damaged { .. } => "receipts.damaged",
         }
     }
 }

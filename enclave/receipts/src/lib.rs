@@ -14,11 +14,13 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod accounts;
 mod error;
 mod log;
 mod owner;
 mod schema;
 
+pub use accounts::{Accounts, Usage};
 pub use error::ReceiptLogError;
 pub use hanzo_verifier::receipt::{
     Commitment, DisclosedReceipt, Endpoint, Outcome, ReceiptId, Salt, Salts, Sampling, SignedReceipt, TRANSPORT_TLS,

@@ -2,6 +2,7 @@
 
 use hanzo_attestation::Digest384;
 use hanzo_attestation::keyset::{Keyset, ServedModel, SignaturePair};
+use hanzo_attestation::name::Name;
 use hanzo_pqc::Domain;
 use hanzo_pqc::sign::SigningKeys;
 use hanzo_store::EncryptedDb;
@@ -11,7 +12,7 @@ use hanzo_verifier::receipt::{
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::sync::Arc;
 
-use crate::{Owner, ReceiptLogError};
+use crate::{Owner, ReceiptLogError, accounts};
 
 /// The receipts of one boot, appended to the guest's store.
 pub struct ReceiptLog {
@@ -68,6 +69,8 @@ pub struct Finished {
     pub time: u64,
     /// What it was, where it was not one answer to one chat.
     pub work: Option<Work>,
+    /// Whose usage it is; `None` where callers have no accounts.
+    pub account: Option<Name>,
 }
 
 impl Pending {
@@ -204,6 +207,9 @@ impl ReceiptLog {
                     sealed
                 ],
             )?;
+            if let Some(account) = &end.account {
+                accounts::charge(tx, account, end.prompt_tokens, end.completion_tokens)?;
+            }
             Ok(signed)
         })?;
         Ok(signed.disclose(salts))

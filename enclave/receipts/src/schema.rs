@@ -11,7 +11,8 @@ pub const APPLICATION_ID: i32 = 0x687a_7231;
 /// request without an owner.
 pub const SCHEMA: Schema = Schema {
     application_id: APPLICATION_ID,
-    migrations: &["CREATE TABLE receipts (
+    migrations: &[
+        "CREATE TABLE receipts (
         keyset_digest BLOB NOT NULL CHECK (length(keyset_digest) = 48),
         seq INTEGER NOT NULL CHECK (seq >= 0),
         id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
@@ -29,5 +30,31 @@ pub const SCHEMA: Schema = Schema {
     CREATE TRIGGER receipts_have_no_gaps BEFORE INSERT ON receipts
     WHEN NEW.seq <> (SELECT coalesce(max(seq) + 1, 0) FROM receipts WHERE keyset_digest = NEW.keyset_digest) BEGIN
         SELECT RAISE(ABORT, 'a receipt has the next number');
-    END;"],
+    END;",
+        "CREATE TABLE usage (
+        account TEXT NOT NULL PRIMARY KEY CHECK (length(account) BETWEEN 1 AND 64),
+        requests INTEGER NOT NULL CHECK (requests >= 0),
+        prompt_tokens INTEGER NOT NULL CHECK (prompt_tokens >= 0),
+        completion_tokens INTEGER NOT NULL CHECK (completion_tokens >= 0)
+    ) STRICT;
+    CREATE TRIGGER usage_only_grows BEFORE UPDATE ON usage
+    WHEN NEW.requests <= OLD.requests OR NEW.prompt_tokens < OLD.prompt_tokens
+        OR NEW.completion_tokens < OLD.completion_tokens OR NEW.account <> OLD.account BEGIN
+        SELECT RAISE(ABORT, 'usage only grows');
+    END;
+    CREATE TRIGGER usage_stays BEFORE DELETE ON usage BEGIN
+        SELECT RAISE(ABORT, 'usage stays');
+    END;
+    CREATE TABLE callers (
+        one INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+        version INTEGER NOT NULL CHECK (version > 0),
+        document BLOB NOT NULL
+    ) STRICT;
+    CREATE TRIGGER callers_are_newer BEFORE UPDATE ON callers WHEN NEW.version <= OLD.version BEGIN
+        SELECT RAISE(ABORT, 'the table of callers never goes back');
+    END;
+    CREATE TRIGGER callers_stay BEFORE DELETE ON callers BEGIN
+        SELECT RAISE(ABORT, 'the table of callers stays');
+    END;",
+    ],
 };

@@ -95,8 +95,39 @@ fn one(log: &ReceiptLog, n: u8, who: Option<Owner>) -> Result<DisclosedReceipt, 
             completion_tokens: 2,
             time: 1_800_000_005,
             work: None,
+            account: None,
         },
     )
+}
+
+fn used(
+    log: &ReceiptLog,
+    n: u8,
+    account: &str,
+    prompt_tokens: u64,
+    completion_tokens: u64,
+) -> Result<(), ReceiptLogError> {
+    let start = RequestStart {
+        model: "smollm2",
+        request: b"a request",
+        owner: None,
+        transport: hanzo_receipts::Transport::Tls,
+    };
+    let end = Finished {
+        outcome: Outcome::Cut,
+        sampling: Sampling {
+            max_tokens: 9,
+            seed: None,
+            temperature_micros: 0,
+            top_p_micros: 1_000_000,
+        },
+        prompt_tokens,
+        completion_tokens,
+        time: 1_800_000_005,
+        work: None,
+        account: Some(Name::new(account).unwrap()),
+    };
+    log.finish(log.begin(start, fresh(n)).unwrap(), end).map(drop)
 }
 
 fn verified(log: &ReceiptLog) -> Vec<VerifiedReceipt> {
@@ -220,4 +251,65 @@ fn foreign_keys_and_models_are_refused() {
         log(&db, 1).begin(start, fresh(1)).err().unwrap().code(),
         "receipts.model"
     );
+}
+
+#[test]
+fn usage_is_the_sum_of_receipts_whatever_failed_and_whoever_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let db = store(dir.path());
+        let log = log(&db, 1);
+        assert!(Accounts::new(db).usage().unwrap().is_empty());
+        used(&log, 1, "acme", 3, 2).unwrap();
+        used(&log, 2, "beta", 5, 0).unwrap();
+        one(&log, 3, None).unwrap();
+        used(&log, 4, "acme", 10, 20).unwrap();
+        // No receipt, no usage.
+        assert!(used(&log, 4, "acme", 100, 100).is_err(), "an id is used once");
+    }
+    let db = store(dir.path());
+    let log = log(&db, 2);
+    used(&log, 5, "acme", 1, 1).unwrap();
+    let usage = Accounts::new(db.clone()).usage().unwrap();
+    let told: Vec<_> = usage
+        .iter()
+        .map(|(name, u)| {
+            (
+                name.as_str(),
+                u.requests,
+                u.prompt_tokens,
+                u.completion_tokens,
+                u.tokens(),
+            )
+        })
+        .collect();
+    assert_eq!(told, [("acme", 3, 14, 23, 37), ("beta", 1, 5, 0, 5)]);
+    for sql in [
+        "DELETE FROM usage",
+        "UPDATE usage SET prompt_tokens = 0",
+        "UPDATE usage SET requests = requests + 1, account = 'other'",
+    ] {
+        let changed = db.write(|tx| -> Result<_, ReceiptLogError> { Ok(tx.execute(sql, [])?) });
+        assert!(changed.is_err(), "{sql}");
+    }
+}
+
+#[test]
+fn the_table_of_callers_never_goes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let keep = |version, document: &[u8]| {
+        let accounts = Accounts::new(store(dir.path()));
+        let kept = accounts.keep_callers(version, document).unwrap();
+        (kept, accounts.kept_callers().unwrap())
+    };
+    assert_eq!(keep(3, b"three"), (true, Some(b"three".to_vec())));
+    assert_eq!(keep(3, b"another"), (false, Some(b"three".to_vec())));
+    assert_eq!(keep(2, b"two"), (false, Some(b"three".to_vec())));
+    assert_eq!(keep(u64::MAX, b"none"), (false, Some(b"three".to_vec())));
+    assert_eq!(keep(4, b"four"), (true, Some(b"four".to_vec())));
+    let db = store(dir.path());
+    for sql in ["DELETE FROM callers", "UPDATE callers SET version = 1"] {
+        let changed = db.write(|tx| -> Result<_, ReceiptLogError> { Ok(tx.execute(sql, [])?) });
+        assert!(changed.is_err(), "{sql}");
+    }
 }

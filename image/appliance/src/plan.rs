@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hanzo_attestation::config::{
-    Config, EngineKind, Limits, ModelConfig, PinnedKbs, PinnedSigner, SealedMessages, StoreConfig,
+    Auth, Config, EngineKind, Limits, ModelConfig, PinnedKbs, PinnedSigner, Queue, SealedMessages, StoreConfig,
 };
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::padding::Padding;
@@ -72,6 +72,7 @@ impl Plan {
             required_tier,
             // A key for sealed messages opens nothing after its hour.
             keyset_lifetime_s: 3_600,
+            auth: Auth::None,
             kbs: PinnedKbs {
                 signer,
                 grant_lifetime_s: 60,
@@ -93,6 +94,12 @@ impl Plan {
                 // Below tier 2 the machine may be emulated, and each token take many times as long.
                 request_timeout_s: if required_tier < 2 { 3600 } else { 600 },
             },
+            access: None,
+            queue: Some(Queue {
+                requests: 64,
+                wait_s: 120,
+                tokens: None,
+            }),
             admin_keys: Vec::new(),
             sealed: SealedMessages::default(),
             padding: Padding::default(),

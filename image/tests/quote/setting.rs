@@ -101,7 +101,7 @@ impl Setting {
         let (suite, ml_dsa, ed25519) = (&signer.suite, &signer.ml_dsa, &signer.ed25519);
         let root = ROOT.repeat(32);
         let config = format!(
-            "version = 1\noperator = \"{operator}\"\nimage = \"dev\"\nrequired_tier = 1\nkeyset_lifetime_s = 3600\n\
+            "version = 1\noperator = \"{operator}\"\nimage = \"dev\"\nrequired_tier = 1\nkeyset_lifetime_s = 3600\nauth = \"none\"\n\
              [kbs]\ngrant_lifetime_s = 60\n[kbs.signer]\nsuite = \"{suite}\"\nml_dsa = \"{ml_dsa}\"\n\
              ed25519 = \"{ed25519}\"\n[store]\nid = \"s\"\nkey_id = \"{STORE_KEY}\"\n[[models]]\nname = \"m\"\n\
              weights_root = \"{root}\"\nkey_id = \"{MODEL_KEY}\"\ncontext_tokens = 512\n[limits]\n\

@@ -28,11 +28,13 @@ pub enum Domain {
     KeyImport,
     /// A KBS's lease of a store's head to its one writer, and what both then say about it.
     StoreHead,
+    /// The table of a guest's callers.
+    Callers,
 }
 
 impl Domain {
     /// Every domain.
-    pub const ALL: [Domain; 11] = [
+    pub const ALL: [Domain; 12] = [
         Domain::Grant,
         Domain::Grants,
         Domain::Receipt,
@@ -44,6 +46,7 @@ impl Domain {
         Domain::DekWrap,
         Domain::KeyImport,
         Domain::StoreHead,
+        Domain::Callers,
     ];
 
     /// The domain string, `hanzo/<what>/v1`.
@@ -60,6 +63,7 @@ impl Domain {
             Domain::DekWrap => "hanzo/dek-wrap/v1",
             Domain::KeyImport => "hanzo/key-import/v1",
             Domain::StoreHead => "hanzo/store-head/v1",
+            Domain::Callers => "hanzo/callers/v1",
         }
     }
 

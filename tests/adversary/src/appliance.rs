@@ -322,6 +322,7 @@ operator = "adversary-tests"
 image = "0.1.0"
 required_tier = {tier}
 keyset_lifetime_s = 3600
+auth = "none"
 [kbs]
 grant_lifetime_s = 60
 [kbs.signer]

@@ -119,6 +119,8 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
     ("kbs/server", &["Broker", "Identity", "TokenKey", "TpmFence", "Vaults"]),
     ("kbs/store", &["ColumnSealer", "EncryptedDb", "KeyFile", "Store"]),
     ("kbs/vault", &["Root", "TenantKek"]),
+    ("verifier", &["ApiKey"]),
+    ("verifier/cli", &["Signer"]),
     (
         "verifier/client",
         &[
@@ -160,6 +162,7 @@ const SECRET_PARTS: &[&str] = &[
     "BootKeys",
     "OpenedGrant",
     "TenantKek",
+    "ApiKey",
 ];
 
 /// Implement `Debug` by hand, for a foreign trait or for tests, and show nothing secret: read the code before adding one.

@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use hanzo_client::Padding;
 
+use crate::keys::KeysArgs;
+
 /// Verify an enclave before trusting it, and its answers after.
 #[derive(Debug, Parser)]
 #[command(
@@ -49,6 +51,8 @@ pub enum Command {
     Receipt(ReceiptArgs),
     /// Check a key broker's audit log offline: which entry was removed, altered or reordered, if one was.
     Log(LogArgs),
+    /// Draw and revoke API keys of a guest's callers: the signed table that says who may ask, and how much.
+    Keys(KeysArgs),
     /// Add to evidence what verifying it would otherwise fetch.
     Staple(StapleArgs),
     /// Print a completion script.
@@ -318,6 +322,10 @@ pub struct ConnectArgs {
     /// Require `Authorization: Bearer` with the one line of this file (mode 0600).
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// Show the guest the API key of this file (one line, mode 0600) with every request. Without it, a key of this kind that a program
+    /// sends goes on; nothing else of its headers does.
+    #[arg(long, value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
     /// Where bundles and receipts are kept. Default: $XDG_STATE_HOME/hanzo or ~/.local/state/hanzo.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,

@@ -17,6 +17,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) fn run(args: &ConnectArgs, as_json: bool) -> Result<Output, CliError> {
     let options = ConnectOptions {
         hosts: args.hosts.clone(),
+        api_key: args.api_key_file.as_deref().map(connect::read_api_key).transpose()?,
         token: args.token_file.as_deref().map(connect::read_token).transpose()?,
         ..ConnectOptions::default()
     };

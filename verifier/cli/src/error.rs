@@ -11,7 +11,9 @@ use hanzo_collateral::{CollateralError, Missing};
 use hanzo_log::LogError;
 use hanzo_log::audit::AuditError;
 use hanzo_policy::PolicyError;
+use hanzo_pqc::PqcError;
 use hanzo_verifier::VerifyError;
+use hanzo_verifier::callers::CallersError;
 use hanzo_verifier::receipt::ReceiptError;
 
 /// Why a command failed.
@@ -103,6 +105,28 @@ pub enum CliError {
         /// The first entry that is another than in the earlier export, if there was one to compare with.
         first_difference: Option<u64>,
     },
+    /// A table of callers.
+    #[error(transparent)]
+    Callers(#[from] CallersError),
+    /// A secret key that others may read.
+    #[error("{path}: mode {mode:04o} lets others read a secret key: chmod 600 it, and draw another if somebody may have", path = path.display())]
+    Exposed {
+        /// Which file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// A file that is no secret key.
+    #[error("{path}: expected {expected}, got something else", path = path.display())]
+    KeyFile {
+        /// Which file.
+        path: PathBuf,
+        /// What is accepted.
+        expected: &'static str,
+    },
+    /// Keys could not be drawn or derived.
+    #[error(transparent)]
+    Crypto(PqcError),
     /// Nothing could be stapled.
     #[error(transparent)]
     Collateral(#[from] CollateralError),
@@ -130,6 +154,10 @@ impl CliError {
             Self::Receipt(e) => e.code(),
             Self::LogFile { source, .. } => source.code(),
             Self::Log { source, .. } => source.code(),
+            Self::Callers(e) => e.code(),
+            Self::Exposed { .. } => "keys.exposed",
+            Self::KeyFile { .. } => "keys.file",
+            Self::Crypto(_) => "keys.crypto",
             Self::Collateral(e) => e.code(),
             Self::Incomplete(missing) => missing.first().map_or("staple.incomplete", |m| m.error.code()),
         }
@@ -138,7 +166,13 @@ impl CliError {
     /// Exit code of DESIGN section 8.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Document(_) | Self::Unrecognised { .. } => 10,
+            Self::Document(_) | Self::Unrecognised { .. } | Self::KeyFile { .. } => 10,
+            Self::Callers(e) => match e {
+                CallersError::Signature => 20,
+                CallersError::Over { .. } => 30,
+                CallersError::Operator { .. } => 40,
+                _ => 10,
+            },
             Self::Verify(e) => e.exit_code(),
             Self::Client(e) => e.exit_code(),
             Self::Receipt(e) => match e.code() {

@@ -15,6 +15,7 @@ mod evidence;
 mod explain;
 mod html;
 mod inspect;
+pub mod keys;
 mod log;
 mod output;
 mod policy;
@@ -54,6 +55,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Status(args) => status::run(args),
         Command::Receipt(args) => receipt::run(args),
         Command::Log(args) => log::run(args, cli.json),
+        Command::Keys(args) => keys::run(args),
         Command::Staple(args) => staple::run(args, cli.json),
         Command::Completions { shell } => {
             let mut script = Vec::new();

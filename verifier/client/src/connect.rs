@@ -22,13 +22,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
+use hanzo_verifier::callers::ApiKey;
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
+use crate::request::bearer;
 use crate::state::{StateError, require_mode};
 use crate::way::Client;
 use guard::Guard;
@@ -40,6 +42,8 @@ pub struct ConnectOptions {
     pub hosts: Vec<String>,
     /// If set, requests must bear it (`Authorization: Bearer …`).
     pub token: Option<Zeroizing<String>>,
+    /// If set, the guest is shown it with every request.
+    pub api_key: Option<ApiKey>,
     /// Longest request body in bytes.
     pub body_bytes_max: usize,
 }
@@ -49,6 +53,7 @@ impl Default for ConnectOptions {
         Self {
             hosts: Vec::new(),
             token: None,
+            api_key: None,
             body_bytes_max: 64 << 20,
         }
     }
@@ -89,6 +94,14 @@ pub enum ConnectError {
     /// The token file cannot be used.
     #[error(transparent)]
     TokenFile(#[from] StateError),
+    /// The key file holds no API key.
+    #[error(
+        "connect: {path}: expected one API key as `hanzo-verify keys new` writes it (hz_ and 72 hex digits), got something else or a mistyped one"
+    )]
+    ApiKey {
+        /// Which file.
+        path: String,
+    },
     /// The token file holds no token.
     #[error("connect: {path}: expected one line of 16 to 512 printable ASCII characters without spaces")]
     Token {
@@ -107,6 +120,7 @@ impl ConnectError {
             Self::Exposed { .. } => "connect.exposed",
             Self::TokenFile(e) => e.code(),
             Self::Token { .. } => "connect.token_file",
+            Self::ApiKey { .. } => "connect.api_key_file",
         }
     }
 }
@@ -114,6 +128,8 @@ impl ConnectError {
 pub(crate) struct Endpoint {
     pub(crate) client: Client,
     pub(crate) guard: Guard,
+    /// `authorization` for the guest.
+    pub(crate) api_key: Option<HeaderValue>,
     pub(crate) body_bytes_max: usize,
 }
 
@@ -167,6 +183,24 @@ pub fn read_token(path: &Path) -> Result<Zeroizing<String>, ConnectError> {
     }
 }
 
+/// Reads a guest's API key from a file that only its owner can read.
+///
+/// # Errors
+/// [`ConnectError::TokenFile`], [`ConnectError::ApiKey`].
+pub fn read_api_key(path: &Path) -> Result<ApiKey, ConnectError> {
+    require_mode(path, 0o600)?;
+    let text = std::fs::read(path)
+        .map(Zeroizing::new)
+        .map_err(|source| StateError::Io {
+            action: "read",
+            path: path.to_path_buf(),
+            source,
+        })?;
+    ApiKey::parse(text.trim_ascii_end()).ok_or_else(|| ConnectError::ApiKey {
+        path: path.display().to_string(),
+    })
+}
+
 /// Serves until `shutdown` resolves; answers under way may finish.
 ///
 /// # Errors
@@ -189,6 +223,7 @@ pub fn router(port: u16, client: impl Into<Client>, options: ConnectOptions) -> 
     let endpoint = Arc::new(Endpoint {
         client: client.into(),
         guard: Guard::new(port, &options.hosts, options.token),
+        api_key: options.api_key.as_ref().and_then(bearer),
         body_bytes_max: options.body_bytes_max,
     });
     Router::new()

@@ -3,9 +3,11 @@
 use bytes::Bytes;
 use hanzo_policy::PrivacyTier;
 use hanzo_sealed::padding::{FILL_HEADER, LENGTH_HEADER, PADDING_HEADER, Padding, content_len, cut, length_value};
+use hanzo_verifier::callers::ApiKey;
 use http_body_util::Full;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Uri};
+use zeroize::Zeroizing;
 
 use crate::error::ClientError;
 use crate::pinned::Pinned;
@@ -13,14 +15,16 @@ use crate::pinned::Pinned;
 /// Header that names the owner of receipts, inside the channel.
 pub const OWNER_HEADER: &str = "hanzo-owner";
 
-/// Method, path, body and the two headers that a guest reads. Nothing else of what a program sends goes on: no address,
-/// no agent, no cookie, no API key.
+/// Method, path, body and the headers that a guest reads: two of the body, and the API key of its caller. Nothing else of what
+/// a program sends goes on: no address, no agent, no cookie, no key of another service.
 #[derive(Clone)]
 pub struct ChannelRequest {
     method: Method,
     path_and_query: String,
     accept: Option<HeaderValue>,
     content_type: Option<HeaderValue>,
+    /// `authorization`, marked as sensitive.
+    api_key: Option<HeaderValue>,
     minimum_tier: Option<PrivacyTier>,
     is_repeatable: bool,
     body: Bytes,
@@ -40,6 +44,7 @@ impl ChannelRequest {
             path_and_query: path_and_query.into(),
             accept: None,
             content_type: None,
+            api_key: None,
             minimum_tier: None,
             is_repeatable: false,
             body,
@@ -65,6 +70,16 @@ impl ChannelRequest {
     /// What the body is.
     pub fn with_content_type(mut self, value: HeaderValue) -> Self {
         self.content_type = Some(value);
+        self
+    }
+
+    /// Shows the guest whose request it is. Inside the channel alone: nobody but an attested guest sees it.
+    pub fn with_api_key(self, key: &ApiKey) -> Self {
+        self.with_bearer(bearer(key))
+    }
+
+    pub(crate) fn with_bearer(mut self, value: Option<HeaderValue>) -> Self {
+        self.api_key = value;
         self
     }
 
@@ -150,13 +165,26 @@ impl ChannelRequest {
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
         headers.insert(HOST, HeaderValue::from_static("guest"));
-        for (name, value) in [(ACCEPT, self.accept), (CONTENT_TYPE, self.content_type)] {
+        let own = [
+            (ACCEPT, self.accept),
+            (CONTENT_TYPE, self.content_type),
+            (AUTHORIZATION, self.api_key),
+        ];
+        for (name, value) in own {
             if let Some(value) = value {
                 headers.insert(name, value);
             }
         }
         Ok(request)
     }
+}
+
+/// As a guest is shown it; its `Debug` shows nothing.
+pub(crate) fn bearer(key: &ApiKey) -> Option<HeaderValue> {
+    let text = Zeroizing::new(["Bearer ", &key.text()].concat());
+    let mut value = HeaderValue::from_str(&text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 const UNPADDED: ClientError = ClientError::Request {

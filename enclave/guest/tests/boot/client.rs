@@ -145,7 +145,7 @@ impl Connection {
         self.sender.ready().await.is_err()
     }
 
-    async fn send(&mut self, request: Request<Full<Bytes>>) -> (StatusCode, Bytes) {
+    pub async fn send(&mut self, request: Request<Full<Bytes>>) -> (StatusCode, Bytes) {
         self.sender.ready().await.unwrap();
         let response = self.sender.send_request(request).await.unwrap();
         let status = response.status();

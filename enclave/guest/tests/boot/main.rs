@@ -2,6 +2,7 @@
 //! must stop with the named reason.
 
 mod broker;
+mod callers;
 mod client;
 mod clock;
 mod egress;

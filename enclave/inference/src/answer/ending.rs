@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hanzo_receipts::{DisclosedReceipt, Endpoint, Finished, Outcome, Pending, Sampling, Work};
 
+use crate::access::Share;
 use crate::error::ApiError;
 use crate::state::ServingState;
 
@@ -17,12 +18,14 @@ pub(crate) struct Counts {
     pub(crate) answers: u64,
 }
 
-/// Signs and appends the receipt. On an error there is none, and nothing more of the answer may leave.
+/// Signs and appends the receipt, and settles with its caller by the same numbers. On an error there is none, and nothing more
+/// of the answer may leave.
 pub(crate) async fn finish(
     state: &ServingState,
     pending: Pending,
     outcome: Outcome,
     counts: Counts,
+    share: Share,
 ) -> Result<DisclosedReceipt, ApiError> {
     let end = Finished {
         outcome,
@@ -31,12 +34,16 @@ pub(crate) async fn finish(
         sampling: counts.sampling,
         time: (state.clock)().0,
         work: Work::of(counts.endpoint, counts.answers),
+        account: share.account().cloned(),
     };
     state.metrics.ended(outcome, counts.completion_tokens);
     let log = Arc::clone(&state.receipts);
     let appended = tokio::task::spawn_blocking(move || log.finish(pending, end)).await;
     let code = match appended {
-        Ok(Ok(receipt)) => return Ok(receipt),
+        Ok(Ok(receipt)) => {
+            share.settle(counts.prompt_tokens, counts.completion_tokens);
+            return Ok(receipt);
+        }
         Ok(Err(e)) => e.code(),
         Err(_) => "receipts.interrupted",
     };

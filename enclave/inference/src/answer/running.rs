@@ -67,7 +67,8 @@ impl Job {
 
     /// Counts the prompts, checks that the answers fit, starts the engine. Failing here leaves no receipt: nothing was
     /// answered.
-    pub(super) async fn start(&self) -> Result<Running, ApiError> {
+    pub(super) async fn start(&mut self) -> Result<Running, ApiError> {
+        let deadline = self.deadline();
         let begin = async {
             let mut prompts = Vec::new();
             let (mut prompt_tokens, mut most) = (0_u64, 0);
@@ -89,6 +90,11 @@ impl Job {
                 prompt_tokens = prompt_tokens.saturating_add(count);
                 most = most.max(max_tokens);
             }
+            let (answers, is_given) = (self.ask.answers().into(), self.ask.max_tokens.is_some());
+            let most = self.begun.share.hold(prompt_tokens, answers, most, is_given)?;
+            for (_, max_tokens) in &mut prompts {
+                *max_tokens = most.min(*max_tokens);
+            }
             let mut running = Running {
                 prompts,
                 sampling: self.ask.sampling(most),
@@ -102,9 +108,7 @@ impl Job {
             self.ask_engine(&mut running).await?;
             Ok(running)
         };
-        timeout_at(self.deadline(), begin)
-            .await
-            .unwrap_or(Err(ApiError::Timeout))
+        timeout_at(deadline, begin).await.unwrap_or(Err(ApiError::Timeout))
     }
 
     /// Starts the engine on answer `running.index`.

@@ -181,7 +181,8 @@ async fn close(job: Job, running: Running, tokens: u64, end: End, frames: mpsc::
         endpoint: begun.endpoint,
         answers: ask.answers().into(),
     };
-    drop((running, begun.held));
+    drop(running);
+    begun.turn.end(counts.prompt_tokens.saturating_add(tokens));
     let (outcome, tail, told) = match end {
         End::Complete => (Outcome::Complete, dialect.tail(), true),
         End::Cut => (Outcome::Cut, "", false),
@@ -200,7 +201,7 @@ async fn close(job: Job, running: Running, tokens: u64, end: End, frames: mpsc::
             (Outcome::Failed, "", told)
         }
     };
-    let last = match finish(&state, pending, outcome, counts).await {
+    let last = match finish(&state, pending, outcome, counts, begun.share).await {
         Ok(receipt) => dialect::receipt_frame(&receipt)
             .map(|frame| Bytes::from(frame + tail))
             .map(|frame| match told {

@@ -18,7 +18,7 @@ pub(super) async fn respond(job: Job) -> Result<Response, ApiError> {
     result.await.unwrap_or(Err(ApiError::Timeout))
 }
 
-async fn run(job: Job, mut done: oneshot::Sender<Result<Response, ApiError>>) {
+async fn run(mut job: Job, mut done: oneshot::Sender<Result<Response, ApiError>>) {
     let begun = tokio::select! {
         biased;
         () = done.closed() => return,
@@ -61,7 +61,8 @@ async fn run(job: Job, mut done: oneshot::Sender<Result<Response, ApiError>>) {
         answers: ask.answers().into(),
     };
     drop(running);
-    let response = finish(&state, pending, outcome, counts).await.map(|_| {
+    begun.turn.end(counts.prompt_tokens.saturating_add(tokens));
+    let response = finish(&state, pending, outcome, counts, begun.share).await.map(|_| {
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

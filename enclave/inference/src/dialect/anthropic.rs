@@ -135,7 +135,7 @@ impl Dialect for AnthropicDialect {
     }
 
     fn error_frame(&mut self, e: &ApiError) -> String {
-        event("error", &e.anthropic())
+        event("error", &e.anthropic_body())
     }
 
     fn whole(&self, answers: &[Told], usage: Usage) -> Bytes {
@@ -156,6 +156,6 @@ impl Dialect for AnthropicDialect {
     }
 
     fn error_body(&self, e: &ApiError) -> Bytes {
-        Bytes::from(e.anthropic().to_string())
+        Bytes::from(e.anthropic_body().to_string())
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 
 /// What the engine does with a chat request.
 #[derive(Clone)]
@@ -17,6 +18,8 @@ pub enum Script {
     Refuse(u16, &'static str),
     /// A JSON document.
     Json(&'static str),
+    /// Waits for a permit, then answers as [`honest`] does.
+    Gate(Arc<Semaphore>),
     /// Refuses even to count.
     RefuseAll(u16, &'static str),
 }
@@ -27,6 +30,8 @@ pub struct Engine {
     pub cancelled: Arc<AtomicUsize>,
     /// The last chat request's body.
     pub seen: Arc<std::sync::Mutex<String>>,
+    /// All of them, in the order in which they came.
+    pub asked: Arc<std::sync::Mutex<Vec<String>>>,
     _dir: tempfile::TempDir,
 }
 
@@ -82,12 +87,14 @@ impl Engine {
         let listener = UnixListener::bind(&socket).unwrap();
         let cancelled = Arc::new(AtomicUsize::new(0));
         let seen = Arc::new(std::sync::Mutex::new(String::new()));
-        let (count, body) = (cancelled.clone(), seen.clone());
+        let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let (count, body, all) = (cancelled.clone(), seen.clone(), asked.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (script, count, body) = (script.clone(), count.clone(), body.clone());
+                let (script, count) = (script.clone(), count.clone());
+                let (body, all) = (body.clone(), all.clone());
                 tokio::spawn(async move {
-                    if serve(stream, script, body).await.is_err() {
+                    if serve(stream, script, body, all).await.is_err() {
                         count.fetch_add(1, Ordering::SeqCst);
                     }
                 });
@@ -97,12 +104,18 @@ impl Engine {
             socket,
             cancelled,
             seen,
+            asked,
             _dir: dir,
         }
     }
 }
 
-async fn serve(mut stream: UnixStream, script: Script, seen: Arc<std::sync::Mutex<String>>) -> std::io::Result<()> {
+async fn serve(
+    mut stream: UnixStream,
+    script: Script,
+    seen: Arc<std::sync::Mutex<String>>,
+    asked: Arc<std::sync::Mutex<Vec<String>>>,
+) -> std::io::Result<()> {
     let mut request = Vec::new();
     let (path, body) = loop {
         let mut buffer = [0; 4096];
@@ -142,11 +155,19 @@ async fn serve(mut stream: UnixStream, script: Script, seen: Arc<std::sync::Mute
                 .await
         }
         _ => {
+            asked.lock().unwrap().push(body.clone());
             *seen.lock().unwrap() = body;
             match script {
                 Script::Json(body) => stream.write_all(json(200, body).as_bytes()).await,
                 Script::Refuse(status, body) | Script::RefuseAll(status, body) => {
                     stream.write_all(json(status, body).as_bytes()).await
+                }
+                Script::Gate(gate) => {
+                    gate.acquire().await.unwrap().forget();
+                    let Script::Raw(pieces, pause) = honest() else {
+                        unreachable!()
+                    };
+                    play(stream, pieces, pause).await
                 }
                 Script::Raw(pieces, pause) => play(stream, pieces, pause).await,
             }

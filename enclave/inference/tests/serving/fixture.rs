@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, Response};
-use hanzo_attestation::config::Limits;
+use hanzo_attestation::config::{Limits, Queue};
 use hanzo_attestation::keyset::{KemKey, Keyset, ServedModel, SignerKeys};
 use hanzo_attestation::name::Name;
 use hanzo_attestation::{Digest256, Digest384, UnixTime};
-use hanzo_inference::{EngineEndpoint, ServingOptions, ServingState, router};
+use hanzo_inference::{AccessOptions, EngineEndpoint, ServingOptions, ServingState, Uptime, router};
 use hanzo_pqc::Dek;
 use hanzo_pqc::sign::{SignatureSuite, SigningKeys};
 use hanzo_receipts::{DisclosedReceipt, ReceiptLog, SCHEMA};
@@ -44,6 +45,17 @@ impl Guest {
     }
 
     pub fn with(script: Script, limits: Limits) -> Self {
+        let uptime: Uptime = Arc::new(|| Duration::ZERO);
+        Self::made(script, limits, None, |_| AccessOptions::Anybody, uptime)
+    }
+
+    pub fn made(
+        script: Script,
+        limits: Limits,
+        queue: Option<Queue>,
+        access: impl FnOnce(&Arc<EncryptedDb>) -> AccessOptions,
+        uptime: Uptime,
+    ) -> Self {
         let engine = Engine::start(script);
         let dir = tempfile::tempdir().unwrap();
         let keys = SigningKeys::from_seed(SignatureSuite::MlDsa65Ed25519, &[1; 64]).unwrap();
@@ -60,6 +72,9 @@ impl Guest {
                 context_tokens: 64,
             }],
             limits,
+            queue,
+            access: access(&db),
+            uptime,
             clock: Arc::new(|| UnixTime(NOW)),
             random: Arc::new(move |out| {
                 let n = counter.fetch_add(1, Ordering::SeqCst).to_be_bytes();

@@ -1,5 +1,6 @@
 //! The API over a small engine that speaks the protocol, honestly or not.
 
+mod access;
 mod anthropic;
 mod choices;
 mod double;
@@ -7,6 +8,7 @@ mod errors;
 mod fixture;
 mod hostile;
 mod leaving;
+mod queueing;
 mod raw;
 mod receipts;
 mod responses;

@@ -1,5 +1,5 @@
-//! `/v1/…` to the guest, whichever way. Of the program's headers only `accept` and `content-type` go on; of the guest's
-//! only those listed here come back.
+//! `/v1/…` to the guest, whichever way. Of the program's headers only `accept` and `content-type` go on, and an API key of a guest's
+//! caller; keys of other services do not. Of the guest's only those listed here come back.
 
 use std::sync::Arc;
 
@@ -9,12 +9,13 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use hanzo_policy::PrivacyTier;
+use hanzo_verifier::callers::ApiKey;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::{Endpoint, problem, stream};
 use crate::call::RECEIPT_ID_HEADER;
 use crate::receipts::ReceiptStatus;
-use crate::request::ChannelRequest;
+use crate::request::{ChannelRequest, bearer};
 
 /// How the receipt of an answer came out: `verified`, `missing` or a code. Streams say it in a comment instead.
 pub(crate) const RECEIPT_STATUS_HEADER: &str = "hanzo-receipt-status";
@@ -22,7 +23,7 @@ pub(crate) const RECEIPT_STATUS_HEADER: &str = "hanzo-receipt-status";
 /// The least tier that this one request may go to. It says so here, and goes no further.
 const MINIMUM_TIER_HEADER: &str = "hanzo-min-tier";
 
-const PASSED_BACK: [HeaderName; 12] = [
+const PASSED_BACK: [HeaderName; 19] = [
     header::CONTENT_TYPE,
     header::CACHE_CONTROL,
     header::RETRY_AFTER,
@@ -36,6 +37,13 @@ const PASSED_BACK: [HeaderName; 12] = [
     HeaderName::from_static("x-ratelimit-reset-requests"),
     HeaderName::from_static("anthropic-ratelimit-requests-limit"),
     HeaderName::from_static("anthropic-ratelimit-requests-remaining"),
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+    HeaderName::from_static("anthropic-ratelimit-tokens-limit"),
+    HeaderName::from_static("anthropic-ratelimit-tokens-remaining"),
+    HeaderName::from_static("x-should-retry"),
+    header::WWW_AUTHENTICATE,
 ];
 
 pub(crate) async fn forward(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
@@ -52,6 +60,8 @@ pub(crate) async fn forward(State(endpoint): State<Arc<Endpoint>>, request: Requ
     if let Some(value) = parts.headers.get(header::CONTENT_TYPE) {
         request = request.with_content_type(value.clone());
     }
+    let shown = || shown_key(&parts.headers).as_ref().and_then(bearer);
+    request = request.with_bearer(endpoint.api_key.clone().or_else(shown));
     match minimum_tier(&parts.headers) {
         Ok(Some(tier)) => request = request.with_minimum_tier(tier),
         Ok(None) => {}
@@ -83,6 +93,17 @@ pub(crate) async fn forward(State(endpoint): State<Arc<Endpoint>>, request: Requ
             problem::of(&e)
         }
     }
+}
+
+/// The key of a guest's caller that a program shows, as OpenAI's or Anthropic's clients do. Whatever is no such key stays here: a
+/// program may have one of another service at hand.
+fn shown_key(headers: &HeaderMap) -> Option<ApiKey> {
+    let bearer = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {
+        let (scheme, token) = value.as_bytes().split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+    });
+    let plain = headers.get_all("x-api-key").iter().map(HeaderValue::as_bytes);
+    bearer.chain(plain).find_map(ApiKey::parse)
 }
 
 /// What the program asks for by `hanzo-min-tier`, if it does. A wish that cannot be read is not passed over.

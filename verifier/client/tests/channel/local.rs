@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hanzo_client::AttestedClient;
 use hanzo_client::connect::{self, ConnectOptions};
+use hanzo_verifier::callers::ApiKey;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -470,4 +471,72 @@ async fn others_than_this_machine_need_a_token() {
         .await
         .unwrap_err();
     assert_eq!(e.code(), "connect.exposed");
+}
+
+fn key(byte: u8) -> ApiKey {
+    ApiKey::draw(|out| {
+        out.fill(byte);
+        Ok(())
+    })
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_guests_own_key_goes_on_and_no_other_services_does() {
+    let guest = Guest::boot(1);
+    let network = Network::to(&guest).await;
+    let at = serve(client(network.at, None).0, ConnectOptions::default()).await;
+    let host = format!("host: localhost:{}\r\n", at.port());
+    let (own, other) = (key(1), key(2));
+    let text = own.text();
+    for (headers, goes_on) in [
+        (format!("authorization: Bearer {}\r\n", text.as_str()), true),
+        (format!("x-api-key: {}\r\n", text.as_str()), true),
+        (
+            format!("x-api-key: sk-other\r\nauthorization: Bearer {}\r\n", text.as_str()),
+            true,
+        ),
+        (format!("authorization: Basic {}\r\n", text.as_str()), false),
+        (format!("authorization: Bearer {}0\r\n", text.as_str()), false),
+        (format!("cookie: {}\r\n", text.as_str()), false),
+        ("authorization: Bearer sk-other\r\n".into(), false),
+    ] {
+        let before = guest.heard().matches("authorization").count();
+        let answer = ask(at, "GET /v1/models", &format!("{host}{headers}"), "").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let heard = guest.heard();
+        assert_eq!(
+            heard.matches("authorization").count() - before,
+            usize::from(goes_on),
+            "{headers}"
+        );
+        assert!(!heard.contains("sk-other"));
+    }
+    // A key of its own stands in for whatever programs send.
+    let options = ConnectOptions {
+        api_key: Some(other),
+        ..ConnectOptions::default()
+    };
+    let at = serve(client(network.at, None).0, options).await;
+    let before = guest.heard().matches("authorization").count();
+    ask(at, "GET /v1/models", &format!("host: localhost:{}\r\n", at.port()), "").await;
+    assert_eq!(guest.heard().matches("authorization").count() - before, 1);
+}
+
+#[test]
+fn a_key_file_is_its_owners_alone_and_holds_one_key() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("acme.key");
+    let read = |text: &str, mode: u32| {
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        connect::read_api_key(&path).map(|key| key.hash()).map_err(|e| e.code())
+    };
+    let text = key(1).text();
+    assert_eq!(read(&format!("{}\n", text.as_str()), 0o600), Ok(key(1).hash()));
+    assert_eq!(read(&format!("{}\n", text.as_str()), 0o644), Err("state.mode"));
+    for wrong in ["", "sk-other", &text[..74], &format!("{0}\n{0}", text.as_str())] {
+        assert_eq!(read(wrong, 0o600), Err("connect.api_key_file"));
+    }
 }

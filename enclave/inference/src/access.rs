@@ -1,0 +1,366 @@
+//! Who may ask, and how much (`enclave/inference/ACCESS.md`).
+//!
+//! Where the configuration says `auth = "none"`, whoever reaches the guest may ask. Otherwise a request shows an API key, and the
+//! table of callers, signed by the one key that the configuration pins, says whose it is. Without a table in force nobody is
+//! let in. A key that is unknown, mistyped, removed from the table or expired gets one answer for all of it.
+
+mod account;
+mod bucket;
+mod credential;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderValue};
+use hanzo_attestation::config;
+use hanzo_attestation::name::Name;
+use hanzo_attestation::{Digest384, UnixTime};
+use hanzo_receipts::{Accounts, Usage};
+use hanzo_verifier::callers::{Caller, Credential, Isolation, Role, SignedTable, VerifiedTable};
+
+use crate::callers::{Callers, Present};
+use crate::error::ApiError;
+use account::{Account, Admitted, Known};
+
+/// How long the guest has been up, by a clock that never runs back. Limits per minute are counted by it.
+pub type Uptime = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// Who may ask.
+pub enum AccessOptions {
+    /// Whoever reaches the guest.
+    Anybody,
+    /// Callers of a signed table.
+    Callers {
+        /// Who signs it. Without anybody no table counts, and nobody is let in.
+        access: Option<config::Access>,
+        /// Whose guests it is for.
+        operator: Name,
+        /// Where it and its callers' usage are kept.
+        accounts: Accounts,
+    },
+}
+
+/// Lets callers in.
+pub(crate) enum Access {
+    Anybody(Arc<Callers>),
+    Callers(Box<Gate>),
+}
+
+/// Callers of a signed table.
+pub(crate) struct Gate {
+    access: Option<config::Access>,
+    operator: Name,
+    accounts: Accounts,
+    uptime: Uptime,
+    book: RwLock<Book>,
+    /// Tables are taken one after the other.
+    taking: Mutex<()>,
+    /// Whose each model's engine is, for as long as it runs.
+    engines: Mutex<HashMap<Name, Class>>,
+}
+
+/// The table in force.
+#[derive(Default)]
+struct Book {
+    version: u64,
+    not_after: u64,
+    callers: HashMap<Digest384, Arc<Known>>,
+    accounts: HashMap<Name, Arc<Account>>,
+}
+
+/// Callers that share an engine's process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Class {
+    Shared,
+    Own(Name),
+}
+
+impl Class {
+    fn of(caller: &Caller) -> Self {
+        match caller.isolation {
+            Isolation::Shared => Self::Shared,
+            Isolation::Own => Self::Own(caller.id.clone()),
+        }
+    }
+}
+
+/// One request's part of what its caller may have.
+pub(crate) enum Share {
+    /// Of somebody known by a secret of its own, or of nobody.
+    Anybody(Present),
+    /// Of a caller with an account.
+    Account(Admitted),
+}
+
+/// Who waits in the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Tenant {
+    /// By a hash under a key of this boot.
+    Anybody(u64),
+    /// Everybody who gave no secret.
+    Nobody,
+    Account(Name),
+}
+
+impl Access {
+    /// Opens the table that the store kept, if it still counts.
+    pub(crate) fn open(
+        options: AccessOptions,
+        concurrent_requests: u32,
+        now: UnixTime,
+        uptime: Uptime,
+    ) -> Result<Self, &'static str> {
+        let (access, operator, accounts) = match options {
+            AccessOptions::Anybody => return Ok(Self::Anybody(Callers::new(concurrent_requests))),
+            AccessOptions::Callers {
+                access,
+                operator,
+                accounts,
+            } => (access, operator, accounts),
+        };
+        let gate = Gate {
+            access,
+            operator,
+            accounts,
+            uptime,
+            book: RwLock::default(),
+            taking: Mutex::default(),
+            engines: Mutex::default(),
+        };
+        if let Some(kept) = gate.accounts.kept_callers().map_err(|e| e.code())? {
+            match gate.verified(&kept, now) {
+                Ok(table) => gate.put_in_force(&table)?,
+                Err(e) => tracing::warn!(code = e.code(), "the kept table of callers does not count: {e}"),
+            }
+        }
+        Ok(Self::Callers(Box::new(gate)))
+    }
+
+    /// Who asks, by a request's headers; counts nothing. `tier` is the guest's.
+    pub(crate) fn identify(&self, headers: &HeaderMap, tier: u8, now: UnixTime) -> Result<Who, ApiError> {
+        match self {
+            Self::Anybody(_) => Ok(Who::Anybody),
+            Self::Callers(gate) => Ok(Who::Known(gate.known(headers, tier, now)?)),
+        }
+    }
+
+    /// Counts a request of `who`, and says where to look for what its caller is told.
+    pub(crate) fn enter(&self, who: Who, owner: Option<&HeaderValue>) -> (Told, Result<Share, ApiError>) {
+        match (self, who) {
+            (_, Who::Known(known)) => {
+                let share = Admitted::new(known.clone()).map(Share::Account);
+                (Told::Known(known), share)
+            }
+            (Self::Anybody(callers), Who::Anybody) => {
+                let present = callers.enter(owner);
+                (Told::Now(present.headers()), Ok(Share::Anybody(present)))
+            }
+            // Nobody is made by this guest's gate; there is no key to name.
+            (Self::Callers(_), Who::Anybody) => (Told::Now(HeaderMap::new()), Err(ApiError::Key)),
+        }
+    }
+
+    /// Takes the engine of `model` for the class of `share`, which has to be among those who may ask it.
+    pub(crate) fn may_ask(&self, share: &Share, model: &Name) -> Result<(), ApiError> {
+        let (Self::Callers(gate), Share::Account(admitted)) = (self, share) else {
+            return Ok(());
+        };
+        if !admitted.caller().models.allow(model.as_str()) {
+            return Err(ApiError::ModelScope);
+        }
+        let mut engines = gate.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        match engines.entry(model.clone()) {
+            Entry::Vacant(free) => {
+                free.insert(admitted.class());
+                Ok(())
+            }
+            Entry::Occupied(taken) if *taken.get() == admitted.class() => Ok(()),
+            Entry::Occupied(_) => Err(ApiError::Isolation),
+        }
+    }
+
+    /// Takes a signed table in place of the one in force. Blocks on the disk.
+    pub(crate) fn take(&self, document: &[u8], now: UnixTime) -> Result<u64, ApiError> {
+        let Self::Callers(gate) = self else {
+            return Err(ApiError::NotFound(
+                "this guest's configuration asks nobody who they are",
+            ));
+        };
+        gate.take(document, now)
+    }
+
+    /// What a caller used, and if it is an administrator what all did. Blocks on the disk.
+    pub(crate) fn usage(&self, who: &Who) -> Result<Vec<(Name, Usage)>, ApiError> {
+        let (Self::Callers(gate), Who::Known(known)) = (self, who) else {
+            return Err(ApiError::NotFound(
+                "this guest's configuration asks nobody who they are",
+            ));
+        };
+        let all = gate
+            .accounts
+            .usage()
+            .map_err(|e| ApiError::Receipt { code: e.code() })?;
+        if known.caller.role == Role::Admin {
+            return Ok(all);
+        }
+        let mut own: Vec<_> = all.into_iter().filter(|(name, _)| *name == known.caller.id).collect();
+        if own.is_empty() {
+            own.push((known.caller.id.clone(), Usage::default()));
+        }
+        Ok(own)
+    }
+}
+
+/// Who asks.
+pub(crate) enum Who {
+    Anybody,
+    Known(Arc<Known>),
+}
+
+impl Who {
+    /// Whether a model is among those it may ask.
+    pub(crate) fn sees(&self, model: &str) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::Known(known) => known.caller.models.allow(model),
+        }
+    }
+}
+
+/// What a caller is told of its share.
+pub(crate) enum Told {
+    Now(HeaderMap),
+    /// When its answer begins.
+    Known(Arc<Known>),
+}
+
+impl Told {
+    pub(crate) fn headers(&self) -> HeaderMap {
+        match self {
+            Self::Now(headers) => headers.clone(),
+            Self::Known(known) => known.headers(),
+        }
+    }
+}
+
+impl Gate {
+    fn verified(&self, document: &[u8], now: UnixTime) -> Result<VerifiedTable, ApiError> {
+        let access = self.access.as_ref().ok_or(ApiError::NoCallers)?;
+        let signed = SignedTable::parse(document).map_err(ApiError::Callers)?;
+        let verified = signed.verify(&access.table_signer, &self.operator, now);
+        let verified = verified.map_err(ApiError::Callers)?;
+        let got = verified.table().version;
+        match got < access.table_version_min {
+            true => Err(ApiError::CallersVersion { got }),
+            false => Ok(verified),
+        }
+    }
+
+    fn known(&self, headers: &HeaderMap, tier: u8, now: UnixTime) -> Result<Arc<Known>, ApiError> {
+        let hash = credential::key_hash(headers)?;
+        let known = {
+            let book = self.book.read().unwrap_or_else(PoisonError::into_inner);
+            if book.version == 0 || now.0 > book.not_after {
+                return Err(ApiError::NoCallers);
+            }
+            book.callers.get(&hash).cloned()
+        };
+        let known = known
+            .filter(|known| now.0 <= known.caller.expires_at)
+            .ok_or(ApiError::Key)?;
+        match known.caller.tier_min > tier {
+            true => Err(ApiError::TierScope {
+                least: known.caller.tier_min,
+                got: tier,
+            }),
+            false => Ok(known),
+        }
+    }
+
+    fn take(&self, document: &[u8], now: UnixTime) -> Result<u64, ApiError> {
+        let _one: MutexGuard<'_, ()> = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.verified(document, now)?;
+        let version = table.table().version;
+        let kept = self.accounts.keep_callers(version, document);
+        if !kept.map_err(|e| ApiError::Receipt { code: e.code() })? {
+            return Err(ApiError::CallersVersion { got: version });
+        }
+        self.put_in_force(&table).map_err(|code| ApiError::Receipt { code })?;
+        tracing::info!(version, callers = table.table().callers.len(), "table of callers taken");
+        Ok(version)
+    }
+
+    /// Accounts that are known already stay as they are, but for their limits.
+    fn put_in_force(&self, table: &VerifiedTable) -> Result<(), &'static str> {
+        let table = table.table();
+        let used: HashMap<Name, Usage> = self.accounts.usage().map_err(|e| e.code())?.into_iter().collect();
+        let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
+        let mut callers = HashMap::with_capacity(table.callers.len());
+        for caller in &table.callers {
+            let account = match book.accounts.entry(caller.id.clone()) {
+                Entry::Occupied(known) => {
+                    known.get().set_limits(caller);
+                    known.get().clone()
+                }
+                Entry::Vacant(new) => {
+                    let used = used.get(&caller.id).map_or(0, Usage::tokens);
+                    new.insert(Arc::new(Account::new(caller, used, self.uptime.clone())))
+                        .clone()
+                }
+            };
+            let known = Known {
+                caller: caller.clone(),
+                account,
+            };
+            let Credential::ApiKey(hash) = caller.credential;
+            callers.insert(hash, Arc::new(known));
+        }
+        book.callers = callers;
+        book.version = table.version;
+        book.not_after = table.not_after;
+        Ok(())
+    }
+}
+
+impl Share {
+    /// Who waits.
+    pub(crate) fn tenant(&self) -> Tenant {
+        match self {
+            Self::Anybody(present) => present.who().map_or(Tenant::Nobody, Tenant::Anybody),
+            Self::Account(admitted) => Tenant::Account(admitted.id().clone()),
+        }
+    }
+
+    /// Requests at a time.
+    pub(crate) fn concurrent(&self) -> u32 {
+        match self {
+            Self::Anybody(_) => u32::MAX,
+            Self::Account(admitted) => admitted.caller().concurrent_requests,
+        }
+    }
+
+    /// Whose usage it is.
+    pub(crate) fn account(&self) -> Option<&Name> {
+        match self {
+            Self::Anybody(_) => None,
+            Self::Account(admitted) => Some(admitted.id()),
+        }
+    }
+
+    /// Holds what the request may use, before the engine begins: see [`Admitted::hold`].
+    pub(crate) fn hold(&mut self, prompt: u64, answers: u64, most: u64, is_given: bool) -> Result<u64, ApiError> {
+        match self {
+            Self::Anybody(_) => Ok(most),
+            Self::Account(admitted) => admitted.hold(prompt, answers, most, is_given),
+        }
+    }
+
+    /// Settles with a receipt that is durable.
+    pub(crate) fn settle(self, prompt_tokens: u64, completion_tokens: u64) {
+        if let Self::Account(admitted) = self {
+            admitted.settle(prompt_tokens.saturating_add(completion_tokens));
+        }
+    }
+}

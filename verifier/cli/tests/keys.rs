@@ -1,0 +1,183 @@
+//! `hanzo-verify keys`: a signer, keys shown once, a table that guests take.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use hanzo_attestation::UnixTime;
+use hanzo_attestation::config::PinnedSigner;
+use hanzo_attestation::name::Name;
+use hanzo_verifier::callers::{ApiKey, Caller, Credential, Isolation, Models, SignedTable, Table};
+use serde_json::Value;
+
+struct Desk(tempfile::TempDir);
+
+impl Desk {
+    fn new() -> Self {
+        let desk = Self(tempfile::tempdir().unwrap());
+        let made = desk.run(&["signer", "--operator", "example", "--out", "callers.key"]);
+        assert!(made.status.success(), "{made:?}");
+        desk
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_hanzo-verify"))
+            .arg("keys")
+            .args(args)
+            .current_dir(self.0.path())
+            .output()
+            .unwrap()
+    }
+
+    /// With signer and table, as JSON.
+    fn change(&self, args: &[&str]) -> Value {
+        let files = ["--signer", "callers.key", "--table", "callers.json", "--json"];
+        let done = self.run(&[args, &files].concat());
+        assert!(done.status.success(), "{done:?}");
+        serde_json::from_slice(&done.stdout).unwrap()
+    }
+
+    fn table(&self) -> Table {
+        let signed = SignedTable::parse(&std::fs::read(self.at("callers.json")).unwrap()).unwrap();
+        let now = UnixTime(signed.table.issued_at);
+        signed
+            .verify(&self.signer(), &Name::new("example").unwrap(), now)
+            .unwrap()
+            .table()
+            .clone()
+    }
+
+    fn signer(&self) -> PinnedSigner {
+        let shown = self.run(&["list", "--table", "callers.json", "--signer", "callers.key"]);
+        assert!(shown.status.success(), "{shown:?}");
+        // The key file says no public keys; a second signer from the same seed does.
+        let file: Value = serde_json::from_slice(&std::fs::read(self.at("callers.key")).unwrap()).unwrap();
+        let seed = hex::decode(file["seed"].as_str().unwrap()).unwrap();
+        let suite = hanzo_pqc::SignatureSuite::MlDsa65Ed25519;
+        let keys = hanzo_pqc::sign::SigningKeys::from_seed(suite, &seed.try_into().unwrap()).unwrap();
+        PinnedSigner {
+            suite: suite.name().into(),
+            ml_dsa: keys.verifying_keys().ml_dsa_hex(),
+            ed25519: keys.verifying_keys().ed25519_hex(),
+        }
+    }
+}
+
+fn hash_of(caller: &Caller) -> hanzo_attestation::Digest384 {
+    let Credential::ApiKey(hash) = caller.credential;
+    hash
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn keys_are_shown_once_and_the_table_holds_their_hashes_alone() {
+    let desk = Desk::new();
+    assert_eq!(mode(&desk.at("callers.key")), 0o600);
+    let acme = desk.change(&[
+        "new",
+        "--id",
+        "acme",
+        "--models",
+        "b,a",
+        "--budget",
+        "1000",
+        "--tier-min",
+        "3",
+        "--isolation",
+        "own",
+    ]);
+    let beta = desk.change(&["new", "--id", "beta", "--models", "smollm2", "--out", "beta.key"]);
+    assert!(beta["key"].is_null());
+    assert_eq!(mode(&desk.at("beta.key")), 0o600);
+    let table = desk.table();
+    assert_eq!((table.version, table.callers.len()), (2, 2));
+    assert_eq!(table.not_after - table.issued_at, 30 * 86_400);
+    let first = &table.callers[0];
+    assert_eq!(
+        (first.budget_tokens, first.tier_min, first.isolation),
+        (Some(1000), 3, Isolation::Own)
+    );
+    let names = ["a", "b"].map(|n| Name::new(n).unwrap());
+    assert_eq!(first.models, Models::Named(names.to_vec()));
+    let key = acme["key"].as_str().unwrap();
+    assert_eq!(ApiKey::parse(key.as_bytes()).unwrap().hash(), hash_of(first));
+    let kept = std::fs::read(desk.at("beta.key")).unwrap();
+    assert_eq!(
+        ApiKey::parse(kept.trim_ascii_end()).unwrap().hash(),
+        hash_of(&table.callers[1])
+    );
+    let text = std::fs::read_to_string(desk.at("callers.json")).unwrap();
+    assert!(!text.contains(&key[3..67]) && !text.contains("hz_"));
+    let list = desk.run(&["list", "--table", "callers.json"]);
+    let list = String::from_utf8(list.stdout).unwrap();
+    assert!(list.contains("signatures not checked") && list.contains("acme") && !list.contains("hz_"));
+
+    desk.change(&["revoke", "--id", "acme"]);
+    let table = desk.table();
+    assert_eq!(
+        (table.version, table.callers.len(), table.callers[0].id.as_str()),
+        (3, 1, "beta")
+    );
+    desk.change(&["renew", "--table-days", "1"]);
+    let table = desk.table();
+    assert_eq!((table.version, table.not_after - table.issued_at), (4, 86_400));
+}
+
+#[test]
+fn what_cannot_be_done_changes_nothing_and_says_what_to_do() {
+    let desk = Desk::new();
+    desk.change(&["new", "--id", "acme", "--models", "any"]);
+    let before = std::fs::read(desk.at("callers.json")).unwrap();
+    let files = ["--signer", "callers.key", "--table", "callers.json"];
+    let refused = |args: &[&str], code: i32, says: &str| {
+        let done = desk.run(&[args, &files].concat());
+        let text = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(code), "{text}");
+        assert!(text.contains(says), "{text}");
+        assert_eq!(std::fs::read(desk.at("callers.json")).unwrap(), before);
+    };
+    refused(
+        &["new", "--id", "acme", "--models", "any", "--out", "a.key"],
+        1,
+        "revoke the old key first",
+    );
+    assert!(!desk.at("a.key").exists(), "a key that opens nothing is not kept");
+    refused(&["new", "--id", "Acme", "--models", "any"], 1, "--id");
+    refused(
+        &["new", "--id", "alone", "--models", "any", "--isolation", "own"],
+        10,
+        "named models",
+    );
+    refused(
+        &["new", "--id", "alone", "--models", "a", "--isolation", "own"],
+        10,
+        "shares a model with acme",
+    );
+    refused(
+        &["new", "--id", "b", "--models", "a", "--requests-per-min", "0"],
+        10,
+        "callers.requests_per_min",
+    );
+    refused(&["revoke", "--id", "beta"], 1, "keys list");
+    std::fs::set_permissions(desk.at("callers.key"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    refused(&["renew"], 1, "chmod 600");
+    let again = desk.run(&["signer", "--operator", "example", "--out", "callers.key"]);
+    assert_eq!(again.status.code(), Some(1), "an existing key is never overwritten");
+}
+
+#[test]
+fn a_table_of_another_signer_is_not_signed_on() {
+    let desk = Desk::new();
+    desk.change(&["new", "--id", "acme", "--models", "any"]);
+    let made = desk.run(&["signer", "--operator", "example", "--out", "other.key"]);
+    assert!(made.status.success());
+    let renewed = desk.run(&["renew", "--signer", "other.key", "--table", "callers.json"]);
+    assert_eq!(renewed.status.code(), Some(20));
+}

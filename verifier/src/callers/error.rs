@@ -1,0 +1,74 @@
+//! Why a table of callers was refused.
+
+use hanzo_attestation::jcs::JcsError;
+use hanzo_attestation::name::Name;
+use hanzo_pqc::PqcError;
+
+/// Why a table of callers was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum CallersError {
+    /// Not canonical JSON of its shape.
+    #[error(transparent)]
+    Format(#[from] JcsError),
+    /// A value out of its range.
+    #[error("table of callers: {field}: expected {expected}, got {got}")]
+    Value {
+        /// The member at fault.
+        field: &'static str,
+        /// What is accepted.
+        expected: &'static str,
+        /// What came.
+        got: String,
+    },
+    /// A caller of class `own` would share an engine.
+    #[error(
+        "table of callers: {own} has isolation own and shares a model with {other}: name models of its own, and name the others' too"
+    )]
+    Shared {
+        /// Who shares with nobody.
+        own: Name,
+        /// Who asks the same model.
+        other: Name,
+    },
+    /// The pinned signer's suite is none.
+    #[error("table of callers: the signer's suite: expected ml-dsa-65 or ml-dsa-87, got another")]
+    Suite,
+    /// Somebody else signed it, or it was changed afterwards.
+    #[error(
+        "table of callers: its signatures are not those of the signer that the configuration pins: sign it with that key"
+    )]
+    Signature,
+    /// It is for other guests.
+    #[error("table of callers: operator: expected {expected}, got {got}: it is for another operator's guests")]
+    Operator {
+        /// Of the configuration.
+        expected: Name,
+        /// Of the table.
+        got: Name,
+    },
+    /// Its time is over.
+    #[error("table of callers: not_after {not_after} has passed: sign a newer version")]
+    Over {
+        /// Its last second.
+        not_after: u64,
+    },
+    /// A key or a signature is none.
+    #[error("table of callers: {0}")]
+    Crypto(PqcError),
+}
+
+impl CallersError {
+    /// Stable dotted code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Format(_) => "callers.format",
+            Self::Value { .. } => "callers.value",
+            Self::Shared { .. } => "callers.isolation",
+            Self::Suite => "callers.suite",
+            Self::Signature => "callers.signature",
+            Self::Operator { .. } => "callers.operator",
+            Self::Over { .. } => "callers.over",
+            Self::Crypto(_) => "callers.crypto",
+        }
+    }
+}
