@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use hanzo_attestation::Digest256;
+use hanzo_delta::DeltaError;
 use hanzo_image::ImageError;
 use hanzo_kbs::KbsError;
 use hanzo_kbs::admin::AdminError;
@@ -19,6 +20,9 @@ pub enum ToolError {
     /// The pack.
     #[error(transparent)]
     Pack(#[from] PackError),
+    /// A delta.
+    #[error(transparent)]
+    Delta(#[from] DeltaError),
     /// The manifest.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -97,6 +101,7 @@ impl ToolError {
         match self {
             Self::Files(e) => e.code(),
             Self::Pack(e) => e.code(),
+            Self::Delta(e) => e.code(),
             Self::Manifest(e) | Self::Sign(SignError::Manifest(e)) => e.code(),
             Self::Sign(SignError::Keys(_)) => "model.manifest.signing",
             Self::Keys(e) => e.code(),
@@ -124,6 +129,8 @@ impl ToolError {
                 _ => 1,
             },
             Self::Manifest(e) | Self::Sign(SignError::Manifest(e)) => e.exit_code(),
+            Self::Delta(DeltaError::Io { .. }) => 1,
+            Self::Delta(_) => 10,
             Self::Root { .. } => 20,
             Self::Subject { .. } => 40,
             _ => 1,

@@ -4,6 +4,7 @@
 //! * `seal`: a model directory into a pack; its data key into a running broker, or into a file of mode 0600 when that is asked for.
 //! * `verify`: a directory or a pack against a weights root and a signed manifest.
 //! * `manifest`: draft, sign offline, assemble.
+//! * `delta`: what fine-tuning changed, as a small artefact on a base model; and what base and delta give.
 //!
 //! `hanzo model` embeds it (and adds `pull`); `hanzo-model` is the same as a small program. Results are files that appear whole or not
 //! at all. Exit codes: 0 done, 1 usage or I/O, 10 malformed, 20 not authentic, 30 stale, 40 refused.
@@ -11,6 +12,7 @@
 //! Never: a data key in an argument, a log or an output; a pack whose key is nowhere.
 #![forbid(unsafe_code)]
 
+mod delta;
 mod error;
 mod files;
 mod inspect;
@@ -25,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+pub use delta::DeltaCommand;
 pub use error::ToolError;
 pub use inspect::InspectArgs;
 pub use list::ListArgs;
@@ -47,6 +50,9 @@ pub enum ModelCommand {
     /// Signed manifests of models
     #[command(subcommand)]
     Manifest(ManifestCommand),
+    /// Fine-tunes as deltas on a base model
+    #[command(subcommand)]
+    Delta(DeltaCommand),
 }
 
 /// Does it.
@@ -60,6 +66,7 @@ pub fn run(command: ModelCommand) -> Result<Done, ToolError> {
         ModelCommand::Inspect(args) => inspect::run(&args),
         ModelCommand::Verify(args) => verify::run(&args),
         ModelCommand::Manifest(command) => manifest::run(command),
+        ModelCommand::Delta(command) => delta::run(&command),
     }
 }
 

@@ -70,7 +70,10 @@ pub(crate) fn run(args: SealArgs) -> Result<Done, ToolError> {
     // Whatever may be wrong with keys and policies, before anything that takes long.
     let broker = Broker::open(&args)?;
     // A broken model is better found now than by a guest.
-    hanzo_model::inspect(&args.dir)?;
+    match args.dir.join(hanzo_delta::DELTA_FILE) {
+        delta if delta.is_file() => drop(hanzo_model::tensors(&delta)?),
+        _ => drop(hanzo_model::inspect(&args.dir)?),
+    }
     match (broker, &args.dek_file) {
         (Some(broker), _) => {
             let dek = Dek::generate().map_err(|_| ToolError::Pack(hanzo_pack::PackError::Random))?;

@@ -174,6 +174,66 @@ fn inspect_and_list_say_the_same_and_what_memory_is_needed() {
     );
 }
 
+/// A GGUF of one F32 matrix.
+fn matrix(numbers: [f32; 8]) -> Vec<u8> {
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let mut out = [
+        b"GGUF".to_vec(),
+        3_u32.to_le_bytes().to_vec(),
+        1_u64.to_le_bytes().to_vec(),
+        0_u64.to_le_bytes().to_vec(),
+        text("blk.0.ffn_up.weight"),
+        2_u32.to_le_bytes().to_vec(),
+        4_u64.to_le_bytes().to_vec(),
+        2_u64.to_le_bytes().to_vec(),
+        vec![0; 12],
+    ]
+    .concat();
+    out.resize(out.len().next_multiple_of(32), 0);
+    out.extend(numbers.iter().flat_map(|x| x.to_le_bytes()));
+    out
+}
+
+#[test]
+fn what_base_and_delta_give_is_under_one_root_wherever_it_is_made() {
+    let tool = Tool::new();
+    let (base, fine) = (
+        matrix([1.0, -1.0, 0.5, 0.25, 2.0, 3.0, -4.0, 0.0]),
+        matrix([1.5, -1.5, 0.0, 0.75, 2.5, 2.5, -3.5, 0.5]),
+    );
+    for (dir, weights) in [("base", &base), ("fine", &fine)] {
+        fs::create_dir(tool.at(dir)).unwrap();
+        fs::write(tool.at(dir).join("model.gguf"), weights).unwrap();
+    }
+    let made = tool.json(&["delta", "make", "base", "fine", "--output", "delta"]);
+    assert_eq!((&made["matrices"], &made["elements"]), (&1.into(), &8.into()));
+    let applied = tool.json(&["delta", "apply", "base", "delta", "--output", "tuned"]);
+    let again = tool.json(&["delta", "apply", "base", "delta", "--output", "again"]);
+    assert_eq!(applied["weights_root"], again["weights_root"]);
+    // Every change was by the same amount, so here the result is the fine-tuned model itself.
+    assert_eq!(fs::read(tool.at("tuned/model.gguf")).unwrap(), fine);
+    assert_eq!(tool.json(&["verify", "fine"])["weights_root"], applied["weights_root"]);
+    assert_eq!(
+        fs::read(tool.at("base/model.gguf")).unwrap(),
+        base,
+        "the base is as it was"
+    );
+
+    tool.refused(
+        &["delta", "apply", "base", "delta", "--output", "tuned"],
+        1,
+        "model.exists",
+    );
+    tool.refused(
+        &["delta", "apply", "model", "delta", "--output", "other"],
+        10,
+        "delta.unknown_tensor",
+    );
+    assert!(!tool.at("other").exists());
+    tool.json(&["seal", "delta", "--output", "d.pack", "--dek-file", "d.key"]);
+    tool.json(&["verify", "d.pack", "--dek-file", "d.key"]);
+}
+
 #[test]
 fn a_manifest_is_drafted_signed_by_two_and_holds_for_its_model_alone() {
     let tool = Tool::new();
