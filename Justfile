@@ -46,11 +46,11 @@ bench:
 
 # The production binaries, optimised across crates and stripped
 dist:
-    cargo build --profile dist -p hanzo-guest -p hanzo-kbs -p hanzo-proxy -p hanzo-discover -p hanzo-relay -p hanzo-verify
+    cargo build --profile dist -p hanzo-guest -p hanzo-kbs -p hanzo-proxy -p hanzo-discover -p hanzo-egress -p hanzo-relay -p hanzo-verify
 
 # The same in half the time, a little slower and larger
 release:
-    cargo build --release -p hanzo-guest -p hanzo-kbs -p hanzo-proxy -p hanzo-discover -p hanzo-relay -p hanzo-verify
+    cargo build --release -p hanzo-guest -p hanzo-kbs -p hanzo-proxy -p hanzo-discover -p hanzo-egress -p hanzo-relay -p hanzo-verify
 
 # `hanzo-verify` and `hanzo-guest` without any shared library, for any Linux on x86-64-v3
 static:

@@ -318,6 +318,95 @@ fn the_unmodified_openai_package_chats_streams_and_lists_models() {
     }
 }
 
+/// What was asked and answered is gone from the memory of every process that handled it, and none may leave a core dump.
+#[test]
+fn what_was_asked_and_answered_stays_in_no_memory() {
+    const CANARY: &str = "zebrafinch-41807";
+    let _turn = turn();
+    let Some(up) = Up::start() else { return };
+    let connect = Connect::start(&up);
+    let body = serde_json::json!({"model": up.text("model"), "temperature": 0, "max_tokens": 24,
+        "messages": [{"role": "user", "content": format!("Repeat this word and nothing else: {CANARY}")}]})
+    .to_string();
+    let at = connect.base.trim_start_matches("http://").trim_end_matches("/v1");
+    let ask = || {
+        let mut stream = std::net::TcpStream::connect(at).unwrap();
+        write!(
+            stream,
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: {at}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    };
+    for _ in 0..3 {
+        ask();
+    }
+    drop(connect);
+    let handled: Vec<(u32, String)> = descendants(up.child.id())
+        .into_iter()
+        .map(|pid| {
+            (
+                pid,
+                String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default())
+                    .replace('\0', " "),
+            )
+        })
+        .collect();
+    // The engine's memory of keys and values, and the guest's connection, are given up a moment after the answer.
+    std::thread::sleep(Duration::from_secs(2));
+    let own = writable_memory(std::process::id()).unwrap();
+    assert!(own.iter().any(|part| places(part, CANARY) > 0), "found where it is");
+    let mut looked_at = 0;
+    for (pid, line) in &handled {
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let core = limits.lines().find(|l| l.starts_with("Max core file size"));
+        let soft = core.and_then(|l| l.split_whitespace().nth(4));
+        assert_eq!(soft, Some("0"), "{line} may leave a core dump");
+        let Some(parts) = writable_memory(*pid) else {
+            let _ = writeln!(
+                std::io::stderr(),
+                "\n*** NOT ALLOWED TO READ THE MEMORY OF {line}: NOT LOOKED AT ***"
+            );
+            continue;
+        };
+        let found: usize = parts.iter().map(|part| places(part, CANARY)).sum();
+        assert_eq!(found, 0, "{line} still holds it");
+        looked_at += 1;
+    }
+    assert!(handled.len() >= 4 && (looked_at >= 4 || !rustix::process::geteuid().is_root()));
+}
+
+/// The private writable memory of a process; `None` where it cannot be read.
+fn writable_memory(pid: u32) -> Option<Vec<Vec<u8>>> {
+    use std::os::unix::fs::FileExt as _;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).ok()?;
+    let mut parts = Vec::new();
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        let (Some(range), Some(rights)) = (words.next(), words.next()) else {
+            continue;
+        };
+        if !rights.starts_with("rw") || line.contains("[vvar]") {
+            continue;
+        }
+        let (from, to) = range.split_once('-')?;
+        let (from, to) = (u64::from_str_radix(from, 16).ok()?, u64::from_str_radix(to, 16).ok()?);
+        let mut bytes = vec![0; usize::try_from(to - from).ok()?];
+        if memory.read_exact_at(&mut bytes, from).is_ok() {
+            parts.push(bytes);
+        }
+    }
+    (!parts.is_empty()).then_some(parts)
+}
+
+fn places(bytes: &[u8], text: &str) -> usize {
+    bytes.windows(text.len()).filter(|w| *w == text.as_bytes()).count()
+}
+
 #[test]
 fn a_crashed_part_is_reported_by_name() {
     let _turn = turn();

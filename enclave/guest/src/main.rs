@@ -12,6 +12,10 @@ use hanzo_guest::{DeviceTrust, GuestOptions, ListenAddress, OperatingLimits, Pla
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// Prompts pass through buffers of TLS, HTTP and JSON; none is handed back to the system or to another caller as it was.
+#[global_allocator]
+static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> = zeroizing_alloc::ZeroAlloc(std::alloc::System);
+
 const EXAMPLES: &str = "\
 Examples:
   hanzo-guest --listen 0.0.0.0:8443 --kbs 10.0.2.2:8080 --config /etc/hanzo/config.toml \\

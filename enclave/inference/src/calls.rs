@@ -81,20 +81,22 @@ impl Reader {
                 self.held.append(piece);
                 None
             }
-            Mode::Watching(tools) => {
-                let tools = tools.clone();
+            Mode::Watching(_) => {
                 self.held.append(piece);
-                self.watch(tools)
+                self.watch()
             }
         }
     }
 
-    fn watch(&mut self, tools: Tools) -> Option<Piece> {
+    fn watch(&mut self) -> Option<Piece> {
         let text = &self.held.text;
         let marked = MARKS.iter().filter_map(|mark| text.find(mark)).min();
         let bare = !self.spoke && text.trim_start().starts_with('{');
         if marked.is_some() || bare {
-            self.mode = Mode::Holding(tools);
+            self.mode = match std::mem::replace(&mut self.mode, Mode::Plain) {
+                Mode::Watching(tools) => Mode::Holding(tools),
+                other => other,
+            };
         }
         let keep_from = match marked {
             Some(at) => at,
@@ -117,7 +119,7 @@ impl Reader {
     /// The end of the answer.
     ///
     /// # Errors
-    /// [`ApiError::Unmet`] for an answer that is not what was asked for, unless `max_tokens` cut a document off.
+    /// [`ApiError::Unmet`] for an answer that is not what was asked for, unless `max_tokens` cut it off.
     pub(crate) fn end(self, finish: Finish) -> Result<Rest, ApiError> {
         let text_alone = |piece: Piece| Rest {
             piece: (!piece.is_empty()).then_some(piece),
@@ -141,14 +143,17 @@ impl Reader {
                 },
                 None => text_alone(self.held),
             }),
-            Mode::Forced(tools) => forced(&self.held.text, &tools)
-                .map(|call| Rest {
+            Mode::Forced(tools) => match (forced(&self.held.text, &tools), finish) {
+                (Some(call), _) => Ok(Rest {
                     piece: None,
                     calls: vec![call],
-                })
-                .ok_or(ApiError::Unmet {
+                }),
+                // Half a call is none; that the tokens ran out is said by `finish_reason`.
+                (None, Finish::Length) => Ok(text_alone(Piece::default())),
+                (None, Finish::Stop) => Err(ApiError::Unmet {
                     what: "the answer is not the call that tool_choice asks for",
                 }),
+            },
         }
     }
 }
@@ -354,6 +359,14 @@ mod tests {
             assert_eq!(end(named, bad), Err("answer_not_as_asked"), "{bad}");
         }
         assert_eq!(end(any, r#"{"name":"g","arguments":{}}"#), Ok(1));
+        // The tokens ran out: no call, and no error.
+        let mut cut = reader(any);
+        assert!(cut.push(Piece::text(r#"{"name":"f","argu"#.into())).is_none());
+        let nothing = Rest {
+            piece: None,
+            calls: vec![],
+        };
+        assert_eq!(cut.end(Finish::Length).ok(), Some(nothing));
     }
 
     #[test]

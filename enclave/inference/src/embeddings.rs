@@ -132,6 +132,10 @@ fn lacking(e: EngineError, request: &EmbeddingsRequest) -> ApiError {
             model: request.model.clone(),
             what: "embeddings",
         },
+        EngineError::Context | EngineError::Template => ApiError::Prompt {
+            param: "input",
+            error: e,
+        },
         other => ApiError::Engine(other),
     }
 }

@@ -89,15 +89,25 @@ pub enum ApiError {
     Model,
     /// Prompt and answer do not fit.
     #[error(
-        "messages: the prompt takes {prompt} tokens and max_tokens asks for {max_tokens}, this model's context holds {context}; shorten the prompt or lower max_tokens"
+        "{param}: the prompt takes {prompt} tokens and max_tokens asks for {max_tokens}, this model's context holds {context}; shorten the prompt or lower max_tokens"
     )]
     Context {
+        /// The member that the prompt came in.
+        param: &'static str,
         /// Tokens of the prompt.
         prompt: u64,
         /// Tokens asked for.
         max_tokens: u64,
         /// Tokens there are.
         context: u64,
+    },
+    /// The engine cannot take that prompt.
+    #[error("{param}: {error}")]
+    Prompt {
+        /// The member that it came in.
+        param: &'static str,
+        /// Why.
+        error: EngineError,
     },
     /// No such route, receipt or model page.
     #[error("no such resource: {0}")]
@@ -216,7 +226,7 @@ impl ApiError {
             Self::NoCallers => StatusCode::SERVICE_UNAVAILABLE,
             Self::Callers(_) => StatusCode::BAD_REQUEST,
             Self::CallersVersion { .. } => StatusCode::CONFLICT,
-            Self::Engine(e) => e.status(),
+            Self::Engine(e) | Self::Prompt { error: e, .. } => e.status(),
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Receipt { .. } | Self::Random => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -248,7 +258,7 @@ impl ApiError {
             Self::Quota { .. } => "insufficient_quota",
             Self::Callers(e) => e.code(),
             Self::CallersVersion { .. } => "callers.version",
-            Self::Engine(e) => e.code(),
+            Self::Engine(e) | Self::Prompt { error: e, .. } => e.code(),
             Self::Timeout => "timeout",
             Self::Receipt { .. } => "receipt_not_durable",
             Self::Random => "random_failed",
@@ -274,7 +284,7 @@ impl ApiError {
             | Self::Schema { param, .. } => Value::from(param.as_str()),
             Self::Model | Self::ModelScope | Self::Isolation | Self::ModelLacks { .. } => "model".into(),
             Self::Engine(EngineError::Lacks { member }) => Value::from(*member),
-            Self::Context { .. } | Self::Engine(EngineError::Context | EngineError::Template) => "messages".into(),
+            Self::Context { param, .. } | Self::Prompt { param, .. } => Value::from(*param),
             Self::Engine(EngineError::Parameter) => "seed".into(),
             _ => Value::Null,
         }

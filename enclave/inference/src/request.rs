@@ -39,6 +39,8 @@ const INTEGER_MAX: u64 = (1 << 53) - 1;
 pub(crate) struct Ask {
     pub(crate) model: String,
     pub(crate) prompts: Vec<Prompt>,
+    /// The member that they came in.
+    pub(crate) prompt_param: &'static str,
     /// Answers to each prompt.
     pub(crate) answers_each: u32,
     /// `None`: as many as fit.

@@ -15,8 +15,9 @@ use serde_json::{Map, Value};
 
 use crate::error::ApiError;
 
-/// Most steps of one check: schemas can be written that take for ever.
-const STEPS_MAX: u32 = 1_000_000;
+/// Most steps of one check: schemas can be written that take for ever. A step is one schema on one value, one comparison of
+/// two values, one name looked up or 64 bytes of text.
+const STEPS_MAX: u64 = 1_000_000;
 /// Deepest nesting of checks, references included.
 const DEPTH_MAX: u32 = 200;
 
@@ -66,14 +67,23 @@ fn target<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
 
 struct Walk<'a> {
     root: &'a Value,
-    steps: Cell<u32>,
+    steps: Cell<u64>,
 }
 
 impl Walk<'_> {
+    /// Counts `steps` more.
+    fn take(&self, steps: usize) -> Result<(), Exhausted> {
+        let sum = self.steps.get().saturating_add(steps as u64);
+        self.steps.set(sum);
+        match sum > STEPS_MAX {
+            true => Err(Exhausted),
+            false => Ok(()),
+        }
+    }
+
     fn accepts(&self, schema: &Value, value: &Value, depth: u32) -> Verdict {
-        let steps = self.steps.get() + 1;
-        self.steps.set(steps);
-        if steps > STEPS_MAX || depth > DEPTH_MAX {
+        self.take(1)?;
+        if depth > DEPTH_MAX {
             return Err(Exhausted);
         }
         let rules = match schema {
@@ -102,10 +112,15 @@ impl Walk<'_> {
                 Value::Array(names) => names.iter().any(|name| is(value, name.as_str().unwrap_or(""))),
                 name => is(value, name.as_str().unwrap_or("")),
             },
-            "const" => same(rule, value),
-            "enum" => rule
-                .as_array()
-                .is_some_and(|list| list.iter().any(|one| same(one, value))),
+            "const" => self.same(rule, value)?,
+            "enum" => {
+                for one in rule.as_array().map(Vec::as_slice).unwrap_or_default() {
+                    if self.same(one, value)? {
+                        return Ok(true);
+                    }
+                }
+                false
+            }
             "anyOf" => self.count(rule, value, depth, true)? > 0,
             "oneOf" => self.count(rule, value, depth, false)? == 1,
             "allOf" => self.count(rule, value, depth, false)? == rule.as_array().map_or(0, Vec::len),
@@ -117,8 +132,8 @@ impl Walk<'_> {
                 let times = v / r;
                 (times - times.round()).abs() < 1e-9
             }),
-            "minLength" => value.as_str().is_none_or(|s| s.chars().count() as u64 >= count(rule)),
-            "maxLength" => value.as_str().is_none_or(|s| s.chars().count() as u64 <= count(rule)),
+            "minLength" => self.length(value)?.is_none_or(|n| n >= count(rule)),
+            "maxLength" => self.length(value)?.is_none_or(|n| n <= count(rule)),
             "minItems" => value.as_array().is_none_or(|a| a.len() as u64 >= count(rule)),
             "maxItems" => value.as_array().is_none_or(|a| a.len() as u64 <= count(rule)),
             "minProperties" => value.as_object().is_none_or(|o| o.len() as u64 >= count(rule)),
@@ -129,16 +144,19 @@ impl Walk<'_> {
                 };
                 return self.unique(list);
             }
-            "required" => value.as_object().is_none_or(|members| {
+            "required" => {
+                let Value::Object(members) = value else { return Ok(true) };
                 let names = rule.as_array().map(Vec::as_slice).unwrap_or_default();
+                self.take(names.len())?;
                 names
                     .iter()
                     .all(|name| members.contains_key(name.as_str().unwrap_or("")))
-            }),
+            }
             "properties" => {
                 let (Value::Object(schemas), Value::Object(members)) = (rule, value) else {
                     return Ok(true);
                 };
+                self.take(schemas.len())?;
                 for (name, schema) in schemas {
                     if let Some(member) = members.get(name)
                         && !self.accepts(schema, member, depth)?
@@ -151,6 +169,7 @@ impl Walk<'_> {
             "additionalProperties" => {
                 let Value::Object(members) = value else { return Ok(true) };
                 let known = rules.get("properties").and_then(Value::as_object);
+                self.take(members.len())?;
                 for (name, member) in members {
                     if !known.is_some_and(|known| known.contains_key(name)) && !self.accepts(rule, member, depth)? {
                         return Ok(false);
@@ -198,17 +217,51 @@ impl Walk<'_> {
     fn unique(&self, list: &[Value]) -> Verdict {
         for (i, one) in list.iter().enumerate() {
             for other in list.iter().skip(i + 1) {
-                let steps = self.steps.get() + 1;
-                self.steps.set(steps);
-                if steps > STEPS_MAX {
-                    return Err(Exhausted);
-                }
-                if same(one, other) {
+                if self.same(one, other)? {
                     return Ok(false);
                 }
             }
         }
         Ok(true)
+    }
+
+    /// Characters of a text.
+    fn length(&self, value: &Value) -> Result<Option<u64>, Exhausted> {
+        let Value::String(text) = value else { return Ok(None) };
+        self.take(text.len() / 64)?;
+        Ok(Some(text.chars().count() as u64))
+    }
+
+    /// Equality of JSON: 1 and 1.0 are one number. The parser bounds the depth.
+    fn same(&self, a: &Value, b: &Value) -> Verdict {
+        self.take(1)?;
+        match (a, b) {
+            (Value::Number(x), Value::Number(y)) => Ok(x == y || x.as_f64() == y.as_f64()),
+            (Value::String(x), Value::String(y)) => {
+                self.take(x.len().min(y.len()) / 64)?;
+                Ok(x == y)
+            }
+            (Value::Array(x), Value::Array(y)) if x.len() == y.len() => {
+                for (x, y) in x.iter().zip(y) {
+                    if !self.same(x, y)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            (Value::Object(x), Value::Object(y)) if x.len() == y.len() => {
+                for (name, x) in x {
+                    let Some(y) = y.get(name) else { return Ok(false) };
+                    if !self.same(x, y)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            (Value::Bool(x), Value::Bool(y)) => Ok(x == y),
+            (Value::Null, Value::Null) => Ok(true),
+            _ => Ok(false),
+        }
     }
 }
 
@@ -224,18 +277,6 @@ fn is(value: &Value, name: &str) -> bool {
         "array" => value.is_array(),
         "object" => value.is_object(),
         _ => false,
-    }
-}
-
-/// Equality of JSON: 1 and 1.0 are one number.
-fn same(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(x), Value::Number(y)) => x == y || x.as_f64() == y.as_f64(),
-        (Value::Array(x), Value::Array(y)) => x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same(x, y)),
-        (Value::Object(x), Value::Object(y)) => {
-            x.len() == y.len() && x.iter().all(|(name, x)| y.get(name).is_some_and(|y| same(x, y)))
-        }
-        _ => a == b,
     }
 }
 
@@ -331,5 +372,39 @@ mod tests {
             "b": {"oneOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}}, "$ref": "#/$defs/a"}),
         );
         assert!(!wide.accepts(&json!(1)));
+    }
+
+    #[test]
+    fn work_that_is_no_schema_is_counted_too() {
+        let numbers = |from: u64, n: u64| (from..from + n).map(Value::from).collect::<Vec<_>>();
+        let names = vec!["a"; 2_000];
+        let long = "x".repeat(64 << 10);
+        for (text, good, bad) in [
+            // 2,000 entries for each of 400 values, then of 600.
+            (
+                json!({"items": {"enum": numbers(0, 2_000)}}),
+                Value::from(vec![1_900; 400]),
+                Value::from(vec![1_900; 600]),
+            ),
+            (
+                json!({"items": {"required": names}}),
+                Value::from(vec![json!({"a": 1}); 400]),
+                Value::from(vec![json!({"a": 1}); 600]),
+            ),
+            (
+                json!({"items": {"maxLength": 1_000_000}}),
+                Value::from(vec![long.clone(); 800]),
+                Value::from(vec![long.clone(); 1_200]),
+            ),
+            (
+                json!({"items": {"const": numbers(0, 1_000)}}),
+                Value::from(vec![numbers(0, 1_000); 900]),
+                Value::from(vec![numbers(0, 1_000); 1_100]),
+            ),
+        ] {
+            let compiled = schema(text);
+            assert!(compiled.accepts(&good));
+            assert!(!compiled.accepts(&bad));
+        }
     }
 }

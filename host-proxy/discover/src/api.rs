@@ -205,7 +205,7 @@ async fn tls_config(ca_file: &Path) -> Result<ClientConfig, DiscoverError> {
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|e| failed(e.to_string()))?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

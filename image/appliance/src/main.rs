@@ -30,6 +30,10 @@ use crate::bench::BenchArgs;
 use crate::role::RoleCommand;
 use crate::up::UpArgs;
 
+/// As in `hanzo-guest` and the engines, which this program is when it starts itself as them.
+#[global_allocator]
+static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> = zeroizing_alloc::ZeroAlloc(std::alloc::System);
+
 #[derive(Parser)]
 #[command(
     name = "hanzo",

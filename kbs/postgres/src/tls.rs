@@ -33,7 +33,7 @@ impl Tls {
                 .map_err(|e| format!("sslrootcert {}: {e}", roots.display()))?;
         }
         let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|e| e.to_string())?
             .with_root_certificates(store);
         let config = match client {

@@ -12,9 +12,11 @@ use hanzo_tests_deploy::unit::{command, values};
 
 /// The file, the name it is started by, and the most exposure (in tenths) that `systemd-analyze security` may find. It calls 2.0
 /// and below OK; these are the values that were measured, so that nothing gets looser unnoticed.
-fn units() -> [(PathBuf, &'static str, u32); 3] {
+fn units() -> [(PathBuf, &'static str, u32); 5] {
     [
         (deploy("systemd/hanzo-proxy.service"), "hanzo-proxy.service", 13),
+        (deploy("systemd/hanzo-egress.service"), "hanzo-egress.service", 13),
+        (deploy("systemd/hanzo-relay.service"), "hanzo-relay.service", 13),
         (deploy("systemd/hanzo-vm@.service"), "hanzo-vm@main.service", 18),
         (
             root().join("kbs/server/systemd/hanzo-kbs.service"),
@@ -76,6 +78,41 @@ fn the_guest_s_unit_gives_options_that_hanzo_image_has() {
     assert!(hanzo_image::cli::Cli::try_parse_from(command(&broken, "main")).is_err());
 }
 
+/// Drains end before systemd kills, sockets fit, and the units start what takes their files.
+#[test]
+fn the_files_beside_the_units_are_taken_by_their_programs() {
+    let unit_of = |name: &str| text(&deploy(&format!("systemd/{name}.service")));
+    let number = |unit: &str, key: &str| values(unit, key)[0].parse::<usize>().unwrap();
+    let edited = |name: &str, from: &str, to: &str| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let given = text(&deploy(&format!("systemd/{name}.toml")));
+        let changed = given.replace(from, to);
+        assert_ne!(given, changed);
+        fs::write(file.path(), changed).unwrap();
+        file
+    };
+
+    let config = hanzo_egress::config::Config::load(&deploy("systemd/hanzo-egress.toml")).unwrap();
+    let unit = unit_of("hanzo-egress");
+    assert!(number(&unit, "TimeoutStopSec") as u64 > config.drain.as_secs());
+    assert!(number(&unit, "LimitNOFILE") > 2 * config.limits.connections_max);
+    let words = command(&unit, "");
+    assert_eq!(words, ["/usr/bin/hanzo-egress", "run", "/etc/hanzo-egress.toml"]);
+    let bad = edited("hanzo-egress", "kbs.example.com", "*.example.com");
+    let refused = hanzo_egress::config::Config::load(bad.path()).err().unwrap();
+    assert_eq!(refused.code(), "egress.config.value");
+
+    let config = hanzo_relay::config::Config::load(&deploy("systemd/hanzo-relay.toml")).unwrap();
+    let unit = unit_of("hanzo-relay");
+    assert!(number(&unit, "TimeoutStopSec") as u64 > config.drain.as_secs());
+    assert!(number(&unit, "LimitNOFILE") > 2 * config.limits.connections_max);
+    let words = command(&unit, "");
+    assert_eq!(words, ["/usr/bin/hanzo-relay", "run", "/etc/hanzo-relay.toml"]);
+    let bad = edited("hanzo-relay", "key = ", "secret = ");
+    let refused = hanzo_relay::config::Config::load(bad.path()).err().unwrap();
+    assert_eq!(refused.code(), "relay.config.syntax");
+}
+
 #[test]
 fn no_unit_s_command_line_or_environment_carries_a_secret() {
     for (file, _, _) in units() {
@@ -108,6 +145,8 @@ fn verify(name: &str, unit: &str, programs: &[&str]) -> Option<Output> {
 
 const PROGRAMS: &[&str] = &[
     "/usr/bin/hanzo-proxy",
+    "/usr/bin/hanzo-egress",
+    "/usr/bin/hanzo-relay",
     "/usr/bin/hanzo-image",
     "/usr/bin/hanzo-kbs",
     "/bin/kill",

@@ -92,9 +92,11 @@ fn production_programs_do_not_contain_the_simulator_and_the_appliance_does() {
             "hanzo-kbs",
             "hanzo-proxy",
             "hanzo-discover",
+            "hanzo-egress",
             "hanzo-relay",
             "hanzo-verify",
             "hanzo-engine",
+            "hanzo-engine-llama",
         ] {
             if let Some((_, bytes)) = built(profile, name) {
                 assert!(!has_marker(&bytes), "{profile}/{name} contains the simulator");

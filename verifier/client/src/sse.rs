@@ -19,8 +19,8 @@ pub(crate) fn is_end(frame: &[u8]) -> bool {
     END_FRAMES.contains(&frame)
 }
 
-/// Longest frame in bytes.
-pub const FRAME_BYTES_MAX: usize = 1 << 20;
+/// Longest frame in bytes: one may hold a whole answer with what was asked (`response.completed`), or a long call.
+pub const FRAME_BYTES_MAX: usize = 16 << 20;
 
 /// A frame grew past [`FRAME_BYTES_MAX`].
 #[derive(Debug, PartialEq, Eq)]

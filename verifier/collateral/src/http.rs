@@ -327,7 +327,7 @@ fn tls(roots: &Roots) -> Result<rustls::ClientConfig, CollateralError> {
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     Ok(rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|e| wrong(e.to_string()))?
         .with_root_certificates(store)
         .with_no_client_auth())

@@ -10,6 +10,9 @@ use crate::error::ApiError;
 use crate::request::Ask;
 use crate::state::Serving;
 
+/// Most tokens, likely others included, whose log probabilities one answer lists.
+const LISTED_MAX: u64 = 1 << 18;
+
 /// What comes next of a request.
 pub(super) enum Event {
     /// An answer begins.
@@ -78,9 +81,18 @@ impl Job {
                 let count = count.map_err(|e| named(e, &self.ask))?;
                 let context = self.serving().context_tokens;
                 let room = context.saturating_sub(count);
-                let max_tokens = self.ask.max_tokens.unwrap_or(room);
+                let listed = self.ask.logprobs.map(|others| LISTED_MAX / (u64::from(others) + 1));
+                let max_tokens = self.ask.max_tokens.unwrap_or(room.min(listed.unwrap_or(room)));
+                if let Some(most) = listed.filter(|most| max_tokens > *most) {
+                    return Err(ApiError::TooMany {
+                        param: "max_tokens".into(),
+                        most,
+                        got: max_tokens,
+                    });
+                }
                 if max_tokens == 0 || max_tokens > room {
                     return Err(ApiError::Context {
+                        param: self.ask.prompt_param,
                         prompt: count,
                         max_tokens: max_tokens.max(1),
                         context,
@@ -214,6 +226,10 @@ pub(crate) fn named(error: EngineError, ask: &Ask) -> ApiError {
         EngineError::Schema => ApiError::Schema {
             param: ask.enforced_param().into(),
             what: "this model's engine cannot keep an answer to that schema; simplify it",
+        },
+        EngineError::Context | EngineError::Template => ApiError::Prompt {
+            param: ask.prompt_param,
+            error,
         },
         EngineError::Absent => ApiError::ModelLacks {
             model: ask.model.clone(),

@@ -9,10 +9,12 @@ use super::{Connection, EngineError};
 
 /// Longest text of one token's frame.
 const DELTA_BYTES_MAX: usize = 16 << 10;
+/// Longest text of an answer, for each token that it may have: twice what the longest tokens of known vocabularies have.
+const TEXT_BYTES_PER_TOKEN: u64 = 256;
 /// Bytes of one frame, on average over an answer.
 const FRAME_BYTES: u64 = 4 << 10;
-/// The same where each token comes with others.
-const FRAME_BYTES_WITH_LOGPROBS: u64 = 24 << 10;
+/// Bytes more for each token whose log probability is listed, on average.
+const LISTED_BYTES: u64 = 256;
 /// Longest token.
 const TOKEN_BYTES_MAX: usize = 1 << 10;
 const LOGPROB_LEAST: f64 = -9999.0;
@@ -183,10 +185,8 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(super) fn new(body: Incoming, connection: Connection, expected: Expected) -> Self {
-        let frame = match expected.logprobs {
-            None => FRAME_BYTES,
-            Some(_) => FRAME_BYTES_WITH_LOGPROBS,
-        };
+        let listed = expected.logprobs.map_or(0, |others| others as u64 + 1);
+        let frame = FRAME_BYTES.saturating_add(LISTED_BYTES.saturating_mul(listed));
         Self {
             body,
             lines: DataLines::new(expected.max_tokens.saturating_add(16).saturating_mul(frame)),
@@ -228,6 +228,8 @@ struct Check {
     frames: u64,
     /// Those with text.
     texts: u64,
+    /// Bytes of it.
+    text_bytes: u64,
     /// Tokens that came with a log probability.
     logprobs: u64,
     finish: Option<Finish>,
@@ -241,6 +243,7 @@ impl Check {
             expected,
             frames: 0,
             texts: 0,
+            text_bytes: 0,
             logprobs: 0,
             finish: None,
             stop: None,
@@ -284,8 +287,13 @@ impl Check {
             _ => return breach("a choice that is neither chat nor completion"),
         };
         let text = said.unwrap_or_default();
+        self.text_bytes = self.text_bytes.saturating_add(text.len() as u64);
+        let most = self.expected.max_tokens.saturating_mul(TEXT_BYTES_PER_TOKEN);
         if text.len() > DELTA_BYTES_MAX {
             return breach("a frame with too much text");
+        }
+        if self.text_bytes > most.saturating_add(DELTA_BYTES_MAX as u64) {
+            return breach("more text than its tokens can have");
         }
         self.finish = match choice.finish_reason.as_deref() {
             None => None,
@@ -426,6 +434,7 @@ mod tests {
             r#"{{"choices":[{{"index":0,"delta":{{"content":"{}"}}}}]}}"#,
             "x".repeat(DELTA_BYTES_MAX + 1)
         );
+        let full = long.replacen("xx", "x", 1);
         for (payloads, what) in [
             (
                 &[A, &last(6, 1), "[DONE]"][..],
@@ -464,6 +473,7 @@ mod tests {
                 "an unknown finish_reason",
             ),
             (&[&long], "a frame with too much text"),
+            (&[&full, &full], "more text than its tokens can have"),
         ] {
             assert_eq!(run(3, payloads), Err(what));
         }

@@ -15,7 +15,7 @@ pub enum EngineError {
     #[error("the engine is busy; try again shortly")]
     Busy,
     /// It says that the prompt does not fit.
-    #[error("messages: the prompt does not fit into the model's context; shorten it")]
+    #[error("the prompt does not fit into the model's context; shorten it")]
     Context,
     /// It does not do a parameter that only engines can refuse.
     #[error("seed: not supported by this guest's engine; leave it out")]
@@ -33,9 +33,7 @@ pub enum EngineError {
     #[error("this model's engine does not do that")]
     Absent,
     /// The model's chat template cannot render these messages.
-    #[error(
-        "messages: this model's chat template refuses their order or roles; start with system or user and alternate"
-    )]
+    #[error("this model's chat template refuses the messages' order or roles; start with system or user and alternate")]
     Template,
     /// It refused the request for another reason.
     #[error("the engine refused the request")]

@@ -83,6 +83,7 @@ impl MessagesRequest {
             ask: Ask {
                 model,
                 prompts: vec![Prompt::Chat(messages)],
+                prompt_param: "messages",
                 answers_each: 1,
                 max_tokens: None,
                 temperature_micros: 1_000_000,

@@ -26,8 +26,6 @@ pub(super) const NOT_BUILT: &[(&str, &str)] = &[
     ("moderation", ""),
     ("prediction", ""),
     ("presence_penalty", "0"),
-    ("prompt_cache_key", ""),
-    ("prompt_cache_retention", ""),
     ("reasoning_effort", "\"none\""),
     ("service_tier", "\"auto\""),
     ("store", "false"),
@@ -35,8 +33,14 @@ pub(super) const NOT_BUILT: &[(&str, &str)] = &[
     ("web_search_options", ""),
 ];
 
-/// Accepted and without effect on the answer.
-pub(super) const IGNORED: &[&str] = &["user", "metadata", "safety_identifier"];
+/// Accepted and without effect on the answer; no prompt is cached.
+pub(super) const IGNORED: &[&str] = &[
+    "user",
+    "metadata",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+];
 
 impl ChatRequest {
     pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
@@ -56,6 +60,7 @@ impl ChatRequest {
         let ask = Ask {
             model,
             prompts: vec![Prompt::Chat(messages)],
+            prompt_param: "messages",
             answers_each: answers(&mut fields)?,
             max_tokens: new.or(old),
             temperature_micros: sampling::temperature(&mut fields, 2.0)?,

@@ -41,6 +41,7 @@ impl CompletionsRequest {
         let ask = Ask {
             model,
             prompts,
+            prompt_param: "prompt",
             answers_each: answers(&mut fields)?,
             max_tokens: Some(sampling::count(&mut fields, "max_tokens")?.unwrap_or(MAX_TOKENS)),
             temperature_micros: sampling::temperature(&mut fields, 2.0)?,

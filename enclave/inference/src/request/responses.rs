@@ -34,8 +34,6 @@ pub(super) const NOT_BUILT: &[(&str, &str)] = &[
     ("max_tool_calls", ""),
     ("moderation", ""),
     ("prompt", ""),
-    ("prompt_cache_key", ""),
-    ("prompt_cache_retention", ""),
     ("reasoning", "{}"),
     ("service_tier", "\"auto\""),
     ("store", "false"),
@@ -43,7 +41,12 @@ pub(super) const NOT_BUILT: &[(&str, &str)] = &[
     ("truncation", "\"disabled\""),
 ];
 
-pub(super) const IGNORED: &[&str] = &["user", "safety_identifier"];
+pub(super) const IGNORED: &[&str] = &[
+    "user",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+];
 
 impl ResponsesRequest {
     pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
@@ -101,6 +104,7 @@ impl ResponsesRequest {
         let ask = Ask {
             model,
             prompts: vec![Prompt::Chat(messages)],
+            prompt_param: "input",
             answers_each: 1,
             max_tokens: sampling::count(&mut fields, "max_output_tokens")?,
             temperature_micros: sampling::temperature(&mut fields, 2.0)?,

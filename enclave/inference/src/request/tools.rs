@@ -121,23 +121,27 @@ impl Tools {
     }
 }
 
-/// The schema of one call of any of `tools`. References stay within the document, so definitions move to its root.
+/// The schema of one call of any of `tools`. References stay within the document, so definitions move to its root, and so
+/// does a whole that refers to itself.
 fn forced<'a>(tools: impl Iterator<Item = &'a Tool>, param: &str) -> Result<Schema, ApiError> {
     let mut definitions = Map::new();
     let mut calls: Vec<Value> = Vec::new();
     for (i, tool) in tools.enumerate() {
         let mut parameters = tool.parameters.clone();
+        let mut to_itself = false;
+        moved(&mut parameters, i, 0, &mut to_itself);
         if let Value::Object(members) = &mut parameters {
-            for place in ["$defs", "definitions"] {
+            for place in PLACES {
                 if let Some(Value::Object(own)) = members.remove(place) {
-                    for (name, mut definition) in own {
-                        moved(&mut definition, i, 0);
-                        definitions.insert(format!("t{i}_{name}"), definition);
-                    }
+                    let own = own.into_iter();
+                    definitions.extend(own.map(|(name, definition)| (moved_name(place, i, &name), definition)));
                 }
             }
         }
-        moved(&mut parameters, i, 0);
+        if to_itself {
+            definitions.insert(format!("t{i}"), parameters);
+            parameters = json!({"$ref": format!("#/$defs/t{i}")});
+        }
         calls.push(json!({
             "type": "object",
             "properties": {"name": {"const": tool.name}, "arguments": parameters},
@@ -155,23 +159,49 @@ fn forced<'a>(tools: impl Iterator<Item = &'a Tool>, param: &str) -> Result<Sche
     Schema::compile(param, schema)
 }
 
-/// Points references to where the definitions went. The parser bounds the depth.
-fn moved(value: &mut Value, tool: usize, depth: usize) {
-    match value {
-        Value::Object(members) if depth < 128 => {
-            for (key, inner) in members {
-                let place = match (key.as_str(), inner.as_str()) {
-                    ("$ref", Some(text)) => text.strip_prefix("#/$defs/").or(text.strip_prefix("#/definitions/")),
-                    _ => None,
-                };
-                match place {
-                    Some(name) => *inner = format!("#/$defs/t{tool}_{name}").into(),
-                    None => moved(inner, tool, depth + 1),
+/// Where a schema keeps its definitions.
+const PLACES: [&str; 2] = ["$defs", "definitions"];
+
+fn moved_name(place: &str, tool: usize, name: &str) -> String {
+    match place {
+        "$defs" => format!("t{tool}_{name}"),
+        _ => format!("t{tool}d_{name}"),
+    }
+}
+
+/// Points references to where the definitions went; says whether one leads to the whole. Only schemas are looked into: what
+/// `const`, `enum` or `default` hold is a value. The parser bounds the depth.
+fn moved(schema: &mut Value, tool: usize, depth: usize, to_itself: &mut bool) {
+    let (Value::Object(members), true) = (schema, depth < 128) else {
+        return;
+    };
+    for (keyword, rule) in members {
+        match (keyword.as_str(), rule) {
+            ("$ref", rule) => {
+                let Some(text) = rule.as_str() else { continue };
+                let place = PLACES.into_iter().find_map(|place| {
+                    let name = text.strip_prefix("#/")?.strip_prefix(place)?.strip_prefix('/')?;
+                    Some(moved_name(place, tool, name))
+                });
+                match (place, text) {
+                    (Some(name), _) => *rule = format!("#/$defs/{name}").into(),
+                    (None, "#") => {
+                        *to_itself = true;
+                        *rule = format!("#/$defs/t{tool}").into();
+                    }
+                    // It leads nowhere, and `compile` says so.
+                    (None, _) => {}
                 }
             }
+            ("properties" | "$defs" | "definitions", Value::Object(schemas)) => schemas
+                .iter_mut()
+                .for_each(|(_, inner)| moved(inner, tool, depth + 1, to_itself)),
+            ("anyOf" | "oneOf" | "allOf" | "prefixItems", Value::Array(schemas)) => schemas
+                .iter_mut()
+                .for_each(|inner| moved(inner, tool, depth + 1, to_itself)),
+            ("items" | "additionalProperties", inner) => moved(inner, tool, depth + 1, to_itself),
+            _ => {}
         }
-        Value::Array(list) if depth < 128 => list.iter_mut().for_each(|inner| moved(inner, tool, depth + 1)),
-        _ => {}
     }
 }
 
@@ -298,5 +328,35 @@ mod tests {
         );
         let none = Tools::new(vec![of("a")], Some(Wanted::This("z".into())), None, "tool_choice");
         assert_eq!(none.err().unwrap().code(), "invalid_value");
+    }
+
+    #[test]
+    fn references_lead_where_they_led_and_values_stay() {
+        let list = json!({
+            "$defs": {"a": {"type": "integer"}}, "definitions": {"a": {"type": "string"}},
+            "type": "object", "required": ["n"], "additionalProperties": false,
+            "properties": {
+                "n": {"$ref": "#/$defs/a"}, "s": {"$ref": "#/definitions/a"}, "next": {"$ref": "#"},
+                "$ref": {"const": {"$ref": "#/$defs/a"}}
+            }
+        });
+        let tool = Tool::new("f".into(), None, Some(list));
+        let tools = Tools::new(vec![tool], Some(Wanted::Call), None, "tool_choice");
+        let tools = tools.ok().unwrap();
+        let schema = tools.forced().unwrap();
+        let call = |arguments: Value| schema.accepts(&json!({"name": "f", "arguments": arguments}));
+        assert!(call(json!({"n": 1, "s": "x", "next": {"n": 2, "next": {"n": 3}}})));
+        assert!(call(json!({"n": 1, "$ref": {"$ref": "#/$defs/a"}})));
+        for bad in [
+            json!({"n": "1"}),
+            json!({"n": 1, "s": 1}),
+            json!({"n": 1, "next": {"s": "x"}}),
+            json!({"n": 1, "$ref": {"$ref": "#/$defs/t0_a"}}),
+        ] {
+            assert!(!call(bad.clone()), "{bad}");
+        }
+        let nowhere = Tool::new("f".into(), None, Some(json!({"$ref": "#/properties/x"})));
+        let refused = Tools::new(vec![nowhere], Some(Wanted::Call), None, "tool_choice");
+        assert_eq!(refused.err().unwrap().code(), "invalid_schema");
     }
 }

@@ -71,11 +71,7 @@ async fn completions_that_cannot_be_are_refused_without_a_receipt() {
     for (extra, code, param) in [
         (r#","prompt":"a","echo":true"#, "unsupported_parameter", "echo"),
         (r#","prompt":"","n":1"#, "invalid_value", "prompt"),
-        (
-            r#","prompt":"a","max_tokens":60"#,
-            "context_length_exceeded",
-            "messages",
-        ),
+        (r#","prompt":"a","max_tokens":60"#, "context_length_exceeded", "prompt"),
     ] {
         let response = guest.send(completion(extra)).await;
         assert_eq!(response.status(), 400);

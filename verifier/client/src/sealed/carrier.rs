@@ -174,7 +174,7 @@ fn public_tls() -> Result<Arc<rustls::ClientConfig>, ClientError> {
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|e| failed(e.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
