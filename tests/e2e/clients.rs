@@ -6,6 +6,8 @@
 
 #[path = "clients/engine.rs"]
 mod engine;
+#[path = "openai.rs"]
+mod openai;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +15,7 @@ use std::process::Stdio;
 
 use hanzo_client::connect::{ConnectOptions, listen, serve};
 use hanzo_client::{ChannelRequest, Client};
-use hanzo_tests_adversary::appliance::Appliance;
+use hanzo_tests_adversary::appliance::{Appliance, Differs};
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::sync::{Mutex, oneshot};
@@ -64,7 +66,11 @@ impl Connected {
     async fn start() -> Self {
         let program = std::env::current_exe().unwrap().display().to_string();
         let command = [program.as_str(), "--exact", "engine_process", "--nocapture", "--"];
-        let appliance = Appliance::start(command.map(str::to_owned).to_vec()).await;
+        Self::start_on(command.map(str::to_owned).to_vec(), Differs::default()).await
+    }
+
+    async fn start_on(engine: Vec<String>, differs: Differs) -> Self {
+        let appliance = Appliance::start_as(engine, differs).await;
         let client = Client::from(appliance.client(appliance.guest_at));
         let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -202,6 +208,54 @@ async fn unmodified_clients_work_and_every_receipt_verifies() {
     let tally = connected.client.tally();
     assert_eq!((tally.mismatched, tally.missing), (0, 0), "{tally:?}");
     assert!(tally.verified > 30, "{tally:?}");
+    connected.end().await;
+}
+
+/// The llama.cpp engine of this build, and SmolLM2; says so where one is missing.
+fn real_engine() -> Option<(PathBuf, PathBuf)> {
+    let built = std::env::current_exe().ok()?;
+    let engine = std::env::var_os("HANZO_LLAMA_ENGINE")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| built.ancestors().nth(2).unwrap_or(&built).join("hanzo-engine-llama"));
+    let model = std::env::var_os("HANZO_TEST_MODEL").map(PathBuf::from).or_else(|| {
+        let home = std::env::var_os("HOME")?;
+        Some(Path::new(&home).join(".cache/hanzo/models/SmolLM2-135M-Instruct.Q4_1.gguf"))
+    })?;
+    for (file, remedy) in [
+        (&engine, "cargo build -p hanzo-engine-llama, or HANZO_LLAMA_ENGINE"),
+        (&model, "HANZO_TEST_MODEL"),
+    ] {
+        if !file.is_file() {
+            let _ = writeln!(
+                std::io::stderr(),
+                "\n*** MISSING: {} ({remedy}): the real engine was NOT RUN ***",
+                file.display()
+            );
+            return None;
+        }
+    }
+    Some((engine, model))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_unmodified_openai_package_and_the_real_engine_do_all_of_it() {
+    let Some((engine, model)) = real_engine() else { return };
+    let Some(dir) = installed().await else { return };
+    let command = vec![engine.display().to_string(), "serve".to_owned()];
+    let differs = Differs {
+        model: Some(model),
+        ..Differs::default()
+    };
+    let connected = Connected::start_on(command, differs).await;
+    let found = ran(Command::new(dir.join("py/bin/python"))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e/openai_client.py"))
+        .args([&format!("{}/v1", connected.base), "tiny"]))
+    .await;
+    let found = found.unwrap_or_else(|said| panic!("{said}"));
+    openai::check(&serde_json::from_str(&found).unwrap(), "tiny");
+    let tally = connected.client.tally();
+    assert_eq!((tally.mismatched, tally.missing), (0, 0), "{tally:?}");
+    assert!(tally.verified > 8, "{tally:?}");
     connected.end().await;
 }
 

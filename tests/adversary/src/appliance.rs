@@ -44,6 +44,8 @@ pub struct Differs {
     pub tier: u8,
     /// How long before a keyset's end the next takes over.
     pub keyset_overlap_s: Option<u64>,
+    /// A real model of chats (GGUF, ChatML) in place of the stand-in's.
+    pub model: Option<PathBuf>,
 }
 
 impl Default for Differs {
@@ -54,9 +56,13 @@ impl Default for Differs {
             snp: 23,
             tier: 2,
             keyset_overlap_s: None,
+            model: None,
         }
     }
 }
+
+/// What the models that [`Differs::model`] takes were taught with.
+const CHATML: &str = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
 /// A running appliance; stops when dropped.
 pub struct Appliance {
@@ -150,11 +156,18 @@ impl Appliance {
         let at = |name: &str| dir.path().join(name);
         let notes = at("prompts");
         let (dek, store_dek) = ([0x52; 32], [0x51; 32]);
-        let root = seal(&dir, &dek, &notes, "weights");
+        let root = match &differs.model {
+            None => seal(&dir, &dek, &notes, "weights"),
+            Some(model) => seal_real(&dir, &dek, model),
+        };
         let processor = SimulatedProcessor::for_tests();
         let (kbs_at, made, stop_kbs) = broker(&dir, processor.ark_der()).await;
         let signer = &made.identity.signer;
-        let config = config_text(differs.tier, signer, &root);
+        let mut config = config_text(differs.tier, signer, &root);
+        if differs.model.is_some() {
+            config = config.replace("context_tokens = 256", "context_tokens = 1024");
+            config = config.replace("request_timeout_s = 20", "request_timeout_s = 300");
+        }
         std::fs::write(at("config.toml"), &config).unwrap();
         let config_digest = Digest256::of(config.as_bytes());
         let minimum = if differs.tier == 0 {
@@ -360,6 +373,20 @@ pub(crate) fn seal(dir: &tempfile::TempDir, dek: &[u8; 32], notes: &std::path::P
     ] {
         std::fs::write(source.join(file), text).unwrap();
     }
+    let dek = Dek::from_bytes(Zeroizing::new(*dek));
+    hanzo_pack::seal(&source, &dek, &dir.path().join("packs/tiny.pack"), &|_| ())
+        .unwrap()
+        .weights_root
+}
+
+/// Seals a real model into `packs/tiny.pack`.
+fn seal_real(dir: &tempfile::TempDir, dek: &[u8; 32], model: &std::path::Path) -> Digest256 {
+    let source = dir.path().join("model");
+    std::fs::create_dir_all(&source).unwrap();
+    std::fs::create_dir_all(dir.path().join("packs")).unwrap();
+    std::fs::copy(model, source.join("model.gguf")).unwrap();
+    std::fs::write(source.join("tokenizer.json"), "{}").unwrap();
+    std::fs::write(source.join("chat_template.jinja"), CHATML).unwrap();
     let dek = Dek::from_bytes(Zeroizing::new(*dek));
     hanzo_pack::seal(&source, &dek, &dir.path().join("packs/tiny.pack"), &|_| ())
         .unwrap()
