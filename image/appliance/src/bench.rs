@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use crate::error::ApplianceError;
+use crate::models::Wanted;
 use crate::paths::{self, Layout, private_dir};
 use crate::progress::Progress;
 use crate::up::{CONTEXT_TOKENS, Parts, Reach, start};
@@ -90,7 +91,7 @@ async fn bench(args: BenchArgs, as_json: bool) -> Result<(), ApplianceError> {
     let mut parts = Parts::default();
     let outcome = tokio::select! {
         outcome = async {
-            let reach = start(args.model, Some(EngineKind::LlamaCpp), &layout, &cache, &mut parts).await?;
+            let reach = start(Wanted::of(args.model, None), Some(EngineKind::LlamaCpp), &layout, &cache, &mut parts).await?;
             measure(&reach, &layout, runs, tokens).await
         } => outcome,
         _ = tokio::signal::ctrl_c() => Err(ApplianceError::Part("interrupted: nothing was measured".into())),

@@ -10,10 +10,12 @@ mod broker;
 mod error;
 mod interrupt;
 mod model;
+mod models;
 mod paths;
 mod plan;
 mod platform;
 mod progress;
+mod pull;
 mod role;
 mod runtime;
 mod say;
@@ -27,6 +29,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use hanzo_guest::engine::sandbox;
 
 use crate::bench::BenchArgs;
+use crate::pull::ModelCommand;
 use crate::role::RoleCommand;
 use crate::up::UpArgs;
 
@@ -41,6 +44,8 @@ static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> = zeroizing_all
     about = "The enclave appliance on one machine: attested, post-quantum, encrypted inference",
     after_help = "Examples:\n  hanzo up\n  hanzo up --ask \"What is the capital of France?\"\n  \
                   hanzo up --model ./my-model.gguf --listen 127.0.0.1:9000\n  \
+                  hanzo up --models ./models\n  \
+                  hanzo model pull\n  hanzo model inspect ./my-model.gguf\n  \
                   hanzo up --vm --ask \"What is the capital of France?\"\n  \
                   hanzo receipt 00112233445566778899aabbccddeeff\n  \
                   hanzo completions bash > /etc/bash_completion.d/hanzo\n\n\
@@ -60,6 +65,9 @@ enum Command {
     Up(UpArgs),
     /// Measure the whole path against the same engine called in process
     Bench(BenchArgs),
+    /// Fetch, inspect, seal and verify models; manifests of models
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// Verify a running guest, or a bundle with the challenge that it answers
     Verify(hanzo_verify::VerifyArgs),
     /// Show everything that a verification looks at
@@ -91,6 +99,7 @@ fn main() -> ExitCode {
     match command {
         Command::Up(args) => up::run(args, json),
         Command::Bench(args) => bench::run(args, json),
+        Command::Model(command) => pull::run(command, json),
         Command::Verify(args) => verify(json, hanzo_verify::Command::Verify(args)),
         Command::Explain(args) => verify(json, hanzo_verify::Command::Explain(args)),
         Command::Inspect(args) => verify(json, hanzo_verify::Command::Inspect(args)),

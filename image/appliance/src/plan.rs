@@ -28,12 +28,8 @@ fn key_id(text: &str) -> Result<KeyId, ApplianceError> {
 
 /// Names and digests that all documents of a run share.
 pub(crate) struct Plan {
-    /// Model name for clients.
-    pub(crate) model: Name,
-    /// The model's DEK in the broker.
-    pub(crate) model_key: KeyId,
-    /// Root over its files.
-    pub(crate) weights_root: Digest256,
+    /// The models.
+    pub(crate) models: Vec<PlannedModel>,
     /// Identity of the guest's store.
     pub(crate) store: Name,
     /// The store's key in the broker.
@@ -44,12 +40,30 @@ pub(crate) struct Plan {
     pub(crate) engine: Option<EngineKind>,
 }
 
+/// One of its models.
+pub(crate) struct PlannedModel {
+    /// Name for clients.
+    pub(crate) name: Name,
+    /// Its DEK in the broker.
+    pub(crate) key: KeyId,
+    /// Root over its files.
+    pub(crate) weights_root: Digest256,
+}
+
 impl Plan {
-    pub(crate) fn new(model: &str, weights_root: Digest256, context_tokens: u32) -> Result<Self, ApplianceError> {
+    pub(crate) fn new<'a>(
+        models: impl Iterator<Item = (&'a str, Digest256)>,
+        context_tokens: u32,
+    ) -> Result<Self, ApplianceError> {
+        let planned = models.map(|(model, weights_root)| {
+            Ok(PlannedModel {
+                name: name(model)?,
+                key: key_id(&format!("hanzo/dek/{model}"))?,
+                weights_root,
+            })
+        });
         Ok(Self {
-            model: name(model)?,
-            model_key: key_id(&format!("hanzo/dek/{model}"))?,
-            weights_root,
+            models: planned.collect::<Result<_, ApplianceError>>()?,
             store: name("appliance-store")?,
             store_key: key_id("hanzo/store/appliance-store")?,
             context_tokens,
@@ -61,6 +75,16 @@ impl Plan {
     pub(crate) fn on(mut self, engine: Option<EngineKind>) -> Self {
         self.engine = engine;
         self
+    }
+
+    fn model_config(&self, model: &PlannedModel) -> ModelConfig {
+        ModelConfig {
+            name: model.name.clone(),
+            weights_root: model.weights_root,
+            key_id: model.key.clone(),
+            context_tokens: self.context_tokens,
+            engine: self.engine,
+        }
     }
 
     /// The configuration text whose digest is measured. `required_tier` is what the guest's machine can reach.
@@ -81,13 +105,7 @@ impl Plan {
                 id: self.store.clone(),
                 key_id: self.store_key.clone(),
             },
-            models: vec![ModelConfig {
-                name: self.model.clone(),
-                weights_root: self.weights_root,
-                key_id: self.model_key.clone(),
-                context_tokens: self.context_tokens,
-                engine: self.engine,
-            }],
+            models: self.models.iter().map(|model| self.model_config(model)).collect(),
             limits: Limits {
                 body_bytes_max: 1 << 20,
                 concurrent_requests: 16,

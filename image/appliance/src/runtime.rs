@@ -18,8 +18,8 @@ pub(crate) struct RuntimeFolder {
 }
 
 impl RuntimeFolder {
-    /// Makes it anew; `model` is what will be opened in it. The caller holds the lock of the state folder.
-    pub(crate) fn create(layout: &Layout, model: &Path) -> Result<Self, ApplianceError> {
+    /// Makes it anew; `models` are what will be opened in it. The caller holds the lock of the state folder.
+    pub(crate) fn create<'a>(layout: &Layout, models: impl Iterator<Item = &'a Path>) -> Result<Self, ApplianceError> {
         let full = fs::canonicalize(&layout.state).map_err(ApplianceError::io("cannot read", &layout.state))?;
         let id = Digest256::of(full.as_os_str().as_encoded_bytes()).to_string();
         let own = format!(
@@ -30,7 +30,7 @@ impl RuntimeFolder {
         let shm = Path::new("/dev/shm");
         let in_memory = shm.join(own);
         clear(&in_memory)?;
-        if has_room(shm, files_bytes(model)) {
+        if has_room(shm, models.map(files_bytes).sum()) {
             fs::DirBuilder::new()
                 .mode(0o700)
                 .create(&in_memory)
@@ -98,11 +98,11 @@ mod tests {
             state: state.path().to_path_buf(),
         };
         private_dir(&layout.run()).unwrap();
-        let first = RuntimeFolder::create(&layout, state.path()).unwrap();
+        let first = RuntimeFolder::create(&layout, std::iter::once(state.path())).unwrap();
         let path = first.path().to_path_buf();
         fs::write(path.join("model.gguf"), "plaintext").unwrap();
         std::mem::forget(first);
-        let second = RuntimeFolder::create(&layout, state.path()).unwrap();
+        let second = RuntimeFolder::create(&layout, std::iter::once(state.path())).unwrap();
         assert_eq!(second.path(), path);
         assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
         drop(second);

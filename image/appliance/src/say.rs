@@ -59,6 +59,7 @@ pub(crate) fn check_receipt(id: &str, state: Option<&Path>) -> String {
 /// How to use what runs.
 pub(crate) fn how_to(base: &str, reach: &Reach, layout: &Layout, cache: &Path) -> String {
     let (model, proxy) = (&reach.model, reach.proxy_at);
+    let all = reach.models.join(", ");
     let package = word(&cache.join("python"));
     let root = match reach.tpm_key {
         Some(key) => format!("--tpm-ak {key}"),
@@ -68,7 +69,7 @@ pub(crate) fn how_to(base: &str, reach: &Reach, layout: &Layout, cache: &Path) -
     let hanzo = this_program();
     format!(
         r#"
-OpenAI endpoint  {base}   (model {model}; Ctrl-C stops everything)
+OpenAI endpoint  {base}   (models: {all}; Ctrl-C stops everything)
 
 curl -sN {base}/chat/completions -H 'content-type: application/json' -d '{{"model":"{model}","stream":true,"temperature":0,"messages":[{{"role":"user","content":"What is the capital of France?"}}]}}'
 

@@ -20,7 +20,8 @@ use serde_json::json;
 use crate::broker::{Broker, RunningBroker};
 use crate::error::ApplianceError;
 use crate::interrupt::{Interrupt, SIGNALLED};
-use crate::model::{self, Model};
+use crate::model::Model;
+use crate::models::{self, Sealed, Wanted};
 use crate::paths::{self, Layout, private_dir};
 use crate::plan::{self, Plan};
 use crate::platform;
@@ -52,6 +53,9 @@ pub(crate) struct UpArgs {
     /// A GGUF file or a safetensors directory instead of SmolLM2-135M-Instruct
     #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
+    /// Serve every GGUF file and model directory of this folder, each by its name
+    #[arg(long, value_name = "DIR", conflicts_with = "model")]
+    models: Option<PathBuf>,
     /// What computes: llama.cpp or mistral.rs; GGUF on llama.cpp and all else on mistral.rs when absent
     #[arg(long, value_name = "ENGINE", value_parser = engine_kind)]
     engine: Option<EngineKind>,
@@ -194,10 +198,10 @@ async fn start_either(
     cache: &Path,
     parts: &mut Parts,
 ) -> Result<Reach, ApplianceError> {
-    let model = args.model.clone();
+    let wanted = Wanted::of(args.model.clone(), args.models.clone());
     match args.vm.vm {
-        true => vm::start(args.vm.clone(), model, args.engine, layout, cache, parts).await,
-        false => start(model, args.engine, layout, cache, parts).await,
+        true => vm::start(args.vm.clone(), wanted, args.engine, layout, cache, parts).await,
+        false => start(wanted, args.engine, layout, cache, parts).await,
     }
 }
 
@@ -240,6 +244,8 @@ pub(crate) struct Parts {
 pub(crate) struct Reach {
     /// Name for clients.
     pub(crate) model: String,
+    /// Names of all models, this one's among them.
+    pub(crate) models: Vec<String>,
     /// The prepared model.
     pub(crate) model_dir: PathBuf,
     /// Where the proxy is.
@@ -288,13 +294,13 @@ async fn ended(role: &mut Option<Role>) -> ApplianceError {
 
 /// Starts everything; what runs is in `parts`, also when this fails or is cancelled.
 pub(crate) async fn start(
-    own_model: Option<PathBuf>,
+    wanted: Wanted,
     engine: Option<EngineKind>,
     layout: &Layout,
     cache: &Path,
     parts: &mut Parts,
 ) -> Result<Reach, ApplianceError> {
-    let model = get_model(own_model, cache).await?;
+    let models = get_models(wanted, cache).await?;
     fresh_run(layout)?;
     let (processor, image) = {
         let material = layout.simulator();
@@ -302,10 +308,9 @@ pub(crate) async fn start(
     };
     platform::write_private(&layout.simulator_root(), processor.ark_der())?;
 
-    // The model, sealed under a fresh key that goes to the broker and nowhere else.
-    let dek = Dek::generate().map_err(|e| ApplianceError::Part(e.to_string()))?;
-    let (dek, weights_root) = seal(&model, dek, layout).await?;
-    let plan = Plan::new(&model.name, weights_root, CONTEXT_TOKENS)?.on(engine);
+    // Each model, sealed under a fresh key that goes to the broker and nowhere else.
+    let (models, sealed) = seal(models, layout).await?;
+    let plan = Plan::new(sealed.iter().map(|s| (&*s.name, s.root)), CONTEXT_TOKENS)?.on(engine);
 
     let broker = Broker::create(layout, processor.ark_der())?;
     let kbs = parts.kbs.insert(Role::start(
@@ -322,14 +327,10 @@ pub(crate) async fn start(
     let policy = plan::appraisal(&image, config_digest)?;
     let text = policy.to_toml().map_err(|e| ApplianceError::Part(e.to_string()))?;
     platform::write_private(&layout.policy(), text.as_bytes())?;
-    broker
-        .put(
-            &plan.model_key,
-            &dek,
-            &plan::key_policy(&policy, &plan.weights_root.to_string())?,
-        )
-        .await?;
-    drop(dek);
+    for (planned, sealed) in plan.models.iter().zip(sealed) {
+        let policy = plan::key_policy(&policy, &planned.weights_root.to_string())?;
+        broker.put(&planned.key, &sealed.dek, &policy).await?;
+    }
     let store_dek = Dek::generate().map_err(|e| ApplianceError::Part(e.to_string()))?;
     broker
         .put(
@@ -341,7 +342,9 @@ pub(crate) async fn start(
     drop(store_dek);
 
     let loopback = loopback();
-    let folder = parts.folder.insert(RuntimeFolder::create(layout, &model.dir)?);
+    let folder = parts
+        .folder
+        .insert(RuntimeFolder::create(layout, models.iter().map(|m| m.dir.as_path()))?);
     let guest = parts.guest.insert(Role::start(
         "guest",
         args_of([
@@ -376,9 +379,12 @@ pub(crate) async fn start(
         collateral: Collateral::default(),
         policy,
     };
+    let names = models.iter().map(|m| m.name.clone()).collect();
+    let first = first(models)?;
     Ok(Reach {
-        model: model.name,
-        model_dir: model.dir,
+        model: first.name,
+        models: names,
+        model_dir: first.dir,
         proxy_at,
         context,
         tpm_key: None,
@@ -390,14 +396,16 @@ pub(crate) fn loopback() -> String {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0).to_string()
 }
 
-/// The default model, or the user's own.
-pub(crate) async fn get_model(own_model: Option<PathBuf>, cache: &Path) -> Result<Model, ApplianceError> {
+/// The models that were asked for.
+pub(crate) async fn get_models(wanted: Wanted, cache: &Path) -> Result<Vec<Model>, ApplianceError> {
     let cache = cache.to_path_buf();
-    off_thread(move || match own_model {
-        Some(path) => model::own_model(&cache, &path),
-        None => model::default_model(&cache),
-    })
-    .await
+    off_thread(move || models::get(&wanted, &cache)).await
+}
+
+/// The one that examples name.
+pub(crate) fn first(models: Vec<Model>) -> Result<Model, ApplianceError> {
+    let first = models.into_iter().next();
+    first.ok_or_else(|| ApplianceError::Part("no model".into()))
 }
 
 /// A run starts from nothing: its broker, keys, packs and logs are its own.
@@ -412,20 +420,12 @@ pub(crate) fn fresh_run(layout: &Layout) -> Result<(), ApplianceError> {
     Ok(())
 }
 
-pub(crate) async fn seal(model: &Model, dek: Dek, layout: &Layout) -> Result<(Dek, Digest256), ApplianceError> {
-    let (source, pack) = (model.dir.clone(), layout.packs().join(format!("{}.pack", model.name)));
-    off_thread(move || {
-        let bar = Progress::bytes("sealing the model");
-        let sealed = hanzo_pack::seal(&source, &dek, &pack, &|at: hanzo_pack::Progress| {
-            bar.at(at.done_bytes, at.total_bytes)
-        })
-        .map_err(|e| ApplianceError::Coded {
-            text: e.to_string(),
-            code: e.code(),
-        })?;
-        Ok((dek, sealed.weights_root))
-    })
-    .await
+/// Seals them; they and what came of each, in one order.
+pub(crate) async fn seal(models: Vec<Model>, layout: &Layout) -> Result<(Vec<Model>, Vec<Sealed>), ApplianceError> {
+    let layout = Layout {
+        state: layout.state.clone(),
+    };
+    off_thread(move || models::seal(&models, &layout).map(|sealed| (models, sealed))).await
 }
 
 pub(crate) async fn off_thread<T: Send + 'static>(
@@ -551,6 +551,7 @@ fn greet(view: &View<'_>, reach: &Reach, pinned: &Arc<Pinned>, at: SocketAddr) {
         let document = json!({
             "listening": base,
             "model": reach.model,
+            "models": reach.models,
             "proxy": reach.proxy_at.to_string(),
             "policy": view.layout.policy(),
             "simulator_root": reach.tpm_key.is_none().then(|| view.layout.simulator_root()),

@@ -24,6 +24,7 @@ use hanzo_verifier::VerifierContext;
 
 use crate::broker::Broker;
 use crate::error::ApplianceError;
+use crate::models::Wanted;
 use crate::paths::Layout;
 use crate::plan::{KEY_LIFETIME_S, Plan};
 use crate::platform;
@@ -74,7 +75,7 @@ pub(crate) struct VmArgs {
 /// Starts everything; what runs is in `parts`, also when this fails or is cancelled.
 pub(crate) async fn start(
     args: VmArgs,
-    own_model: Option<PathBuf>,
+    wanted: Wanted,
     engine: Option<EngineKind>,
     layout: &Layout,
     cache: &Path,
@@ -83,7 +84,7 @@ pub(crate) async fn start(
     // Everything that may be missing, before anything that takes long.
     let programs = image::Programs::find(&args)?;
     up::off_thread(|| hanzo_image::run::check_tools().map_err(coded)).await?;
-    let model = up::get_model(own_model, cache).await?;
+    let models = up::get_models(wanted, cache).await?;
     up::fresh_run(layout)?;
 
     let tpm = layout.run().join("tpm");
@@ -91,9 +92,9 @@ pub(crate) async fn start(
         let (_bar, tpm) = (Progress::spinner("making a software TPM".into()), tpm.clone());
         up::off_thread(move || hanzo_image::tpm::make(&tpm).map_err(coded)).await?
     };
-    let dek = Dek::generate().map_err(|e| ApplianceError::Part(e.to_string()))?;
-    let (dek, weights_root) = up::seal(&model, dek, layout).await?;
-    let plan = Plan::new(&model.name, weights_root, CONTEXT_TOKENS)?.on(engine);
+    let (models, sealed) = up::seal(models, layout).await?;
+    let plan = Plan::new(sealed.iter().map(|s| (&*s.name, s.root)), CONTEXT_TOKENS)?.on(engine);
+    let names: Vec<_> = models.iter().map(|m| m.name.clone()).collect();
 
     let broker = Broker::create_for_tpm(layout, ak)?;
     let kbs = parts.kbs.insert(Role::start(
@@ -112,7 +113,10 @@ pub(crate) async fn start(
     let port = image::free_port()?;
     let place = image::Place {
         dir: layout.run().join("image"),
-        pack: layout.packs().join(format!("{}.pack", model.name)),
+        packs: names
+            .iter()
+            .map(|name| layout.packs().join(format!("{name}.pack")))
+            .collect(),
         tpm,
         console: layout.logs().join("console.log"),
         port,
@@ -132,11 +136,10 @@ pub(crate) async fn start(
     };
     let text = appraisal.to_toml().map_err(|e| ApplianceError::Part(e.to_string()))?;
     platform::write_private(&layout.policy(), text.as_bytes())?;
-    let subject = plan.weights_root.to_string();
-    broker
-        .put(&plan.model_key, &dek, &key_policy(&appraisal, &subject)?)
-        .await?;
-    drop(dek);
+    for (planned, sealed) in plan.models.iter().zip(sealed) {
+        let policy = key_policy(&appraisal, &planned.weights_root.to_string())?;
+        broker.put(&planned.key, &sealed.dek, &policy).await?;
+    }
     let store_dek = Dek::generate().map_err(|e| ApplianceError::Part(e.to_string()))?;
     let policy = key_policy(&appraisal, plan.store.as_str())?;
     broker.put(&plan.store_key, &store_dek, &policy).await?;
@@ -159,9 +162,11 @@ pub(crate) async fn start(
         &layout.logs(),
     )?);
     let proxy_at = up::parse_ready("proxy", proxy.ready(QUICK).await?)?;
+    let first = up::first(models)?;
     Ok(Reach {
-        model: model.name,
-        model_dir: model.dir,
+        model: first.name,
+        models: names,
+        model_dir: first.dir,
         proxy_at,
         context: VerifierContext {
             anchors: Anchors::vendor().with_tpm_ak(ak),

@@ -90,7 +90,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
         ],
     ),
     ("image", &["Holder", "LogHolder", "ReleaseLog"]),
-    ("image/appliance", &["RunningBroker"]),
+    ("image/appliance", &["RunningBroker", "Sealed"]),
     ("image/model", &["Broker"]),
     (
         "kbs/pqc",

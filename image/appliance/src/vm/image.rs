@@ -122,7 +122,7 @@ pub(super) fn free_port() -> Result<u16, ApplianceError> {
 /// Where a machine's files are, and its port of loopback.
 pub(super) struct Place {
     pub(super) dir: PathBuf,
-    pub(super) pack: PathBuf,
+    pub(super) packs: Vec<PathBuf>,
     pub(super) tpm: PathBuf,
     pub(super) console: PathBuf,
     pub(super) port: u16,
@@ -137,7 +137,7 @@ impl Place {
             memory_mib: args.vm_memory,
             processors: args.vm_processors,
             accelerator: args.vm_accelerator,
-            packs: vec![self.pack.clone()],
+            packs: self.packs.clone(),
             tpm: Some(self.tpm.clone()),
         }
     }
@@ -146,9 +146,12 @@ impl Place {
     pub(super) fn arguments(&self, args: &VmArgs, prediction: &Path) -> Vec<OsString> {
         let accelerator = clap::ValueEnum::to_possible_value(&args.vm_accelerator);
         let accelerator = accelerator.map(|value| value.get_name().to_owned()).unwrap_or_default();
-        crate::up::args_of([
+        let packs = self
+            .packs
+            .iter()
+            .flat_map(|pack| [OsString::from("--pack"), pack.into()]);
+        let rest = crate::up::args_of([
             ("--image", self.dir.clone().into()),
-            ("--pack", self.pack.clone().into()),
             ("--tpm", self.tpm.clone().into()),
             ("--console", self.console.clone().into()),
             ("--port", self.port.to_string().into()),
@@ -156,6 +159,7 @@ impl Place {
             ("--processors", args.vm_processors.to_string().into()),
             ("--accelerator", accelerator.into()),
             ("--prediction", prediction.into()),
-        ])
+        ]);
+        rest.into_iter().chain(packs).collect()
     }
 }

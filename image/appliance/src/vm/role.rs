@@ -15,9 +15,9 @@ pub(crate) struct VmRole {
     /// The image
     #[arg(long)]
     image: PathBuf,
-    /// The sealed model
+    /// A sealed model. Repeated, in the order of the configuration
     #[arg(long)]
-    pack: PathBuf,
+    pack: Vec<PathBuf>,
     /// The software TPM
     #[arg(long)]
     tpm: PathBuf,
@@ -81,7 +81,7 @@ fn machine(role: VmRole, stopping: &AtomicBool, on_ready: impl FnOnce(String)) -
         memory_mib: role.memory,
         processors: role.processors,
         accelerator: role.accelerator,
-        packs: vec![role.pack],
+        packs: role.pack,
         tpm: Some(role.tpm),
     };
     let mut on_ready = Some(on_ready);
