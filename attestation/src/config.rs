@@ -41,6 +41,9 @@ pub struct Config {
     pub kbs: PinnedKbs,
     /// The guest's own encrypted store.
     pub store: StoreConfig,
+    /// The log of its receipts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogConfig>,
     /// The models it serves; at least one.
     pub models: Vec<ModelConfig>,
     /// Bounds on requests.
@@ -98,6 +101,34 @@ pub struct StoreConfig {
     pub id: Name,
     /// Where its key is in the broker.
     pub key_id: KeyId,
+    /// How many guests write under this key.
+    #[serde(default, skip_serializing_if = "StoreWriters::is_one")]
+    pub writers: StoreWriters,
+}
+
+/// How many guests write under one store key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreWriters {
+    /// One: the key broker leases the store to it and holds the head of its log, so that no older store is put back.
+    #[default]
+    One,
+    /// Many, each with a store of its own: nobody holds their heads, and an older store passes.
+    Many,
+}
+
+impl StoreWriters {
+    fn is_one(&self) -> bool {
+        *self == Self::One
+    }
+}
+
+/// The log of a guest's receipts.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// Its name: 1 to 128 characters out of `a-z 0-9 . _ - /`, no part between slashes empty. Best one that nobody else uses.
+    pub origin: String,
 }
 
 /// One model.
@@ -242,6 +273,14 @@ impl Config {
         Ok(config)
     }
 
+    /// The name of the receipt log: the one that is written, else `<operator>/<store.id>`.
+    pub fn log_origin(&self) -> String {
+        match &self.log {
+            Some(log) => log.origin.clone(),
+            None => format!("{}/{}", self.operator, self.store.id),
+        }
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let range = |ok: bool, field, expected, got: String| {
             if ok {
@@ -310,6 +349,14 @@ impl Config {
             "limits.request_timeout_s",
             "1 to 3600",
             l.request_timeout_s.to_string(),
+        )?;
+        let origin = self.log_origin();
+        let alphabet = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'/');
+        range(
+            origin.len() <= 128 && origin.bytes().all(alphabet) && !origin.split('/').any(str::is_empty),
+            "log.origin",
+            "1 to 128 characters out of a-z 0-9 . _ - /, no part between slashes empty (left out: operator/store.id)",
+            format!("{} characters", origin.chars().count()),
         )?;
         egress::check(&self.egress)?;
         self.model_signers.as_ref().map_or(Ok(()), signers::check)?;

@@ -24,6 +24,9 @@ pub struct Keyset {
     pub image: Name,
     /// When this keyset was made, Unix seconds.
     pub issued_at: u64,
+    /// Name and public keys of the log that this guest's receipts stand in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogKeys>,
     /// The models that were opened and matched, sorted by name.
     pub models: Vec<ServedModel>,
     /// Last second of its life, Unix seconds; at most 24 h after `issued_at`.
@@ -83,6 +86,20 @@ pub struct SignerKeys {
     pub ed25519: String,
     /// ML-DSA public key in lower-case hex.
     pub ml_dsa: String,
+    /// `ml-dsa-65` or `ml-dsa-87`.
+    pub suite: String,
+}
+
+/// A log: its name, and the pair of keys that sign its heads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogKeys {
+    /// Ed25519 public key, 32 bytes in lower-case hex.
+    pub ed25519: String,
+    /// ML-DSA public key in lower-case hex.
+    pub ml_dsa: String,
+    /// The log's name: 1 to 128 characters out of `a-z 0-9 . _ - /`.
+    pub origin: String,
     /// `ml-dsa-65` or `ml-dsa-87`.
     pub suite: String,
 }

@@ -97,6 +97,7 @@ fn keyset() -> Keyset {
             ml_dsa: "b2".repeat(1952),
             suite: "ml-dsa-65".into(),
         },
+        log: None,
         signer_keys: vec![],
         simulated: true,
         tier: 2,

@@ -69,6 +69,7 @@ fn keyset() -> Keyset {
             ml_dsa: String::new(),
             suite: "ml-dsa-65".into(),
         },
+        log: None,
         signer_keys: vec![],
         simulated: false,
         tier: 4,

@@ -8,8 +8,11 @@
 //! JCS (RFC 8785). Signed bytes: the canonical [`Receipt`] under [`Domain::Receipt`], by the ML-DSA and the Ed25519 key of
 //! one keyset; both must verify. A receipt's digest is SHA-384 of its canonical bytes, signatures left out.
 
+mod audit;
 mod commitment;
 mod error;
+mod leaf;
+mod logged;
 mod verify;
 
 use hanzo_attestation::jcs::{self, JcsError};
@@ -18,9 +21,12 @@ use hanzo_attestation::name::Name;
 use hanzo_attestation::{Digest256, Digest384};
 use serde::{Deserialize, Serialize};
 
+pub use audit::{AuditedReceipts, ReceiptAudit, ReceiptAuditError, ReceiptCounts};
 pub use commitment::{Commitment, Salt, commitment};
 pub use error::ReceiptError;
 pub use hanzo_pqc::Domain;
+pub use leaf::{Fence, KeysetLeaf, LEAF_BYTES_MAX, Leaf, LogHead};
+pub use logged::{LogProof, Logged, prove_logged};
 pub use verify::{VerifiedReceipt, verify_disclosed, verify_receipt, verify_signed};
 
 /// Longest receipt document, signatures and salts included.
@@ -231,6 +237,9 @@ pub struct SignedReceipt {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DisclosedReceipt {
+    /// Where it stands in the log, once a head of the log covers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogProof>,
     /// What is signed.
     pub receipt: Receipt,
     /// Opens the commitments.
@@ -287,6 +296,7 @@ impl SignedReceipt {
     /// Joins the salts.
     pub fn disclose(self, salts: Salts) -> DisclosedReceipt {
         DisclosedReceipt {
+            log: None,
             receipt: self.receipt,
             salts,
             signature: self.signature,
@@ -309,6 +319,11 @@ impl DisclosedReceipt {
     /// [`JcsError`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, JcsError> {
         jcs::from_slice("disclosed receipt", bytes, RECEIPT_BYTES_MAX)
+    }
+
+    /// Staples the proof that it is in the log.
+    pub fn with_proof(self, log: Option<LogProof>) -> Self {
+        Self { log, ..self }
     }
 
     /// Without the salts: what may be shown to others.

@@ -40,6 +40,7 @@ fn keyset(keys: &SigningKeys) -> Keyset {
             ml_dsa: public.ml_dsa_hex(),
             suite: public.suite().name().into(),
         },
+        log: None,
         signer_keys: vec![],
         simulated: true,
         tier: 2,

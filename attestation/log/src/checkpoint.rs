@@ -88,6 +88,14 @@ impl SignedCheckpoint {
         Ok(Self { checkpoint, note })
     }
 
+    pub(crate) fn note(&self) -> &Note {
+        &self.note
+    }
+
+    pub(crate) fn note_mut(&mut self) -> &mut Note {
+        &mut self.note
+    }
+
     /// What it claims.
     pub fn claimed(&self) -> &Checkpoint {
         &self.checkpoint

@@ -42,6 +42,20 @@ pub enum LogError {
     /// A signature that does not verify.
     #[error("checkpoint: {0}")]
     Signature(PqcError),
+    /// A witness's signature that does not verify.
+    #[error("checkpoint: cosignature of {witness}: {what}")]
+    Cosignature {
+        /// Whose.
+        witness: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// Not a witness's public key.
+    #[error("witness key: {what}")]
+    WitnessKey {
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// Not a log's public key.
     #[error("log key: {what}")]
     Key {
@@ -105,6 +119,8 @@ impl LogError {
             Self::Origin { .. } => "log.checkpoint.origin",
             Self::Unsigned { .. } => "log.signature.missing",
             Self::Signature(_) => "log.signature.invalid",
+            Self::Cosignature { .. } => "log.cosignature.invalid",
+            Self::WitnessKey { .. } => "log.witness.key",
             Self::Key { .. } => "log.key",
             Self::Inclusion { .. } => "log.inclusion",
             Self::Consistency { .. } => "log.consistency",

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use hanzo_attestation::keyset::LogKeys;
 use hanzo_attestation::{Digest256, jcs};
 use hanzo_pqc::SignatureSuite;
 use hanzo_pqc::sign::NoteVerifyingKeys;
@@ -92,6 +93,29 @@ impl LogKey {
         serde_json::from_value(key).map_err(|_| {
             fail(&"expected {\"ed25519\",\"ml_dsa\",\"origin\",\"suite\"}, or a document (identity.json) with it as member log")
         })
+    }
+
+    /// The key that a keyset names.
+    ///
+    /// # Errors
+    /// [`LogError::Key`] for a name that no log has.
+    pub fn of_keyset(log: &LogKeys) -> Result<Self, LogError> {
+        Ok(Self {
+            ed25519: log.ed25519.clone(),
+            ml_dsa: log.ml_dsa.clone(),
+            origin: Origin::new(&log.origin)?,
+            suite: log.suite.clone(),
+        })
+    }
+
+    /// As a keyset names it.
+    pub fn to_keyset(&self) -> LogKeys {
+        LogKeys {
+            ed25519: self.ed25519.clone(),
+            ml_dsa: self.ml_dsa.clone(),
+            origin: self.origin.as_str().to_owned(),
+            suite: self.suite.clone(),
+        }
     }
 
     /// Ready to verify.

@@ -3,7 +3,9 @@
 //! * [`tree`]: roots, inclusion and consistency proofs; [`Frontier`] appends in O(log n) without the earlier leaves.
 //! * [`Checkpoint`], [`SignedCheckpoint`]: a log's size and root as a C2SP signed note under [`LogKey`], two signatures
 //!   (Ed25519 and ML-DSA) that must both verify. [`AuthenticCheckpoint`] exists only where they did.
+//! * [`WitnessKey`]: who cosigns heads of many logs, so that a log cannot show two stories unnoticed.
 //! * [`DatedCheckpoint`]: the same with the time of its signing, for readers to whom an old head says too little.
+//! * [`proof`]: the same proofs out of stored subtrees.
 //! * [`tile`]: paths and bytes of C2SP tlog-tiles.
 //! * [`audit`]: a broker's decisions as such a log, checked line by line; a removed, altered or reordered entry is named by
 //!   its number.
@@ -23,7 +25,7 @@
 //! ```
 //!
 //! # Spec
-//! RFC 6962 section 2.1, RFC 9162 section 2.1; C2SP signed-note, tlog-checkpoint, tlog-tiles.
+//! RFC 6962 section 2.1, RFC 9162 section 2.1; C2SP signed-note, tlog-checkpoint, tlog-cosignature, tlog-tiles.
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![cfg_attr(
@@ -33,15 +35,18 @@
 
 pub mod audit;
 mod checkpoint;
+mod cosignature;
 mod dated;
 mod error;
 mod frontier;
 mod key;
 mod note;
+pub mod proof;
 pub mod tile;
 pub mod tree;
 
 pub use checkpoint::{AuthenticCheckpoint, Checkpoint, SignedCheckpoint};
+pub use cosignature::{Cosigned, WitnessKey};
 pub use dated::{AuthenticDatedCheckpoint, DatedCheckpoint, SignedDatedCheckpoint};
 pub use error::LogError;
 pub use frontier::{Completed, Frontier};

@@ -60,6 +60,14 @@ impl Note {
         })
     }
 
+    pub(crate) fn push(&mut self, name: &str, key_id: [u8; 4], signature: Vec<u8>) {
+        self.signatures.push(NoteLine {
+            name: name.to_owned(),
+            key_id,
+            signature,
+        });
+    }
+
     pub(crate) fn to_text(&self) -> String {
         let mut note = format!("{}\n", self.text);
         for line in &self.signatures {

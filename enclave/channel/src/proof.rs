@@ -192,6 +192,7 @@ mod tests {
                 ml_dsa: String::new(),
                 suite: "ml-dsa-65".into(),
             },
+            log: None,
             signer_keys: vec![],
             simulated: true,
             tier: 2,

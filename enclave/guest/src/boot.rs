@@ -7,12 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hanzo_attestation::config::{CONFIG_BYTES_MAX, Config};
+use hanzo_attestation::config::{CONFIG_BYTES_MAX, Config, StoreWriters};
 use hanzo_attestation::name::Name;
 use hanzo_device::Attester;
+use hanzo_device::entropy::mixed_seed;
 use hanzo_inference::EngineEndpoint;
 use hanzo_kbs_protocol::OpenedGrant;
-use hanzo_pqc::Dek;
+use hanzo_pqc::{Dek, suites_for_tier};
+use hanzo_receipts::{Fence, LOG_SEED_LEN, Origin, PublicLog, ReceiptLogError};
 use hanzo_store::{EncryptedDb, StoreMode};
 use rustix::fs::OFlags;
 use tokio::task::spawn_blocking;
@@ -23,6 +25,7 @@ use crate::egress::{Egress, EgressLimits};
 use crate::engine::sandbox::{Isolation, spare_this_process};
 use crate::engine::{EngineJob, Engines};
 use crate::error::GuestError;
+use crate::fence::Fenced;
 use crate::grants::GrantDesk;
 use crate::kbs_http::KbsDoor;
 use crate::keys::BootKeys;
@@ -41,10 +44,29 @@ pub(crate) struct Booted {
     // Engines before the directory they run in.
     pub(crate) engines: Engines,
     pub(crate) runtime: RuntimeDir,
+    /// The lease of the store, where the configuration says that it has one writer.
+    pub(crate) fenced: Option<Fenced>,
 }
 
-/// Everything from the configuration to evidence over the keyset.
+/// Everything from the configuration to evidence over the keyset. A boot that fails gives its lease back.
 pub(crate) async fn boot(options: &GuestOptions, attester: Arc<dyn Attester>) -> Result<Booted, GuestError> {
+    let mut fenced = None;
+    match steps(options, attester, &mut fenced).await {
+        Ok(booted) => Ok(Booted { fenced, ..booted }),
+        Err(error) => {
+            if let Some(fenced) = fenced {
+                fenced.release().await;
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn steps(
+    options: &GuestOptions,
+    attester: Arc<dyn Attester>,
+    fenced: &mut Option<Fenced>,
+) -> Result<Booted, GuestError> {
     hanzo_device::harden_process()?;
     if options.sandbox.isolation == Isolation::Whole {
         spare_this_process()?;
@@ -52,14 +74,17 @@ pub(crate) async fn boot(options: &GuestOptions, attester: Arc<dyn Attester>) ->
     let (config, config_text) = measured_config(&options.config_path, attester.as_ref())?;
     let keys = new_keys(config.required_tier, config.sealed, Vec::new()).await?;
 
-    let door = kbs_door(options, &config)?;
-    let (granted, standing, clock) = all_grants(options, &door, &config, &attester, &keys).await?;
-    // The one use of what is outside; from here on nothing dials.
-    drop(door);
+    // After the grants the lease's keeper dials through it, and nothing else does.
+    let door = Arc::new(kbs_door(options, &config)?);
+    let (granted, standing, clock) = all_grants(options, &door, &config, &attester, &keys, fenced).await?;
     let runtime = RuntimeDir::create(&options.runtime_dir, options.plaintext)?;
     // After the first grant, which set the clock; before any engine could ask a GPU for something.
     admit_devices(&attester, &options.devices, clock.now()).await?;
     let (store, model_keys) = open_store(&options.store_path, granted, standing).await?;
+    let log = open_log(&config, store.clone()).await?;
+    if let Some(fenced) = fenced {
+        fenced.attach(log.clone()).await?;
+    }
     let terms = Terms::new(config.model_signers.as_ref(), clock.now(), config.required_tier)
         .map_err(crate::models::ModelError::from)?;
     let models = open_models(options, &config, &terms, model_keys, &runtime).await?;
@@ -75,16 +100,22 @@ pub(crate) async fn boot(options: &GuestOptions, attester: Arc<dyn Attester>) ->
         collateral: options.devices.collateral.clone(),
         attester,
         store,
+        log,
         clock,
     };
     // The wrapping key and the data keys end here: this boot asks for nothing more.
     let first = sealer.seal(keys).await?;
+    if let Some(fenced) = fenced {
+        // Nobody is shown a log that the broker does not hold.
+        fenced.advance().await?;
+    }
     Ok(Booted {
         sealer,
         first,
         endpoints,
         engines,
         runtime,
+        fenced: None,
     })
 }
 
@@ -124,13 +155,14 @@ struct Granted {
     models: Vec<OpenedGrant>,
 }
 
-/// The store's key first: without it no other is asked for.
+/// The store's key first: without it no other is asked for. Its lease next: where another guest writes, nothing more is done.
 async fn all_grants(
     options: &GuestOptions,
-    door: &KbsDoor,
+    door: &Arc<KbsDoor>,
     config: &Config,
     attester: &Arc<dyn Attester>,
     keys: &BootKeys,
+    fenced: &mut Option<Fenced>,
 ) -> Result<(Granted, Standing, GrantClock), GuestError> {
     let mut grants = GrantDesk::new(
         door,
@@ -142,6 +174,11 @@ async fn all_grants(
     )?;
     let store = grants.get(&config.store.key_id, &config.store.id).await?;
     let mut standing = Standing::of(&store.grant);
+    let clock = grants.clock().ok_or(GuestError::NoClock)?;
+    if config.store.writers == StoreWriters::One {
+        let lease = Fenced::lease(&grants, &config.store.key_id, Arc::clone(door), clock, &options.limits);
+        *fenced = Some(lease.await?);
+    }
     let mut models = Vec::new();
     for model in &config.models {
         // 64 hex digits are a name.
@@ -150,7 +187,6 @@ async fn all_grants(
         standing = standing.and(&opened.grant);
         models.push(opened);
     }
-    let clock = grants.clock().ok_or(GuestError::NoClock)?;
     Ok((Granted { store, models }, standing, clock))
 }
 
@@ -173,6 +209,21 @@ async fn open_store(
         Ok((Arc::new(store), models.into_iter().map(|m| m.dek).collect()))
     });
     opening.await.map_err(|_| GuestError::TaskEnded { what: "the store" })?
+}
+
+/// Opens the log of receipts in the store; at the first boot its key is made, which stays when boots end.
+async fn open_log(config: &Config, store: Arc<EncryptedDb>) -> Result<Arc<PublicLog>, GuestError> {
+    let origin = Origin::new(&config.log_origin()).map_err(ReceiptLogError::from)?;
+    let (_, suite) = suites_for_tier(config.required_tier);
+    let fence = match config.store.writers {
+        StoreWriters::One => Fence::Kbs,
+        StoreWriters::Many => Fence::None,
+    };
+    let opening = spawn_blocking(move || -> Result<_, GuestError> {
+        let seed = mixed_seed::<LOG_SEED_LEN>()?;
+        Ok(Arc::new(PublicLog::open(store, origin, suite, &seed, fence)?))
+    });
+    opening.await.map_err(|_| GuestError::TaskEnded { what: "the log" })?
 }
 
 async fn open_models(

@@ -15,6 +15,7 @@ use crate::egress::EgressError;
 use crate::engine::EngineError;
 use crate::engine::sandbox::SandboxError;
 use crate::evidence::EvidenceError;
+use crate::fence::{FenceError, LeaseError};
 use crate::grants::GrantsError;
 use crate::keys::KeyError;
 use crate::models::ModelError;
@@ -56,6 +57,9 @@ pub enum GuestError {
     /// The receipt log.
     #[error(transparent)]
     Receipts(#[from] ReceiptLogError),
+    /// The fence of the store at the key broker.
+    #[error(transparent)]
+    Fence(#[from] FenceError),
     /// A model.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -118,6 +122,7 @@ impl GuestError {
             Self::Grants(e) => e.code(),
             Self::Store(e) => e.code(),
             Self::Receipts(e) => e.code(),
+            Self::Fence(e) => e.code(),
             Self::Model(e) => e.code(),
             Self::RuntimeDir(e) => e.code(),
             Self::Serving(e) => e.code(),
@@ -137,8 +142,17 @@ impl GuestError {
     /// Exit code of `hanzo-guest`: 75 (EX_TEMPFAIL) when a restart is the cure, otherwise 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::KeysetExpired { .. } => 75,
+            Self::KeysetExpired { .. } | Self::Fence(FenceError::Lost { .. } | FenceError::Held { .. }) => 75,
             _ => 1,
+        }
+    }
+}
+
+impl From<LeaseError> for GuestError {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::Grants(error) => error.into(),
+            LeaseError::Fence(error) => error.into(),
         }
     }
 }

@@ -7,11 +7,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hanzo_attestation::UnixTime;
 use hanzo_attestation::config::PinnedKbs;
 use hanzo_attestation::name::{KeyId, Name};
+use hanzo_attestation::{Nonce, UnixTime};
 use hanzo_device::clock::Moment;
+use hanzo_device::entropy::mixed_seed;
 use hanzo_device::{Attester, DeviceError};
+use hanzo_kbs_protocol::heads::{HEADS_PATH, HeadError, HeldLease};
 use hanzo_kbs_protocol::{
     ATTEST_PATH, AUTH_PATH, Expected, GrantError, GuestSession, OpenedGrant, SessionError, WrappedDek, resource_path,
 };
@@ -52,6 +54,17 @@ pub enum GrantsError {
         /// What went wrong.
         source: GrantError,
     },
+    /// What came back is not a lease for this guest.
+    #[error("store {key_id}: {source}")]
+    Lease {
+        /// Which store.
+        key_id: String,
+        /// What went wrong.
+        source: HeadError,
+    },
+    /// No entropy that the host cannot choose.
+    #[error(transparent)]
+    Entropy(DeviceError),
     /// The evidence task died.
     #[error("key {key_id}: the task that makes evidence ended")]
     Ended {
@@ -73,6 +86,8 @@ impl GrantsError {
                 SessionError::Kind { .. } => "kbs.evidence_kind",
             },
             Self::Grant { source, .. } => source.code(),
+            Self::Lease { source, .. } => source.code(),
+            Self::Entropy(e) => e.code(),
             Self::Ended { .. } => "evidence.ended",
         }
     }
@@ -136,6 +151,52 @@ impl<'a> GrantDesk<'a> {
             key_id: key_id.to_string(),
             source,
         };
+        let (mut kbs, session) = self.attested(key_id).await?;
+        let sent = Moment::now();
+        let reply = kbs.get("resource", &resource_path(key_id)).await.map_err(http)?;
+        let opened = self
+            .open(&session, &reply, sent, key_id, subject)
+            .map_err(|source| GrantsError::Grant {
+                key_id: key_id.to_string(),
+                source,
+            })?;
+        // The first grant set the clock; only now can the certificate of its connection be judged by time.
+        if let Some(clock) = self.clock {
+            kbs.check_certificate(clock.now()).map_err(http)?;
+        }
+        Ok(opened)
+    }
+
+    /// Leases the head of the store whose key was granted, for `lease_s` seconds.
+    ///
+    /// # Establishes
+    /// The pinned broker takes this boot for the store's one writer, and says where the store's log stands.
+    ///
+    /// # Errors
+    /// [`GrantsError`].
+    pub async fn lease(&self, store: &KeyId, lease_s: u64) -> Result<HeldLease, GrantsError> {
+        let http = |source| GrantsError::Http {
+            key_id: store.to_string(),
+            source,
+        };
+        let lease = |source| GrantsError::Lease {
+            key_id: store.to_string(),
+            source,
+        };
+        let (mut kbs, _session) = self.attested(store).await?;
+        let nonce = Nonce(*mixed_seed::<32>().map_err(GrantsError::Entropy)?);
+        let body = HeldLease::acquire_body(store, lease_s, nonce).map_err(lease)?;
+        let path = format!("{HEADS_PATH}{store}");
+        let reply = kbs.post("lease", &path, body).await.map_err(http)?;
+        HeldLease::open(&reply, store, &nonce, self.wrapping, &self.pinned).map_err(lease)
+    }
+
+    /// A connection on which this guest proved itself.
+    async fn attested(&self, key_id: &KeyId) -> Result<(KbsConnection, GuestSession), GrantsError> {
+        let http = |source| GrantsError::Http {
+            key_id: key_id.to_string(),
+            source,
+        };
         let mut session = GuestSession::for_kind(self.wrapping.public_key(), self.attester.kind()).map_err(|e| {
             GrantsError::Session {
                 key_id: key_id.to_string(),
@@ -164,19 +225,7 @@ impl<'a> GrantDesk<'a> {
             source,
         })?;
         kbs.post("attest", ATTEST_PATH, body).await.map_err(http)?;
-        let sent = Moment::now();
-        let reply = kbs.get("resource", &resource_path(key_id)).await.map_err(http)?;
-        let opened = self
-            .open(&session, &reply, sent, key_id, subject)
-            .map_err(|source| GrantsError::Grant {
-                key_id: key_id.to_string(),
-                source,
-            })?;
-        // The first grant set the clock; only now can the certificate of its connection be judged by time.
-        if let Some(clock) = self.clock {
-            kbs.check_certificate(clock.now()).map_err(http)?;
-        }
-        Ok(opened)
+        Ok((kbs, session))
     }
 
     fn open(

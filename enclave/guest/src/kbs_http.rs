@@ -27,6 +27,7 @@ pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
 pub const COOKIE_NAME: &str = "kbs-session-id";
 const COOKIE_BYTES_MAX: usize = 256;
 const DETAIL_CHARS_MAX: usize = 600;
+const CODE_CHARS_MAX: usize = 64;
 
 /// Why an exchange with the broker failed.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +74,8 @@ pub enum KbsHttpError {
         what: &'static str,
         /// HTTP status.
         status: u16,
+        /// Its stable code, where it gives one: at most 64 characters of those that codes are made of.
+        code: String,
         /// Its reason: printable ASCII, at most 600 characters.
         detail: String,
     },
@@ -271,11 +274,13 @@ impl KbsConnection {
         if status == StatusCode::OK {
             return Ok(body);
         }
+        let (code, detail) = refusal(&body);
         Err(KbsHttpError::Refused {
             addr,
             what,
             status: status.as_u16(),
-            detail: refusal(&body),
+            code,
+            detail,
         })
     }
 }
@@ -317,22 +322,31 @@ fn session_cookie(response: &Response<Incoming>) -> Option<HeaderValue> {
     })
 }
 
-/// The broker's `ErrorInformation` (type and detail), made safe to print.
-fn refusal(body: &[u8]) -> String {
+/// The broker's code, and its `ErrorInformation` (type and detail), made safe to print.
+fn refusal(body: &[u8]) -> (String, String) {
     #[derive(Deserialize)]
     struct ErrorInformation {
+        #[serde(default)]
+        code: String,
         #[serde(rename = "type")]
         kind: String,
         detail: String,
     }
-    let text = match serde_json::from_slice::<ErrorInformation>(body) {
-        Ok(e) => format!("{} ({})", e.detail, e.kind),
-        Err(_) => "no reason in the expected form".into(),
+    let (code, text) = match serde_json::from_slice::<ErrorInformation>(body) {
+        Ok(e) => (e.code, format!("{} ({})", e.detail, e.kind)),
+        Err(_) => (String::new(), "no reason in the expected form".into()),
     };
-    text.chars()
+    let code = code
+        .chars()
+        .filter(|c| matches!(c, 'a'..='z' | '0'..='9' | '.' | '_'))
+        .take(CODE_CHARS_MAX)
+        .collect();
+    let text = text
+        .chars()
         .filter(|c| matches!(c, ' '..='~'))
         .take(DETAIL_CHARS_MAX)
-        .collect()
+        .collect();
+    (code, text)
 }
 
 #[cfg(test)]

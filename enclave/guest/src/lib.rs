@@ -29,6 +29,7 @@ pub mod egress;
 pub mod engine;
 pub mod error;
 pub mod evidence;
+pub mod fence;
 mod first;
 pub mod grants;
 pub mod kbs_http;

@@ -75,6 +75,11 @@ pub struct OperatingLimits {
     pub handshake_timeout_ms: u64,
     /// Time for one exchange with the key broker, in milliseconds.
     pub kbs_timeout_ms: u64,
+    /// For how long a store is leased at a time, in seconds: 1 to 600. After a crash the next boot waits for its end at most this long;
+    /// a key broker that is away for longer ends the guest. The head of the log moves every eighth of it.
+    pub lease_s: u64,
+    /// How long a boot waits for a lease that another guest has, in seconds.
+    pub lease_wait_s: u64,
     /// Time for an engine to load its model, in milliseconds.
     pub engine_start_timeout_ms: u64,
     /// Private memory of one engine, in bytes; what is available when it starts, less a part for the guest, when absent.
@@ -98,6 +103,8 @@ impl Default for OperatingLimits {
             connections_max: 512,
             handshake_timeout_ms: 10_000,
             kbs_timeout_ms: 15_000,
+            lease_s: 120,
+            lease_wait_s: 150,
             engine_start_timeout_ms: 600_000,
             engine_memory_bytes_max: None,
             engine_restarts_max: 5,

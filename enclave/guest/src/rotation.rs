@@ -15,7 +15,7 @@ use hanzo_attestation::keyset::{KEYSET_LIFETIME_S_MAX, Keyset, ServedModel};
 use hanzo_attestation::{Nonce, UnixTime};
 use hanzo_channel::{ChannelKey, TlsIdentity};
 use hanzo_device::{Attester, entropy::mixed_seed};
-use hanzo_receipts::ReceiptLog;
+use hanzo_receipts::{PublicLog, ReceiptLog};
 use hanzo_store::EncryptedDb;
 use tokio::task::spawn_blocking;
 
@@ -56,6 +56,7 @@ pub(crate) struct Sealer {
     pub(crate) collateral: DeviceCollateral,
     pub(crate) attester: Arc<dyn Attester>,
     pub(crate) store: Arc<EncryptedDb>,
+    pub(crate) log: Arc<PublicLog>,
     pub(crate) clock: GrantClock,
 }
 
@@ -101,8 +102,9 @@ impl Sealer {
         let end_of_boot = self.booted_at.0.saturating_add(BOOT_LIFE_S);
         if sealed.keyset.not_after > end_of_boot {
             sealed.keyset.not_after = end_of_boot;
-            sealed.keyset_digest = sealed.keyset.digest()?;
         }
+        sealed.keyset.log = Some(self.log.keys());
+        sealed.keyset_digest = sealed.keyset.digest()?;
         sealed.collateral = self.collateral.clone();
         let sealed = Arc::new(sealed);
         let nonce = Nonce(*mixed_seed::<32>()?);
@@ -110,7 +112,11 @@ impl Sealer {
         let mut tls = keys.tls;
         carry_evidence(&mut tls, &desk.standing());
         let tls = hanzo_channel::server_config(&tls)?;
-        let receipts = ReceiptLog::open(self.store.clone(), keys.receipts, sealed.keyset.clone())?;
+        let (log, keyset) = (self.log.clone(), sealed.keyset.clone());
+        let opening = spawn_blocking(move || ReceiptLog::open(log, keys.receipts, keyset));
+        let receipts = opening
+            .await
+            .map_err(|_| GuestError::TaskEnded { what: "receipts" })??;
         Ok(Epoch {
             sealed,
             desk,

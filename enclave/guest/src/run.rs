@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::boot::{Booted, boot};
 use crate::error::GuestError;
+use crate::fence::{FenceError, Fenced};
 use crate::options::{GuestOptions, OperatingLimits};
 use crate::padding;
 use crate::rotation::{Current, Epoch, Retired, Sealer, life_over};
@@ -72,6 +73,7 @@ pub async fn run(
         endpoints,
         mut engines,
         runtime,
+        mut fenced,
     } = booted;
     let clock = sealer.clock;
     let booted = Instant::now();
@@ -118,6 +120,7 @@ pub async fn run(
         () = &mut shutdown => Ok(()),
         error = engines.failed() => Err(error.into()),
         error = rotating => Err(error),
+        error = lease_over(&mut fenced) => Err(error.into()),
     };
     stop.give();
     let mut drained = Ok(());
@@ -126,6 +129,13 @@ pub async fn run(
     }
     engines.stop().await;
     drop(runtime);
+    // The last receipt is in the log by now.
+    if let Some(fenced) = fenced {
+        match &outcome {
+            Err(GuestError::Fence(_)) => drop(fenced),
+            _ => fenced.finish().await,
+        }
+    }
     drained.map_err(|_| GuestError::TaskEnded { what: "serving" })?;
     outcome
 }
@@ -139,6 +149,14 @@ fn access(sealer: &Sealer) -> AccessOptions {
             operator: sealer.config.operator.clone(),
             accounts: Accounts::new(sealer.store.clone()),
         },
+    }
+}
+
+/// Why the lease of the store is over; never returns where there is none.
+async fn lease_over(fenced: &mut Option<Fenced>) -> FenceError {
+    match fenced {
+        Some(fenced) => fenced.lost().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -15,8 +15,9 @@ use crate::keys::BootKeys;
 
 /// Everything this build can do for a client or to the world, sorted, besides what the configuration opens. What is not here has
 /// no code here: no tools, no parsers of documents, no providers, no signing roles.
-pub const CAPABILITIES: [&str; 8] = [
+pub const CAPABILITIES: [&str; 9] = [
     "api.chat-completions",
+    "api.log",
     "api.models",
     "api.receipts",
     "attestation.sev-snp",
@@ -154,6 +155,7 @@ pub fn seal_keyset(
             ml_dsa: receipts.ml_dsa_hex(),
             suite: receipts.suite().name().to_owned(),
         },
+        log: None,
         signer_keys: Vec::new(),
         simulated: standing.simulated,
         tier: standing.tier,

@@ -194,6 +194,15 @@ pub enum ApiError {
         /// Code of the store's or log's error.
         code: &'static str,
     },
+    /// The log could not be read.
+    #[error("the log of receipts could not be read ({code}); tell the operator")]
+    Log {
+        /// Code of the store's or log's error.
+        code: &'static str,
+    },
+    /// The fence holds no head of the log yet.
+    #[error("the log shows no head yet: its head is on its way to the key broker; ask again in a few seconds")]
+    LogNotShown,
     /// The random source failed.
     #[error("the guest's random source failed; tell the operator")]
     Random,
@@ -228,7 +237,8 @@ impl ApiError {
             Self::CallersVersion { .. } => StatusCode::CONFLICT,
             Self::Engine(e) | Self::Prompt { error: e, .. } => e.status(),
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::Receipt { .. } | Self::Random => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::LogNotShown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Receipt { .. } | Self::Log { .. } | Self::Random => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -261,6 +271,8 @@ impl ApiError {
             Self::Engine(e) | Self::Prompt { error: e, .. } => e.code(),
             Self::Timeout => "timeout",
             Self::Receipt { .. } => "receipt_not_durable",
+            Self::Log { .. } => "log_unreadable",
+            Self::LogNotShown => "log_not_shown",
             Self::Random => "random_failed",
         }
     }

@@ -30,6 +30,7 @@ mod engine;
 mod error;
 mod json;
 mod leftover;
+mod log;
 mod metrics;
 mod openapi;
 mod queue;

@@ -5,7 +5,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
 
 use crate::state::ServingState;
-use crate::{callers_table, endpoints, leftover, openapi, routes};
+use crate::{callers_table, endpoints, leftover, log, openapi, routes};
 
 /// All routes of the API. Serve it inside the attested channel alone, with Nagle's algorithm off: frames are handed over one
 /// by one.
@@ -22,6 +22,8 @@ pub fn router(state: ServingState) -> Router {
         .route("/v1/models", get(routes::models))
         .route("/v1/models/{name}", get(routes::model))
         .route("/v1/receipts/{id}", get(routes::receipt))
+        .route("/log/checkpoint", get(log::checkpoint))
+        .route("/log/tile/{*path}", get(log::tile))
         .route("/v1/openapi.json", get(openapi::document))
         .route("/openapi.json", get(openapi::document))
         .route("/health", get(routes::health))

@@ -57,8 +57,8 @@ impl AnswerFloor {
     }
 }
 
-/// Longer than any receipt with both signatures and its salts.
-const RECEIPT_FLOOR_BYTES: usize = 16 << 10;
+/// Longer than any receipt with both signatures, its salts and the proof that it is in a log of 2^32 leaves.
+const RECEIPT_FLOOR_BYTES: usize = 24 << 10;
 
 /// The receipt, for its owner. Whatever is wrong with id or owner, the answer is the same, of the same length where answers
 /// are padded, and the log is asked all the same.

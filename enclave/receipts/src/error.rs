@@ -1,6 +1,7 @@
 //! Why the log failed.
 
 use hanzo_attestation::jcs::JcsError;
+use hanzo_log::LogError;
 use hanzo_pqc::PqcError;
 use hanzo_store::StoreError;
 
@@ -28,6 +29,32 @@ pub enum ReceiptLogError {
     /// The store holds usage of an account whose name is none.
     #[error("receipts: usage of an account whose name is none: the store was damaged; keep it for inspection")]
     Account,
+    /// A leaf, a name or the log's key was refused.
+    #[error("receipts: {0}")]
+    Log(#[from] LogError),
+    /// The store's log has another name than the configuration says.
+    #[error(
+        "receipts: log.origin: the store holds the log {held}, the configuration names {named}: name that one, or start with a new store"
+    )]
+    Origin {
+        /// Of the log in the store.
+        held: String,
+        /// In the configuration.
+        named: String,
+    },
+    /// The stored tree does not hold together.
+    #[error(
+        "receipts: stored log: {what}: the store was damaged, or an older page was put back; keep it for inspection and start with a new one"
+    )]
+    Tree {
+        /// How.
+        what: String,
+    },
+    /// The log shows no head yet.
+    #[error(
+        "receipts: the log shows no head yet: its head is on its way to the key broker; ask again in a few seconds"
+    )]
+    NotShown,
     /// What the store holds breaks the format or the chain.
     #[error(
         "receipts: stored receipt {seq}: {what}: the store was damaged; keep it for inspection and start with a new one"
@@ -49,7 +76,10 @@ impl ReceiptLogError {
             Self::Jcs(_) => "receipts.format",
             Self::Keys => "receipts.keys",
             Self::Model { .. } => "receipts.model",
-            Self::Account | Self::Damaged { .. } => "receipts.damaged",
+            Self::Log(e) => e.code(),
+            Self::Origin { .. } => "receipts.origin",
+            Self::NotShown => "receipts.not_shown",
+            Self::Account | Self::Damaged { .. } | Self::Tree { .. } => "receipts.damaged",
         }
     }
 }

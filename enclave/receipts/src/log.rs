@@ -12,10 +12,12 @@ use hanzo_verifier::receipt::{
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::sync::Arc;
 
-use crate::{Owner, ReceiptLogError, accounts};
+use crate::tree::{self, Of};
+use crate::{Owner, PublicLog, ReceiptLogError, accounts};
 
-/// The receipts of one boot, appended to the guest's store.
+/// The receipts of one keyset, appended to the guest's store and to its log.
 pub struct ReceiptLog {
+    log: Arc<PublicLog>,
     db: Arc<EncryptedDb>,
     keys: SigningKeys,
     keyset: Keyset,
@@ -86,11 +88,12 @@ impl Pending {
 }
 
 impl ReceiptLog {
-    /// The log of the boot that `keyset` describes, in a store that was opened with [`crate::SCHEMA`].
+    /// The receipts that `keyset` signs. Its leaf is in the log, durable, when this returns. Blocks on the disk.
     ///
     /// # Errors
-    /// [`ReceiptLogError::Keys`] if `keys` are not the keyset's receipt keys.
-    pub fn open(db: Arc<EncryptedDb>, keys: SigningKeys, keyset: Keyset) -> Result<Self, ReceiptLogError> {
+    /// [`ReceiptLogError::Keys`] if `keys` are not the keyset's receipt keys; [`ReceiptLogError::Log`] for a keyset that is too
+    /// long for a leaf; the store.
+    pub fn open(log: Arc<PublicLog>, keys: SigningKeys, keyset: Keyset) -> Result<Self, ReceiptLogError> {
         let (public, named) = (keys.verifying_keys(), &keyset.receipt_keys);
         let same = public.suite().name() == named.suite
             && public.ml_dsa_hex() == named.ml_dsa
@@ -99,12 +102,19 @@ impl ReceiptLog {
             return Err(ReceiptLogError::Keys);
         }
         let keyset_digest = keyset.digest()?;
+        log.begin_keyset(&keyset, &keyset_digest)?;
         Ok(Self {
-            db,
+            db: Arc::clone(log.db()),
+            log,
             keys,
             keyset,
             keyset_digest,
         })
+    }
+
+    /// The log that the receipts stand in.
+    pub fn log(&self) -> &Arc<PublicLog> {
+        &self.log
     }
 
     /// The keyset this log signs under.
@@ -196,17 +206,19 @@ impl ReceiptLog {
                     ml_dsa: signature.ml_dsa_hex(),
                 },
             };
-            tx.execute(
+            let document = signed.to_bytes()?;
+            tx.prepare_cached(
                 "INSERT INTO receipts (keyset_digest, seq, id, document, owner, salts) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![
-                    self.keyset_digest.0,
-                    seq,
-                    id.0,
-                    signed.to_bytes()?,
-                    owner.as_ref().map(|o| o.digest().0),
-                    sealed
-                ],
-            )?;
+            )?
+            .execute(params![
+                self.keyset_digest.0,
+                seq,
+                id.0,
+                document,
+                owner.as_ref().map(|o| o.digest().0),
+                sealed
+            ])?;
+            tree::append(tx, &Of::Receipt(&id, &document))?;
             if let Some(account) = &end.account {
                 accounts::charge(tx, account, end.prompt_tokens, end.completion_tokens)?;
             }
@@ -235,8 +247,8 @@ impl ReceiptLog {
         Ok((seq + 1, before.receipt.digest()?))
     }
 
-    /// The receipt `id` for its owner. `None` alike if there is none, if it has no owner and if `owner` is another. Blocks on
-    /// the disk.
+    /// The receipt `id` for its owner, with the proof that it is in the log if a head covers it. `None` alike if there is none,
+    /// if it has no owner and if `owner` is another. Blocks on the disk.
     ///
     /// # Errors
     /// The store.
@@ -262,7 +274,7 @@ impl ReceiptLog {
         let salts = owner
             .open(id, &sealed)?
             .ok_or_else(|| damaged("its salts do not open"))?;
-        Ok(Some(signed.disclose(salts)))
+        Ok(Some(signed.disclose(salts).with_proof(self.log.proof(id)?)))
     }
 
     /// How many receipts this boot has.

@@ -8,7 +8,8 @@ pub const APPLICATION_ID: i32 = 0x687a_7231;
 /// The schema to open the guest's store with.
 ///
 /// `owner` is SHA-256 of the owner's secret; `salts` is sealed under a key derived from that secret. Both are NULL for a
-/// request without an owner.
+/// request without an owner. `log.frontier` is what appending after that leaf needs (`hanzo_log::Frontier`), `log_tiles` holds the
+/// roots of full tiles; the log key's seed is sealed.
 pub const SCHEMA: Schema = Schema {
     application_id: APPLICATION_ID,
     migrations: &[
@@ -56,5 +57,42 @@ pub const SCHEMA: Schema = Schema {
     CREATE TRIGGER callers_stay BEFORE DELETE ON callers BEGIN
         SELECT RAISE(ABORT, 'the table of callers stays');
     END;",
+        // The log: its leaves are the documents of receipts, and of each keyset one leaf before its first receipt.
+        "CREATE TABLE log_key (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        origin TEXT NOT NULL,
+        suite TEXT NOT NULL,
+        seed BLOB NOT NULL
+    ) STRICT;
+    CREATE TRIGGER log_key_is_final BEFORE UPDATE ON log_key BEGIN
+        SELECT RAISE(ABORT, 'a log keeps its key');
+    END;
+    CREATE TRIGGER log_key_stays BEFORE DELETE ON log_key BEGIN
+        SELECT RAISE(ABORT, 'a log keeps its key');
+    END;
+    CREATE TABLE log (
+        idx INTEGER PRIMARY KEY CHECK (idx >= 0),
+        hash BLOB NOT NULL CHECK (length(hash) = 32),
+        frontier BLOB NOT NULL,
+        keyset_digest BLOB UNIQUE CHECK (keyset_digest IS NULL OR length(keyset_digest) = 48),
+        keyset BLOB CHECK ((keyset IS NULL) = (keyset_digest IS NULL)),
+        receipt BLOB UNIQUE REFERENCES receipts (id) CHECK ((receipt IS NULL) <> (keyset IS NULL))
+    ) STRICT;
+    CREATE TRIGGER leaves_are_final BEFORE UPDATE ON log BEGIN
+        SELECT RAISE(ABORT, 'a leaf is final');
+    END;
+    CREATE TRIGGER leaves_stay BEFORE DELETE ON log BEGIN
+        SELECT RAISE(ABORT, 'a leaf stays');
+    END;
+    CREATE TRIGGER leaves_have_no_gaps BEFORE INSERT ON log
+    WHEN NEW.idx <> (SELECT coalesce(max(idx) + 1, 0) FROM log) BEGIN
+        SELECT RAISE(ABORT, 'a leaf has the next number');
+    END;
+    CREATE TABLE log_tiles (
+        level INTEGER NOT NULL CHECK (level > 0),
+        idx INTEGER NOT NULL CHECK (idx >= 0),
+        hash BLOB NOT NULL CHECK (length(hash) = 32),
+        PRIMARY KEY (level, idx)
+    ) STRICT, WITHOUT ROWID;",
     ],
 };

@@ -1,104 +1,13 @@
 //! The receipt log through its public API, on a real encrypted store.
 
-use std::path::Path;
-use std::sync::Arc;
+#[path = "support/fixture.rs"]
+mod fixture;
 
-use hanzo_attestation::keyset::{KemKey, Keyset, ServedModel, SignerKeys};
+use fixture::*;
+use hanzo_attestation::Digest256;
 use hanzo_attestation::name::Name;
-use hanzo_attestation::{Digest256, Digest384};
-use hanzo_pqc::Dek;
-use hanzo_pqc::sign::{SignatureSuite, SigningKeys};
 use hanzo_receipts::*;
-use hanzo_store::EncryptedDb;
 use hanzo_verifier::receipt::{VerifiedReceipt, verify_signed};
-
-fn keys(byte: u8) -> SigningKeys {
-    SigningKeys::from_seed(SignatureSuite::MlDsa65Ed25519, &[byte; 64]).unwrap()
-}
-
-fn keyset(keys: &SigningKeys) -> Keyset {
-    let public = keys.verifying_keys();
-    Keyset {
-        capability_digest: Digest384([1; 48]),
-        channel_key: KemKey {
-            public_key: "00".into(),
-            suite: "x-wing".into(),
-        },
-        config_digest: Digest256([2; 32]),
-        image: Name::new("0.1.0").unwrap(),
-        issued_at: 1_800_000_000,
-        models: vec![ServedModel {
-            chat_template_sha256: Digest256([3; 32]),
-            name: Name::new("smollm2").unwrap(),
-            tokenizer_sha256: Digest256([4; 32]),
-            weights_root: Digest256([5; 32]),
-        }],
-        not_after: 1_800_003_600,
-        ohttp_keys: vec![],
-        policy_digest: Digest384([6; 48]),
-        receipt_keys: SignerKeys {
-            ed25519: public.ed25519_hex(),
-            ml_dsa: public.ml_dsa_hex(),
-            suite: public.suite().name().into(),
-        },
-        signer_keys: vec![],
-        simulated: true,
-        tier: 2,
-        time: "host".into(),
-        tls_spki_sha256: Digest256([7; 32]),
-        version: 1,
-    }
-}
-
-fn store(dir: &Path) -> Arc<EncryptedDb> {
-    let key = Dek::from_slice(&[9; 32]).unwrap();
-    Arc::new(EncryptedDb::open(&dir.join("guest.db"), &key, SCHEMA).unwrap())
-}
-
-fn log(db: &Arc<EncryptedDb>, byte: u8) -> ReceiptLog {
-    ReceiptLog::open(Arc::clone(db), keys(byte), keyset(&keys(byte))).unwrap()
-}
-
-fn fresh(n: u8) -> FreshBytes {
-    FreshBytes {
-        id: [n; 16],
-        request_salt: [n.wrapping_add(100); 32],
-        response_salt: [n.wrapping_add(50); 32],
-    }
-}
-
-fn owner(byte: u8) -> Owner {
-    Owner::from_hex(&format!("{byte:02x}").repeat(32)).unwrap()
-}
-
-fn one(log: &ReceiptLog, n: u8, who: Option<Owner>) -> Result<DisclosedReceipt, ReceiptLogError> {
-    let start = RequestStart {
-        model: "smollm2",
-        request: b"a request",
-        owner: who,
-        transport: hanzo_receipts::Transport::Tls,
-    };
-    let mut pending = log.begin(start, fresh(n)).unwrap();
-    pending.sent(b"an ");
-    pending.sent(b"answer");
-    log.finish(
-        pending,
-        Finished {
-            outcome: Outcome::Complete,
-            sampling: Sampling {
-                max_tokens: 9,
-                seed: None,
-                temperature_micros: 0,
-                top_p_micros: 1_000_000,
-            },
-            prompt_tokens: 3,
-            completion_tokens: 2,
-            time: 1_800_000_005,
-            work: None,
-            account: None,
-        },
-    )
-}
 
 fn used(
     log: &ReceiptLog,
@@ -177,7 +86,7 @@ fn only_the_owner_gets_a_receipt_and_denied_looks_like_unknown() {
     let mine = one(&log, 1, Some(owner(0xaa))).unwrap();
     one(&log, 2, None).unwrap();
     let fetch = |id: u8, who: u8| log.fetch(&ReceiptId([id; 16]), &owner(who)).unwrap();
-    assert!(fetch(1, 0xaa).unwrap() == mine);
+    assert!(fetch(1, 0xaa).unwrap().with_proof(None) == mine);
     assert!(fetch(1, 0xbb).is_none(), "another owner");
     assert!(fetch(2, 0xaa).is_none(), "a receipt without an owner");
     assert!(fetch(2, 0x00).is_none(), "a receipt without an owner, owner of zeros");
@@ -239,7 +148,7 @@ fn a_receipt_is_final_and_a_failed_append_leaves_no_gap() {
 fn foreign_keys_and_models_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let db = store(dir.path());
-    let foreign = ReceiptLog::open(Arc::clone(&db), keys(2), keyset(&keys(1)));
+    let foreign = ReceiptLog::open(public(&db), keys(2), keyset(&keys(1)));
     assert_eq!(foreign.err().unwrap().code(), "receipts.keys");
     let start = RequestStart {
         model: "other",

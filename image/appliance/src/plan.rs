@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hanzo_attestation::config::{
     Auth, Config, EngineKind, Limits, ModelConfig, PinnedKbs, PinnedSigner, Queue, SealedMessages, StoreConfig,
+    StoreWriters,
 };
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::padding::Padding;
@@ -104,7 +105,9 @@ impl Plan {
             store: StoreConfig {
                 id: self.store.clone(),
                 key_id: self.store_key.clone(),
+                writers: StoreWriters::One,
             },
+            log: None,
             models: self.models.iter().map(|model| self.model_config(model)).collect(),
             limits: Limits {
                 body_bytes_max: 1 << 20,

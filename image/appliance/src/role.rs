@@ -195,7 +195,11 @@ async fn guest(role: GuestRole) -> Result<(), String> {
             isolation: Isolation::AsFarAsPossible,
         },
         devices: DeviceTrust::default(),
-        limits: OperatingLimits::default(),
+        limits: OperatingLimits {
+            // Short: whoever ends the appliance hard and starts it again should not wait.
+            lease_s: 15,
+            ..OperatingLimits::default()
+        },
     };
     hanzo_guest::hide_panic_messages();
     hanzo_guest::run(options, Box::new(attester), asked_to_stop(), |ready| {

@@ -8,7 +8,7 @@ mod note;
 
 use std::fmt;
 
-pub use note::{NoteSignature, NoteSigningKeys, NoteVerifyingKeys};
+pub use note::{NoteSignature, NoteSigningKeys, NoteVerifyingKeys, WitnessVerifyingKey};
 
 use aws_lc_rs::signature::{
     ED25519, Ed25519KeyPair, KeyPair, ML_DSA_65, ML_DSA_65_SIGNING, ML_DSA_87, ML_DSA_87_SIGNING, PqdsaKeyPair,

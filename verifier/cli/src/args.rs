@@ -49,10 +49,12 @@ pub enum Command {
     Status(StatusArgs),
     /// Check a receipt offline.
     Receipt(ReceiptArgs),
-    /// Check a key broker's audit log offline: which entry was removed, altered or reordered, if one was.
+    /// Check a key broker's audit log, or a guest's log of receipts: which entry was removed, altered or reordered, if one was.
     Log(LogArgs),
     /// Draw and revoke API keys of a guest's callers: the signed table that says who may ask, and how much.
     Keys(KeysArgs),
+    /// Add up the signed token counts of your own receipts.
+    Usage(UsageArgs),
     /// Add to evidence what verifying it would otherwise fetch.
     Staple(StapleArgs),
     /// Print a completion script.
@@ -352,7 +354,9 @@ pub struct StatusArgs {
 #[command(after_help = "Examples:\n  \
 hanzo-verify receipt 00112233445566778899aabbccddeeff\n  \
 hanzo-verify receipt receipt.json --bundle bundle.json --policy policy.toml --request request.json --response answer.txt\n\n\
-Nothing is contacted. By id, the bundle, challenge and policy that `connect` kept are verified again as of that day.")]
+hanzo-verify receipt 00112233445566778899aabbccddeeff --log http://127.0.0.1:8080 --witness $WITNESS\n\n\
+Nothing is contacted but what --log names. By id, the bundle, challenge and policy that `connect` kept are verified again as of \
+that day. A proof that came with the receipt is checked in any case.")]
 pub struct ReceiptArgs {
     /// A receipt id (32 hex digits) out of the state directory, or a receipt file.
     #[arg(value_name = "ID|FILE")]
@@ -375,28 +379,87 @@ pub struct ReceiptArgs {
     /// The exact response body (of a stream: all before the receipt frame): check that the receipt commits to it.
     #[arg(long, value_name = "FILE")]
     pub response: Option<PathBuf>,
+    /// Prove that the receipt is in this log: a folder that mirrors a guest's /log, or http://ADDRESS:PORT of a running `connect`.
+    #[arg(long, value_name = "DIR|URL")]
+    pub log: Option<String>,
+    #[command(flatten)]
+    /// Heads and witnesses.
+    pub heads: HeadArgs,
     /// Where bundles and receipts are kept. Default: $XDG_STATE_HOME/hanzo or ~/.local/state/hanzo.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+}
+
+/// Heads of logs and who cosigned them.
+#[derive(Debug, Clone, Default, Args)]
+pub struct HeadArgs {
+    /// A signed head of the log, in place of the one that it shows: one that witnesses cosigned, for example.
+    #[arg(long, value_name = "FILE", help_heading = "Heads")]
+    pub checkpoint: Option<PathBuf>,
+    /// Public key of a witness, NAME+ID+KEY as it publishes it: the head must have its cosignature. May be repeated.
+    #[arg(long = "witness", value_name = "KEY", help_heading = "Heads")]
+    pub witnesses: Vec<String>,
+    /// How many of the witnesses must have cosigned the head. Default: all that are named.
+    #[arg(long, value_name = "N", requires = "witnesses", help_heading = "Heads")]
+    pub quorum: Option<usize>,
+    /// The token that `connect` requires, in a file of mode 0600.
+    #[arg(long, value_name = "FILE", help_heading = "Heads")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// `usage`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  \
+hanzo-verify usage\n  \
+hanzo-verify usage --by day --json\n\n\
+Counts are those that guests signed; each receipt is verified first, as `receipt` does, and what does not verify is named and not \
+counted. Days and months are UTC, by the guest's clock.\n\n\
+Exit codes: 0 all receipts verified; 30 some did not.")]
+pub struct UsageArgs {
+    /// One line for each day or month.
+    #[arg(long, value_name = "PERIOD", value_enum, default_value_t = Period::Month)]
+    pub by: Period,
+    /// Where bundles and receipts are kept. Default: $XDG_STATE_HOME/hanzo or ~/.local/state/hanzo.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}
+
+/// What usage is summed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Period {
+    /// A day, UTC.
+    Day,
+    /// A month, UTC.
+    Month,
 }
 
 /// `log`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:\n  \
 hanzo-verify log export/ --key identity.json\n  \
+hanzo-verify log --receipts http://127.0.0.1:8080 --key bundle.json --since checkpoint.old\n  \
 hanzo-verify log export/log.jsonl --key identity.json --json\n  \
 hanzo-verify log november/ --key identity.json --since october/\n\n\
 Nothing is contacted. Every line's form, number and link is checked, the tree over all lines, and both signatures of every \
 head. With --since, the log must contain all that an earlier head counted: keep heads where the broker's operator cannot \
 change them.\n\n\
+With --receipts, the log of a guest's receipts: both signatures of each, numbers without gaps for each keyset, each naming the one \
+before, keysets announced where they begin, and the tree. Without --witness nothing is said about what others are shown.\n\n\
 Exit codes: 0 whole; 1 usage or I/O; 10 unreadable; 20 removed, altered, reordered or not signed; 30 not what an earlier \
 head counted (rolled back, rewritten, forked).")]
 pub struct LogArgs {
     /// What `hanzo-kbs audit export` wrote: its folder, or the log.jsonl in it. A folder of a checkpoint and tiles, as a broker
     /// serves them, is read too.
-    #[arg(value_name = "DIR|FILE")]
+    #[arg(value_name = "DIR|FILE|URL")]
     pub log: PathBuf,
-    /// The log's public key: the broker's identity.json, from whoever vouches for it; not from the export.
+    /// It is the log of a guest's receipts: a folder that mirrors the guest's /log, or http://ADDRESS:PORT of a running `connect`.
+    #[arg(long, conflicts_with = "hashes")]
+    pub receipts: bool,
+    #[command(flatten)]
+    /// Heads and witnesses, with --receipts.
+    pub heads: HeadArgs,
+    /// The log's public key: the broker's identity.json, or a bundle of the guest that was verified; from whoever vouches for it,
+    /// not from the export.
     #[arg(long, value_name = "JSON")]
     pub key: PathBuf,
     /// An earlier head of the same log: a checkpoint, or an earlier export. Entries are then compared with that export's.

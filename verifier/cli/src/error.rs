@@ -14,7 +14,7 @@ use hanzo_policy::PolicyError;
 use hanzo_pqc::PqcError;
 use hanzo_verifier::VerifyError;
 use hanzo_verifier::callers::CallersError;
-use hanzo_verifier::receipt::ReceiptError;
+use hanzo_verifier::receipt::{ReceiptAuditError, ReceiptError};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +127,46 @@ pub enum CliError {
     /// Keys could not be drawn or derived.
     #[error(transparent)]
     Crypto(PqcError),
+    /// A log of receipts that is not whole.
+    #[error("{log}: {source}")]
+    ReceiptLog {
+        /// Which log: folder or address.
+        log: String,
+        /// The first thing that is wrong.
+        source: ReceiptAuditError,
+    },
+    /// A tile that the log should have.
+    #[error("{log}: {path} is missing: its head says that it is there")]
+    NoTile {
+        /// Which log.
+        log: String,
+        /// Which tile, or the head itself.
+        path: String,
+    },
+    /// A receipt that is not in the log.
+    #[error("{log}: the receipt is not among the {size} leaves that the head counts")]
+    NotLogged {
+        /// Which log.
+        log: String,
+        /// The head's size.
+        size: u64,
+    },
+    /// Too few witnesses signed a head.
+    #[error(
+        "witnesses: {got} of {named} signed the head of {size}, {needed} must: {missing}: whether others are shown the same log is open"
+    )]
+    Witnesses {
+        /// How many signed.
+        got: usize,
+        /// How many were named.
+        named: usize,
+        /// How many must.
+        needed: usize,
+        /// The head's size.
+        size: u64,
+        /// Those that did not.
+        missing: String,
+    },
     /// Nothing could be stapled.
     #[error(transparent)]
     Collateral(#[from] CollateralError),
@@ -158,6 +198,10 @@ impl CliError {
             Self::Exposed { .. } => "keys.exposed",
             Self::KeyFile { .. } => "keys.file",
             Self::Crypto(_) => "keys.crypto",
+            Self::ReceiptLog { source, .. } => source.code(),
+            Self::NoTile { .. } => "log.tile.missing",
+            Self::NotLogged { .. } => "log.receipt.missing",
+            Self::Witnesses { .. } => "log.witnesses",
             Self::Collateral(e) => e.code(),
             Self::Incomplete(missing) => missing.first().map_or("staple.incomplete", |m| m.error.code()),
         }
@@ -175,13 +219,17 @@ impl CliError {
             },
             Self::Verify(e) => e.exit_code(),
             Self::Client(e) => e.exit_code(),
+            Self::Receipt(ReceiptError::Log(e)) if !matches!(e, LogError::Inclusion { .. }) => log_exit_code(e),
             Self::Receipt(e) => match e.code() {
                 "receipt.too_large" | "receipt.malformed" | "receipt.keys" => 10,
                 code if code.starts_with("receipt.signature") => 20,
                 _ => 30,
             },
-            Self::LogFile { source, .. } => AuditError::Head(source.clone()).exit_code(),
+            Self::LogFile { source, .. } => log_exit_code(source),
             Self::Log { source, .. } => source.exit_code(),
+            Self::ReceiptLog { source, .. } => source.exit_code(),
+            Self::NoTile { .. } => 20,
+            Self::NotLogged { .. } | Self::Witnesses { .. } => 30,
             Self::Collateral(e) => collateral_exit_code(e),
             Self::Incomplete(missing) => missing
                 .iter()
@@ -208,6 +256,7 @@ impl CliError {
                 first_difference,
                 ..
             } => first_difference.or_else(|| source.entry()),
+            Self::ReceiptLog { source, .. } => source.leaf(),
             _ => None,
         }
     }
@@ -224,12 +273,36 @@ impl CliError {
             Self::Log { .. } => Some(
                 "export the log again at the broker; if the finding stays, what is there is not what the broker wrote down",
             ),
+            Self::ReceiptLog { source, .. } => Some(match source.code() {
+                "log.forked" | "log.rewritten" | "log.rolled_back" => {
+                    "keep both heads: together they show that the log was changed after it was signed; ask its operator why"
+                }
+                _ => "keep what was read and the head; ask the guest's operator why",
+            }),
+            Self::NoTile { .. } => {
+                Some("mirror the log again; a log that does not show its own tiles cannot be checked")
+            }
+            Self::NotLogged { .. } => {
+                Some("a head that is newer than the receipt must count it: fetch one; if it still does not, keep both")
+            }
+            Self::Witnesses { .. } => Some(
+                "get a cosigned head from the missing witness (--checkpoint); if it refuses to sign, it may have been shown another log: \
+                 compare heads",
+            ),
             Self::LogFile { .. } => {
                 Some("take identity.json from whoever vouches for this broker, and the head from its own log")
             }
             Self::Unrecognised { .. } => Some("check that the file is whole; --format says which format it is to be"),
             other => other.evidence().map(VerifyError::help),
         }
+    }
+}
+
+/// A head's: a signature that is wrong, a witness's too, is not authentic; the rest is malformed.
+fn log_exit_code(e: &LogError) -> u8 {
+    match e {
+        LogError::Cosignature { .. } => 20,
+        other => AuditError::Head(other.clone()).exit_code(),
     }
 }
 

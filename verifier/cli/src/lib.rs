@@ -27,6 +27,7 @@ mod status;
 pub mod time;
 mod tree;
 mod trust;
+mod usage;
 mod verify;
 mod write;
 
@@ -35,8 +36,9 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 
 pub use args::{
-    Cli, CollateralArgs, Command, ConnectArgs, EvidenceArgs, ExplainArgs, InspectArgs, LogArgs, PolicyArgs,
-    PolicyCommand, RatlsArgs, ReceiptArgs, RootArgs, StapleArgs, StatusArgs, TrustArgs, VerifyArgs,
+    Cli, CollateralArgs, Command, ConnectArgs, EvidenceArgs, ExplainArgs, HeadArgs, InspectArgs, LogArgs, Period,
+    PolicyArgs, PolicyCommand, RatlsArgs, ReceiptArgs, RootArgs, StapleArgs, StatusArgs, TrustArgs, UsageArgs,
+    VerifyArgs,
 };
 pub use error::CliError;
 pub use output::{Output, shown};
@@ -54,8 +56,10 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Connect(args) => connect::run(args, cli.json),
         Command::Status(args) => status::run(args),
         Command::Receipt(args) => receipt::run(args),
+        Command::Log(args) if args.receipts => log::receipts::run(args),
         Command::Log(args) => log::run(args, cli.json),
         Command::Keys(args) => keys::run(args),
+        Command::Usage(args) => usage::run(args),
         Command::Staple(args) => staple::run(args, cli.json),
         Command::Completions { shell } => {
             let mut script = Vec::new();

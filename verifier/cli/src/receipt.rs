@@ -6,8 +6,10 @@ use std::path::Path;
 use hanzo_attestation::keyset::Keyset;
 use hanzo_client::StateDir;
 use hanzo_client::receipts::{BundleRecord, ReceiptRecord};
+use hanzo_log::tile::{self, Kind};
+use hanzo_log::{LogKey, LogVerifier, SignedCheckpoint};
 use hanzo_verifier::receipt::{
-    DisclosedReceipt, Receipt, ReceiptError, ReceiptId, Salts, SignedReceipt, verify_signed,
+    DisclosedReceipt, LogProof, Receipt, ReceiptError, ReceiptId, Salts, SignedReceipt, prove_logged, verify_signed,
 };
 use hanzo_verifier::{VerdictView, read_bundle, verify_bundle};
 use serde_json::json;
@@ -15,13 +17,16 @@ use serde_json::json;
 use crate::args::ReceiptArgs;
 use crate::connect::state_path;
 use crate::error::CliError;
+use crate::log::heads::SeenHead;
+use crate::log::source::Source;
 use crate::output::{Output, shown};
 use crate::{time, trust};
 
 pub(crate) fn run(args: &ReceiptArgs) -> Result<Output, CliError> {
-    let (signed, salts) = load(args)?;
+    let Loaded { signed, salts, proof } = load(args)?;
     let guest = guest(args, &signed)?;
     let verified = verify_signed(&signed, &guest.keyset)?;
+    let place = place(args, &signed, proof, &guest.keyset)?;
     let mut checked = Vec::new();
     for (which, path) in [("request", &args.request), ("response", &args.response)] {
         let Some(path) = path else { continue };
@@ -41,7 +46,7 @@ pub(crate) fn run(args: &ReceiptArgs) -> Result<Output, CliError> {
     }
     let receipt = verified.receipt();
     Ok(Output {
-        text: shown(&text(receipt, &guest, &checked)),
+        text: shown(&text(receipt, &guest, &checked, place.as_ref())),
         json: json!({
             "accepted": true,
             "exit_code": 0,
@@ -49,6 +54,7 @@ pub(crate) fn run(args: &ReceiptArgs) -> Result<Output, CliError> {
             "receipt": receipt,
             "receipt_digest": verified.digest(),
             "commitments_checked": checked,
+            "log": place.as_ref().map(|place| json!({"index": place.index, "head": place.seen.to_json()})),
             "bundle": guest.source,
             "verdict": guest.view,
         }),
@@ -63,23 +69,141 @@ struct Guest {
     source: &'static str,
 }
 
-fn load(args: &ReceiptArgs) -> Result<(SignedReceipt, Option<Salts>), CliError> {
+/// What the user named.
+struct Loaded {
+    signed: SignedReceipt,
+    salts: Option<Salts>,
+    proof: Option<LogProof>,
+}
+
+impl From<DisclosedReceipt> for Loaded {
+    fn from(disclosed: DisclosedReceipt) -> Self {
+        Self {
+            signed: disclosed.without_salts(),
+            salts: Some(disclosed.salts),
+            proof: disclosed.log,
+        }
+    }
+}
+
+fn load(args: &ReceiptArgs) -> Result<Loaded, CliError> {
     let path = Path::new(&args.receipt);
     if ReceiptId::from_hex(&args.receipt).is_some() && !path.exists() {
         let bytes = open_state(args)?.load_receipt(&args.receipt)?;
-        let disclosed = ReceiptRecord::parse(&bytes)?.disclosed;
-        return Ok((disclosed.without_salts(), Some(disclosed.salts)));
+        return Ok(ReceiptRecord::parse(&bytes)?.disclosed.into());
     }
     let bytes = trust::read(path)?;
     // `curl > file` and editors leave a line end that is no part of the document.
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     if let Ok(record) = ReceiptRecord::parse(bytes) {
-        return Ok((record.disclosed.without_salts(), Some(record.disclosed.salts)));
+        return Ok(record.disclosed.into());
     }
-    match DisclosedReceipt::from_bytes(bytes) {
-        Ok(disclosed) => Ok((disclosed.without_salts(), Some(disclosed.salts))),
-        Err(_) => Ok((SignedReceipt::from_bytes(bytes).map_err(ReceiptError::from)?, None)),
+    if let Ok(disclosed) = DisclosedReceipt::from_bytes(bytes) {
+        return Ok(disclosed.into());
     }
+    Ok(Loaded {
+        signed: SignedReceipt::from_bytes(bytes).map_err(ReceiptError::from)?,
+        salts: None,
+        proof: None,
+    })
+}
+
+/// Where a receipt stands in its log.
+struct Place {
+    index: u64,
+    seen: SeenHead,
+}
+
+/// Checks the proof that came with the receipt, if one did; then, where a log or a head was named, that it is in there too.
+fn place(
+    args: &ReceiptArgs,
+    signed: &SignedReceipt,
+    stapled: Option<LogProof>,
+    keyset: &Keyset,
+) -> Result<Option<Place>, CliError> {
+    let asked = args.log.is_some() || args.heads.is_given();
+    if stapled.is_none() && !asked {
+        return Ok(None);
+    }
+    let named = keyset.log.as_ref().ok_or(ReceiptError::Value {
+        field: "keyset.log",
+        expected: "a log, for a receipt that is to be in one",
+        got: "none".into(),
+    })?;
+    let key = LogKey::of_keyset(named).and_then(|key| key.verifier());
+    let log = key.map_err(ReceiptError::from)?;
+    // Always: a wrong proof is no absent one.
+    if let Some(proof) = &stapled {
+        prove_logged(signed, proof, &log)?;
+    }
+    let token = args.heads.token_file.as_deref();
+    let source = args.log.as_deref().map(|text| Source::open(text, token)).transpose()?;
+    let head = match args.heads.checkpoint.as_deref() {
+        Some(path) => Some(trust::read(path)?),
+        None => source.as_ref().map(Source::checkpoint).transpose()?,
+    };
+    let proof = match (&source, head, stapled) {
+        (Some(source), Some(head), stapled) => from_log(source, &head, signed, stapled.map(|proof| proof.index), &log)?,
+        // The same head, perhaps with more signatures under it.
+        (None, Some(head), Some(proof)) => LogProof {
+            checkpoint: String::from_utf8_lossy(&head).into_owned(),
+            ..proof
+        },
+        (_, None, Some(proof)) => proof,
+        (_, _, None) => {
+            return Err(CliError::Usage {
+                option: "--checkpoint, --witness",
+                expected: "a receipt that came with a proof, or --log to make one from",
+                got: "neither".into(),
+            });
+        }
+    };
+    let logged = prove_logged(signed, &proof, &log)?;
+    let seen = args.heads.seen(proof.checkpoint.as_bytes(), "the log's head", &log)?;
+    Ok(Some(Place {
+        index: logged.index(),
+        seen,
+    }))
+}
+
+/// Makes the proof out of a log's tiles; looks for the leaf where nobody says which it is.
+fn from_log(
+    source: &Source,
+    head: &[u8],
+    signed: &SignedReceipt,
+    index: Option<u64>,
+    log: &LogVerifier,
+) -> Result<LogProof, CliError> {
+    let checkpoint = SignedCheckpoint::parse(head).and_then(|head| Ok((head.verify(log)?, head.to_text())));
+    let (head, checkpoint) = checkpoint.map_err(ReceiptError::from)?;
+    let size = head.size();
+    let index = match index {
+        Some(index) => Some(index),
+        None => find(source, &signed.to_bytes()?, size)?,
+    };
+    let path = match index {
+        Some(index) => source.inclusion(index, size)?.map(|path| (index, path)),
+        None => None,
+    };
+    let (index, path) = path.ok_or_else(|| CliError::NotLogged {
+        log: source.name().to_owned(),
+        size,
+    })?;
+    Ok(LogProof {
+        checkpoint,
+        index,
+        path,
+    })
+}
+
+fn find(source: &Source, leaf: &[u8], size: u64) -> Result<Option<u64>, CliError> {
+    for bundle in tile::of_level(Kind::Entries, size) {
+        let entries = source.entries(&bundle)?;
+        if let Some(at) = entries.iter().position(|entry| entry == leaf) {
+            return Ok(Some(bundle.start() + at as u64));
+        }
+    }
+    Ok(None)
 }
 
 fn open_state(args: &ReceiptArgs) -> Result<StateDir, CliError> {
@@ -99,24 +223,36 @@ fn guest(args: &ReceiptArgs, signed: &SignedReceipt) -> Result<Guest, CliError> 
             source: "given, judged as of today",
         });
     }
-    let (bundle, record) = open_state(args)?.load_bundle(&signed.receipt.keyset_digest.to_string())?;
-    let record = BundleRecord::parse(&record)?;
-    let mut context = record.context();
-    if let Some(policy) = &args.policy {
-        context.policy = trust::policy(policy)?;
-    }
-    let result = verify_bundle(&bundle, &record.challenge, &context, record.time())?;
+    let digest = signed.receipt.keyset_digest.to_string();
+    let (keyset, view) = kept_keyset(&open_state(args)?, &digest, args.policy.as_deref())?;
     Ok(Guest {
-        keyset: result
-            .keyset()
-            .cloned()
-            .ok_or(ReceiptError::Keys("the bundle has no keyset"))?,
-        view: result.view(),
+        keyset,
+        view,
         source: "kept, judged as of the day it answered this client's challenge",
     })
 }
 
-fn text(receipt: &Receipt, guest: &Guest, checked: &[&str]) -> String {
+/// The keyset of a kept bundle, verified again as of the day on which it was kept.
+pub(crate) fn kept_keyset(
+    state: &StateDir,
+    keyset_digest: &str,
+    policy: Option<&Path>,
+) -> Result<(Keyset, VerdictView), CliError> {
+    let (bundle, record) = state.load_bundle(keyset_digest)?;
+    let record = BundleRecord::parse(&record)?;
+    let mut context = record.context();
+    if let Some(policy) = policy {
+        context.policy = trust::policy(policy)?;
+    }
+    let result = verify_bundle(&bundle, &record.challenge, &context, record.time())?;
+    let keyset = result.keyset().cloned();
+    Ok((
+        keyset.ok_or(ReceiptError::Keys("the bundle has no keyset"))?,
+        result.view(),
+    ))
+}
+
+fn text(receipt: &Receipt, guest: &Guest, checked: &[&str], place: Option<&Place>) -> String {
     let view = &guest.view;
     let mut out = format!("VERIFIED: receipt {}, both signatures\n", receipt.id);
     if view.simulated || receipt.simulated {
@@ -160,7 +296,22 @@ fn text(receipt: &Receipt, guest: &Guest, checked: &[&str]) -> String {
     );
     row("measurement", view.measurement.clone());
     row("keyset", receipt.keyset_digest.to_string());
-    row("place in log", format!("seq {}, after {}", receipt.seq, receipt.prev));
+    row("number", format!("seq {}, after {}", receipt.seq, receipt.prev));
+    match place {
+        Some(place) => {
+            let head = place.seen.head.checkpoint();
+            row(
+                "log",
+                format!("leaf {} of {} in {}", place.index, head.size, head.origin),
+            );
+            row("root", head.root.to_string());
+            row("witnesses", place.seen.witnesses());
+        }
+        None => row(
+            "log",
+            "not shown to be in one (--log; or fetch it again once a head covers it)".into(),
+        ),
+    }
     row("transport", receipt.transport.clone());
     row("bundle", guest.source.into());
     if view.undated {
@@ -176,10 +327,7 @@ fn text(receipt: &Receipt, guest: &Guest, checked: &[&str]) -> String {
     row("commitments", opened);
     row(
         "not claimed",
-        format!(
-            "that the answer is right; witnesses {}: another log may be shown to others",
-            view.witnesses
-        ),
+        "that the answer is right; that others are shown the same log, unless witnesses signed its head".into(),
     );
     out
 }

@@ -34,7 +34,7 @@ use crate::request::bearer;
 use crate::state::{StateError, require_mode};
 use crate::way::Client;
 use guard::Guard;
-pub use reader::{StatusError, read_status};
+pub use reader::{StatusError, read_path, read_status};
 
 /// Who may use the endpoint and how much.
 pub struct ConnectOptions {
@@ -231,6 +231,7 @@ pub fn router(port: u16, client: impl Into<Client>, options: ConnectOptions) -> 
         .route("/hanzo/status", get(status::status))
         .route("/hanzo/status.css", get(status::style))
         .route("/v1/{*path}", axum::routing::any(forward::forward))
+        .route("/log/{*path}", get(forward::forward))
         .fallback(not_found)
         .method_not_allowed_fallback(|| async {
             problem::openai(
@@ -263,6 +264,6 @@ async fn not_found() -> Response {
     problem::openai(
         StatusCode::NOT_FOUND,
         "connect.not_found",
-        "expected /v1/… (for example /v1/chat/completions or /v1/models), / or /hanzo/status",
+        "expected /v1/… (for example /v1/chat/completions or /v1/models), /log/checkpoint, /log/tile/…, / or /hanzo/status",
     )
 }

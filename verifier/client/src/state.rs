@@ -260,6 +260,22 @@ impl StateDir {
         self.load("receipt", id, &self.root.join("receipts").join(format!("{id}.json")))
     }
 
+    /// Ids of all kept receipts, in order.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn receipt_ids(&self) -> Result<Vec<String>, StateError> {
+        let dir = self.root.join("receipts");
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(&dir).map_err(|e| io_error("read", &dir, e))? {
+            let name = entry.map_err(|e| io_error("read", &dir, e))?.file_name();
+            let id = name.to_str().and_then(|name| name.strip_suffix(".json"));
+            ids.extend(id.filter(|id| check_id("receipt", id, 32).is_ok()).map(str::to_owned));
+        }
+        ids.sort();
+        Ok(ids)
+    }
+
     /// Remembers the newest release of a line.
     pub(crate) fn save_release(&self, line: &Digest256, record: &[u8]) -> Result<(), StateError> {
         self.write(&self.root.join("releases").join(format!("{line}.json")), record)

@@ -2,6 +2,7 @@
 
 use hanzo_attestation::jcs::JcsError;
 use hanzo_attestation::{Digest384, UnixTime};
+use hanzo_log::LogError;
 
 /// Why a receipt was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -71,6 +72,9 @@ pub enum ReceiptError {
         /// `request` or `response`.
         which: &'static str,
     },
+    /// It is not shown to stand in the log.
+    #[error("receipt: log: {0}")]
+    Log(#[from] LogError),
     /// Not the successor.
     #[error(
         "receipt: {field}: expected {expected}, got {got}: a receipt is missing between the two, or they are of different boots"
@@ -100,6 +104,7 @@ impl ReceiptError {
             Self::Time { .. } => "receipt.time",
             Self::Commitment { which: "request" } => "receipt.commitment.request",
             Self::Commitment { .. } => "receipt.commitment.response",
+            Self::Log(e) => e.code(),
             Self::Chain { .. } => "receipt.chain",
         }
     }

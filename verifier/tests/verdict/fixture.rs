@@ -88,6 +88,7 @@ pub fn keyset() -> Keyset {
             ml_dsa: "cc".repeat(1952),
             suite: "ml-dsa-65".into(),
         },
+        log: None,
         signer_keys: vec![],
         simulated: true,
         tier: 2,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -14,7 +14,8 @@ use axum::routing::{get, post};
 use hanzo_attestation::config::PinnedSigner;
 use hanzo_attestation::keyset::SignaturePair;
 use hanzo_attestation::name::{KeyId, Name};
-use hanzo_attestation::{Digest384, Nonce};
+use hanzo_attestation::{Digest384, Nonce, jcs};
+use hanzo_kbs_protocol::heads::{HeadAction, HeadRequest, HeadState, LeaseKey, LeaseReply, StoreHead};
 use hanzo_kbs_protocol::{AttestBody, GRANT_PURPOSE, Grant, WrappedDek, auth_request, challenge_body, wrap_info};
 use hanzo_pqc::sign::{SignatureSuite, SigningKeys};
 use hanzo_pqc::{Domain, hpke};
@@ -50,7 +51,19 @@ pub struct Inner {
     pub mood: Mood,
     /// Every reply by key id.
     pub replies: HashMap<String, Vec<u8>>,
+    /// By store.
+    pub heads: HashMap<String, Fenced>,
+    /// What it says to every question about heads instead of an answer.
+    pub heads_say: Option<(StatusCode, &'static str)>,
     sessions: HashMap<String, Session>,
+}
+
+/// A store's head, and who may move it.
+pub struct Fenced {
+    pub head: StoreHead,
+    pub token: u64,
+    writer: Digest384,
+    until: Instant,
 }
 
 struct Session {
@@ -73,6 +86,8 @@ impl Broker {
                 keys,
                 mood: Mood::Honest,
                 replies: HashMap::new(),
+                heads: HashMap::new(),
+                heads_say: None,
                 sessions: HashMap::new(),
             })),
             signer: signer(1),
@@ -102,6 +117,7 @@ impl Broker {
             .route("/kbs/v0/auth", post(auth))
             .route("/kbs/v0/attest", post(attest))
             .route("/kbs/v0/resource/{*key}", get(resource))
+            .route("/hanzo/v1/heads/{*store}", post(heads))
             .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         addr
@@ -214,4 +230,72 @@ async fn resource(State(broker): State<Broker>, Path(key): Path<String>, headers
         }
         None => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+const LEASE_SECRET: &[u8] = b"the test broker's own";
+
+/// As `hanzo-kbs` does it: one writer, and a head that only moves forward from where it is.
+async fn heads(State(broker): State<Broker>, Path(store): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+    let mut inner = broker.inner.lock().unwrap();
+    let no = |status: StatusCode, code: &str| {
+        let body = serde_json::json!({"code": code, "detail": code, "type": "https://example.org/errors/Head"});
+        (status, body.to_string()).into_response()
+    };
+    if let Some((status, code)) = inner.heads_say {
+        return no(status, code);
+    }
+    let request = HeadRequest::parse(&body).unwrap();
+    assert_eq!(request.ask.store.to_string(), store);
+    let now = Instant::now();
+    let state = |fenced: &Fenced| HeadState {
+        head: fenced.head,
+        lease_s: fenced.until.saturating_duration_since(now).as_secs_f64().round() as u64,
+        nonce: request.ask.nonce,
+        store: request.ask.store.clone(),
+        token: fenced.token,
+    };
+    let later = |lease_s: u64| now + Duration::from_secs(lease_s);
+    if let HeadAction::Acquire { lease_s } = request.ask.action {
+        let session = inner.sessions.remove(&session_of(&headers)).unwrap();
+        let writer = session.attested.unwrap().wrap_key;
+        let held = |f: &Fenced| f.until > now && f.writer != writer.recipient();
+        if inner.heads.get(&store).is_some_and(held) {
+            return no(StatusCode::CONFLICT, "kbs.head.held");
+        }
+        let was = inner.heads.remove(&store);
+        let fenced = Fenced {
+            head: was.as_ref().map_or(StoreHead::empty(), |f| f.head),
+            token: was.map_or(0, |f| f.token) + 1,
+            writer: writer.recipient(),
+            until: later(lease_s),
+        };
+        let key = LeaseKey::derive(LEASE_SECRET, &request.ask.store, fenced.token, &fenced.writer).unwrap();
+        let reply = LeaseReply::seal(state(&fenced), &key, writer.hpke().unwrap(), &broker.signer).unwrap();
+        inner.heads.insert(store, fenced);
+        return jcs::to_vec("lease", &reply).unwrap().into_response();
+    }
+    let Some(fenced) = inner.heads.get_mut(&store) else {
+        return no(StatusCode::CONFLICT, "kbs.head.token");
+    };
+    let key = LeaseKey::derive(LEASE_SECRET, &request.ask.store, fenced.token, &fenced.writer).unwrap();
+    if key.check_request(&request).is_err() {
+        return no(StatusCode::CONFLICT, "kbs.head.token");
+    }
+    if fenced.until <= now {
+        return no(StatusCode::CONFLICT, "kbs.head.lease_over");
+    }
+    match request.ask.action {
+        HeadAction::Advance { lease_s, new, old, .. } => {
+            if fenced.head != old && fenced.head != new {
+                return no(StatusCode::CONFLICT, "kbs.head.conflict");
+            }
+            assert!(new.size > old.size);
+            (fenced.head, fenced.until) = (new, later(lease_s));
+        }
+        HeadAction::Renew { lease_s, .. } => fenced.until = later(lease_s),
+        HeadAction::Release { .. } => fenced.until = now,
+        HeadAction::Acquire { .. } => unreachable!(),
+    }
+    let reply = key.reply(state(fenced)).unwrap();
+    jcs::to_vec("head", &reply).unwrap().into_response()
 }

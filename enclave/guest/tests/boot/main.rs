@@ -9,6 +9,7 @@ mod egress;
 mod engine;
 #[path = "../../../tdx-attest-rs/tests/machine/fake_kernel.rs"]
 mod fake_kernel;
+mod fence;
 mod first;
 mod foreign;
 mod machine;

@@ -165,6 +165,8 @@ request_timeout_s = 20
             devices: DeviceTrust::default(),
             limits: OperatingLimits {
                 kbs_timeout_ms: 10_000,
+                lease_s: 8,
+                lease_wait_s: 0,
                 engine_start_timeout_ms: 15_000,
                 engine_restarts_max: 1,
                 drain_timeout_ms: 3_000,

@@ -104,6 +104,7 @@ pub fn sealed() -> Sealed {
             ml_dsa: "cc".repeat(1952),
             suite: "ml-dsa-65".into(),
         },
+        log: None,
         signer_keys: vec![],
         simulated: true,
         tier: 2,

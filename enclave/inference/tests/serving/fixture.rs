@@ -13,7 +13,7 @@ use hanzo_attestation::{Digest256, Digest384, UnixTime};
 use hanzo_inference::{AccessOptions, EngineEndpoint, ServingOptions, ServingState, Uptime, router};
 use hanzo_pqc::Dek;
 use hanzo_pqc::sign::{SignatureSuite, SigningKeys};
-use hanzo_receipts::{DisclosedReceipt, ReceiptLog, SCHEMA};
+use hanzo_receipts::{DisclosedReceipt, Fence, Origin, PublicLog, ReceiptLog, SCHEMA};
 use hanzo_store::EncryptedDb;
 use hanzo_verifier::receipt::{VerifiedReceipt, verify_signed};
 use http_body_util::BodyExt;
@@ -62,7 +62,10 @@ impl Guest {
         let key = Dek::from_slice(&[9; 32]).unwrap();
         let db = Arc::new(EncryptedDb::open(&dir.path().join("guest.db"), &key, SCHEMA).unwrap());
         let keyset = keyset(&keys);
-        let log = Arc::new(ReceiptLog::open(db.clone(), keys, keyset).unwrap());
+        let origin = Origin::new("example/receipts").unwrap();
+        let suite = SignatureSuite::MlDsa65Ed25519;
+        let public = Arc::new(PublicLog::open(db.clone(), origin, suite, &[2; 64], Fence::None).unwrap());
+        let log = Arc::new(ReceiptLog::open(public, keys, keyset).unwrap());
         let counter = AtomicU64::new(1);
         let state = ServingState::new(ServingOptions {
             receipts: log.clone(),
@@ -186,6 +189,7 @@ fn keyset(keys: &SigningKeys) -> Keyset {
             ml_dsa: public.ml_dsa_hex(),
             suite: public.suite().name().into(),
         },
+        log: None,
         signer_keys: vec![],
         simulated: true,
         tier: 2,

@@ -2,8 +2,11 @@
 
 use axum::body::Body;
 use axum::http::Request;
-use hanzo_receipts::Outcome;
-use hanzo_verifier::receipt::verify_disclosed;
+use hanzo_log::SignedCheckpoint;
+use hanzo_log::tile::{decode_entries, decode_hashes};
+use hanzo_receipts::{DisclosedReceipt, Outcome};
+use hanzo_verifier::receipt::{prove_logged, verify_disclosed};
+use http_body_util::BodyExt;
 
 use crate::double::honest;
 use crate::fixture::{Guest, NOW, chat, split, text};
@@ -117,4 +120,57 @@ async fn an_answer_without_a_durable_receipt_does_not_leave() {
             .contains("receipt_not_durable")
     );
     assert!(guest.receipts().is_empty());
+}
+
+#[tokio::test]
+async fn the_log_is_served_to_anybody_and_a_receipt_brings_its_proof() {
+    let guest = Guest::new(honest());
+    let response = guest.ask(&chat("")).await;
+    let id = response.headers()["hanzo-receipt-id"].to_str().unwrap().to_owned();
+    let fetched = text(guest.send(fetch(&id, Some(&"aa".repeat(32)))).await).await;
+    let fetched = DisclosedReceipt::from_bytes(fetched.as_bytes()).unwrap();
+    let (signed, proof) = (fetched.without_salts(), fetched.log.unwrap());
+    let verifier = guest.log.log().verifier();
+    let logged = prove_logged(&signed, &proof, verifier).unwrap();
+    assert_eq!((logged.index(), logged.checkpoint().size()), (1, 2));
+
+    let get = async |path: &str| guest.send(Request::get(path).body(Body::empty()).unwrap()).await;
+    let shown = get("/log/checkpoint").await;
+    assert_eq!(shown.headers()["content-type"], "text/plain; charset=utf-8");
+    let head = SignedCheckpoint::parse(text(shown).await.as_bytes())
+        .unwrap()
+        .verify(verifier)
+        .unwrap();
+    assert_eq!(&head, logged.checkpoint());
+    let bundle = get("/log/tile/entries/000.p/2")
+        .await
+        .into_body()
+        .collect()
+        .await
+        .unwrap()
+        .to_bytes();
+    let leaves = decode_entries(&bundle, 2).unwrap();
+    assert_eq!(leaves[1], signed.to_bytes().unwrap());
+    let hashes = get("/log/tile/0/000.p/2")
+        .await
+        .into_body()
+        .collect()
+        .await
+        .unwrap()
+        .to_bytes();
+    let hashes = decode_hashes(&hashes, 2).unwrap();
+    assert_eq!(hanzo_log::tree::root(&hashes), head.root());
+    for none in [
+        "tile/0/000.p/3",
+        "tile/0/000",
+        "tile/0/0",
+        "tile/7/000",
+        "tile/entries/",
+        "tile/../checkpoint",
+        "x",
+    ] {
+        let response = get(&format!("/log/{none}")).await;
+        assert_eq!(response.status(), 404, "{none}");
+        assert!(text(response).await.contains("not_found"), "{none}");
+    }
 }

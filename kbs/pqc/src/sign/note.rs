@@ -140,3 +140,35 @@ impl NoteSignature {
         &self.0.ed25519
     }
 }
+
+/// The public key of one who signs notes with Ed25519 alone: a witness.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WitnessVerifyingKey([u8; ed25519::PUBLIC_KEY_LEN]);
+
+impl WitnessVerifyingKey {
+    /// Takes a key in RFC 8032's encoding.
+    ///
+    /// # Errors
+    /// [`PqcError::Length`], [`PqcError::Encoding`], [`PqcError::LowOrder`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, PqcError> {
+        ed25519::check_public_key(bytes).map(Self)
+    }
+
+    /// The key.
+    pub fn as_bytes(&self) -> &[u8; ed25519::PUBLIC_KEY_LEN] {
+        &self.0
+    }
+
+    /// Checks a signature over exactly `message`.
+    ///
+    /// # Errors
+    /// [`PqcError::Signature`].
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), PqcError> {
+        ED25519
+            .verify_sig(&self.0, message, signature)
+            .map_err(|_| PqcError::Signature {
+                half: SignatureHalf::Ed25519,
+                domain: "cosignature/v1",
+            })
+    }
+}

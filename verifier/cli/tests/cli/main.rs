@@ -1,5 +1,6 @@
 //! The binary from outside: exit codes, texts and JSON, each accepted case beside its nearest refused twins.
 
+mod logs;
 mod ratls;
 mod receipts;
 
@@ -15,9 +16,10 @@ use hanzo_attestation::name::Name;
 use hanzo_attestation::statement::Statement;
 use hanzo_attestation::{Digest256, Digest384, Nonce, UnixTime, jcs};
 use hanzo_client::receipts::{BundleRecord, ReceiptRecord};
+use hanzo_log::{LogKey, Origin};
 use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, SnpPolicy, SnpReference, TcbFloors};
 use hanzo_pqc::Domain;
-use hanzo_pqc::sign::{SignatureSuite, SigningKeys};
+use hanzo_pqc::sign::{NoteSigningKeys, SignatureSuite, SigningKeys};
 use hanzo_simulated_tee::{LaunchSpec, SimulatedProcessor, simulated_measurement};
 use hanzo_verifier::receipt::*;
 use serde_json::Value;
@@ -39,6 +41,15 @@ struct Files {
 
 fn keys() -> SigningKeys {
     SigningKeys::from_seed(SignatureSuite::MlDsa65Ed25519, &[1; 64]).unwrap()
+}
+
+fn log_keys() -> NoteSigningKeys {
+    NoteSigningKeys::from_seed(SignatureSuite::MlDsa65Ed25519, &[3; 64]).unwrap()
+}
+
+/// The log that the guest's receipts stand in.
+fn log_key() -> LogKey {
+    LogKey::of(Origin::new("example/receipts").unwrap(), log_keys().verifying_keys())
 }
 
 impl Files {
@@ -73,6 +84,7 @@ impl Files {
                 ml_dsa: public.ml_dsa_hex(),
                 suite: public.suite().name().into(),
             },
+            log: Some(log_key().to_keyset()),
             signer_keys: vec![],
             simulated: true,
             tier: 2,
@@ -209,7 +221,7 @@ impl Files {
         };
         let digest = self.keyset.digest().unwrap();
         self.put(
-            &format!(".local/state/hanzo/receipts/{ID}.json"),
+            &format!(".local/state/hanzo/receipts/{}.json", receipt.receipt.id),
             &jcs::to_vec("record", &record).unwrap(),
         );
         self.put(&format!(".local/state/hanzo/bundles/{digest}.json"), &self.bundle);

@@ -73,6 +73,69 @@ pub async fn read_status(address: SocketAddr, token: Option<&str>) -> Result<Val
 }
 
 async fn read(address: SocketAddr, token: Option<&str>) -> Result<Value, StatusError> {
+    let answered = |got: String| StatusError::Answer { address, got };
+    let (status, body) = get(address, "/hanzo/status", token, STATUS_BYTES_MAX).await?;
+    let document: Value = serde_json::from_slice(&body).map_err(|_| answered(format!("status {}", status.as_u16())))?;
+    match status {
+        StatusCode::OK | StatusCode::BAD_GATEWAY if document.get("version") == Some(&Value::from(1)) => Ok(document),
+        _ => Err(denied(address, status, &document)),
+    }
+}
+
+/// What a guest behind the endpoint at `address` serves at `path`, at most `bytes_max` bytes of it; `None` if it has no such thing.
+///
+/// # Errors
+/// [`StatusError`].
+pub async fn read_path(
+    address: SocketAddr,
+    path: &str,
+    token: Option<&str>,
+    bytes_max: usize,
+) -> Result<Option<Vec<u8>>, StatusError> {
+    let (status, body) = tokio::time::timeout(STATUS_TIMEOUT, get(address, path, token, bytes_max))
+        .await
+        .unwrap_or(Err(StatusError::Unreachable {
+            address,
+            detail: "no answer within 60 s".into(),
+        }))?;
+    match status {
+        StatusCode::OK => Ok(Some(body.to_vec())),
+        StatusCode::NOT_FOUND => Ok(None),
+        other => Err(denied(
+            address,
+            other,
+            &serde_json::from_slice(&body).unwrap_or(Value::Null),
+        )),
+    }
+}
+
+/// What an answer means that brings nothing.
+fn denied(address: SocketAddr, status: StatusCode, document: &Value) -> StatusError {
+    let code = document.pointer("/error/code").and_then(Value::as_str);
+    match (status, code) {
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST, code) => {
+            StatusError::Denied {
+                address,
+                code: code.unwrap_or("refused").chars().take(64).collect(),
+            }
+        }
+        (status, code) => StatusError::Answer {
+            address,
+            got: format!(
+                "status {}{}",
+                status.as_u16(),
+                code.map_or_else(String::new, |c| format!(", {}", c.chars().take(64).collect::<String>()))
+            ),
+        },
+    }
+}
+
+async fn get(
+    address: SocketAddr,
+    path: &str,
+    token: Option<&str>,
+    bytes_max: usize,
+) -> Result<(StatusCode, Bytes), StatusError> {
     let unreachable = |detail: String| StatusError::Unreachable { address, detail };
     let answered = |got: String| StatusError::Answer { address, got };
     let stream = TcpStream::connect(address).await;
@@ -82,7 +145,7 @@ async fn read(address: SocketAddr, token: Option<&str>) -> Result<Value, StatusE
         .map_err(|e| unreachable(e.to_string()))?;
     let driver = tokio::spawn(connection);
     let mut request = Request::new(Full::<Bytes>::default());
-    *request.uri_mut() = hyper::Uri::from_static("/hanzo/status");
+    *request.uri_mut() = path.parse().map_err(|_| answered("a path that is none".into()))?;
     let host = HeaderValue::from_str(&address.to_string()).map_err(|e| answered(e.to_string()))?;
     request.headers_mut().insert(HOST, host);
     if let Some(token) = token {
@@ -90,19 +153,8 @@ async fn read(address: SocketAddr, token: Option<&str>) -> Result<Value, StatusE
         bearer.set_sensitive(true);
         request.headers_mut().insert(AUTHORIZATION, bearer);
     }
-    let done = exchange(&mut sender, request, STATUS_BYTES_MAX).await;
+    let done = exchange(&mut sender, request, bytes_max).await;
     driver.abort();
     let (status, body) = done.map_err(|e| answered(e.to_string()))?;
-    let document: Value = serde_json::from_slice(&body).map_err(|_| answered(format!("status {}", status.as_u16())))?;
-    match status {
-        StatusCode::OK | StatusCode::BAD_GATEWAY if document.get("version") == Some(&Value::from(1)) => Ok(document),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => {
-            let code = document.pointer("/error/code").and_then(Value::as_str);
-            Err(StatusError::Denied {
-                address,
-                code: code.unwrap_or("refused").chars().take(64).collect(),
-            })
-        }
-        _ => Err(answered(format!("status {}", status.as_u16()))),
-    }
+    Ok((status, body))
 }

@@ -134,6 +134,7 @@ impl Guest {
                 ml_dsa: public.ml_dsa_hex(),
                 suite: public.suite().name().into(),
             },
+            log: None,
             signer_keys: vec![],
             simulated: true,
             tier: 2,

@@ -55,6 +55,7 @@ pub fn bundle(evidence: SnpEvidence) -> Bundle {
                 ml_dsa: "cc".repeat(1952),
                 suite: "ml-dsa-65-ed25519".into(),
             },
+            log: None,
             signer_keys: vec![],
             simulated: true,
             tier: 2,
