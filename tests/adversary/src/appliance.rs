@@ -343,6 +343,7 @@ suite = "{suite}"
 ml_dsa = "{ml_dsa}"
 ed25519 = "{ed25519}"
 [store]
+writers = "many"
 id = "receipts"
 key_id = "{STORE_KEY}"
 [[models]]

@@ -50,6 +50,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
             "Connection",
             "Current",
             "Epoch",
+            "Fenced",
             "FreshKey",
             "Gateway",
             "GatewayOptions",
@@ -58,6 +59,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
             "Held",
             "InForce",
             "Incoming",
+            "Keeper",
             "Keyed",
             "LiveKey",
             "LiveKeys",
@@ -67,7 +69,10 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
         ],
     ),
     ("enclave/pack", &["PackCipher", "Sealed"]),
-    ("enclave/receipts", &["Owner", "Pending", "ReceiptLog", "RequestStart"]),
+    (
+        "enclave/receipts",
+        &["Owner", "Pending", "PublicLog", "ReceiptLog", "RequestStart"],
+    ),
     (
         "enclave/sealed",
         &[
@@ -120,7 +125,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
     ("kbs/store", &["ColumnSealer", "EncryptedDb", "KeyFile", "Store"]),
     ("kbs/vault", &["Root", "TenantKek"]),
     ("verifier", &["ApiKey"]),
-    ("verifier/cli", &["Signer"]),
+    ("verifier/cli", &["LogPlace", "LogSource", "Signer"]),
     (
         "verifier/client",
         &[

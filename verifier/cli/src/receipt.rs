@@ -18,7 +18,7 @@ use crate::args::ReceiptArgs;
 use crate::connect::state_path;
 use crate::error::CliError;
 use crate::log::heads::SeenHead;
-use crate::log::source::Source;
+use crate::log::source::LogSource;
 use crate::output::{Output, shown};
 use crate::{time, trust};
 
@@ -137,10 +137,14 @@ fn place(
         prove_logged(signed, proof, &log)?;
     }
     let token = args.heads.token_file.as_deref();
-    let source = args.log.as_deref().map(|text| Source::open(text, token)).transpose()?;
+    let source = args
+        .log
+        .as_deref()
+        .map(|text| LogSource::open(text, token))
+        .transpose()?;
     let head = match args.heads.checkpoint.as_deref() {
         Some(path) => Some(trust::read(path)?),
-        None => source.as_ref().map(Source::checkpoint).transpose()?,
+        None => source.as_ref().map(LogSource::checkpoint).transpose()?,
     };
     let proof = match (&source, head, stapled) {
         (Some(source), Some(head), stapled) => from_log(source, &head, signed, stapled.map(|proof| proof.index), &log)?,
@@ -168,7 +172,7 @@ fn place(
 
 /// Makes the proof out of a log's tiles; looks for the leaf where nobody says which it is.
 fn from_log(
-    source: &Source,
+    source: &LogSource,
     head: &[u8],
     signed: &SignedReceipt,
     index: Option<u64>,
@@ -196,7 +200,7 @@ fn from_log(
     })
 }
 
-fn find(source: &Source, leaf: &[u8], size: u64) -> Result<Option<u64>, CliError> {
+fn find(source: &LogSource, leaf: &[u8], size: u64) -> Result<Option<u64>, CliError> {
     for bundle in tile::of_level(Kind::Entries, size) {
         let entries = source.entries(&bundle)?;
         if let Some(at) = entries.iter().position(|entry| entry == leaf) {

@@ -171,8 +171,9 @@ async fn gpus_are_verified_before_they_get_ready_and_answer_before_the_cpu() {
             .0
     };
     let asked = asked.lock().unwrap().clone();
-    // For each of its two keys the broker gets a list of its own, and judges it by itself.
+    // For each of its two keys, and for the lease of the store, the broker gets a list of its own, and judges it by itself.
     let [
+        Asked::Listed(_),
         Asked::Listed(_),
         Asked::Listed(_),
         Asked::Listed(own),

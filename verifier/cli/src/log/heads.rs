@@ -3,7 +3,7 @@
 use hanzo_log::{AuthenticCheckpoint, Cosigned, LogVerifier, SignedCheckpoint, WitnessKey};
 use serde_json::{Value, json};
 
-use super::source::Source;
+use super::source::LogSource;
 use crate::args::HeadArgs;
 use crate::error::CliError;
 use crate::{time, trust};
@@ -38,7 +38,7 @@ impl HeadArgs {
     ///
     /// # Errors
     /// A head that the log did not sign; [`CliError::Witnesses`].
-    pub(crate) fn head(&self, source: Option<&Source>, log: &LogVerifier) -> Result<Option<SeenHead>, CliError> {
+    pub(crate) fn head(&self, source: Option<&LogSource>, log: &LogVerifier) -> Result<Option<SeenHead>, CliError> {
         match (&self.checkpoint, source) {
             (Some(path), _) => self
                 .seen(&trust::read(path)?, &path.display().to_string(), log)

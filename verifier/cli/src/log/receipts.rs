@@ -10,7 +10,7 @@ use hanzo_verifier::receipt::{AuditedReceipts, ReceiptAudit};
 use serde_json::json;
 
 use super::heads::SeenHead;
-use super::source::Source;
+use super::source::LogSource;
 use crate::args::LogArgs;
 use crate::error::CliError;
 use crate::output::{Output, shown};
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &LogArgs) -> Result<Output, CliError> {
         expected: "a folder, or http://ADDRESS:PORT",
         got: args.log.display().to_string(),
     })?;
-    let source = Source::open(name, args.heads.token_file.as_deref())?;
+    let source = LogSource::open(name, args.heads.token_file.as_deref())?;
     let since = args.since.as_deref().map(|path| earlier(path, &log)).transpose()?;
     let seen = args.heads.head(Some(&source), &log)?.ok_or_else(|| CliError::NoTile {
         log: name.to_owned(),
@@ -79,7 +79,7 @@ fn earlier(path: &Path, log: &LogVerifier) -> Result<AuthenticCheckpoint, CliErr
 }
 
 fn audit(
-    source: &Source,
+    source: &LogSource,
     log: &LogVerifier,
     seen: &SeenHead,
     since: Option<AuthenticCheckpoint>,

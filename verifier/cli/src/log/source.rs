@@ -9,6 +9,7 @@ use hanzo_log::NOTE_BYTES_MAX;
 use hanzo_log::proof::{self, Subtree};
 use hanzo_log::tile::{Kind, Tile, WIDTH, decode_entries, decode_hashes};
 use hanzo_log::tree;
+use zeroize::Zeroizing;
 
 use super::tiles;
 use crate::error::CliError;
@@ -18,32 +19,32 @@ use crate::{runtime, trust};
 const TILE_BYTES_MAX: usize = 256 * (65_535 + 2);
 
 /// A log of receipts to read from.
-pub(crate) struct Source {
+pub(crate) struct LogSource {
     name: String,
-    place: Place,
+    place: LogPlace,
 }
 
-enum Place {
+enum LogPlace {
     Folder(PathBuf),
     Endpoint {
         address: SocketAddr,
-        token: Option<String>,
+        token: Option<Zeroizing<String>>,
         runtime: tokio::runtime::Runtime,
     },
 }
 
-impl Source {
+impl LogSource {
     /// A folder, or `http://ADDRESS:PORT`.
     pub(crate) fn open(text: &str, token_file: Option<&Path>) -> Result<Self, CliError> {
         let place = match text.strip_prefix("http://") {
             None if text.contains("://") => return Err(unusable(text)),
-            None => Place::Folder(text.into()),
+            None => LogPlace::Folder(text.into()),
             Some(rest) => {
                 let rest = rest.trim_end_matches('/');
                 let rest = rest.strip_suffix("/log").unwrap_or(rest);
-                Place::Endpoint {
+                LogPlace::Endpoint {
                     address: rest.parse().map_err(|_| unusable(text))?,
-                    token: token_file.map(read_token).transpose()?.map(|token| token.to_string()),
+                    token: token_file.map(read_token).transpose()?,
                     runtime: runtime()?,
                 }
             }
@@ -62,8 +63,8 @@ impl Source {
     /// The head that the log shows.
     pub(crate) fn checkpoint(&self) -> Result<Vec<u8>, CliError> {
         match &self.place {
-            Place::Folder(folder) => trust::read(&folder.join("checkpoint")),
-            Place::Endpoint { .. } => self
+            LogPlace::Folder(folder) => trust::read(&folder.join("checkpoint")),
+            LogPlace::Endpoint { .. } => self
                 .fetch("checkpoint", NOTE_BYTES_MAX)?
                 .ok_or_else(|| self.missing("checkpoint".into())),
         }
@@ -71,15 +72,15 @@ impl Source {
 
     fn fetch(&self, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, CliError> {
         match &self.place {
-            Place::Folder(_) => Ok(None),
-            Place::Endpoint {
+            LogPlace::Folder(_) => Ok(None),
+            LogPlace::Endpoint {
                 address,
                 token,
                 runtime,
             } => Ok(runtime.block_on(read_path(
                 *address,
                 &format!("/log/{path}"),
-                token.as_deref(),
+                token.as_ref().map(|token| token.as_str()),
                 bytes_max,
             ))?),
         }
@@ -94,8 +95,8 @@ impl Source {
 
     fn one(&self, tile: &Tile) -> Result<Option<Vec<u8>>, CliError> {
         match &self.place {
-            Place::Folder(folder) => tiles::read(folder, tile),
-            Place::Endpoint { .. } => self.fetch(&tile.to_string(), TILE_BYTES_MAX),
+            LogPlace::Folder(folder) => tiles::read(folder, tile),
+            LogPlace::Endpoint { .. } => self.fetch(&tile.to_string(), TILE_BYTES_MAX),
         }
     }
 
