@@ -39,7 +39,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
     ),
     (
         "enclave/engine-llama",
-        &["Answering", "Embedder", "Inputs", "Job", "Llama", "Worker"],
+        &["Answering", "Embedder", "Inputs", "Job", "Jobs", "Llama", "Worker"],
     ),
     (
         "enclave/guest",
