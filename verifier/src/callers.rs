@@ -22,7 +22,7 @@ use hanzo_attestation::jcs;
 use hanzo_attestation::keyset::SignaturePair;
 use hanzo_attestation::name::Name;
 use hanzo_attestation::{Digest384, UnixTime};
-use hanzo_pqc::sign::{Signature, SignatureSuite, SigningKeys, VerifyingKeys};
+use hanzo_pqc::sign::{Signature, SignatureSuite, VerifyingKeys};
 use hanzo_pqc::{Domain, PqcError};
 use serde::{Deserialize, Serialize};
 
@@ -255,13 +255,16 @@ impl Table {
         Ok(())
     }
 
-    /// Signs it.
+    /// Signed by `sign`, which gets the domain and the bytes to be signed, once the table is one that a guest may take.
     ///
     /// # Errors
     /// As [`Table::check`]; [`CallersError::Crypto`].
-    pub fn sign(self, keys: &SigningKeys) -> Result<SignedTable, CallersError> {
+    pub fn sign(
+        self,
+        sign: impl FnOnce(Domain, &[u8]) -> Result<Signature, PqcError>,
+    ) -> Result<SignedTable, CallersError> {
         self.check()?;
-        let signature = keys.sign(Domain::Callers, &jcs::to_vec(WHAT, &self)?)?;
+        let signature = sign(Domain::Callers, &jcs::to_vec(WHAT, &self)?)?;
         Ok(SignedTable {
             signature: SignaturePair {
                 ed25519: signature.ed25519_hex(),

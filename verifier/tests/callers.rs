@@ -61,7 +61,7 @@ fn table() -> Table {
 #[test]
 fn a_signed_table_is_taken_by_its_operators_guests_until_its_end() {
     let signer = keys(1);
-    let signed = table().sign(&signer).unwrap();
+    let signed = table().sign(|domain, bytes| signer.sign(domain, bytes)).unwrap();
     let bytes = signed.to_bytes().unwrap();
     let verify = |bytes: &[u8], pinned: &PinnedSigner, operator: &str, now: u64| {
         SignedTable::parse(bytes)
@@ -115,7 +115,7 @@ fn what_no_guest_may_take_is_not_signed() {
     let refused = |change: &dyn Fn(&mut Table)| {
         let mut changed = table();
         change(&mut changed);
-        match changed.sign(&keys(1)).map(drop) {
+        match changed.sign(|domain, bytes| keys(1).sign(domain, bytes)).map(drop) {
             Ok(()) => "signed",
             Err(CallersError::Value { field, .. }) => field,
             Err(other) => other.code(),

@@ -61,9 +61,11 @@ fn a_predicted_boot_gets_its_key_by_quote_and_no_other_image_s() {
     assert!(reason.contains("kbs.refused") && reason.contains(MODEL_KEY), "{reason}");
 
     let sent = Captured::all(&setting.seen);
-    let [store, other] = &sent[..] else {
-        panic!("expected two exchanges, got {}", sent.len());
+    // The store's key, its lease, the model's key.
+    let [store, lease, other] = &sent[..] else {
+        panic!("expected three exchanges, got {}", sent.len());
     };
+    as_predicted(lease, &setting, &prediction);
     as_predicted(store, &setting, &prediction);
     assert_eq!(store.decide(setting.ak, &policy), Ok(1));
     both_banks_count(store, setting.ak, &policy);

@@ -220,7 +220,7 @@ fn change(
     table.issued_at = now.0;
     table.not_after = now.0 + files.table_days * DAY_S;
     table.version += 1;
-    let signed = table.sign(&signer.keys)?;
+    let signed = table.sign(|domain, bytes| signer.keys.sign(domain, bytes))?;
     let bytes = [signed.to_bytes()?.as_slice(), b"\n"].concat();
     write::atomic(path, &bytes)?;
     Ok(signed.table)

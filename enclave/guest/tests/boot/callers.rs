@@ -46,7 +46,11 @@ fn table(version: u64, key_hash: Digest384, now: u64) -> Vec<u8> {
         purpose: Purpose::V1,
         version,
     };
-    table.sign(&signer()).unwrap().to_bytes().unwrap()
+    table
+        .sign(|domain, bytes| signer().sign(domain, bytes))
+        .unwrap()
+        .to_bytes()
+        .unwrap()
 }
 
 async fn ask(guest: &Running, method: Method, path: &str, with_key: bool, body: Vec<u8>) -> (StatusCode, Value) {

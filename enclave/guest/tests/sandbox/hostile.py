@@ -120,7 +120,7 @@ call("x32_ptrace", 0x40000000 + 521, 16, NOBODY, 0, 0)
 print("core_limit", resource.getrlimit(resource.RLIMIT_CORE)[1])
 print("descriptors", len(os.listdir("/proc/self/fd")) - 1)
 print("oom_score_adj", open("/proc/self/oom_score_adj").read().strip())
-print("environment", len([name for name in os.environ if name != "LC_CTYPE"]))
+print("environment", ",".join(sorted(f"{name}={value}" for name, value in os.environ.items() if name != "LC_CTYPE")) or "none")
 for line in open("/proc/self/status"):
     name, _, value = line.partition(":")
     if name in ("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "CapEff", "CapPrm", "CapBnd"):

@@ -103,7 +103,14 @@ impl Office {
 
     /// Status and code.
     async fn put(&self, table: Table) -> (u16, String) {
-        self.bring(table.sign(&signer()).unwrap().to_bytes().unwrap()).await
+        self.bring(
+            table
+                .sign(|domain, bytes| signer().sign(domain, bytes))
+                .unwrap()
+                .to_bytes()
+                .unwrap(),
+        )
+        .await
     }
 
     async fn bring(&self, document: Vec<u8>) -> (u16, String) {
@@ -161,7 +168,11 @@ async fn without_a_table_nobody_is_let_in_and_with_one_its_callers_are() {
     // The same version again, another signer, another operator.
     assert_eq!(office.put(table(2, vec![])).await, (409, "callers.version".into()));
     let foreign = SigningKeys::from_seed(SignatureSuite::MlDsa65Ed25519, &[8; 64]).unwrap();
-    let forged = table(3, vec![]).sign(&foreign).unwrap().to_bytes().unwrap();
+    let forged = table(3, vec![])
+        .sign(|domain, bytes| foreign.sign(domain, bytes))
+        .unwrap()
+        .to_bytes()
+        .unwrap();
     assert_eq!(office.bring(forged).await, (400, "callers.signature".into()));
     let mut other = table(3, vec![]);
     other.operator = name("other");
