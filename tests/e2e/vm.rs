@@ -66,15 +66,16 @@ fn a_measured_image_answers_and_everything_else_is_refused() {
         (&json!("grant"), &json!(1))
     );
 
-    refused::a_changed_pack(&up);
     if std::env::var_os("HANZO_IMAGE_REFUSALS").is_some() {
+        refused::a_second_guest(&up);
         refused::other_images(&needs, &up, &broker);
     } else {
-        not_tested("the debug image and the changed kernel: HANZO_IMAGE_REFUSALS is not set");
+        not_tested("a second guest, the debug image and the changed kernel: HANZO_IMAGE_REFUSALS is not set");
     }
     refused::an_image_that_is_too_old(&up, &broker);
 
     killed_in_the_middle_of_an_answer(&mut up);
+    refused::a_changed_pack(&needs);
 }
 
 /// The client is told; what came is no complete answer; nothing is left running.

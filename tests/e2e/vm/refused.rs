@@ -1,7 +1,9 @@
 //! Machines that are nearly the right one, in front of the same broker and with the same TPM.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hanzo_image::assemble::{KERNEL, Parts, build_with};
 use hanzo_image::fetch::Source;
@@ -14,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::appliance::Up;
 use crate::broker::Broker;
-use crate::needs::Needs;
+use crate::needs::{Needs, private_dir};
 
 /// The key that a guest asks for first.
 const STORE_KEY: &str = "hanzo/store/appliance-store";
@@ -36,17 +38,38 @@ fn by_the_broker(report: &Report, broker: &Broker, failed: &Value) {
     assert_eq!((&last["action"], &last["failed"]), (&json!("refuse"), failed), "{last}");
 }
 
-/// One bit of the model's weights on its disk: the guest has its key, and stops.
-pub fn a_changed_pack(up: &Up) {
-    let changed = up.state.path().join("changed.pack");
-    let mut bytes = fs::read(up.pack()).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&changed, &bytes).unwrap();
-    let report = up.boot(&up.at("image"), &changed);
+/// The very image that runs, while it runs: the store has one writer.
+pub fn a_second_guest(up: &Up) {
+    let report = up.boot(&up.at("image"), &up.pack());
     let reason = reason(&report);
-    assert!(reason.ends_with("[pack.chunk.not_authentic]"), "{reason}");
-    fs::remove_file(changed).unwrap();
+    assert!(reason.ends_with("[fence.held]"), "{reason}");
+}
+
+/// One bit of the model's weights, after they were sealed: the guest has their key, and stops; the user is told.
+pub fn a_changed_pack(needs: &Needs) {
+    let state = private_dir();
+    let run = state.path().join("up/run");
+    let mut child = needs.command(state.path()).spawn().unwrap();
+    // The prediction comes after the pack, and before the machine.
+    let prediction = run.join("prediction.json");
+    while !prediction.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it predicted");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let packs: Vec<_> = fs::read_dir(run.join("packs")).unwrap().flatten().collect();
+    let [pack] = &packs[..] else { panic!("{packs:?}") };
+    let file = fs::File::options().read(true).write(true).open(pack.path()).unwrap();
+    let middle = file.metadata().unwrap().len() / 2;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, middle).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], middle).unwrap();
+
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stdout);
+    let error: Value = serde_json::from_str(said.trim()).unwrap();
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.contains("[pack.chunk.not_authentic]"), "{said}");
 }
 
 /// The debug profile of the same configuration and programs; and one byte of the kernel, in a copy whose manifest fits.

@@ -404,13 +404,15 @@ impl Network {
         *self.to.lock().unwrap() = guest.clone();
     }
 
-    /// Cuts every connection.
+    /// Cuts every connection, and lets whoever has one at rest see it.
     pub async fn sever(&self) {
         let cut: Vec<_> = self.live.lock().unwrap().drain(..).collect();
         for connection in cut {
             connection.abort();
             let _ = connection.await;
         }
+        // Without it a request may meet the end of its connection, and is then rightly not sent again.
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
     pub fn connections(&self) -> usize {
