@@ -14,6 +14,8 @@
 
 mod api_key;
 mod error;
+mod issuer;
+mod token;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +30,8 @@ use serde::{Deserialize, Serialize};
 
 pub use api_key::ApiKey;
 pub use error::CallersError;
+pub use issuer::{EcCurve, Issuer, IssuerKey, Jwk, OkpCurve};
+pub use token::{Claim, Claims, TOKEN_BYTES_MAX, TokenError, is_token, verify_token};
 
 /// Longest signed table in bytes.
 pub const TABLE_BYTES_MAX: usize = 1 << 20;
@@ -47,6 +51,9 @@ pub struct Table {
     pub callers: Vec<Caller>,
     /// When it was signed, Unix seconds.
     pub issued_at: u64,
+    /// Identity providers whose tokens count, ascending by `issuer`; at most 16. Left out if there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<Issuer>,
     /// The last second at which it counts.
     pub not_after: u64,
     /// Whose guests take it: the `operator` of their configuration.
@@ -99,6 +106,8 @@ pub struct Caller {
 pub enum Credential {
     /// An API key, by its hash ([`ApiKey::hash`]).
     ApiKey(Digest384),
+    /// A token of an issuer of the table, by what it says.
+    Claim(Claim),
 }
 
 /// With whom a caller shares an engine's process.
@@ -214,6 +223,11 @@ impl Table {
             "a repeated one".into(),
         )?;
         callers.iter().try_for_each(Caller::check)?;
+        let claims = callers.iter().filter_map(|c| match &c.credential {
+            Credential::Claim(claim) => Some(claim.issuer.as_str()),
+            Credential::ApiKey(_) => None,
+        });
+        issuer::check(&self.issuers, claims)?;
         self.check_isolation()
     }
 
@@ -318,6 +332,9 @@ impl Caller {
             "0 to 4",
             self.tier_min.to_string(),
         )?;
+        if let Credential::Claim(claim) = &self.credential {
+            claim.check()?;
+        }
         match &self.models {
             Models::Any => Ok(()),
             Models::Named(names) => value(

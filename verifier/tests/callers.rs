@@ -51,10 +51,26 @@ fn table() -> Table {
     Table {
         callers: vec![caller("acme", 1), caller("beta", 2)],
         issued_at: 1_800_000_000,
+        issuers: vec![],
         not_after: 1_800_086_400,
         operator: name("example"),
         purpose: Purpose::V1,
         version: 7,
+    }
+}
+
+fn issuer() -> Issuer {
+    Issuer {
+        audience: "hanzo".into(),
+        issuer: "https://login.example".into(),
+        keys: vec![IssuerKey {
+            jwk: Jwk::Okp {
+                crv: OkpCurve::Ed25519,
+                x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".into(),
+            },
+            kid: "k1".into(),
+        }],
+        ttl_s_max: 3600,
     }
 }
 
@@ -101,6 +117,8 @@ fn a_signed_table_is_taken_by_its_operators_guests_until_its_end() {
         ("\"role\":\"user\"", "\"role\":\"root\"", "callers.format"),
         ("hanzo.callers.v1", "hanzo.callers.v2", "callers.format"),
         ("\"budget_tokens\":null,", "", "callers.format"),
+        // Without issuers the member is not there: one spelling.
+        ("\"not_after\"", "\"issuers\":[],\"not_after\"", "callers.format"),
     ] {
         let changed = text.replacen(from, to, 1);
         assert_ne!(changed, text, "{from}");
@@ -146,6 +164,59 @@ fn what_no_guest_may_take_is_not_signed() {
         refused(&|t| t.callers[0].budget_tokens = Some(0)),
         "callers.budget_tokens"
     );
+    let pin = |t: &mut Table, change: &dyn Fn(&mut Issuer)| {
+        let mut one = issuer();
+        change(&mut one);
+        t.issuers.push(one);
+    };
+    let claim = |value: &str| {
+        Credential::Claim(Claim {
+            issuer: "https://login.example".into(),
+            name: "sub".into(),
+            value: value.into(),
+        })
+    };
+    let with_claim = |value: &'static str| {
+        move |t: &mut Table| {
+            t.issuers.push(issuer());
+            t.callers[0].credential = claim(value);
+        }
+    };
+    assert_eq!(refused(&with_claim("u-1")), "signed");
+    assert_eq!(refused(&with_claim("")), "callers.credential.claim");
+    assert_eq!(
+        refused(&|t| t.callers[0].credential = claim("u-1")),
+        "callers.credential.claim.issuer",
+        "an issuer that the table does not pin"
+    );
+    let both = |t: &mut Table| {
+        t.issuers.push(issuer());
+        t.callers.iter_mut().for_each(|c| c.credential = claim("u-1"));
+    };
+    assert_eq!(refused(&both), "callers.credential");
+    for (change, field) in [
+        (&|i: &mut Issuer| i.audience = String::new(), "issuers.audience"),
+        (&|i| i.issuer = "a b".into(), "issuers.issuer"),
+        (&|i| i.ttl_s_max = 59, "issuers.ttl_s_max"),
+        (&|i| i.ttl_s_max = 86_401, "issuers.ttl_s_max"),
+        (&|i| i.keys.clear(), "issuers.keys"),
+        (&|i| i.keys.push(i.keys[0].clone()), "issuers.keys"),
+        (&|i| i.keys[0].kid = String::new(), "issuers.keys.kid"),
+        (
+            &|i| {
+                i.keys[0].jwk = Jwk::Okp {
+                    crv: OkpCurve::Ed25519,
+                    x: "AA".into(),
+                }
+            },
+            "issuers.keys.jwk",
+        ),
+    ] as [(&dyn Fn(&mut Issuer), _); 8]
+    {
+        assert_eq!(refused(&|t| pin(t, change)), field);
+    }
+    assert_eq!(refused(&|t| pin(t, &|_| {})), "signed");
+    assert_eq!(refused(&|t| t.issuers = vec![issuer(), issuer()]), "issuers");
     assert_eq!(refused(&|t| t.callers[0].tier_min = 5), "callers.tier_min");
     assert_eq!(
         refused(&|t| t.callers[0].models = Models::Named(vec![])),

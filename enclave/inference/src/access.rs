@@ -1,8 +1,9 @@
 //! Who may ask, and how much (`enclave/inference/ACCESS.md`).
 //!
-//! Where the configuration says `auth = "none"`, whoever reaches the guest may ask. Otherwise a request shows an API key, and the
-//! table of callers, signed by the one key that the configuration pins, says whose it is. Without a table in force nobody is
-//! let in. A key that is unknown, mistyped, removed from the table or expired gets one answer for all of it.
+//! Where the configuration says `auth = "none"`, whoever reaches the guest may ask. Otherwise a request shows an API key or a token
+//! of an identity provider, and the table of callers, signed by the one key that the configuration pins, says whose it is.
+//! Without a table in force nobody is let in. A key that is unknown, mistyped, removed from the table or expired gets one answer
+//! for all of it.
 
 mod account;
 mod bucket;
@@ -18,11 +19,14 @@ use hanzo_attestation::config;
 use hanzo_attestation::name::Name;
 use hanzo_attestation::{Digest384, UnixTime};
 use hanzo_receipts::{Accounts, Usage};
-use hanzo_verifier::callers::{Caller, Credential, Isolation, Role, SignedTable, VerifiedTable};
+use hanzo_verifier::callers::{
+    Caller, Claim, Claims, Credential, Isolation, Issuer, Role, SignedTable, TokenError, VerifiedTable, verify_token,
+};
 
 use crate::callers::{Callers, Present};
 use crate::error::ApiError;
 use account::{Account, Admitted, Known};
+use credential::Shown;
 
 /// How long the guest has been up, by a clock that never runs back. Limits per minute are counted by it.
 pub type Uptime = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -67,7 +71,28 @@ struct Book {
     version: u64,
     not_after: u64,
     callers: HashMap<Digest384, Arc<Known>>,
+    issuers: Arc<Vec<Issuer>>,
+    by_claim: Vec<(Claim, Arc<Known>)>,
     accounts: HashMap<Name, Arc<Account>>,
+}
+
+impl Book {
+    /// The one caller that a token fits.
+    fn known_by(&self, claims: &Claims) -> Result<Arc<Known>, TokenError> {
+        let mut fits = self.by_claim.iter().filter(|(claim, _)| claims.say(claim));
+        let (_, known) = fits.next().ok_or(TokenError::Nobody)?;
+        match fits.next() {
+            None => Ok(known.clone()),
+            Some(_) => Err(TokenError::Several),
+        }
+    }
+
+    fn in_force(&self, now: UnixTime) -> Result<&Self, ApiError> {
+        match self.version == 0 || now.0 > self.not_after {
+            true => Err(ApiError::NoCallers),
+            false => Ok(self),
+        }
+    }
 }
 
 /// Callers that share an engine's process.
@@ -259,17 +284,23 @@ impl Gate {
     }
 
     fn known(&self, headers: &HeaderMap, tier: u8, now: UnixTime) -> Result<Arc<Known>, ApiError> {
-        let hash = credential::key_hash(headers)?;
-        let known = {
-            let book = self.book.read().unwrap_or_else(PoisonError::into_inner);
-            if book.version == 0 || now.0 > book.not_after {
-                return Err(ApiError::NoCallers);
+        let book = || self.book.read().unwrap_or_else(PoisonError::into_inner);
+        let known = match credential::shown(headers)? {
+            Shown::Key(hash) => {
+                let known = book().in_force(now)?.callers.get(&hash).cloned();
+                known.filter(|known| known.counts(now)).ok_or(ApiError::Key)?
             }
-            book.callers.get(&hash).cloned()
+            Shown::Token(token) => {
+                // Signatures are checked without the lock.
+                let issuers = book().in_force(now)?.issuers.clone();
+                let claims = verify_token(&issuers, token, now).map_err(ApiError::Token)?;
+                let known = book().in_force(now)?.known_by(&claims).map_err(ApiError::Token)?;
+                match known.counts(now) {
+                    true => known,
+                    false => return Err(ApiError::Token(TokenError::Nobody)),
+                }
+            }
         };
-        let known = known
-            .filter(|known| now.0 <= known.caller.expires_at)
-            .ok_or(ApiError::Key)?;
         match known.caller.tier_min > tier {
             true => Err(ApiError::TierScope {
                 least: known.caller.tier_min,
@@ -298,6 +329,7 @@ impl Gate {
         let used: HashMap<Name, Usage> = self.accounts.usage().map_err(|e| e.code())?.into_iter().collect();
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
         let mut callers = HashMap::with_capacity(table.callers.len());
+        let mut by_claim = Vec::new();
         for caller in &table.callers {
             let account = match book.accounts.entry(caller.id.clone()) {
                 Entry::Occupied(known) => {
@@ -310,14 +342,17 @@ impl Gate {
                         .clone()
                 }
             };
-            let known = Known {
+            let known = Arc::new(Known {
                 caller: caller.clone(),
                 account,
-            };
-            let Credential::ApiKey(hash) = caller.credential;
-            callers.insert(hash, Arc::new(known));
+            });
+            match &caller.credential {
+                Credential::ApiKey(hash) => drop(callers.insert(*hash, known)),
+                Credential::Claim(claim) => by_claim.push((claim.clone(), known)),
+            }
         }
-        book.callers = callers;
+        (book.callers, book.by_claim) = (callers, by_claim);
+        book.issuers = Arc::new(table.issuers.clone());
         book.version = table.version;
         book.not_after = table.not_after;
         Ok(())

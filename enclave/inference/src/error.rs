@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use hanzo_verifier::callers::CallersError;
+use hanzo_verifier::callers::{CallersError, TokenError};
 use serde_json::{Value, json};
 
 use crate::engine::EngineError;
@@ -117,7 +117,7 @@ pub enum ApiError {
     Method(&'static str),
     /// No API key came, and this guest wants one.
     #[error(
-        "authorization: expected `Bearer` and an API key of this guest's operator, or the key in x-api-key; got none; pass it as your client's api_key"
+        "authorization: expected `Bearer` and an API key of this guest's operator or a token of its identity provider, or the same in x-api-key; got none; pass it as your client's api_key"
     )]
     KeyMissing,
     /// Whatever is wrong with the key.
@@ -125,6 +125,9 @@ pub enum ApiError {
         "authorization: this API key is unknown, mistyped, revoked or expired; compare it with the one that you were given, or ask the operator for another"
     )]
     Key,
+    /// A token of an identity provider.
+    #[error("authorization: this token does not count: {0}")]
+    Token(TokenError),
     /// No table of callers is in force.
     #[error("this guest has no table of callers in force, so it lets nobody in; tell the operator")]
     NoCallers,
@@ -227,7 +230,7 @@ impl ApiError {
             Self::Unmet { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Model | Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::KeyMissing | Self::Key => StatusCode::UNAUTHORIZED,
+            Self::KeyMissing | Self::Key | Self::Token(_) => StatusCode::UNAUTHORIZED,
             Self::TierScope { .. } | Self::ModelScope | Self::Isolation => StatusCode::FORBIDDEN,
             Self::Busy | Self::Rate { .. } | Self::RateNever { .. } | Self::Quota { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
@@ -260,6 +263,7 @@ impl ApiError {
             Self::NotFound(_) => "not_found",
             Self::Method(_) => "method_not_allowed",
             Self::KeyMissing | Self::Key => "invalid_api_key",
+            Self::Token(_) => "invalid_token",
             Self::NoCallers => "callers_unavailable",
             Self::TierScope { .. } => "tier_not_allowed",
             Self::ModelScope => "model_not_allowed",
@@ -358,6 +362,11 @@ impl ApiError {
             }
             Self::Key | Self::KeyMissing => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            // RFC 6750 section 3.1.
+            Self::Token(_) => {
+                let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+                headers.insert(header::WWW_AUTHENTICATE, challenge);
             }
             _ => {}
         }

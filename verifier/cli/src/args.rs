@@ -324,8 +324,8 @@ pub struct ConnectArgs {
     /// Require `Authorization: Bearer` with the one line of this file (mode 0600).
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Show the guest the API key of this file (one line, mode 0600) with every request. Without it, a key of this kind that a program
-    /// sends goes on; nothing else of its headers does.
+    /// Show the guest the API key of this file (one line, mode 0600) with every request. Without it, a key of this kind or a token of
+    /// an identity provider (a JWT) that a program sends goes on; nothing else of its headers does.
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
     /// Where bundles and receipts are kept. Default: $XDG_STATE_HOME/hanzo or ~/.local/state/hanzo.

@@ -2,13 +2,17 @@
 
 mod args;
 mod files;
+mod issuer;
 
 use hanzo_attestation::UnixTime;
 use hanzo_attestation::name::Name;
-use hanzo_verifier::callers::{ApiKey, Caller, Credential, Isolation, Models, Purpose, Role, SignedTable, Table};
+use hanzo_verifier::callers::{
+    ApiKey, Caller, Claim, Credential, Isolation, Models, Purpose, Role, SignedTable, Table,
+};
 use serde_json::json;
+use zeroize::Zeroizing;
 
-pub use args::{FilesArgs, IsolationArg, KeysArgs, KeysCommand, NewArgs, RoleArg, TableArg};
+pub use args::{FilesArgs, IsolationArg, IssuerArgs, KeysArgs, KeysCommand, NewArgs, RoleArg, TableArg};
 
 use crate::error::CliError;
 use crate::output::Output;
@@ -21,6 +25,7 @@ pub(crate) fn run(args: &KeysArgs) -> Result<Output, CliError> {
     match &args.command {
         KeysCommand::Signer { operator, out } => signer(operator, out),
         KeysCommand::New(args) => new(args),
+        KeysCommand::Issuer(args) => issuer::run(args),
         KeysCommand::List { table, signer } => list(table, signer.as_deref()),
         KeysCommand::Revoke { files, id } => revoke(files, id),
         KeysCommand::Renew { files } => {
@@ -65,11 +70,18 @@ fn new(args: &NewArgs) -> Result<Output, CliError> {
             Models::Named(names)
         }
     };
-    let key = ApiKey::draw(hanzo_pqc::random::fill).map_err(CliError::Crypto)?;
+    let (key, credential) = match (&args.claim, &args.issuer) {
+        (Some(claim), Some(issuer)) => (None, Credential::Claim(claim_of(claim, issuer)?)),
+        _ => {
+            let key = ApiKey::draw(hanzo_pqc::random::fill).map_err(CliError::Crypto)?;
+            let hash = key.hash();
+            (Some(key), Credential::ApiKey(hash))
+        }
+    };
     let caller = Caller {
         budget_tokens: args.budget,
         concurrent_requests: args.concurrent,
-        credential: Credential::ApiKey(key.hash()),
+        credential,
         expires_at: trust::now().0 + args.valid_days * DAY_S,
         id: id.clone(),
         isolation: match args.isolation {
@@ -85,12 +97,13 @@ fn new(args: &NewArgs) -> Result<Output, CliError> {
         tier_min: args.tier_min,
         tokens_per_min: args.tokens_per_min,
     };
-    let text = key.text();
+    let text = key.as_ref().map(ApiKey::text);
     // The key first: a table that names a key which nobody has helps nobody, and a key without a table opens nothing.
-    if let Some(out) = &args.out {
-        write::secret(out, &[text.as_bytes(), b"\n"].concat())?;
+    if let (Some(out), Some(text)) = (&args.out, &text) {
+        write::secret(out, &Zeroizing::new([text.as_bytes(), b"\n"].concat()))?;
     }
-    let changed = change(&args.files, true, |callers| {
+    let changed = change(&args.files, true, |table| {
+        let callers = &mut table.callers;
         match callers.binary_search_by(|c| c.id.cmp(&id)) {
             Ok(_) => Err(CliError::Usage {
                 option: "--id",
@@ -108,9 +121,10 @@ fn new(args: &NewArgs) -> Result<Output, CliError> {
             let _ = std::fs::remove_file(out);
         }
     })?;
-    let (shown, key) = match &args.out {
-        Some(out) => (format!("key written to {}", out.display()), None),
-        None => (
+    let (shown, key) = match (&args.out, &text) {
+        (_, None) => ("known by its tokens; there is no key".to_owned(), None),
+        (Some(out), Some(_)) => (format!("key written to {}", out.display()), None),
+        (None, Some(text)) => (
             format!("{}\nkeep it: it is not shown again", text.as_str()),
             Some(text.as_str()),
         ),
@@ -122,8 +136,22 @@ fn new(args: &NewArgs) -> Result<Output, CliError> {
     })
 }
 
+fn claim_of(text: &str, issuer: &str) -> Result<Claim, CliError> {
+    let (name, value) = text.split_once('=').ok_or_else(|| CliError::Usage {
+        option: "--claim",
+        expected: "NAME=VALUE, e.g. sub=248289761001",
+        got: text.to_owned(),
+    })?;
+    Ok(Claim {
+        issuer: issuer.to_owned(),
+        name: name.to_owned(),
+        value: value.to_owned(),
+    })
+}
+
 fn revoke(files: &FilesArgs, id: &str) -> Result<Output, CliError> {
-    let table = change(files, false, |callers| {
+    let table = change(files, false, |table| {
+        let callers = &mut table.callers;
         let before = callers.len();
         callers.retain(|c| c.id.as_str() != id);
         match callers.len() < before {
@@ -166,7 +194,25 @@ fn list(table: &TableArg, signer: Option<&std::path::Path>) -> Result<Output, Cl
     if !verified {
         text.push_str("signatures not checked: give --signer\n");
     }
+    for issuer in &table.issuers {
+        let keys: Vec<_> = issuer
+            .keys
+            .iter()
+            .map(|k| format!("{} ({})", k.kid, k.jwk.algorithm()))
+            .collect();
+        text.push_str(&format!(
+            "tokens of {} for {}, at most {} s: keys {}\n",
+            issuer.issuer,
+            issuer.audience,
+            issuer.ttl_s_max,
+            keys.join(", ")
+        ));
+    }
     for caller in &table.callers {
+        let known_by = match &caller.credential {
+            Credential::ApiKey(_) => "an API key".to_owned(),
+            Credential::Claim(claim) => format!("{}={} of {}", claim.name, claim.value, claim.issuer),
+        };
         let models = match &caller.models {
             Models::Any => "any model".to_owned(),
             Models::Named(names) => names.iter().map(Name::as_str).collect::<Vec<_>>().join(","),
@@ -175,7 +221,7 @@ fn list(table: &TableArg, signer: Option<&std::path::Path>) -> Result<Output, Cl
             .budget_tokens
             .map_or("no budget".into(), |n| format!("{n} tokens in all"));
         text.push_str(&format!(
-            "{:<24} {models}; {}/min, {} tokens/min, {} at a time, {budget}; tier {} or more; until {}\n",
+            "{:<24} {models}; {}/min, {} tokens/min, {} at a time, {budget}; tier {} or more; by {known_by}; until {}\n",
             caller.id.as_str(),
             caller.requests_per_min,
             caller.tokens_per_min,
@@ -195,7 +241,7 @@ fn list(table: &TableArg, signer: Option<&std::path::Path>) -> Result<Output, Cl
 fn change(
     files: &FilesArgs,
     may_make: bool,
-    change: impl FnOnce(&mut Vec<Caller>) -> Result<(), CliError>,
+    change: impl FnOnce(&mut Table) -> Result<(), CliError>,
 ) -> Result<Table, CliError> {
     let signer = Signer::load(&files.signer)?;
     let path = &files.table.table;
@@ -204,6 +250,7 @@ fn change(
         Table {
             callers: Vec::new(),
             issued_at: 0,
+            issuers: Vec::new(),
             not_after: 0,
             operator: signer.operator.clone(),
             purpose: Purpose::V1,
@@ -216,7 +263,7 @@ fn change(
         let verified = signed.verify(&signer.pinned(), &signer.operator, at)?;
         verified.table().clone()
     };
-    change(&mut table.callers)?;
+    change(&mut table)?;
     table.issued_at = now.0;
     table.not_after = now.0 + files.table_days * DAY_S;
     table.version += 1;

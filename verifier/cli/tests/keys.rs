@@ -68,8 +68,10 @@ impl Desk {
 }
 
 fn hash_of(caller: &Caller) -> hanzo_attestation::Digest384 {
-    let Credential::ApiKey(hash) = caller.credential;
-    hash
+    match caller.credential {
+        Credential::ApiKey(hash) => hash,
+        Credential::Claim(_) => panic!("no key"),
+    }
 }
 
 fn mode(path: &Path) -> u32 {
@@ -170,6 +172,99 @@ fn what_cannot_be_done_changes_nothing_and_says_what_to_do() {
     refused(&["renew"], 1, "chmod 600");
     let again = desk.run(&["signer", "--operator", "example", "--out", "callers.key"]);
     assert_eq!(again.status.code(), Some(1), "an existing key is never overwritten");
+}
+
+#[test]
+fn an_identity_provider_is_pinned_and_its_callers_are_named_by_a_claim() {
+    let desk = Desk::new();
+    let jwks = |kid: &str| {
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        let set =
+            format!(r#"{{"keys": [{{"use": "sig", "kty": "OKP", "crv": "Ed25519", "kid": "{kid}", "x": "{x}"}}]}}"#);
+        std::fs::write(desk.at("jwks.json"), set).unwrap();
+    };
+    let pin = [
+        "issuer",
+        "--issuer",
+        "https://login.example",
+        "--audience",
+        "hanzo",
+        "--jwks",
+        "jwks.json",
+    ];
+    jwks("k1");
+    desk.change(&pin);
+    let made = desk.change(&[
+        "new",
+        "--id",
+        "ana",
+        "--models",
+        "any",
+        "--claim",
+        "sub=u-1",
+        "--issuer",
+        "https://login.example",
+    ]);
+    assert!(made["key"].is_null());
+    jwks("k2");
+    desk.change(&pin);
+    let table = desk.table();
+    assert_eq!(
+        (table.version, table.issuers.len(), table.issuers[0].keys.len()),
+        (3, 1, 1)
+    );
+    assert_eq!(
+        (table.issuers[0].keys[0].kid.as_str(), table.issuers[0].ttl_s_max),
+        ("k2", 3600)
+    );
+    let Credential::Claim(claim) = &table.callers[0].credential else {
+        panic!("no claim")
+    };
+    assert_eq!((claim.name.as_str(), claim.value.as_str()), ("sub", "u-1"));
+    let list = desk.run(&["list", "--table", "callers.json"]);
+    let list = String::from_utf8(list.stdout).unwrap();
+    assert!(
+        list.contains("k2 (EdDSA)") && list.contains("by sub=u-1 of https://login.example"),
+        "{list}"
+    );
+
+    let files = ["--signer", "callers.key", "--table", "callers.json"];
+    let refused = |args: &[&str], code: i32, says: &str| {
+        let before = std::fs::read(desk.at("callers.json")).unwrap();
+        let done = desk.run(&[args, &files].concat());
+        let text = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(code), "{text}");
+        assert!(text.contains(says), "{text}");
+        assert_eq!(std::fs::read(desk.at("callers.json")).unwrap(), before);
+    };
+    let remove = ["issuer", "--issuer", "https://login.example", "--remove"];
+    refused(&remove, 10, "callers.credential.claim.issuer");
+    refused(
+        &["issuer", "--issuer", "https://other.example", "--remove"],
+        1,
+        "keys list",
+    );
+    let elsewhere = [
+        "new",
+        "--id",
+        "bob",
+        "--models",
+        "any",
+        "--claim",
+        "sub=u-2",
+        "--issuer",
+        "https://other.example",
+    ];
+    refused(&elsewhere, 10, "an issuer of the table");
+    std::fs::write(
+        desk.at("jwks.json"),
+        r#"{"keys": [{"kty": "oct", "kid": "k", "k": "AAAA"}]}"#,
+    )
+    .unwrap();
+    refused(&pin, 10, "private");
+    desk.change(&["revoke", "--id", "ana"]);
+    desk.change(&remove);
+    assert!(desk.table().issuers.is_empty());
 }
 
 #[test]

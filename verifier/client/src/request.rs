@@ -15,7 +15,7 @@ use crate::pinned::Pinned;
 /// Header that names the owner of receipts, inside the channel.
 pub const OWNER_HEADER: &str = "hanzo-owner";
 
-/// Method, path, body and the headers that a guest reads: two of the body, and the API key of its caller. Nothing else of what
+/// Method, path, body and the headers that a guest reads: two of the body, and the API key or token of its caller. Nothing else of what
 /// a program sends goes on: no address, no agent, no cookie, no key of another service.
 #[derive(Clone)]
 pub struct ChannelRequest {

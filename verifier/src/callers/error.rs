@@ -52,6 +52,12 @@ pub enum CallersError {
         /// Its last second.
         not_after: u64,
     },
+    /// A provider's set of keys from which nothing can be pinned.
+    #[error("JWK set: {what}")]
+    KeySet {
+        /// What is wrong.
+        what: &'static str,
+    },
     /// A key or a signature is none.
     #[error("table of callers: {0}")]
     Crypto(PqcError),
@@ -68,6 +74,7 @@ impl CallersError {
             Self::Signature => "callers.signature",
             Self::Operator { .. } => "callers.operator",
             Self::Over { .. } => "callers.over",
+            Self::KeySet { .. } => "callers.key_set",
             Self::Crypto(_) => "callers.crypto",
         }
     }

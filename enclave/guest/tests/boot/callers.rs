@@ -40,6 +40,7 @@ fn table(version: u64, key_hash: Digest384, now: u64) -> Vec<u8> {
     };
     let table = Table {
         callers: vec![caller],
+        issuers: vec![],
         issued_at: now,
         not_after: now + 3600,
         operator: Name::new("example").unwrap(),

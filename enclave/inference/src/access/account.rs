@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use hanzo_attestation::UnixTime;
 use hanzo_attestation::name::Name;
 use hanzo_verifier::callers::Caller;
 
@@ -17,6 +18,11 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// Whether the table lets it ask at `now`.
+    pub(super) fn counts(&self, now: UnixTime) -> bool {
+        now.0 <= self.caller.expires_at
+    }
+
     /// What the caller is told: its own limits, what is left of them, and when they are whole again.
     pub(super) fn headers(&self) -> HeaderMap {
         let account = &self.account;

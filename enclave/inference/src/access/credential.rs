@@ -1,13 +1,23 @@
-//! What a request shows of its caller: `authorization: Bearer …` as OpenAI's clients send it, `x-api-key` as Anthropic's do.
+//! What a request shows of its caller: `authorization: Bearer …` as OpenAI's clients send it, `x-api-key` as Anthropic's do. What
+//! has the form of a token, three parts with points between, is one; all else is a key or none.
 
 use axum::http::{HeaderMap, header};
 use hanzo_attestation::Digest384;
-use hanzo_verifier::callers::ApiKey;
+use hanzo_verifier::callers::{ApiKey, is_token};
 
 use crate::error::ApiError;
 
-/// The hash of the key that a request shows. The work is the same for a key that is none: then it is a hash that no table holds.
-pub(super) fn key_hash(headers: &HeaderMap) -> Result<Digest384, ApiError> {
+/// What came.
+#[derive(PartialEq, Eq)]
+pub(super) enum Shown<'a> {
+    /// The hash of a key. The work is the same for a key that is none: then it is a hash that no table holds.
+    Key(Digest384),
+    /// What may be a token.
+    Token(&'a [u8]),
+}
+
+/// Reads it.
+pub(super) fn shown(headers: &HeaderMap) -> Result<Shown<'_>, ApiError> {
     let bearer = headers.get_all(header::AUTHORIZATION).iter().map(|value| {
         let text = value.as_bytes();
         match text.split_at_checked(7) {
@@ -16,15 +26,18 @@ pub(super) fn key_hash(headers: &HeaderMap) -> Result<Digest384, ApiError> {
         }
     });
     let plain = headers.get_all("x-api-key").iter().map(|value| value.as_bytes());
-    let mut shown = bearer.chain(plain);
-    let first = shown.next().ok_or(ApiError::KeyMissing)?;
+    let mut all = bearer.chain(plain);
+    let first = all.next().ok_or(ApiError::KeyMissing)?;
     // Clients of both kinds in one program send the same key twice; two keys are nobody's.
-    let is_one = shown.all(|other| other == first);
+    let is_one = all.all(|other| other == first);
+    if is_one && is_token(first) {
+        return Ok(Shown::Token(first));
+    }
     let key = ApiKey::parse(first).filter(|_| is_one);
-    Ok(match key {
+    Ok(Shown::Key(match key {
         Some(key) => key.hash(),
         None => Digest384::of(first.get(..75).unwrap_or(first)),
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -51,10 +64,12 @@ mod tests {
             for (name, value) in pairs {
                 headers.append(*name, value.clone());
             }
-            key_hash(&headers).map(|hash| hash == key.hash()).map_err(|e| e.code())
+            shown(&headers)
+                .map(|shown| shown == Shown::Key(key.hash()))
+                .map_err(|e| e.code())
         };
         let plain = HeaderValue::from_str(&text).unwrap();
-        for shown in [
+        for pairs in [
             &[("authorization", bearer(&text))][..],
             &[("x-api-key", plain.clone())],
             &[("authorization", bearer(&text)), ("x-api-key", plain.clone())],
@@ -63,9 +78,9 @@ mod tests {
                 HeaderValue::from_str(&format!("bearer {}", text.as_str())).unwrap(),
             )],
         ] {
-            assert_eq!(read(shown), Ok(true));
+            assert_eq!(read(pairs), Ok(true));
         }
-        for shown in [
+        for pairs in [
             &[("authorization", plain.clone())][..],
             &[("authorization", bearer(&other.text()))],
             &[
@@ -76,8 +91,16 @@ mod tests {
             &[("x-api-key", HeaderValue::from_static(""))],
             &[("authorization", bearer(&format!("{} ", text.as_str())))],
         ] {
-            assert_eq!(read(shown), Ok(false));
+            assert_eq!(read(pairs), Ok(false));
         }
         assert_eq!(read(&[]), Err("invalid_api_key"));
+        let mut headers = HeaderMap::new();
+        headers.append("authorization", bearer("a.b.c"));
+        assert!(shown(&headers).is_ok_and(|shown| shown == Shown::Token(b"a.b.c")));
+        headers.append("x-api-key", HeaderValue::from_static("a.b.d"));
+        assert!(
+            shown(&headers).is_ok_and(|shown| matches!(shown, Shown::Key(_))),
+            "two are none"
+        );
     }
 }

@@ -10,7 +10,10 @@ use clap::{Args, Subcommand, ValueEnum};
 hanzo-verify keys signer --operator example --out callers.key >> config.toml   # once, before the configuration is measured\n  \
 hanzo-verify keys new --signer callers.key --table callers.json --id acme --models smollm2 --out acme.key\n  \
 curl -X PUT -H 'content-type: application/json' --data-binary @callers.json http://127.0.0.1:8080/v1/callers   # through `connect`\n\n\
-A key is shown once; the table holds its hash. Guests take a table by its signatures, whoever brings it, and never an older one.")]
+A key is shown once; the table holds its hash. Guests take a table by its signatures, whoever brings it, and never an older one.\n\n\
+Callers with tokens of an identity provider (OpenID Connect) instead of keys:\n  \
+hanzo-verify keys issuer --signer callers.key --table callers.json --issuer https://login.example --audience hanzo --jwks jwks.json\n  \
+hanzo-verify keys new --signer callers.key --table callers.json --id ana --models any --claim sub=248289761001 --issuer https://login.example")]
 pub struct KeysArgs {
     /// What to do.
     #[command(subcommand)]
@@ -30,12 +33,20 @@ pub enum KeysCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Draw an API key for a caller, and sign the table that names it.
+    /// Draw an API key for a caller, or name the claim that its tokens have; sign the table.
     #[command(after_help = "Examples:\n  \
 hanzo-verify keys new --signer callers.key --table callers.json --id acme --models smollm2 --out acme.key\n  \
 hanzo-verify keys new --signer callers.key --table callers.json --id trial --models any --requests-per-min 10 --tokens-per-min 5000 \\\n    \
---budget 100000 --valid-days 14 --tier-min 3")]
+--budget 100000 --valid-days 14 --tier-min 3\n  \
+hanzo-verify keys new --signer callers.key --table callers.json --id ana --models any --claim sub=248289761001 --issuer https://login.example")]
     New(Box<NewArgs>),
+    /// Pin an identity provider whose tokens count, or its keys anew; sign the table.
+    #[command(after_help = "Examples:\n  \
+curl -s https://login.example/.well-known/jwks.json > jwks.json   # look at it: whoever has one of these keys can be any caller of this issuer\n  \
+hanzo-verify keys issuer --signer callers.key --table callers.json --issuer https://login.example --audience hanzo --jwks jwks.json\n  \
+hanzo-verify keys issuer --signer callers.key --table callers.json --issuer https://login.example --remove\n\n\
+Keys for EdDSA (Ed25519), ES256 and RS256 (2048 bits or more) are taken; guests fetch nothing, so run it again when the provider changes its keys.")]
+    Issuer(Box<IssuerArgs>),
     /// Show the callers of a table. Its signatures are checked if --signer is given.
     #[command(after_help = "Example:\n  hanzo-verify keys list --table callers.json --signer callers.key")]
     List {
@@ -89,6 +100,29 @@ pub struct FilesArgs {
     pub table_days: u64,
 }
 
+/// `keys issuer`.
+#[derive(Debug, Clone, Args)]
+pub struct IssuerArgs {
+    #[command(flatten)]
+    /// The table, which is made if there is none, and who signs it.
+    pub files: FilesArgs,
+    /// The `iss` of its tokens, to the letter.
+    #[arg(long, value_name = "TEXT")]
+    pub issuer: String,
+    /// The `aud` that its tokens have to name.
+    #[arg(long, value_name = "TEXT", required_unless_present = "remove")]
+    pub audience: Option<String>,
+    /// Its public keys: the JWK set that it publishes.
+    #[arg(long, value_name = "FILE", required_unless_present = "remove")]
+    pub jwks: Option<PathBuf>,
+    /// How long a token may still count when it is shown, in seconds: 60 to 86400. Whom the provider locks out stays in for as long.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(60..=86_400))]
+    pub ttl_s_max: u64,
+    /// Take it off the table. Callers known by its tokens have to be revoked first.
+    #[arg(long, conflicts_with_all = ["audience", "jwks", "ttl_s_max"])]
+    pub remove: bool,
+}
+
 /// `keys new`.
 #[derive(Debug, Clone, Args)]
 pub struct NewArgs {
@@ -125,6 +159,12 @@ pub struct NewArgs {
     /// What else it may do.
     #[arg(long, value_name = "ROLE", default_value = "user")]
     pub role: RoleArg,
+    /// Known by tokens instead of a key: a claim and its value. Use `sub`: it is one person's and does not change.
+    #[arg(long, value_name = "NAME=VALUE", requires = "issuer", conflicts_with = "out")]
+    pub claim: Option<String>,
+    /// Whose tokens: an issuer of the table (`keys issuer`).
+    #[arg(long, value_name = "TEXT", requires = "claim")]
+    pub issuer: Option<String>,
     /// Where the key goes (a new file of mode 0600). Default: standard output, once.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,

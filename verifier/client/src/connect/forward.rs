@@ -1,5 +1,5 @@
-//! `/v1/…` to the guest, whichever way. Of the program's headers only `accept` and `content-type` go on, and an API key of a guest's
-//! caller; keys of other services do not. Of the guest's only those listed here come back.
+//! `/v1/…` to the guest, whichever way. Of the program's headers only `accept` and `content-type` go on, and an API key or a
+//! token of a guest's caller; keys of other services do not. Of the guest's only those listed here come back.
 
 use std::sync::Arc;
 
@@ -9,9 +9,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use hanzo_policy::PrivacyTier;
-use hanzo_verifier::callers::ApiKey;
+use hanzo_verifier::callers::{ApiKey, TOKEN_BYTES_MAX, is_token};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use zeroize::Zeroizing;
 
+use super::guard::Guard;
 use super::{Endpoint, problem, stream};
 use crate::call::RECEIPT_ID_HEADER;
 use crate::receipts::ReceiptStatus;
@@ -60,7 +62,12 @@ pub(crate) async fn forward(State(endpoint): State<Arc<Endpoint>>, request: Requ
     if let Some(value) = parts.headers.get(header::CONTENT_TYPE) {
         request = request.with_content_type(value.clone());
     }
-    let shown = || shown_key(&parts.headers).as_ref().and_then(bearer);
+    let shown = || {
+        let key = shown_key(&parts.headers);
+        key.as_ref()
+            .and_then(bearer)
+            .or_else(|| shown_token(&parts.headers, &endpoint.guard))
+    };
     request = request.with_bearer(endpoint.api_key.clone().or_else(shown));
     match minimum_tier(&parts.headers) {
         Ok(Some(tier)) => request = request.with_minimum_tier(tier),
@@ -104,6 +111,26 @@ fn shown_key(headers: &HeaderMap) -> Option<ApiKey> {
     });
     let plain = headers.get_all("x-api-key").iter().map(HeaderValue::as_bytes);
     bearer.chain(plain).find_map(ApiKey::parse)
+}
+
+/// A token of an identity provider, if the program sends one. Where programs show this endpoint a token of its own in
+/// `authorization`, that header is never passed on.
+fn shown_token(headers: &HeaderMap, guard: &Guard) -> Option<HeaderValue> {
+    let bearer = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {
+        let (scheme, token) = value.as_bytes().split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+    });
+    let bearer = bearer.filter(|_| !guard.asks_for_token());
+    let plain = headers.get_all("x-api-key").iter().map(HeaderValue::as_bytes);
+    // `eyJ` begins every JSON object in base64url.
+    let is_text = |token: &[u8]| token.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b));
+    let is_ours =
+        |token: &[u8]| token.len() <= TOKEN_BYTES_MAX && token.starts_with(b"eyJ") && is_token(token) && is_text(token);
+    let token = bearer.chain(plain).find(|token| is_ours(token))?;
+    let text = Zeroizing::new([b"Bearer ", token].concat());
+    let mut value = HeaderValue::from_bytes(&text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// What the program asks for by `hanzo-min-tier`, if it does. A wish that cannot be read is not passed over.

@@ -57,6 +57,11 @@ impl Refusal {
 }
 
 impl Guard {
+    /// Whether programs have to show a token of this endpoint's own.
+    pub(crate) fn asks_for_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     pub(crate) fn new(port: u16, extra_hosts: &[String], token: Option<Zeroizing<String>>) -> Self {
         let names = ["localhost", "127.0.0.1", "[::1]"];
         let mut hosts: Vec<String> = names.iter().map(|n| format!("{n}:{port}")).collect();

@@ -500,6 +500,11 @@ async fn a_guests_own_key_goes_on_and_no_other_services_does() {
         (format!("authorization: Bearer {}0\r\n", text.as_str()), false),
         (format!("cookie: {}\r\n", text.as_str()), false),
         ("authorization: Bearer sk-other\r\n".into(), false),
+        // A token of an identity provider has three parts, of which the first is an object.
+        ("authorization: Bearer eyJh.eyJp.AAAA\r\n".into(), true),
+        ("x-api-key: eyJh.eyJp.AAAA\r\n".into(), true),
+        ("authorization: Bearer eyJh.eyJp\r\n".into(), false),
+        ("authorization: Bearer sk.other.AAAA\r\n".into(), false),
     ] {
         let before = guest.heard().matches("authorization").count();
         let answer = ask(at, "GET /v1/models", &format!("{host}{headers}"), "").await;
