@@ -94,6 +94,10 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
             "ResponseSealer",
         ],
     ),
+    (
+        "enclave/signer",
+        &["Expanded", "KbsCounter", "MiningWallet", "Signer", "SignerKey"],
+    ),
     ("image", &["Holder", "LogHolder", "ReleaseLog"]),
     ("image/appliance", &["RunningBroker", "Sealed"]),
     ("image/model", &["Broker"]),
