@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+/// Bodies come from the guest, which takes 64 MiB of a client at most (`limits.body_bytes_max`) and writes them anew: half as large again,
+/// and a megabyte, has room for every form that it writes.
+const BODY_BYTES_MAX: usize = 97 << 20;
+
 /// Options of one engine process.
 #[derive(Debug, Clone, clap::Args)]
 pub struct EngineOptions {
@@ -24,7 +28,7 @@ pub struct EngineOptions {
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub queue: usize,
     /// Largest request body, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = 2 << 20)]
+    #[arg(long, value_name = "BYTES", default_value_t = BODY_BYTES_MAX)]
     pub body_bytes_max: usize,
 }
 
@@ -38,7 +42,7 @@ impl EngineOptions {
             context_tokens: None,
             streams: None,
             queue: 64,
-            body_bytes_max: 2 << 20,
+            body_bytes_max: BODY_BYTES_MAX,
         }
     }
 }
