@@ -10,9 +10,11 @@
 
 mod audit;
 mod commitment;
+mod differences;
 mod error;
 mod leaf;
 mod logged;
+mod told;
 mod verify;
 
 use hanzo_attestation::jcs::{self, JcsError};
@@ -23,10 +25,12 @@ use serde::{Deserialize, Serialize};
 
 pub use audit::{AuditedReceipts, ReceiptAudit, ReceiptAuditError, ReceiptCounts};
 pub use commitment::{Commitment, Salt, commitment};
+pub use differences::Difference;
 pub use error::ReceiptError;
 pub use hanzo_pqc::Domain;
 pub use leaf::{Fence, KeysetLeaf, LEAF_BYTES_MAX, Leaf, LogHead};
 pub use logged::{LogProof, Logged, prove_logged};
+pub use told::ToldUsage;
 pub use verify::{VerifiedReceipt, verify_disclosed, verify_receipt, verify_signed};
 
 /// Longest receipt document, signatures and salts included.

@@ -154,14 +154,20 @@ fn leaves() -> Vec<Vec<u8>> {
 }
 
 fn signed(head: LogHead) -> AuthenticCheckpoint {
+    let note = SignedCheckpoint::parse(signed_note(head).as_bytes()).unwrap();
+    note.verify(&log()).unwrap()
+}
+
+fn signed_note(head: LogHead) -> String {
     let checkpoint = Checkpoint {
         origin: log().origin().clone(),
         size: head.size,
         root: head.root,
     };
     let signature = log_keys().sign_note(&checkpoint.text()).unwrap();
-    let note = SignedCheckpoint::assemble(checkpoint, &log(), &signature).unwrap();
-    note.verify(&log()).unwrap()
+    SignedCheckpoint::assemble(checkpoint, &log(), &signature)
+        .unwrap()
+        .to_text()
 }
 
 fn audit(
@@ -360,6 +366,22 @@ fn the_log_and_ten_thousand_candidates_say_nothing_without_the_salt() {
     ] {
         known.push(*digest.0.first_chunk().unwrap());
     }
+    // Every run of 32 bytes anywhere in the log, as it stands and where it is hexadecimal, is no salt of the right answer.
+    let mut log: Vec<u8> = leaves.concat();
+    log.extend(signed_note(head_of(&leaves)).into_bytes());
+    let raw = log.windows(32).map(|w| *w.first_chunk::<32>().unwrap());
+    let digits = log
+        .windows(64)
+        .filter_map(|w| Salt::from_hex(std::str::from_utf8(w).ok()?));
+    for salt in raw.map(Salt).chain(digits) {
+        assert_ne!(commitment(&salt, b"an answer"), committed);
+    }
+    // The same answer to the same request, twice: nothing in the two leaves is equal that is not equal for any two answers.
+    let Leaf::Receipt(again) = Leaf::parse(&leaves[2]).unwrap() else {
+        panic!("leaf 2")
+    };
+    assert_ne!(again.receipt.response_commitment, committed);
+    assert_ne!(again.receipt.request_commitment, signed.receipt.request_commitment);
     for n in 0..10_000 {
         let candidate = if n == 0 {
             "an answer".to_owned()

@@ -265,6 +265,157 @@ fn changed_bytes_are_refused() {
     assert_eq!(verify_receipt(&long, &keyset).unwrap_err().code(), "receipt.too_large");
 }
 
+/// Whichever byte of the signed document is changed, in whichever member it lies, it is no receipt any more; and the two
+/// commitments open to no other byte of request and answer.
+#[test]
+fn no_byte_of_receipt_request_or_answer_can_be_another() {
+    let keys = keys(1);
+    let keyset = keyset(&keys);
+    let signed = sign(receipt(&keyset), &keys);
+    let bytes = signed.to_bytes().unwrap();
+    let members = String::from_utf8(bytes.clone()).unwrap();
+    let signatures = members.find("\"signature\"").unwrap();
+    let ml_dsa = members.find("\"ml_dsa\":\"").unwrap() + 10;
+    for at in 0..bytes.len() {
+        let mut other = bytes.clone();
+        // Another digit where it is one, so that most changes are of what is said rather than of its form.
+        other[at] = match other[at] {
+            b'9' => b'8',
+            b'f' => b'e',
+            byte => byte ^ 1,
+        };
+        let code = verify_receipt(&other, &keyset).unwrap_err().code();
+        let named = match code {
+            "receipt.malformed" | "receipt.keyset" => true,
+            "receipt.signature.both" => at < signatures,
+            "receipt.signature.ed25519" => (signatures..ml_dsa).contains(&at),
+            "receipt.signature.ml_dsa" => at >= ml_dsa,
+            _ => false,
+        };
+        assert!(named, "byte {at}: {code}");
+    }
+    let verified = verify_signed(&signed, &keyset).unwrap();
+    for at in 0..REQUEST.len().max(RESPONSE.len()) {
+        let changed = |bytes: &[u8]| {
+            let mut other = bytes.to_vec();
+            *other.get_mut(at)? ^= 1;
+            Some(other)
+        };
+        if let Some(other) = changed(REQUEST) {
+            let refused = verified.check_request(&salts().request, &other).unwrap_err();
+            assert_eq!(refused.code(), "receipt.commitment.request");
+        }
+        if let Some(other) = changed(RESPONSE) {
+            let refused = verified.check_response(&salts().response, &other).unwrap_err();
+            assert_eq!(refused.code(), "receipt.commitment.response");
+        }
+    }
+    for shorter in [&REQUEST[1..], &REQUEST[..REQUEST.len() - 1], b""] {
+        assert!(verified.check_request(&salts().request, shorter).is_err());
+    }
+}
+
+#[test]
+fn a_dropped_signature_is_named_and_so_is_what_was_changed() {
+    let keys = keys(1);
+    let keyset = keyset(&keys);
+    let good = sign(receipt(&keyset), &keys);
+    let text = |change: fn(&mut SignedReceipt)| {
+        let mut signed = good.clone();
+        change(&mut signed);
+        verify_signed(&signed, &keyset).unwrap_err().to_string()
+    };
+    assert!(text(|s| s.signature.ed25519.clear()).contains("signature.ed25519: expected both"));
+    assert!(text(|s| s.signature.ml_dsa.clear()).contains("signature.ml_dsa: expected both"));
+    let document = String::from_utf8(good.to_bytes().unwrap()).unwrap();
+    let (head, tail) = document.split_once("\"ed25519\":\"").unwrap();
+    let without = format!("{head}{}", tail.split_once("\",").unwrap().1);
+    let refused = verify_receipt(without.as_bytes(), &keyset).unwrap_err().to_string();
+    assert!(refused.contains("ed25519"), "{refused}");
+
+    let mut other = good.receipt.clone();
+    other.completion_tokens = 8;
+    other.weights_root = Digest256([0xee; 32]);
+    other.sampling.seed = None;
+    other.work = Some(Work {
+        answers: 2,
+        endpoint: Endpoint::Chat,
+    });
+    let named: Vec<String> = other
+        .differences(&good.receipt)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        named,
+        [
+            "completion_tokens: signed 7, here 8".to_owned(),
+            "sampling.seed: signed 42, here null".to_owned(),
+            format!(
+                "weights_root: signed {}, here {}",
+                Digest256([5; 32]),
+                Digest256([0xee; 32])
+            ),
+            "work.answers: signed nothing, here 2".to_owned(),
+            "work.endpoint: signed nothing, here chat".to_owned(),
+        ]
+    );
+    assert!(good.receipt.differences(&good.receipt).is_empty());
+    let against = other.contradictions(&keyset);
+    assert_eq!(against.len(), 1);
+    assert!(against[0].to_string().contains("weights_root"));
+}
+
+#[test]
+fn an_answer_that_names_other_counts_than_were_signed_is_refused() {
+    let keys = keys(1);
+    let keyset = keyset(&keys);
+    let verified = |outcome| {
+        let mut receipt = receipt(&keyset);
+        receipt.outcome = outcome;
+        verify_signed(&sign(receipt, &keys), &keyset).unwrap()
+    };
+    let (whole, cut) = (verified(Outcome::Complete), verified(Outcome::Cut));
+    let told = |answer: &str| {
+        whole
+            .check_usage(answer.as_bytes())
+            .map_err(|e| (e.code(), e.to_string()))
+    };
+    for good in [
+        r#"{"choices":[]}"#,
+        r#"{"usage":{"prompt_tokens":31,"completion_tokens":7,"total_tokens":38}}"#,
+        r#"{"usage":{"prompt_tokens":31,"total_tokens":31}}"#,
+        r#"{"usage":{"input_tokens":31,"output_tokens":7}}"#,
+        "data: {\"usage\":null}\n\ndata: {\"usage\":{\"prompt_tokens\":31,\"completion_tokens\":7}}\n\ndata: [DONE]\n\n",
+        "event: message_start\ndata: {\"message\":{\"usage\":{\"input_tokens\":31,\"output_tokens\":0}}}\n\nevent: message_delta\ndata: {\"usage\":{\"output_tokens\":7}}\n\n",
+        "event: response.completed\ndata: {\"response\":{\"usage\":{\"input_tokens\":31,\"output_tokens\":7}}}\n\n",
+        "no answer at all",
+    ] {
+        assert_eq!(told(good), Ok(()), "{good}");
+    }
+    for (bad, field) in [
+        (
+            r#"{"usage":{"prompt_tokens":31,"completion_tokens":6}}"#,
+            "completion_tokens: the answer says 6",
+        ),
+        (
+            r#"{"usage":{"prompt_tokens":30,"completion_tokens":7}}"#,
+            "prompt_tokens: the answer says 30",
+        ),
+        (
+            "data: {\"usage\":{\"input_tokens\":31,\"output_tokens\":8}}\n\n",
+            "completion_tokens: the answer says 8",
+        ),
+    ] {
+        let (code, text) = told(bad).unwrap_err();
+        assert!(code == "receipt.usage" && text.contains(field), "{text}");
+    }
+    // One that was cut off named what there was by then.
+    let begun = br#"data: {"message":{"usage":{"input_tokens":31,"output_tokens":1}}}"#;
+    cut.check_usage(begun).unwrap();
+    assert!(whole.check_usage(begun).is_err());
+}
+
 #[test]
 fn the_chain_shows_a_missing_receipt() {
     let keys = keys(1);

@@ -7,6 +7,8 @@
 //! # Spec
 //! C2SP tlog-cosignature, type 0x04.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hanzo_attestation::UnixTime;
@@ -14,6 +16,7 @@ use hanzo_pqc::sign::WitnessVerifyingKey;
 
 use crate::checkpoint::SignedCheckpoint;
 use crate::key::key_id;
+use crate::note::{NoteLine, SIGNATURES_MAX};
 use crate::{LogError, SIZE_MAX};
 
 /// Ed25519 cosignatures.
@@ -87,6 +90,11 @@ impl WitnessKey {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// Its Ed25519 public key. What a witness signs does not name it: one key under two names is one witness.
+    pub fn public_key(&self) -> &[u8] {
+        self.key.as_bytes()
+    }
 }
 
 /// What a witness signs about a note's text.
@@ -107,6 +115,34 @@ impl SignedCheckpoint {
         self
     }
 
+    /// The head with `witness`'s signature out of these lines, as it answers them, in place of an earlier one of its own.
+    ///
+    /// # Errors
+    /// [`LogError::Note`] for lines that are none; [`LogError::Cosignature`] if none of them is this witness's over this head.
+    pub fn cosigned_by(mut self, witness: &WitnessKey, lines: &str) -> Result<Self, LogError> {
+        let refuse = |what| LogError::Cosignature {
+            witness: witness.name.clone(),
+            what,
+        };
+        let mut own = None;
+        for line in lines.lines() {
+            let line = NoteLine::parse(line)?;
+            if line.name == witness.name && line.key_id == witness.id {
+                own = Some(line);
+            }
+        }
+        let own = own.ok_or_else(|| refuse("its answer has no signature under this name and key"))?;
+        let is_there = |line: &NoteLine| line.name == witness.name && line.key_id == witness.id;
+        let note = self.note_mut();
+        note.signatures.retain(|line| !is_there(line));
+        if note.signatures.len() >= SIGNATURES_MAX {
+            return Err(refuse("the note is full: 16 signatures"));
+        }
+        note.signatures.push(own);
+        self.cosignatures(std::slice::from_ref(witness))?;
+        Ok(self)
+    }
+
     /// Which of these witnesses signed this head. Lines of others are passed over; one under a known witness's name and key that
     /// does not verify is an error, never an absence.
     ///
@@ -117,13 +153,14 @@ impl SignedCheckpoint {
     /// # Errors
     /// [`LogError::Cosignature`].
     pub fn cosignatures(&self, witnesses: &[WitnessKey]) -> Result<Vec<Cosigned>, LogError> {
-        let mut found: Vec<Cosigned> = Vec::new();
+        let (mut found, mut counted): (Vec<Cosigned>, _) = (Vec::new(), BTreeSet::new());
         for witness in witnesses {
             let refuse = |what| LogError::Cosignature {
                 witness: witness.name.clone(),
                 what,
             };
-            if found.iter().any(|c| c.witness == witness.name) {
+            // What is signed names no witness: one key is one, whatever it is called.
+            if found.iter().any(|c| c.witness == witness.name) || counted.contains(witness.key.as_bytes()) {
                 continue;
             }
             let note = self.note();
@@ -147,6 +184,7 @@ impl SignedCheckpoint {
                 .key
                 .verify(&message(time, &note.text), signature)
                 .map_err(|_| refuse("does not verify"))?;
+            counted.insert(*witness.key.as_bytes());
             found.push(Cosigned {
                 witness: witness.name.clone(),
                 time: UnixTime(time),

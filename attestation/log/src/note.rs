@@ -80,7 +80,7 @@ impl Note {
 }
 
 impl NoteLine {
-    fn parse(line: &str) -> Result<Self, LogError> {
+    pub(crate) fn parse(line: &str) -> Result<Self, LogError> {
         let refuse = || LogError::Note {
             what: "a signature line is not \u{2014} NAME BASE64",
         };

@@ -14,6 +14,8 @@ async fn of_log<T: Send + 'static>(
     state: &ServingState,
     read: impl FnOnce(&PublicLog) -> Result<T, ReceiptLogError> + Send + 'static,
 ) -> Result<T, ApiError> {
+    // Waiting here costs no thread.
+    let _turn = state.log_reader.acquire().await;
     let log = Arc::clone(state.receipts.log());
     match tokio::task::spawn_blocking(move || read(&log)).await {
         Ok(Ok(read)) => Ok(read),

@@ -81,6 +81,7 @@ async fn find_receipt(state: &ServingState, id: &str, headers: &HeaderMap) -> Re
     let Some(owner) = owner.or_else(|| Owner::from_hex(NOBODY)) else {
         return Err(unknown);
     };
+    let _turn = state.receipt_readers.acquire().await;
     let log = Arc::clone(&state.receipts);
     let fetched = tokio::task::spawn_blocking(move || log.fetch(&id, &owner)).await;
     let receipt = match fetched {

@@ -101,6 +101,10 @@ pub struct Inner {
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) metrics: Arc<Metrics>,
+    /// One reader of the log at a time: anybody may ask for tiles, and receipts must find a thread and the store.
+    pub(crate) log_reader: Arc<Semaphore>,
+    /// Those who fetch receipts, for the same reason.
+    pub(crate) receipt_readers: Arc<Semaphore>,
     /// `fp_` and the start of the keyset digest: it changes when anything about the guest does.
     pub(crate) fingerprint: String,
 }
@@ -166,6 +170,8 @@ impl ServingState {
             clock: options.clock,
             random: options.random,
             metrics: Arc::default(),
+            log_reader: Arc::new(Semaphore::new(1)),
+            receipt_readers: Arc::new(Semaphore::new(4)),
             fingerprint: fingerprint(&options.receipts),
             receipts: options.receipts,
         })))
@@ -201,6 +207,8 @@ impl ServingState {
             clock: self.0.clock.clone(),
             random: self.0.random.clone(),
             metrics: self.0.metrics.clone(),
+            log_reader: self.0.log_reader.clone(),
+            receipt_readers: self.0.receipt_readers.clone(),
             fingerprint: fingerprint(&receipts),
             receipts,
         })))

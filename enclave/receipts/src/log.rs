@@ -9,8 +9,8 @@ use hanzo_store::EncryptedDb;
 use hanzo_verifier::receipt::{
     Commitment, DisclosedReceipt, Outcome, Receipt, ReceiptId, Salt, Salts, Sampling, SignedReceipt, Transport, Work,
 };
-use rusqlite::{OptionalExtension, Transaction, params};
-use std::sync::Arc;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::tree::{self, Of};
 use crate::{Owner, PublicLog, ReceiptLogError, accounts};
@@ -22,6 +22,14 @@ pub struct ReceiptLog {
     keys: SigningKeys,
     keyset: Keyset,
     keyset_digest: Digest384,
+    next: Mutex<Next>,
+}
+
+/// Number and predecessor of the next receipt, as this guest knows them: a store that says otherwise was put back under it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Next {
+    seq: u64,
+    prev: Digest384,
 }
 
 /// What is known when a request starts.
@@ -87,6 +95,34 @@ impl Pending {
     }
 }
 
+impl Next {
+    /// What the store says.
+    fn read(db: &Connection, keyset_digest: &Digest384) -> Result<Self, ReceiptLogError> {
+        let last: Option<(i64, Vec<u8>)> = db
+            .query_row(
+                "SELECT seq, document FROM receipts WHERE keyset_digest = ?1 ORDER BY seq DESC LIMIT 1",
+                params![keyset_digest.0],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()?;
+        let Some((seq, document)) = last else {
+            return Ok(Self {
+                seq: 0,
+                prev: *keyset_digest,
+            });
+        };
+        let damaged = |what| ReceiptLogError::Damaged { seq, what };
+        let before = SignedReceipt::from_bytes(&document).map_err(|_| damaged("not a receipt"))?;
+        if before.receipt.seq != seq as u64 || before.receipt.keyset_digest != *keyset_digest {
+            return Err(damaged("stands at the place of another"));
+        }
+        Ok(Self {
+            seq: before.receipt.seq + 1,
+            prev: before.receipt.digest()?,
+        })
+    }
+}
+
 impl ReceiptLog {
     /// The receipts that `keyset` signs. Its leaf is in the log, durable, when this returns. Blocks on the disk.
     ///
@@ -103,7 +139,9 @@ impl ReceiptLog {
         }
         let keyset_digest = keyset.digest()?;
         log.begin_keyset(&keyset, &keyset_digest)?;
+        let next = log.db().read(|db| Next::read(db, &keyset_digest))?;
         Ok(Self {
+            next: Mutex::new(next),
             db: Arc::clone(log.db()),
             log,
             keys,
@@ -173,8 +211,10 @@ impl ReceiptLog {
         } = pending;
         let response_commitment = response.finish();
         let sealed = owner.as_ref().map(|o| o.seal(&id, &salts)).transpose()?;
-        let signed = self.db.write(|tx| -> Result<_, ReceiptLogError> {
-            let (seq, prev) = self.head(tx)?;
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let Next { seq, prev } = *next;
+        let (signed, digest) = self.log.append(|tx, frontier| {
+            self.check_next(tx, seq)?;
             let receipt = Receipt {
                 chat_template_sha256: model.chat_template_sha256,
                 completion_tokens: end.completion_tokens,
@@ -187,7 +227,7 @@ impl ReceiptLog {
                 request_commitment,
                 response_commitment,
                 sampling: end.sampling,
-                seq: seq as u64,
+                seq,
                 simulated: self.keyset.simulated,
                 tier: self.keyset.tier,
                 time: end.time,
@@ -206,45 +246,43 @@ impl ReceiptLog {
                     ml_dsa: signature.ml_dsa_hex(),
                 },
             };
-            let document = signed.to_bytes()?;
+            let (document, digest) = (signed.to_bytes()?, signed.receipt.digest()?);
             tx.prepare_cached(
                 "INSERT INTO receipts (keyset_digest, seq, id, document, owner, salts) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![
                 self.keyset_digest.0,
-                seq,
+                seq as i64,
                 id.0,
                 document,
                 owner.as_ref().map(|o| o.digest().0),
                 sealed
             ])?;
-            tree::append(tx, &Of::Receipt(&id, &document))?;
+            tree::append(tx, frontier, &Of::Receipt(&id, &document))?;
             if let Some(account) = &end.account {
                 accounts::charge(tx, account, end.prompt_tokens, end.completion_tokens)?;
             }
-            Ok(signed)
+            Ok((signed, digest))
         })?;
+        *next = Next {
+            seq: seq + 1,
+            prev: digest,
+        };
         Ok(signed.disclose(salts))
     }
 
-    /// `seq` and `prev` of the next receipt.
-    fn head(&self, tx: &Transaction<'_>) -> Result<(i64, Digest384), ReceiptLogError> {
-        let last: Option<(i64, Vec<u8>)> = tx
-            .query_row(
-                "SELECT seq, document FROM receipts WHERE keyset_digest = ?1 ORDER BY seq DESC LIMIT 1",
-                params![self.keyset_digest.0],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .optional()?;
-        let Some((seq, document)) = last else {
-            return Ok((0, self.keyset_digest));
-        };
-        let damaged = |what| ReceiptLogError::Damaged { seq, what };
-        let before = SignedReceipt::from_bytes(&document).map_err(|_| damaged("not a receipt"))?;
-        if before.receipt.seq != seq as u64 || before.receipt.keyset_digest != self.keyset_digest {
-            return Err(damaged("stands at the place of another"));
+    /// That the store has as many receipts of this keyset as this guest gave it.
+    fn check_next(&self, tx: &Transaction<'_>, seq: u64) -> Result<(), ReceiptLogError> {
+        let stored: i64 = tx
+            .prepare_cached("SELECT coalesce(max(seq) + 1, 0) FROM receipts WHERE keyset_digest = ?1")?
+            .query_row(params![self.keyset_digest.0], |row| row.get(0))?;
+        match stored == seq as i64 {
+            true => Ok(()),
+            false => Err(ReceiptLogError::Damaged {
+                seq: seq as i64,
+                what: "the receipts before it are not as many as this guest stored",
+            }),
         }
-        Ok((seq + 1, before.receipt.digest()?))
     }
 
     /// The receipt `id` for its owner, with the proof that it is in the log if a head covers it. `None` alike if there is none,

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hanzo_attestation::Digest384;
 use hanzo_attestation::keyset::{Keyset, LogKeys};
 use hanzo_log::tile::Tile;
-use hanzo_log::{Checkpoint, LogVerifier, Origin, SignedCheckpoint};
+use hanzo_log::{Checkpoint, Frontier, LogVerifier, Origin, SignedCheckpoint};
 use hanzo_pqc::SignatureSuite;
 use hanzo_pqc::sign::{NoteSigningKeys, SEED_LEN};
 use hanzo_store::EncryptedDb;
 use hanzo_verifier::receipt::{Fence, KeysetLeaf, LogHead, LogProof, ReceiptId};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 use zeroize::Zeroizing;
 
 use crate::ReceiptLogError;
@@ -28,6 +28,8 @@ pub struct PublicLog {
     keys: NoteSigningKeys,
     verifier: LogVerifier,
     fence: Fence,
+    /// Where this guest left the tree: a store that stands elsewhere was put back under it.
+    tip: Mutex<Frontier>,
     shown: Mutex<Option<Shown>>,
 }
 
@@ -83,8 +85,9 @@ impl PublicLog {
             );
             Ok(NoteSigningKeys::from_seed(suite, &seed)?)
         })?;
-        db.read(tree::replay)?;
+        let tip = Mutex::new(db.read(tree::replay)?);
         Ok(Self {
+            tip,
             verifier: LogVerifier::new(origin, keys.verifying_keys().clone()),
             keys,
             fence,
@@ -130,14 +133,31 @@ impl PublicLog {
 
     /// Appends the leaf of a keyset, once: its receipts follow.
     pub(crate) fn begin_keyset(&self, keyset: &Keyset, digest: &Digest384) -> Result<(), ReceiptLogError> {
-        self.db.write(|tx| {
+        self.append(|tx, frontier| {
             if tree::has_keyset(tx, digest)? {
                 return Ok(());
             }
-            let previous = tree::head_of(&tree::newest(tx)?);
-            let leaf = KeysetLeaf::new(keyset.clone(), previous, self.fence)?.to_bytes()?;
-            tree::append(tx, &Of::Keyset(digest, &leaf))
+            let leaf = KeysetLeaf::new(keyset.clone(), tree::head_of(frontier), self.fence)?.to_bytes()?;
+            tree::append(tx, frontier, &Of::Keyset(digest, &leaf))
         })
+    }
+
+    /// Runs `f`, which may append leaves, in one durable transaction after the leaf that this guest appended last.
+    pub(crate) fn append<T>(
+        &self,
+        f: impl FnOnce(&Transaction<'_>, &mut Frontier) -> Result<T, ReceiptLogError>,
+    ) -> Result<T, ReceiptLogError> {
+        let mut tip = self.tip.lock().unwrap_or_else(PoisonError::into_inner);
+        let (value, frontier) = self.db.write(|tx| {
+            let mut frontier = tree::newest(tx)?;
+            if frontier != *tip {
+                return Err(tree::broken("it is not where this guest left it"));
+            }
+            let value = f(tx, &mut frontier)?;
+            Ok((value, frontier))
+        })?;
+        *tip = frontier;
+        Ok(value)
     }
 
     /// Shows the head of `size` leaves from now on, because the fence holds it. A smaller one than is shown changes nothing.

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::ReceiptLogError;
 
-fn broken(what: impl Into<String>) -> ReceiptLogError {
+pub(crate) fn broken(what: impl Into<String>) -> ReceiptLogError {
     ReceiptLogError::Tree { what: what.into() }
 }
 
@@ -46,13 +46,12 @@ fn of_tile(completed: &Completed) -> Option<(i64, i64)> {
     is_tile.then(|| (i64::from(completed.height / 8), completed.index as i64))
 }
 
-/// Appends a leaf within the caller's transaction.
-pub(crate) fn append(tx: &Connection, leaf: &Of<'_>) -> Result<(), ReceiptLogError> {
+/// Appends a leaf after `frontier` within the caller's transaction.
+pub(crate) fn append(tx: &Connection, frontier: &mut Frontier, leaf: &Of<'_>) -> Result<(), ReceiptLogError> {
     let (Of::Keyset(_, bytes) | Of::Receipt(_, bytes)) = leaf;
     // What no bundle can hold is no leaf.
     encode_entry(&mut Vec::new(), bytes)?;
     let hash = leaf_hash(&[bytes]);
-    let mut frontier = newest(tx)?;
     let index = frontier.size() as i64;
     let completed = frontier.push(hash)?;
     for (level, index, hash) in completed.iter().filter_map(|c| of_tile(c).map(|(l, i)| (l, i, c.hash))) {
@@ -178,7 +177,7 @@ fn entries(db: &Connection, from: u64, count: u64) -> Result<Vec<(Digest256, Vec
 
 /// Builds the tree anew from its leaves' hashes and compares it with what is stored: a single older page that was put back
 /// shows here. Documents are compared when they are read.
-pub(crate) fn replay(db: &Connection) -> Result<LogHead, ReceiptLogError> {
+pub(crate) fn replay(db: &Connection) -> Result<Frontier, ReceiptLogError> {
     let stored = newest(db)?;
     let mut frontier = Frontier::default();
     let mut statement = db.prepare("SELECT idx, hash FROM log ORDER BY idx")?;
@@ -202,5 +201,5 @@ pub(crate) fn replay(db: &Connection) -> Result<LogHead, ReceiptLogError> {
     if frontier != stored || counted as u64 != tiles {
         return Err(broken("the stored tree is not that of its leaves"));
     }
-    Ok(head_of(&frontier))
+    Ok(frontier)
 }

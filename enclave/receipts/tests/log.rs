@@ -120,7 +120,8 @@ fn a_new_boot_starts_a_chain_of_its_own_and_the_old_stays() {
         one(&log, 1, None).unwrap();
     }
     let db = store(dir.path());
-    let (again, other) = (log(&db, 1), log(&db, 2));
+    let public = public(&db);
+    let (again, other) = (under(&public, 1), under(&public, 2));
     assert_eq!(one(&other, 2, None).unwrap().receipt.seq, 0);
     assert_eq!(one(&again, 3, None).unwrap().receipt.seq, 1);
     assert_eq!((again.count().unwrap(), other.count().unwrap()), (2, 1));
@@ -141,6 +142,36 @@ fn a_receipt_is_final_and_a_failed_append_leaves_no_gap() {
     ] {
         let changed = db.write(|tx| -> Result<_, ReceiptLogError> { Ok(tx.execute(sql, [])?) });
         assert!(changed.is_err(), "{sql}");
+    }
+}
+
+/// A host that puts older pages back under a guest that lives on: nothing is numbered anew, and nothing more is signed.
+#[test]
+fn a_store_that_goes_back_under_a_living_guest_gets_no_second_receipt_of_a_number() {
+    for (what, sql) in [
+        (
+            "receipts",
+            "DELETE FROM log WHERE idx = 3; DELETE FROM receipts WHERE seq = 2;",
+        ),
+        (
+            "leaves",
+            "UPDATE log SET receipt = NULL, keyset = x'00', keyset_digest = zeroblob(48) WHERE idx = 3; DELETE FROM receipts WHERE seq = 2;",
+        ),
+        (
+            "the tree's edge",
+            "UPDATE log SET frontier = zeroblob(32) WHERE idx = 3;",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let db = store(dir.path());
+        let log = log(&db, 1);
+        (0..3).for_each(|n| drop(one(&log, n, None).unwrap()));
+        let guards = "DROP TRIGGER leaves_are_final; DROP TRIGGER leaves_stay; DROP TRIGGER receipts_stay;";
+        db.write(|tx| -> Result<_, ReceiptLogError> { Ok(tx.execute_batch(&format!("{guards}{sql}"))?) })
+            .unwrap();
+        for n in 3..5 {
+            assert_eq!(one(&log, n, None).err().unwrap().code(), "receipts.damaged", "{what}");
+        }
     }
 }
 

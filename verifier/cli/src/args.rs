@@ -438,9 +438,10 @@ pub enum Period {
 #[command(after_help = "Examples:\n  \
 hanzo-verify log export/ --key identity.json\n  \
 hanzo-verify log --receipts http://127.0.0.1:8080 --key bundle.json --since checkpoint.old\n  \
+hanzo-verify log --receipts http://127.0.0.1:8080 --key bundle.json --witness $KEY --cosign https://witness.example --save checkpoint\n  \
 hanzo-verify log export/log.jsonl --key identity.json --json\n  \
 hanzo-verify log november/ --key identity.json --since october/\n\n\
-Nothing is contacted. Every line's form, number and link is checked, the tree over all lines, and both signatures of every \
+Nothing is contacted but what is named. Every line's form, number and link is checked, the tree over all lines, and both signatures of every \
 head. With --since, the log must contain all that an earlier head counted: keep heads where the broker's operator cannot \
 change them.\n\n\
 With --receipts, the log of a guest's receipts: both signatures of each, numbers without gaps for each keyset, each naming the one \
@@ -458,6 +459,13 @@ pub struct LogArgs {
     #[command(flatten)]
     /// Heads and witnesses, with --receipts.
     pub heads: HeadArgs,
+    /// Once the log was gone through, bring its head to this witness (C2SP tlog-witness) and take its cosignature; its key is to be
+    /// among those of --witness. May be repeated.
+    #[arg(long, value_name = "URL", requires_all = ["receipts", "witnesses", "save"], help_heading = "Heads")]
+    pub cosign: Vec<String>,
+    /// Write the head with its cosignatures here: what --checkpoint reads.
+    #[arg(long, value_name = "FILE", requires = "cosign", help_heading = "Heads")]
+    pub save: Option<PathBuf>,
     /// The log's public key: the broker's identity.json, or a bundle of the guest that was verified; from whoever vouches for it,
     /// not from the export.
     #[arg(long, value_name = "JSON")]

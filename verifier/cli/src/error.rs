@@ -87,6 +87,26 @@ pub enum CliError {
     /// The receipt was refused.
     #[error(transparent)]
     Receipt(#[from] ReceiptError),
+    /// The receipt was changed after it was signed, and this is known of the change.
+    #[error("{source}; {found}")]
+    Altered {
+        /// What does not verify.
+        source: ReceiptError,
+        /// What differs, or where else to look.
+        found: String,
+    },
+    /// Two receipts that both keys of one keyset signed have one number.
+    #[error(
+        "receipt: seq: {seq} of keyset {keyset} is receipt {first} as well, and both are signed: that guest forked its log; keep both, they prove it"
+    )]
+    Forked {
+        /// The number.
+        seq: u64,
+        /// Of which keyset.
+        keyset: String,
+        /// The other receipt.
+        first: String,
+    },
     /// A log's key, or an earlier head.
     #[error("{path}: {source}", path = path.display())]
     LogFile {
@@ -167,6 +187,16 @@ pub enum CliError {
         /// Those that did not.
         missing: String,
     },
+    /// A witness that did not sign.
+    #[error("witness {url}: {what}")]
+    Cosign {
+        /// Where it is.
+        url: String,
+        /// Why not.
+        what: String,
+        /// True if it saw what cannot be of one log with this.
+        is_split: bool,
+    },
     /// Nothing could be stapled.
     #[error(transparent)]
     Collateral(#[from] CollateralError),
@@ -192,6 +222,8 @@ impl CliError {
             Self::Status(e) => e.code(),
             Self::State(e) => e.code(),
             Self::Receipt(e) => e.code(),
+            Self::Altered { source, .. } => source.code(),
+            Self::Forked { .. } => "receipt.forked",
             Self::LogFile { source, .. } => source.code(),
             Self::Log { source, .. } => source.code(),
             Self::Callers(e) => e.code(),
@@ -202,6 +234,8 @@ impl CliError {
             Self::NoTile { .. } => "log.tile.missing",
             Self::NotLogged { .. } => "log.receipt.missing",
             Self::Witnesses { .. } => "log.witnesses",
+            Self::Cosign { is_split: true, .. } => "log.witness.split",
+            Self::Cosign { .. } => "log.witness.refused",
             Self::Collateral(e) => e.code(),
             Self::Incomplete(missing) => missing.first().map_or("staple.incomplete", |m| m.error.code()),
         }
@@ -220,16 +254,17 @@ impl CliError {
             Self::Verify(e) => e.exit_code(),
             Self::Client(e) => e.exit_code(),
             Self::Receipt(ReceiptError::Log(e)) if !matches!(e, LogError::Inclusion { .. }) => log_exit_code(e),
-            Self::Receipt(e) => match e.code() {
+            Self::Receipt(e) | Self::Altered { source: e, .. } => match e.code() {
                 "receipt.too_large" | "receipt.malformed" | "receipt.keys" => 10,
                 code if code.starts_with("receipt.signature") => 20,
                 _ => 30,
             },
+            Self::Forked { .. } => 30,
             Self::LogFile { source, .. } => log_exit_code(source),
             Self::Log { source, .. } => source.exit_code(),
             Self::ReceiptLog { source, .. } => source.exit_code(),
             Self::NoTile { .. } => 20,
-            Self::NotLogged { .. } | Self::Witnesses { .. } => 30,
+            Self::NotLogged { .. } | Self::Witnesses { .. } | Self::Cosign { is_split: true, .. } => 30,
             Self::Collateral(e) => collateral_exit_code(e),
             Self::Incomplete(missing) => missing
                 .iter()
@@ -289,6 +324,12 @@ impl CliError {
                 "get a cosigned head from the missing witness (--checkpoint); if it refuses to sign, it may have been shown another log: \
                  compare heads",
             ),
+            Self::Cosign { is_split: true, .. } => Some(
+                "keep this head and ask the witness for its own: two heads that do not extend one another prove two stories",
+            ),
+            Self::Cosign { .. } => {
+                Some("check the witness's address and key (--witness), and that its keeper added this log")
+            }
             Self::LogFile { .. } => {
                 Some("take identity.json from whoever vouches for this broker, and the head from its own log")
             }

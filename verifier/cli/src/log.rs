@@ -1,5 +1,6 @@
 //! `hanzo-verify log`: a key broker's audit log, offline; a guest's log of receipts.
 
+mod cosign;
 mod hashes;
 pub(crate) mod heads;
 pub(crate) mod receipts;

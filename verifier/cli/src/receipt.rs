@@ -1,5 +1,7 @@
 //! `hanzo-verify receipt`: offline, against the bundle that was kept when the answer came.
 
+mod altered;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -25,7 +27,8 @@ use crate::{time, trust};
 pub(crate) fn run(args: &ReceiptArgs) -> Result<Output, CliError> {
     let Loaded { signed, salts, proof } = load(args)?;
     let guest = guest(args, &signed)?;
-    let verified = verify_signed(&signed, &guest.keyset)?;
+    let verified =
+        verify_signed(&signed, &guest.keyset).map_err(|e| altered::named(args, &signed, &guest.keyset, e))?;
     let place = place(args, &signed, proof, &guest.keyset)?;
     let mut checked = Vec::new();
     for (which, path) in [("request", &args.request), ("response", &args.response)] {
@@ -40,7 +43,10 @@ pub(crate) fn run(args: &ReceiptArgs) -> Result<Output, CliError> {
         let bytes = trust::read(path)?;
         match which {
             "request" => verified.check_request(&salts.request, &bytes)?,
-            _ => verified.check_response(&salts.response, &bytes)?,
+            _ => {
+                verified.check_response(&salts.response, &bytes)?;
+                verified.check_usage(&bytes)?;
+            }
         }
         checked.push(which);
     }
@@ -125,13 +131,7 @@ fn place(
     if stapled.is_none() && !asked {
         return Ok(None);
     }
-    let named = keyset.log.as_ref().ok_or(ReceiptError::Value {
-        field: "keyset.log",
-        expected: "a log, for a receipt that is to be in one",
-        got: "none".into(),
-    })?;
-    let key = LogKey::of_keyset(named).and_then(|key| key.verifier());
-    let log = key.map_err(ReceiptError::from)?;
+    let log = log_of(keyset)?;
     // Always: a wrong proof is no absent one.
     if let Some(proof) = &stapled {
         prove_logged(signed, proof, &log)?;
@@ -168,6 +168,16 @@ fn place(
         index: logged.index(),
         seen,
     }))
+}
+
+/// The log that a keyset names.
+fn log_of(keyset: &Keyset) -> Result<LogVerifier, ReceiptError> {
+    let named = keyset.log.as_ref().ok_or(ReceiptError::Value {
+        field: "keyset.log",
+        expected: "a log, for a receipt that is to be in one",
+        got: "none".into(),
+    })?;
+    Ok(LogKey::of_keyset(named).and_then(|key| key.verifier())?)
 }
 
 /// Makes the proof out of a log's tiles; looks for the leaf where nobody says which it is.

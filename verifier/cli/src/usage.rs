@@ -1,6 +1,7 @@
 //! `hanzo-verify usage`: what a customer's own receipts add up to.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Write as _;
 
 use hanzo_attestation::keyset::Keyset;
@@ -49,8 +50,24 @@ pub(crate) fn run(args: &UsageArgs) -> Result<Output, CliError> {
     let mut keysets: BTreeMap<String, Keyset> = BTreeMap::new();
     let mut sums: BTreeMap<(String, String), Sum> = BTreeMap::new();
     let mut wrong = Vec::new();
+    // Every number of a keyset is one receipt's.
+    let mut numbers: BTreeMap<(String, u64), String> = BTreeMap::new();
     for id in state.receipt_ids()? {
-        match verified(&state, &id, &mut keysets) {
+        let only = |receipt: Receipt| {
+            let number = (receipt.keyset_digest.to_string(), receipt.seq);
+            match numbers.entry(number) {
+                Entry::Vacant(free) => {
+                    free.insert(id.clone());
+                    Ok(receipt)
+                }
+                Entry::Occupied(taken) => Err(CliError::Forked {
+                    seq: receipt.seq,
+                    keyset: taken.key().0.clone(),
+                    first: taken.get().clone(),
+                }),
+            }
+        };
+        match verified(&state, &id, &mut keysets).and_then(only) {
             Ok(receipt) => {
                 let model = receipt.model.to_string();
                 sums.entry((period(args.by, receipt.time), model))

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, Response, StatusCode};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
@@ -155,6 +155,21 @@ impl Http {
         }
     }
 
+    /// Asks once; whatever status comes, with its body.
+    pub(crate) async fn ask(&self, request: &Request) -> Result<(u16, Vec<u8>), CollateralError> {
+        let failed = |failed| match failed {
+            Failed::Final(e) => e,
+            Failed::Transient { detail, .. } => CollateralError::Unreachable {
+                url: request.url.clone(),
+                attempts: 1,
+                detail,
+            },
+        };
+        let mut response = send(self.client()?, request).await.map_err(failed)?;
+        let status = response.status().as_u16();
+        Ok((status, read(request, &mut response).await.map_err(failed)?))
+    }
+
     /// Waits until `host` may be asked.
     async fn take_turn(&self, host: &str, deadline: Duration) -> Result<(), CollateralError> {
         loop {
@@ -180,36 +195,13 @@ impl Http {
     }
 
     async fn attempt(&self, client: &Client, request: &Request, attempts: u32) -> Result<Answer, Failed> {
-        let builder = match &request.post {
-            None => client.get(&request.url),
-            Some((media_type, body)) => client
-                .post(&request.url)
-                .header(CONTENT_TYPE, *media_type)
-                .body(body.clone()),
-        };
-        let mut response = builder
-            .header(ACCEPT, request.accept)
-            .send()
-            .await
-            .map_err(|e| transient(&e))?;
+        let mut response = send(client, request).await?;
         let status = response.status();
         if status != StatusCode::OK {
             return Err(self.refused(request, status, response.headers(), attempts));
         }
-        let too_large = || {
-            Failed::Final(CollateralError::TooLarge {
-                url: request.url.clone(),
-                limit: request.bytes_max,
-            })
-        };
         let headers = std::mem::take(response.headers_mut());
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| transient(&e))? {
-            if chunk.len() > request.bytes_max.saturating_sub(body.len()) {
-                return Err(too_large());
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = read(request, &mut response).await?;
         Ok(Answer { headers, body })
     }
 
@@ -269,6 +261,32 @@ impl Http {
             .build()
             .map_err(|e| CollateralError::Roots { detail: described(&e) })
     }
+}
+
+async fn send(client: &Client, request: &Request) -> Result<Response, Failed> {
+    let builder = match &request.post {
+        None => client.get(&request.url),
+        Some((media_type, body)) => client
+            .post(&request.url)
+            .header(CONTENT_TYPE, *media_type)
+            .body(body.clone()),
+    };
+    let sent = builder.header(ACCEPT, request.accept).send().await;
+    sent.map_err(|e| transient(&e))
+}
+
+async fn read(request: &Request, response: &mut Response) -> Result<Vec<u8>, Failed> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| transient(&e))? {
+        if chunk.len() > request.bytes_max.saturating_sub(body.len()) {
+            return Err(Failed::Final(CollateralError::TooLarge {
+                url: request.url.clone(),
+                limit: request.bytes_max,
+            }));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 fn host_of(url: &str) -> String {

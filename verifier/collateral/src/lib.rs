@@ -2,7 +2,7 @@
 //!
 //! Certificates, revocation lists, Intel's TCB info, NVIDIA's reference manifests and OCSP answers are public and change
 //! over time. This crate gets them, so that [`staple()`] can add them to a bundle and verification is offline. It is the only
-//! crate of the verifier that dials vendors.
+//! crate of the verifier that dials vendors. [`Witness`] asks witnesses of logs for their signatures, over the same way.
 //!
 //! # Nothing fetched is believed
 //! Every item is verified by the functions that verify evidence before it is kept, again when it leaves the cache, and again
@@ -58,6 +58,7 @@ mod pace;
 mod sources;
 mod staple;
 mod store;
+mod witness;
 
 pub use error::{CollateralError, Unfit};
 pub use fetcher::{Event, Fetcher, FetcherConfig, Item, Mode, Origin, Watcher};
@@ -67,3 +68,4 @@ pub use pace::Pace;
 pub use sources::{BaseUrl, IntelSource, Sources};
 pub use staple::{Missing, Stapled, What, staple};
 pub use store::{ITEM_BYTES_MAX, Store};
+pub use witness::{Witness, WitnessAnswer};

@@ -72,6 +72,18 @@ pub enum ReceiptError {
         /// `request` or `response`.
         which: &'static str,
     },
+    /// The answer names other counts than were signed.
+    #[error(
+        "receipt: {field}: the answer says {told}, the receipt {signed}: they were not made by one guest, or it lies in one of them"
+    )]
+    Usage {
+        /// `prompt_tokens` or `completion_tokens`.
+        field: &'static str,
+        /// In the answer.
+        told: u64,
+        /// In the receipt.
+        signed: u64,
+    },
     /// It is not shown to stand in the log.
     #[error("receipt: log: {0}")]
     Log(#[from] LogError),
@@ -104,6 +116,7 @@ impl ReceiptError {
             Self::Time { .. } => "receipt.time",
             Self::Commitment { which: "request" } => "receipt.commitment.request",
             Self::Commitment { .. } => "receipt.commitment.response",
+            Self::Usage { .. } => "receipt.usage",
             Self::Log(e) => e.code(),
             Self::Chain { .. } => "receipt.chain",
         }

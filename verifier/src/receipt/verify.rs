@@ -10,6 +10,9 @@ use super::{DisclosedReceipt, Receipt, ReceiptError, Salt, SignedReceipt, Transp
 /// Most answers, or vectors, of one request.
 const ANSWERS_MAX: u64 = 4096;
 
+/// Of an Ed25519 signature: 64 bytes.
+const ED25519_HEX_LEN: usize = 128;
+
 /// How far a receipt's time may lie outside the keyset's life, in seconds: an answer may end after the keyset did.
 const TIME_SLACK_S: u64 = 3600;
 
@@ -152,10 +155,17 @@ fn check_signatures(signed: &SignedReceipt, keyset: &Keyset) -> Result<(), Recei
     let keys = VerifyingKeys::from_hex(suite, &keys.ml_dsa, &keys.ed25519)
         .map_err(|_| ReceiptError::Keys("not keys of their suite in lower-case hex"))?;
     let pair = &signed.signature;
+    let (field, half) = match pair.ed25519.len() == ED25519_HEX_LEN {
+        true => ("signature.ml_dsa", &pair.ml_dsa),
+        false => ("signature.ed25519", &pair.ed25519),
+    };
     let malformed = |_| ReceiptError::Value {
-        field: "signature",
+        field,
         expected: "both signatures of the keyset's suite in lower-case hex",
-        got: format!("{} and {} characters", pair.ml_dsa.len(), pair.ed25519.len()),
+        got: match half.len() {
+            0 => "none".into(),
+            n => format!("{n} characters"),
+        },
     };
     let signature = Signature::from_hex(&pair.ml_dsa, &pair.ed25519).map_err(malformed)?;
     let message = signed.receipt.canonical()?;
@@ -169,15 +179,16 @@ fn check_signatures(signed: &SignedReceipt, keyset: &Keyset) -> Result<(), Recei
     })
 }
 
-fn check_keyset(receipt: &Receipt, keyset: &Keyset) -> Result<(), ReceiptError> {
+/// In which members a receipt contradicts the keyset.
+pub(super) fn contradictions(receipt: &Receipt, keyset: &Keyset) -> Vec<ReceiptError> {
     let Some(model) = keyset.models.iter().find(|m| m.name == receipt.model) else {
-        return Err(ReceiptError::Contradiction {
+        return vec![ReceiptError::Contradiction {
             field: "model",
             expected: "another list of models".into(),
             got: receipt.model.to_string(),
-        });
+        }];
     };
-    for (field, expected, got) in [
+    [
         (
             "weights_root",
             model.weights_root.to_string(),
@@ -196,10 +207,16 @@ fn check_keyset(receipt: &Receipt, keyset: &Keyset) -> Result<(), ReceiptError> 
         ("tier", keyset.tier.to_string(), receipt.tier.to_string()),
         ("simulated", keyset.simulated.to_string(), receipt.simulated.to_string()),
         ("time_source", keyset.time.clone(), receipt.time_source.clone()),
-    ] {
-        if expected != got {
-            return Err(ReceiptError::Contradiction { field, expected, got });
-        }
+    ]
+    .into_iter()
+    .filter(|(_, expected, got)| expected != got)
+    .map(|(field, expected, got)| ReceiptError::Contradiction { field, expected, got })
+    .collect()
+}
+
+fn check_keyset(receipt: &Receipt, keyset: &Keyset) -> Result<(), ReceiptError> {
+    if let Some(first) = contradictions(receipt, keyset).into_iter().next() {
+        return Err(first);
     }
     let last = keyset.not_after.saturating_add(TIME_SLACK_S);
     if !(keyset.issued_at..=last).contains(&receipt.time) {

@@ -7,8 +7,8 @@ use hanzo_attestation::config::Limits;
 use hanzo_receipts::Outcome;
 use http_body_util::BodyExt;
 
-use crate::double::{PROMPT_TOKENS, Script, frame, honest, last};
-use crate::fixture::{Guest, chat, limits};
+use crate::double::{PROMPT_TOKENS, Script, frame, honest, honest_text, last, says};
+use crate::fixture::{Guest, chat, limits, post_to};
 
 async fn cancelled(guest: &Guest) {
     for _ in 0..200 {
@@ -44,6 +44,80 @@ async fn leaving_at_any_frame_never_counts_as_complete() {
         drop(body);
         let receipts = guest.receipts_when(1).await;
         assert_eq!(receipts[0].receipt().outcome, Outcome::Cut, "after {taken} frames");
+    }
+}
+
+/// Every dialect, several answers and calls: whichever frame is the last one that the client takes before the receipt's.
+#[tokio::test]
+async fn a_stream_of_any_kind_cut_at_any_frame_never_counts_as_complete() {
+    let call = [
+        "<tool_call>",
+        "\n{\"name\": \"weather\", \"arguments\": {}}\n",
+        "</tool_call>",
+    ];
+    let tool = r#"{"type":"function","function":{"name":"weather"}}"#;
+    let kinds = [
+        (
+            "/v1/chat/completions",
+            honest(),
+            chat(r#","stream":true,"n":2,"stream_options":{"include_usage":true}"#),
+        ),
+        (
+            "/v1/chat/completions",
+            says(&call, "stop"),
+            chat(&format!(r#","stream":true,"tools":[{tool}]"#)),
+        ),
+        (
+            "/v1/completions",
+            honest_text(),
+            r#"{"model":"smollm2","prompt":["a","b"],"stream":true}"#.to_owned(),
+        ),
+        ("/v1/messages", honest(), chat(r#","stream":true,"max_tokens":9"#)),
+        (
+            "/v1/responses",
+            honest(),
+            r#"{"model":"smollm2","input":"Hi","stream":true}"#.to_owned(),
+        ),
+    ];
+    for (path, script, body) in kinds {
+        let mut frames = None;
+        let mut taken = 0;
+        // The first round takes all of it and counts.
+        loop {
+            let guest = Guest::new(script.clone());
+            let response = guest.send(post_to(path, &body)).await;
+            assert_eq!(response.status(), 200, "{path}");
+            let mut stream = response.into_body();
+            let Some(all) = frames else {
+                let mut count = 0;
+                while let Some(piece) = stream.frame().await {
+                    count += 1;
+                    let piece = piece.unwrap().into_data().unwrap();
+                    if String::from_utf8_lossy(&piece).contains(": hanzo-receipt ") {
+                        frames = Some(count - 1);
+                    }
+                }
+                let whole = guest.receipts_when(1).await;
+                assert_eq!(whole[0].receipt().outcome, Outcome::Complete, "{path}");
+                continue;
+            };
+            if taken >= all {
+                assert!(all >= 3, "{path}: {all} frames");
+                break;
+            }
+            for _ in 0..taken {
+                stream.frame().await.unwrap().unwrap();
+            }
+            drop(stream);
+            let receipts = guest.receipts_when(1).await;
+            assert_eq!(receipts.len(), 1, "{path}");
+            assert_eq!(
+                receipts[0].receipt().outcome,
+                Outcome::Cut,
+                "{path} after {taken} of {all} frames"
+            );
+            taken += 1;
+        }
     }
 }
 

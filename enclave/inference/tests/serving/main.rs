@@ -13,3 +13,4 @@ mod raw;
 mod receipts;
 mod responses;
 mod shapes;
+mod told;

@@ -21,17 +21,28 @@ impl HeadArgs {
         self.checkpoint.is_some() || !self.witnesses.is_empty() || self.quorum.is_some() || self.token_file.is_some()
     }
 
-    fn keys(&self) -> Result<Vec<WitnessKey>, CliError> {
-        self.witnesses
-            .iter()
-            .map(|text| {
-                WitnessKey::parse(text).map_err(|e| CliError::Usage {
+    /// The witnesses that were named, each once: one key under two names is one witness.
+    pub(super) fn keys(&self) -> Result<Vec<WitnessKey>, CliError> {
+        let mut keys: Vec<WitnessKey> = Vec::new();
+        for text in &self.witnesses {
+            let key = WitnessKey::parse(text).map_err(|e| CliError::Usage {
+                option: "--witness",
+                expected: "NAME+ID+KEY of a witness with Ed25519 cosignatures",
+                got: format!("{text} ({e})"),
+            })?;
+            if keys
+                .iter()
+                .any(|k| k.name() == key.name() || k.public_key() == key.public_key())
+            {
+                return Err(CliError::Usage {
                     option: "--witness",
-                    expected: "NAME+ID+KEY of a witness with Ed25519 cosignatures",
-                    got: format!("{text} ({e})"),
-                })
-            })
-            .collect()
+                    expected: "each witness once: another name and another key",
+                    got: text.clone(),
+                });
+            }
+            keys.push(key);
+        }
+        Ok(keys)
     }
 
     /// The head to judge by: the one that was given, else the one that the log shows.
@@ -45,6 +56,14 @@ impl HeadArgs {
                 .map(Some),
             (None, Some(source)) => self.seen(&source.checkpoint()?, source.name(), log).map(Some),
             (None, None) => Ok(None),
+        }
+    }
+
+    /// The head to judge by, unread.
+    pub(crate) fn note(&self, source: &LogSource) -> Result<Vec<u8>, CliError> {
+        match &self.checkpoint {
+            Some(path) => trust::read(path),
+            None => source.checkpoint(),
         }
     }
 

@@ -9,12 +9,13 @@ use hanzo_log::{AuthenticCheckpoint, LogKey, LogVerifier, SignedCheckpoint};
 use hanzo_verifier::receipt::{AuditedReceipts, ReceiptAudit};
 use serde_json::json;
 
+use super::cosign;
 use super::heads::SeenHead;
 use super::source::LogSource;
 use crate::args::LogArgs;
 use crate::error::CliError;
 use crate::output::{Output, shown};
-use crate::trust;
+use crate::{trust, write};
 
 pub(crate) fn run(args: &LogArgs) -> Result<Output, CliError> {
     let log = key(&args.key)?;
@@ -25,11 +26,19 @@ pub(crate) fn run(args: &LogArgs) -> Result<Output, CliError> {
     })?;
     let source = LogSource::open(name, args.heads.token_file.as_deref())?;
     let since = args.since.as_deref().map(|path| earlier(path, &log)).transpose()?;
-    let seen = args.heads.head(Some(&source), &log)?.ok_or_else(|| CliError::NoTile {
-        log: name.to_owned(),
-        path: "checkpoint".into(),
-    })?;
-    let audited = audit(&source, &log, &seen, since.clone())?;
+    let note = args.heads.note(&source)?;
+    let (note, audited) = match args.cosign.is_empty() {
+        true => (note, None),
+        false => {
+            let (note, audited) = bring(args, &source, &log, &note, since.clone())?;
+            (note, Some(audited))
+        }
+    };
+    let seen = args.heads.seen(&note, name, &log)?;
+    let audited = match audited {
+        Some(audited) => audited,
+        None => audit(&source, &log, &seen.head, since.clone())?,
+    };
     Ok(Output {
         text: shown(&text(&audited, &seen, since.as_ref())),
         json: json!({
@@ -49,6 +58,42 @@ pub(crate) fn run(args: &LogArgs) -> Result<Output, CliError> {
         }),
         exit_code: 0,
     })
+}
+
+/// Goes through the log, brings its head to the witnesses and keeps what they signed. Whoever refuses is the error, unless as many
+/// signed as must.
+fn bring(
+    args: &LogArgs,
+    source: &LogSource,
+    log: &LogVerifier,
+    note: &[u8],
+    since: Option<AuthenticCheckpoint>,
+) -> Result<(Vec<u8>, AuditedReceipts), CliError> {
+    let in_note = |e| CliError::LogFile {
+        path: source.name().into(),
+        source: e,
+    };
+    let signed = SignedCheckpoint::parse(note).map_err(in_note)?;
+    let head = signed.verify(log).map_err(in_note)?;
+    let audited = audit(source, log, &head, since)?;
+    let keys = args.heads.keys()?;
+    let (cosigned, failed) = cosign::cosign(&args.cosign, &keys, source, signed)?;
+    let text = cosigned.to_text();
+    if let Some(path) = &args.save {
+        write::atomic(path, text.as_bytes())?;
+    }
+    let counted = cosigned.cosignatures(&keys).map_err(in_note)?.len();
+    let mut failed = failed;
+    // A split view is the worse news.
+    failed.sort_by_key(|e| !is_split(e));
+    match failed.into_iter().next() {
+        Some(error) if counted < args.heads.quorum.unwrap_or(keys.len()) || is_split(&error) => Err(error),
+        _ => Ok((text.into_bytes(), audited)),
+    }
+}
+
+fn is_split(error: &CliError) -> bool {
+    matches!(error, CliError::Cosign { is_split: true, .. })
 }
 
 /// The key of a log out of a key document, a document with one as member `log`, or a bundle whose keyset names it.
@@ -81,7 +126,7 @@ fn earlier(path: &Path, log: &LogVerifier) -> Result<AuthenticCheckpoint, CliErr
 fn audit(
     source: &LogSource,
     log: &LogVerifier,
-    seen: &SeenHead,
+    head: &AuthenticCheckpoint,
     since: Option<AuthenticCheckpoint>,
 ) -> Result<AuditedReceipts, CliError> {
     let failed = |e| CliError::ReceiptLog {
@@ -89,12 +134,12 @@ fn audit(
         source: e,
     };
     let mut audit = ReceiptAudit::new(log, since);
-    for bundle in tile::of_level(Kind::Entries, seen.head.size()) {
+    for bundle in tile::of_level(Kind::Entries, head.size()) {
         for leaf in source.entries(&bundle)? {
             audit.leaf(&leaf).map_err(failed)?;
         }
     }
-    audit.finish(seen.head.clone()).map_err(failed)
+    audit.finish(head.clone()).map_err(failed)
 }
 
 fn text(audited: &AuditedReceipts, seen: &SeenHead, since: Option<&AuthenticCheckpoint>) -> String {

@@ -138,6 +138,11 @@ impl LogSource {
         proof::inclusion(index, size, &mut |at| self.subtree(at, size))
     }
 
+    /// What proves that the tree of `size` leaves extends that of `old`, out of tiles of hashes; nothing of it is checked yet.
+    pub(crate) fn consistency(&self, old: u64, size: u64) -> Result<Option<Vec<Digest256>>, CliError> {
+        proof::consistency(old, size, &mut |at| self.subtree(at, size))
+    }
+
     fn subtree(&self, at: Subtree, size: u64) -> Result<Digest256, CliError> {
         let within = at.height % 8;
         let first = at.index << within;

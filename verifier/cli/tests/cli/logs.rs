@@ -14,7 +14,7 @@ const SECOND: &str = "0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c0c";
 
 impl Files {
     /// The receipt after that of [`Files::receipt`].
-    fn second(&self) -> DisclosedReceipt {
+    pub fn second(&self) -> DisclosedReceipt {
         let first = self.receipt();
         let mut receipt = first.receipt.clone();
         receipt.id = ReceiptId::from_hex(SECOND).unwrap();
@@ -30,7 +30,7 @@ impl Files {
         SignedReceipt { receipt, signature }.disclose(first.salts)
     }
 
-    fn leaves(&self) -> Vec<Vec<u8>> {
+    pub fn leaves(&self) -> Vec<Vec<u8>> {
         let empty = LogHead {
             root: hanzo_log::tree::root(&[]),
             size: 0,
@@ -42,7 +42,7 @@ impl Files {
     }
 
     /// Mirrors a log of these leaves into a folder; its head.
-    fn mirror(&self, folder: &str, leaves: &[Vec<u8>]) -> SignedCheckpoint {
+    pub fn mirror(&self, folder: &str, leaves: &[Vec<u8>]) -> SignedCheckpoint {
         let (mut frontier, mut writer, mut tiles) = (Frontier::default(), TileWriter::default(), Vec::new());
         for leaf in leaves {
             let completed = frontier.push(leaf_hash(&[leaf])).unwrap();
@@ -58,7 +58,7 @@ impl Files {
     }
 
     /// The receipt that is leaf 1: a signature made anew would be another.
-    fn first_of(&self, leaves: &[Vec<u8>]) -> DisclosedReceipt {
+    pub fn first_of(&self, leaves: &[Vec<u8>]) -> DisclosedReceipt {
         let signed = SignedReceipt::from_bytes(&leaves[1]).unwrap();
         signed.disclose(self.receipt().salts)
     }
@@ -196,6 +196,19 @@ fn a_receipt_is_shown_to_be_in_the_log_and_its_twins_are_not() {
         .run(&format!("receipt {ID}"))
         .is(0, &["leaf 1 of 3", "a split view cannot be told"]);
 
+    // Changed after it was signed: the log, which holds the genuine one, says where, by its id or by its number.
+    for renamed in [false, true] {
+        let mut altered = files.second();
+        altered.receipt.completion_tokens += 1;
+        if renamed {
+            altered.receipt.id = ReceiptId([9; 16]);
+        }
+        files.put("altered.json", &altered.to_bytes().unwrap());
+        files
+            .run(&format!("receipt altered.json --log log --bundle bundle.json {TRUST}"))
+            .is(20, &["(leaf 2 of log)", "completion_tokens: signed 20, here 21"]);
+    }
+
     let mut wrong = stapled.clone();
     wrong.log.as_mut().unwrap().index = 2;
     files.keep(&wrong);
@@ -253,6 +266,15 @@ fn two_witnesses_tell_a_split_view_and_none_claim_nothing() {
         files
             .run(&format!("{command} --witness w1.example+00000000+AAAA"))
             .is(1, &["--witness"]);
+    }
+    // One witness under two names is one.
+    let (alias, _) = cosigned("w3.example", 1, head.clone());
+    for twice in [&first, &alias] {
+        files
+            .run(&format!(
+                "receipt {ID} --checkpoint one --witness {first} --witness {twice}"
+            ))
+            .is(1, &["--witness", "each witness once"]);
     }
     let forged = by_first.to_text().replacen(" w1.example ", " w2.example ", 1);
     assert_ne!(forged, by_first.to_text());
@@ -330,6 +352,34 @@ fn usage_adds_up_signed_counts_and_names_what_it_does_not_count() {
         30,
         &["VERIFIED: 1 receipts: 3 prompt and 2", SECOND, "receipt.signature.both"],
     );
+    // Two receipts of one number, both signed: the guest forked its log.
+    let mut fork = files.second();
+    fork.receipt.id = ReceiptId([0x0d; 16]);
+    let signature = keys()
+        .sign(Domain::Receipt, &fork.receipt.canonical().unwrap())
+        .unwrap();
+    fork.signature = SignaturePair {
+        ed25519: signature.ed25519_hex(),
+        ml_dsa: signature.ml_dsa_hex(),
+    };
+    files.keep(&files.second());
+    files.keep(&fork);
+    files.run("usage").is(
+        30,
+        &[
+            "VERIFIED: 2 receipts: 33 prompt and 22",
+            "receipt.forked",
+            "seq: 1 of keyset",
+            SECOND,
+        ],
+    );
+    std::fs::remove_file(
+        files
+            .dir
+            .path()
+            .join(format!(".local/state/hanzo/receipts/{}.json", "0d".repeat(16))),
+    )
+    .unwrap();
     // Kept under another's name: it would count twice.
     let receipts = files.dir.path().join(".local/state/hanzo/receipts");
     std::fs::copy(

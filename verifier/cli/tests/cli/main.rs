@@ -3,6 +3,7 @@
 mod logs;
 mod ratls;
 mod receipts;
+mod witness;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
