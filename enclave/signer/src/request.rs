@@ -14,6 +14,8 @@
 //!
 //! What is signed is `SHA-256(domain string of the kind) || these bytes`.
 
+use hanzo_pqc::Domain;
+
 use crate::SignerError;
 use crate::codec::{Cursor, sha256};
 
@@ -292,7 +294,7 @@ impl Kind {
             Self::Finalize => "hanzo/chain-finalize/v1",
             Self::Possession => "hanzo/chain-possession/v1",
             Self::MiningReceipt => "hanzo/signed-mining-receipt/v1",
-            Self::Transaction => "hanzo/signed-transaction/v1",
+            Self::Transaction => Domain::Transaction.as_str(),
             Self::RotateKey => "hanzo/rotate-consensus-key/v1",
             Self::TeleportClaim => "hanzo/teleport-claim/v1",
             Self::EvmObserved => "hanzo/evm-observed/v1",

@@ -30,11 +30,27 @@ pub enum Domain {
     StoreHead,
     /// The table of a guest's callers.
     Callers,
+    /// A transaction of the ledger: what `enclave/signer` signs for wallets.
+    Transaction,
+    /// A customer's word that an answer is worth a fee.
+    Payment,
+    /// A customer's word that so much of a voucher is earned.
+    VoucherNote,
+    /// A lessee's word that so many seconds were had.
+    LeaseNote,
+    /// A recipient's word that bytes came.
+    Delivery,
+    /// A boot's word that its GPUs are there.
+    Heartbeat,
+    /// A boot's word about the weights in its memory.
+    Residency,
+    /// A registrar's word that a boot's evidence was verified.
+    Endorsement,
 }
 
 impl Domain {
     /// Every domain.
-    pub const ALL: [Domain; 12] = [
+    pub const ALL: [Domain; 20] = [
         Domain::Grant,
         Domain::Grants,
         Domain::Receipt,
@@ -47,6 +63,14 @@ impl Domain {
         Domain::KeyImport,
         Domain::StoreHead,
         Domain::Callers,
+        Domain::Transaction,
+        Domain::Payment,
+        Domain::VoucherNote,
+        Domain::LeaseNote,
+        Domain::Delivery,
+        Domain::Heartbeat,
+        Domain::Residency,
+        Domain::Endorsement,
     ];
 
     /// The domain string, `hanzo/<what>/v1`.
@@ -64,6 +88,14 @@ impl Domain {
             Domain::KeyImport => "hanzo/key-import/v1",
             Domain::StoreHead => "hanzo/store-head/v1",
             Domain::Callers => "hanzo/callers/v1",
+            Domain::Transaction => "hanzo/signed-transaction/v1",
+            Domain::Payment => "hanzo/payment/v1",
+            Domain::VoucherNote => "hanzo/voucher-note/v1",
+            Domain::LeaseNote => "hanzo/lease-note/v1",
+            Domain::Delivery => "hanzo/delivery/v1",
+            Domain::Heartbeat => "hanzo/heartbeat/v1",
+            Domain::Residency => "hanzo/residency/v1",
+            Domain::Endorsement => "hanzo/endorsement/v1",
         }
     }
 

@@ -130,6 +130,7 @@ fn rule_1_pure_crates_reach_no_runtime_socket_file_clock_or_random_source() {
         "hanzo-policy",
         "hanzo-verifier",
         "hanzo-measured-boot",
+        "hanzo-ledger",
     ] {
         let names = linked(package);
         for denied in [ASYNC_AND_SOCKETS, RANDOM, FILES_AND_CLOCKS, NETWORK_CLIENTS] {
@@ -150,6 +151,7 @@ fn rule_1_pure_crates_reach_no_runtime_socket_file_clock_or_random_source() {
         "policy/src",
         "verifier/src",
         "measured-boot/src",
+        "enclave/ledger/src",
     ] {
         let sources = production(&root().join(folder));
         assert!(

@@ -1,0 +1,41 @@
+//! Tables of the ledger's store.
+
+use hanzo_store::Schema;
+
+/// `hzl1`: a ledger.
+pub const APPLICATION_ID: i32 = 0x687a_6c31;
+
+/// The schema to open it with. `key`, `value`, `document` and `genesis` are canonical bytes of `hanzo-ledger`.
+pub const SCHEMA: Schema = Schema {
+    application_id: APPLICATION_ID,
+    migrations: &["CREATE TABLE chain (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        digest BLOB NOT NULL CHECK (length(digest) = 32),
+        genesis BLOB NOT NULL
+    ) STRICT;
+    CREATE TRIGGER a_chain_is_final BEFORE UPDATE ON chain BEGIN
+        SELECT RAISE(ABORT, 'a store keeps its chain');
+    END;
+    CREATE TRIGGER a_chain_stays BEFORE DELETE ON chain BEGIN
+        SELECT RAISE(ABORT, 'a store keeps its chain');
+    END;
+    CREATE TABLE blocks (
+        height INTEGER PRIMARY KEY CHECK (height > 0),
+        id BLOB NOT NULL UNIQUE CHECK (length(id) = 32),
+        document BLOB NOT NULL
+    ) STRICT;
+    CREATE TRIGGER blocks_are_final BEFORE UPDATE ON blocks BEGIN
+        SELECT RAISE(ABORT, 'a block is final');
+    END;
+    CREATE TRIGGER blocks_stay BEFORE DELETE ON blocks BEGIN
+        SELECT RAISE(ABORT, 'a block stays');
+    END;
+    CREATE TRIGGER blocks_have_no_gaps BEFORE INSERT ON blocks
+    WHEN NEW.height <> (SELECT coalesce(max(height) + 1, 1) FROM blocks) BEGIN
+        SELECT RAISE(ABORT, 'a block has the next height');
+    END;
+    CREATE TABLE entries (
+        key BLOB PRIMARY KEY CHECK (length(key) BETWEEN 1 AND 96),
+        value BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;"],
+};
