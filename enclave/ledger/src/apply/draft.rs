@@ -73,7 +73,8 @@ impl<'a> Draft<'a> {
         let head = self.head;
         let outcome = run(self);
         match &outcome {
-            Ok(()) => self.done.append(&mut self.now),
+            // Not `append`: it builds the whole map anew.
+            Ok(()) => self.done.extend(std::mem::take(&mut self.now)),
             Err(_) => {
                 self.now.clear();
                 self.head = head;
