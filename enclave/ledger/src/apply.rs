@@ -188,7 +188,7 @@ impl State {
             time_ms,
             ..self.head
         };
-        let epoch = height / params.epoch_blocks.max(1);
+        let epoch = params.epoch_of(height);
         if epoch != head.beacon.epoch {
             head.before = head.beacon;
             head.beacon = Beacon {

@@ -93,6 +93,13 @@ canonical!(Params {
     simulated_earns,
 });
 
+impl Params {
+    /// The epoch that a block of this height is in.
+    pub fn epoch_of(&self, height: u64) -> u64 {
+        height.checked_div(self.epoch_blocks).unwrap_or(0)
+    }
+}
+
 /// An account of the beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allocation {

@@ -15,6 +15,10 @@
 //! That an answer was wanted by anybody but its miner. Whoever pays himself gets back at most what the fee gave to the pool.
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::result_large_err,
+    reason = "a refusal says what was expected and what came; it is not the fast path"
+)]
 #![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic)]
 #![cfg_attr(
     test,

@@ -69,7 +69,7 @@ impl Episode {
     fn new(seed: u64) -> Self {
         let mut rules = params();
         rules.epoch_cap = [300, 400, 300, 300, 800];
-        rules.miner_cap = 1_200;
+        rules.miner_cap = 850;
         rules.rate[2] = 1_000_000;
         Self {
             w: world_of(USERS as u16, rules),

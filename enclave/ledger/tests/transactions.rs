@@ -1,5 +1,7 @@
 //! Transactions, blocks and proofs: accepted, and refused one change away, with the very error. What is refused changes nothing.
 
+#![allow(clippy::result_large_err, reason = "tests stop at the first surprise")]
+
 #[path = "support/fixture.rs"]
 mod fixture;
 

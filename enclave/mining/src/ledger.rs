@@ -81,7 +81,8 @@ impl MiningLedger {
     /// [`MiningError::Gap`], [`MiningError::Fork`], [`MiningError::Block`], [`MiningError::Store`].
     pub fn submit(&self, block: Block) -> Result<Committed, MiningError> {
         let (height, id) = (block.header.height, block.header.id());
-        if let Some(committed) = self.known(height, id)? {
+        let newest = self.read(|state| state.head().height);
+        if let Some(committed) = self.known(newest, height, id)? {
             return Ok(committed);
         }
         let verified = self.read(|state| block.verify(state))?;
@@ -94,10 +95,11 @@ impl MiningLedger {
     /// As [`MiningLedger::submit`].
     pub fn submit_verified(&self, block: &VerifiedBlock) -> Result<Committed, MiningError> {
         let (height, id) = (block.header().height, block.header().id());
-        if let Some(committed) = self.known(height, id)? {
+        // Held to the end: two callers with one block are one after the other.
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(committed) = self.known(state.head().height, height, id)? {
             return Ok(committed);
         }
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let applied = state.apply(block)?;
         let root = applied.root();
         self.db.write(|tx| store(tx, height, block, &applied))?;
@@ -111,8 +113,7 @@ impl MiningLedger {
     }
 
     /// Whether a block of this height is there, or may come next.
-    fn known(&self, height: u64, id: Digest256) -> Result<Option<Committed>, MiningError> {
-        let newest = self.read(|state| state.head().height);
+    fn known(&self, newest: u64, height: u64, id: Digest256) -> Result<Option<Committed>, MiningError> {
         if height > newest {
             let expected = newest.saturating_add(1);
             return match height == expected {

@@ -1,5 +1,7 @@
 //! A ledger on a disk: once each block, one chain, nothing damaged.
 
+#![allow(clippy::result_large_err, reason = "tests stop at the first surprise")]
+
 #[path = "../../ledger/tests/support/fixture.rs"]
 mod fixture;
 
@@ -65,6 +67,24 @@ fn blocks_are_stored_with_their_state_and_the_same_block_again_changes_nothing()
         proof.verify(&w.state.root(), &account),
         Ok(w.state.entries().get(&account))
     );
+}
+
+#[test]
+fn two_callers_with_one_block_store_it_once() {
+    let w = chain();
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = open(dir.path(), w.state.genesis()).unwrap();
+    let fresh: usize = std::thread::scope(|scope| {
+        let callers = [(); 4].map(|()| {
+            scope.spawn(|| {
+                let done = w.blocks.iter().map(|b| ledger.submit(b.clone()).unwrap());
+                done.filter(|done| !done.again).count()
+            })
+        });
+        callers.map(|caller| caller.join().unwrap()).iter().sum()
+    });
+    assert_eq!(fresh, w.blocks.len());
+    assert_eq!(ledger.read(State::root), w.state.root());
 }
 
 #[test]

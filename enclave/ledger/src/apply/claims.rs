@@ -207,7 +207,7 @@ fn hosting(
         root: claim.root,
     };
     // A boot that came in the middle of an epoch was not there for all of it.
-    let first = boot.height / draft.params().epoch_blocks.max(1);
+    let first = draft.params().epoch_of(boot.height);
     let next = draft.hosting(&resident).unwrap_or(first.saturating_add(1));
     let seconds = finished(draft, claim.epoch, next, beacon)?;
     draft.put_hosting(&resident, claim.epoch.saturating_add(1));

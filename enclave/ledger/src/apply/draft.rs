@@ -180,7 +180,10 @@ pub(super) fn less(what: &'static str, have: u128, need: u128) -> Result<u128, R
 
 /// So many parts in ten thousand, rounded down.
 pub(super) fn portion(amount: u128, bp: u32) -> Result<u128, Reject> {
-    Ok(product("fee", amount, u128::from(bp))? / u128::from(WHOLE_BP))
+    let parts = product("fee", amount, u128::from(bp))?;
+    parts
+        .checked_div(u128::from(WHOLE_BP))
+        .ok_or(Reject::Overflow { what: "fee" })
 }
 
 pub(super) fn above_zero(what: &'static str, amount: u128) -> Result<(), Reject> {
