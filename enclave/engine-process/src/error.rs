@@ -114,6 +114,14 @@ pub enum GenerateError {
     /// The model failed in the middle (out of memory, or not-a-number in the logits).
     #[error("the model failed while computing")]
     ModelFailed,
+    /// The server that the engine is a client of said what it may not, or nothing.
+    #[error("the server behind this engine: {what}")]
+    Upstream {
+        /// The code on the wire.
+        code: &'static str,
+        /// What is wrong; nothing of what it said.
+        what: String,
+    },
     /// The library stopped without saying why.
     #[error("the stream ended without a finish reason")]
     EndedEarly,
@@ -134,6 +142,7 @@ impl GenerateError {
             Self::Busy { .. } => "busy",
             Self::Refused => "refused",
             Self::ModelFailed => "model_failed",
+            Self::Upstream { code, .. } => code,
             Self::EndedEarly => "ended_without_finish_reason",
         }
     }
@@ -163,6 +172,7 @@ impl GenerateError {
             | Self::Template => 400,
             Self::Busy { .. } => 503,
             Self::Refused | Self::ModelFailed | Self::EndedEarly => 500,
+            Self::Upstream { .. } => 502,
         }
     }
 }

@@ -16,6 +16,7 @@ mod syscalls;
 
 use std::path::Path;
 
+use self::syscalls::Part;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 /// Why the process could not be confined. It must not go on then.
@@ -70,6 +71,27 @@ impl IsolationError {
 /// # Errors
 /// [`IsolationError`], also when the kernel would enforce only a part. There is no weaker mode.
 pub fn enforce(readable: &[&Path]) -> Result<(), IsolationError> {
+    confine(readable, Part::Engine)
+}
+
+/// As [`enforce`], but this process may call a server over a Unix socket: any that its mounts show it and its user may open.
+///
+/// # Errors
+/// As [`enforce`].
+pub fn enforce_calling(readable: &[&Path]) -> Result<(), IsolationError> {
+    confine(readable, Part::Caller)
+}
+
+/// Takes from this process what a server that it is about to become needs not: calling anybody, other processes, leaving its
+/// process group, and the kernel's own calls. It may become other programs still, and what it opens is not restricted here.
+///
+/// # Errors
+/// [`IsolationError::Seccomp`].
+pub fn one_process() -> Result<(), IsolationError> {
+    syscalls::restrict(Part::Server)
+}
+
+fn confine(readable: &[&Path], part: Part) -> Result<(), IsolationError> {
     let threads = std::fs::read_dir("/proc/self/task")
         .map_err(|source| IsolationError::Process {
             what: "counting threads in /proc/self/task",
@@ -95,5 +117,5 @@ pub fn enforce(readable: &[&Path]) -> Result<(), IsolationError> {
         source: error.into(),
     })?;
     files::restrict(readable)?;
-    syscalls::restrict()
+    syscalls::restrict(part)
 }

@@ -32,6 +32,6 @@ pub use logprobs::{Likely, Logprob, TOP_LOGPROBS_MAX, likely};
 pub use measure::{Answer, measure};
 pub use options::EngineOptions;
 pub use sampling::{Picker, STOP_BYTES_MAX, STOPS_MAX, Sampling};
-pub use serve::{EXIT_PANIC, log_to_stderr, run};
+pub use serve::{EXIT_PANIC, log_to_stderr, run, run_beside};
 pub use text::{Assembler, Piece};
 pub use turns::{Turn, Turns};

@@ -48,12 +48,51 @@ where
     X: From<ServeError> + Send + 'static,
     F: Future<Output = Result<E, X>> + Send + 'static,
 {
+    let listener = begin(options)?;
+    isolation::enforce(&[&options.model_dir]).map_err(ServeError::from)?;
+    compute(options, listener, load)
+}
+
+/// As [`run`], for an engine that calls a server of its own: `start` starts it once the socket is bound, before the process is
+/// confined; `load` gets what `start` gave. The process reads no file of the model, and may call servers over Unix sockets.
+///
+/// # Errors
+/// As [`run`], or what `start` failed with.
+pub fn run_beside<T, E, X, F>(
+    options: &EngineOptions,
+    start: impl FnOnce() -> Result<T, X>,
+    load: impl FnOnce(T) -> F + Send + 'static,
+) -> Result<(), X>
+where
+    T: Send + 'static,
+    E: Engine,
+    X: From<ServeError> + Send + 'static,
+    F: Future<Output = Result<E, X>> + Send + 'static,
+{
+    let listener = begin(options)?;
+    let started = start()?;
+    isolation::enforce_calling(&[]).map_err(ServeError::from)?;
+    compute(options, listener, move || load(started))
+}
+
+fn begin(options: &EngineOptions) -> Result<UnixListener, ServeError> {
     let missing = cpu::lacking();
     if !missing.is_empty() {
-        return Err(ServeError::Cpu { missing }.into());
+        return Err(ServeError::Cpu { missing });
     }
-    let listener = bind(&options.socket)?;
-    isolation::enforce(&[&options.model_dir]).map_err(ServeError::from)?;
+    bind(&options.socket)
+}
+
+fn compute<E, X, F>(
+    options: &EngineOptions,
+    listener: UnixListener,
+    load: impl FnOnce() -> F + Send + 'static,
+) -> Result<(), X>
+where
+    E: Engine,
+    X: From<ServeError> + Send + 'static,
+    F: Future<Output = Result<E, X>> + Send + 'static,
+{
     exit_on_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

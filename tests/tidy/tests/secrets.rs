@@ -41,6 +41,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
         "enclave/engine-llama",
         &["Answering", "Embedder", "Inputs", "Job", "Jobs", "Llama", "Worker"],
     ),
+    ("enclave/engine-upstream", &["Events"]),
     (
         "enclave/guest",
         &[

@@ -91,20 +91,42 @@ const DENIED: &[i64] = &[
     libc::SYS_setresgid,
 ];
 
-pub(super) fn restrict() -> Result<(), IsolationError> {
+/// Of [`DENIED`], what a server needs: to listen, and to be started.
+const OF_A_SERVER: &[i64] = &[libc::SYS_bind, libc::SYS_listen, libc::SYS_execve];
+/// Leaving the process group, by which it is ended.
+const LEAVING: &[i64] = &[libc::SYS_setsid, libc::SYS_setpgid];
+
+/// What a process does in the sandbox.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Answers on a socket that it holds.
+    Engine,
+    /// The same, and calls a server over a Unix socket.
+    Caller,
+    /// Becomes another program once, and listens.
+    Server,
+}
+
+pub(super) fn restrict(part: Part) -> Result<(), IsolationError> {
     let failed = |error: &dyn std::fmt::Display| IsolationError::Seccomp { got: error.to_string() };
-    let program = program().map_err(|error| failed(&error))?;
+    let program = program(part).map_err(|error| failed(&error))?;
     seccompiler::apply_filter_all_threads(&program).map_err(|error| failed(&error))?;
     let absent = absent().map_err(|error| failed(&error))?;
     seccompiler::apply_filter_all_threads(&absent).map_err(|error| failed(&error))
 }
 
-fn program() -> Result<BpfProgram, seccompiler::BackendError> {
+fn program(part: Part) -> Result<BpfProgram, seccompiler::BackendError> {
     let arg0 = |len, op, value| {
         SeccompCondition::new(0, len, op, value).and_then(|condition| SeccompRule::new(vec![condition]))
     };
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    for call in DENIED {
+    let allowed: &[i64] = match part {
+        Part::Engine => &[],
+        Part::Caller => &[libc::SYS_connect],
+        Part::Server => OF_A_SERVER,
+    };
+    let leaving = if part == Part::Server { LEAVING } else { &[] };
+    for call in DENIED.iter().chain(leaving).filter(|call| !allowed.contains(call)) {
         rules.insert(*call, vec![]);
         rules.insert(*call | X32, vec![]);
     }
