@@ -15,6 +15,7 @@
 mod api_key;
 mod error;
 mod issuer;
+mod request;
 mod token;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 pub use api_key::ApiKey;
 pub use error::CallersError;
 pub use issuer::{EcCurve, Issuer, IssuerKey, Jwk, OkpCurve};
+pub use request::{RequestAlgorithm, RequestError, RequestKeys, RequestLine, RequestSignature, content_digest};
 pub use token::{Claim, Claims, TOKEN_BYTES_MAX, TokenError, is_token, verify_token};
 
 /// Longest signed table in bytes.
@@ -108,6 +110,8 @@ pub enum Credential {
     ApiKey(Digest384),
     /// A token of an issuer of the table, by what it says.
     Claim(Claim),
+    /// Signed requests, by public keys.
+    RequestKeys(RequestKeys),
 }
 
 /// With whom a caller shares an engine's process.
@@ -225,7 +229,7 @@ impl Table {
         callers.iter().try_for_each(Caller::check)?;
         let claims = callers.iter().filter_map(|c| match &c.credential {
             Credential::Claim(claim) => Some(claim.issuer.as_str()),
-            Credential::ApiKey(_) => None,
+            Credential::ApiKey(_) | Credential::RequestKeys(_) => None,
         });
         issuer::check(&self.issuers, claims)?;
         self.check_isolation()
@@ -332,8 +336,10 @@ impl Caller {
             "0 to 4",
             self.tier_min.to_string(),
         )?;
-        if let Credential::Claim(claim) = &self.credential {
-            claim.check()?;
+        match &self.credential {
+            Credential::ApiKey(_) => {}
+            Credential::Claim(claim) => claim.check()?,
+            Credential::RequestKeys(keys) => keys.check().map_err(CallersError::RequestKeys)?,
         }
         match &self.models {
             Models::Any => Ok(()),

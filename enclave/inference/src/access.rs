@@ -1,17 +1,19 @@
 //! Who may ask, and how much (`enclave/inference/ACCESS.md`).
 //!
 //! Where the configuration says `auth = "none"`, whoever reaches the guest may ask. Otherwise a request shows an API key or a token
-//! of an identity provider, and the table of callers, signed by the one key that the configuration pins, says whose it is.
+//! of an identity provider, or is signed, and the table of callers, signed by the one key that the configuration pins, says whose it is.
 //! Without a table in force nobody is let in. A key that is unknown, mistyped, removed from the table or expired gets one answer
 //! for all of it.
 
 mod account;
+mod asking;
 mod bucket;
 mod credential;
+mod nonces;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue};
@@ -20,13 +22,16 @@ use hanzo_attestation::name::Name;
 use hanzo_attestation::{Digest384, UnixTime};
 use hanzo_receipts::{Accounts, Usage};
 use hanzo_verifier::callers::{
-    Caller, Claim, Claims, Credential, Isolation, Issuer, Role, SignedTable, TokenError, VerifiedTable, verify_token,
+    Caller, Claim, Claims, Credential, Isolation, Issuer, RequestError, RequestKeys, Role, SignedTable, TokenError,
+    VerifiedTable, verify_token,
 };
 
 use crate::callers::{Callers, Present};
 use crate::error::ApiError;
 use account::{Account, Admitted, Known};
+pub(crate) use asking::{Asking, Promise};
 use credential::Shown;
+use nonces::Nonces;
 
 /// How long the guest has been up, by a clock that never runs back. Limits per minute are counted by it.
 pub type Uptime = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -59,6 +64,7 @@ pub(crate) struct Gate {
     accounts: Accounts,
     uptime: Uptime,
     book: RwLock<Book>,
+    nonces: Nonces,
     /// Tables are taken one after the other.
     taking: Mutex<()>,
     /// Whose each model's engine is, for as long as it runs.
@@ -73,6 +79,7 @@ struct Book {
     callers: HashMap<Digest384, Arc<Known>>,
     issuers: Arc<Vec<Issuer>>,
     by_claim: Vec<(Claim, Arc<Known>)>,
+    by_keys: HashMap<Name, (Arc<RequestKeys>, Arc<Known>)>,
     accounts: HashMap<Name, Arc<Account>>,
 }
 
@@ -151,6 +158,7 @@ impl Access {
             accounts,
             uptime,
             book: RwLock::default(),
+            nonces: Nonces::default(),
             taking: Mutex::default(),
             engines: Mutex::default(),
         };
@@ -163,11 +171,25 @@ impl Access {
         Ok(Self::Callers(Box::new(gate)))
     }
 
-    /// Who asks, by a request's headers; counts nothing. `tier` is the guest's.
-    pub(crate) fn identify(&self, headers: &HeaderMap, tier: u8, now: UnixTime) -> Result<Who, ApiError> {
-        match self {
-            Self::Anybody(_) => Ok(Who::Anybody),
-            Self::Callers(gate) => Ok(Who::Known(gate.known(headers, tier, now)?)),
+    /// Who asks, by a request's head, and what its body has to be; counts nothing but signatures. `tier` and `keyset` are the
+    /// guest's.
+    pub(crate) fn identify(
+        &self,
+        asking: &Asking,
+        tier: u8,
+        keyset: &Digest384,
+        now: UnixTime,
+    ) -> Result<(Who, Promise), ApiError> {
+        let Self::Callers(gate) = self else {
+            return Ok((Who::Anybody, Promise::default()));
+        };
+        let (known, promise) = gate.known(asking, keyset, now)?;
+        match known.caller.tier_min > tier {
+            true => Err(ApiError::TierScope {
+                least: known.caller.tier_min,
+                got: tier,
+            }),
+            false => Ok((Who::Known(known), promise)),
         }
     }
 
@@ -283,31 +305,47 @@ impl Gate {
         }
     }
 
-    fn known(&self, headers: &HeaderMap, tier: u8, now: UnixTime) -> Result<Arc<Known>, ApiError> {
-        let book = || self.book.read().unwrap_or_else(PoisonError::into_inner);
-        let known = match credential::shown(headers)? {
+    fn book(&self) -> RwLockReadGuard<'_, Book> {
+        self.book.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Signatures are checked without the book's lock.
+    fn known(&self, asking: &Asking, keyset: &Digest384, now: UnixTime) -> Result<(Arc<Known>, Promise), ApiError> {
+        if let Some(signature) = asking.signature().map_err(ApiError::Signed)? {
+            let line = asking.line().map_err(ApiError::Signed)?;
+            if line.keyset != keyset.to_string() {
+                return Err(ApiError::Signed(RequestError::Keyset));
+            }
+            nonces::in_time(signature.created(), now).map_err(ApiError::Signed)?;
+            let found = Name::new(signature.keyid()).ok().and_then(|id| {
+                let book = self.book();
+                let book = book.in_force(now).ok()?;
+                book.by_keys.get(&id).cloned()
+            });
+            self.book().in_force(now)?;
+            // Whatever is wrong with keyid, keys or signatures, the answer is the same.
+            let found = found.filter(|(keys, known)| known.counts(now) && signature.verify(keys, &line).is_ok());
+            let (_, known) = found.ok_or(ApiError::Signed(RequestError::Nobody))?;
+            self.nonces
+                .take(&known.caller.id, signature.created(), signature.nonce(), now)?;
+            return Ok((known, Asking::promise(&line)));
+        }
+        let known = match credential::shown(&asking.headers)? {
             Shown::Key(hash) => {
-                let known = book().in_force(now)?.callers.get(&hash).cloned();
+                let known = self.book().in_force(now)?.callers.get(&hash).cloned();
                 known.filter(|known| known.counts(now)).ok_or(ApiError::Key)?
             }
             Shown::Token(token) => {
-                // Signatures are checked without the lock.
-                let issuers = book().in_force(now)?.issuers.clone();
+                let issuers = self.book().in_force(now)?.issuers.clone();
                 let claims = verify_token(&issuers, token, now).map_err(ApiError::Token)?;
-                let known = book().in_force(now)?.known_by(&claims).map_err(ApiError::Token)?;
+                let known = self.book().in_force(now)?.known_by(&claims).map_err(ApiError::Token)?;
                 match known.counts(now) {
                     true => known,
                     false => return Err(ApiError::Token(TokenError::Nobody)),
                 }
             }
         };
-        match known.caller.tier_min > tier {
-            true => Err(ApiError::TierScope {
-                least: known.caller.tier_min,
-                got: tier,
-            }),
-            false => Ok(known),
-        }
+        Ok((known, Promise::default()))
     }
 
     fn take(&self, document: &[u8], now: UnixTime) -> Result<u64, ApiError> {
@@ -329,7 +367,7 @@ impl Gate {
         let used: HashMap<Name, Usage> = self.accounts.usage().map_err(|e| e.code())?.into_iter().collect();
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
         let mut callers = HashMap::with_capacity(table.callers.len());
-        let mut by_claim = Vec::new();
+        let (mut by_claim, mut by_keys) = (Vec::new(), HashMap::new());
         for caller in &table.callers {
             let account = match book.accounts.entry(caller.id.clone()) {
                 Entry::Occupied(known) => {
@@ -349,9 +387,12 @@ impl Gate {
             match &caller.credential {
                 Credential::ApiKey(hash) => drop(callers.insert(*hash, known)),
                 Credential::Claim(claim) => by_claim.push((claim.clone(), known)),
+                Credential::RequestKeys(keys) => {
+                    by_keys.insert(caller.id.clone(), (Arc::new(keys.clone()), known));
+                }
             }
         }
-        (book.callers, book.by_claim) = (callers, by_claim);
+        (book.callers, book.by_claim, book.by_keys) = (callers, by_claim, by_keys);
         book.issuers = Arc::new(table.issuers.clone());
         book.version = table.version;
         book.not_after = table.not_after;

@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use hanzo_verifier::callers::TABLE_BYTES_MAX;
 use serde_json::{Value, json};
 
+use crate::access::Asking;
 use crate::body;
 use crate::error::ApiError;
 use crate::state::ServingState;
@@ -24,8 +25,8 @@ pub(crate) async fn take(
 }
 
 /// What the caller used, by its receipts; of all callers, for an administrator.
-pub(crate) async fn usage(State(state): State<ServingState>, headers: HeaderMap) -> Result<Json<Value>, ApiError> {
-    let who = state.who(&headers)?;
+pub(crate) async fn usage(State(state): State<ServingState>, asking: Asking) -> Result<Json<Value>, ApiError> {
+    let who = state.who(&asking)?;
     let access = state.access.clone();
     let all = blocking(move || access.usage(&who)).await?;
     let data: Vec<Value> = all

@@ -2,12 +2,12 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use hanzo_receipts::{Endpoint, Transport};
 use serde_json::json;
 
+use crate::access::Asking;
 use crate::answer::{Arrived, OWNER_HEADER, respond};
 use crate::dialect::{AnthropicDialect, ChatDialect, CompletionsDialect, ResponsesDialect};
 use crate::embeddings;
@@ -24,7 +24,7 @@ type Shape = fn(&ApiError) -> Response;
 async fn served<F>(
     state: &ServingState,
     way: Way,
-    headers: &HeaderMap,
+    asking: &Asking,
     body: Body,
     shape: Shape,
     answer: impl FnOnce(Arrived) -> F,
@@ -36,15 +36,17 @@ where
         state.metrics.refused();
         shape(&e)
     };
-    let who = match state.who(headers) {
-        Ok(who) => who,
+    let (who, promise) = match state.caller(asking) {
+        Ok(known) => known,
         Err(e) => return refused(e),
     };
+    let headers = &asking.headers;
     let (told, share) = state.access.enter(who, headers.get(OWNER_HEADER));
     let arrived = match share {
         Ok(share) => Arrived::read(state, way, headers, body, share).await,
         Err(e) => Err(e),
     };
+    let arrived = arrived.and_then(|arrived| promise.keep(&arrived.body.bytes).map(|()| arrived));
     let mut response = match arrived {
         Ok(arrived) => answer(arrived).await.unwrap_or_else(|e| shape(&e)),
         Err(e) => refused(e),
@@ -59,8 +61,8 @@ fn parsed<T>(state: &ServingState, read: Result<T, ApiError>) -> Result<T, ApiEr
 }
 
 /// `POST /v1/chat/completions`.
-pub(crate) async fn chat(State(state): State<ServingState>, way: Way, headers: HeaderMap, body: Body) -> Response {
-    served(&state, way, &headers, body, ApiError::openai, async |arrived| {
+pub(crate) async fn chat(State(state): State<ServingState>, way: Way, asking: Asking, body: Body) -> Response {
+    served(&state, way, &asking, body, ApiError::openai, async |arrived| {
         let ChatRequest { ask, include_usage } = parsed(&state, ChatRequest::parse(&arrived.body.bytes))?;
         respond(&state, arrived, ask, Endpoint::Chat, |identity, ask| {
             Box::new(ChatDialect::new(identity, ask, include_usage))
@@ -71,13 +73,8 @@ pub(crate) async fn chat(State(state): State<ServingState>, way: Way, headers: H
 }
 
 /// `POST /v1/completions`.
-pub(crate) async fn completions(
-    State(state): State<ServingState>,
-    way: Way,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    served(&state, way, &headers, body, ApiError::openai, async |arrived| {
+pub(crate) async fn completions(State(state): State<ServingState>, way: Way, asking: Asking, body: Body) -> Response {
+    served(&state, way, &asking, body, ApiError::openai, async |arrived| {
         let CompletionsRequest { ask, include_usage } = parsed(&state, CompletionsRequest::parse(&arrived.body.bytes))?;
         respond(&state, arrived, ask, Endpoint::Completions, |identity, ask| {
             Box::new(CompletionsDialect::new(identity, ask, include_usage))
@@ -88,8 +85,8 @@ pub(crate) async fn completions(
 }
 
 /// `POST /v1/responses`.
-pub(crate) async fn responses(State(state): State<ServingState>, way: Way, headers: HeaderMap, body: Body) -> Response {
-    served(&state, way, &headers, body, ApiError::openai, async |arrived| {
+pub(crate) async fn responses(State(state): State<ServingState>, way: Way, asking: Asking, body: Body) -> Response {
+    served(&state, way, &asking, body, ApiError::openai, async |arrived| {
         let ResponsesRequest { ask, echo } = parsed(&state, ResponsesRequest::parse(&arrived.body.bytes))?;
         respond(&state, arrived, ask, Endpoint::Responses, |identity, ask| {
             Box::new(ResponsesDialect::new(identity, ask, echo))
@@ -100,8 +97,8 @@ pub(crate) async fn responses(State(state): State<ServingState>, way: Way, heade
 }
 
 /// `POST /v1/messages`. Its errors are in Anthropic's shape; `anthropic-version` says nothing here.
-pub(crate) async fn messages(State(state): State<ServingState>, way: Way, headers: HeaderMap, body: Body) -> Response {
-    served(&state, way, &headers, body, ApiError::anthropic, async |arrived| {
+pub(crate) async fn messages(State(state): State<ServingState>, way: Way, asking: Asking, body: Body) -> Response {
+    served(&state, way, &asking, body, ApiError::anthropic, async |arrived| {
         let MessagesRequest { ask } = parsed(&state, MessagesRequest::parse(&arrived.body.bytes))?;
         respond(&state, arrived, ask, Endpoint::Messages, |identity, ask| {
             Box::new(AnthropicDialect::new(identity, ask))
@@ -112,8 +109,8 @@ pub(crate) async fn messages(State(state): State<ServingState>, way: Way, header
 }
 
 /// `POST /v1/messages/count_tokens`: nothing is answered, so there is no receipt.
-pub(crate) async fn count_tokens(State(state): State<ServingState>, headers: HeaderMap, body: Body) -> Response {
-    served(&state, None, &headers, body, ApiError::anthropic, async |arrived| {
+pub(crate) async fn count_tokens(State(state): State<ServingState>, asking: Asking, body: Body) -> Response {
+    served(&state, None, &asking, body, ApiError::anthropic, async |arrived| {
         let count = async {
             let ask = MessagesRequest::parse_to_count(&arrived.body.bytes)?.ask;
             let serving = state.serving(&ask.model).ok_or(ApiError::Model)?;
@@ -132,13 +129,8 @@ pub(crate) async fn count_tokens(State(state): State<ServingState>, headers: Hea
 }
 
 /// `POST /v1/embeddings`.
-pub(crate) async fn embeddings(
-    State(state): State<ServingState>,
-    way: Way,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    served(&state, way, &headers, body, ApiError::openai, async |arrived| {
+pub(crate) async fn embeddings(State(state): State<ServingState>, way: Way, asking: Asking, body: Body) -> Response {
+    served(&state, way, &asking, body, ApiError::openai, async |arrived| {
         let request = parsed(&state, EmbeddingsRequest::parse(&arrived.body.bytes))?;
         embeddings::respond(&state, arrived, request).await
     })

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use hanzo_verifier::callers::{CallersError, TokenError};
+use hanzo_verifier::callers::{CallersError, RequestError, TokenError};
 use serde_json::{Value, json};
 
 use crate::engine::EngineError;
@@ -117,7 +117,7 @@ pub enum ApiError {
     Method(&'static str),
     /// No API key came, and this guest wants one.
     #[error(
-        "authorization: expected `Bearer` and an API key of this guest's operator or a token of its identity provider, or the same in x-api-key; got none; pass it as your client's api_key"
+        "authorization: expected `Bearer` and an API key of this guest's operator or a token of its identity provider, or the same in x-api-key, or a signed request; got none; pass it as your client's api_key"
     )]
     KeyMissing,
     /// Whatever is wrong with the key.
@@ -128,6 +128,9 @@ pub enum ApiError {
     /// A token of an identity provider.
     #[error("authorization: this token does not count: {0}")]
     Token(TokenError),
+    /// A signed request.
+    #[error(transparent)]
+    Signed(RequestError),
     /// No table of callers is in force.
     #[error("this guest has no table of callers in force, so it lets nobody in; tell the operator")]
     NoCallers,
@@ -230,7 +233,7 @@ impl ApiError {
             Self::Unmet { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Model | Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::KeyMissing | Self::Key | Self::Token(_) => StatusCode::UNAUTHORIZED,
+            Self::KeyMissing | Self::Key | Self::Token(_) | Self::Signed(_) => StatusCode::UNAUTHORIZED,
             Self::TierScope { .. } | Self::ModelScope | Self::Isolation => StatusCode::FORBIDDEN,
             Self::Busy | Self::Rate { .. } | Self::RateNever { .. } | Self::Quota { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
@@ -264,6 +267,7 @@ impl ApiError {
             Self::Method(_) => "method_not_allowed",
             Self::KeyMissing | Self::Key => "invalid_api_key",
             Self::Token(_) => "invalid_token",
+            Self::Signed(e) => e.code(),
             Self::NoCallers => "callers_unavailable",
             Self::TierScope { .. } => "tier_not_allowed",
             Self::ModelScope => "model_not_allowed",

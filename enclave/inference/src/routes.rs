@@ -10,6 +10,7 @@ use axum::{Extension, Json};
 use hanzo_receipts::{Owner, ReceiptId};
 use serde_json::{Value, json};
 
+use crate::access::Asking;
 use crate::answer;
 use crate::error::ApiError;
 use crate::state::{Serving, ServingState};
@@ -25,8 +26,8 @@ fn model_object(state: &ServingState, serving: &Serving) -> Value {
     })
 }
 
-pub(crate) async fn models(State(state): State<ServingState>, headers: HeaderMap) -> Result<Json<Value>, ApiError> {
-    let who = state.who(&headers)?;
+pub(crate) async fn models(State(state): State<ServingState>, asking: Asking) -> Result<Json<Value>, ApiError> {
+    let who = state.who(&asking)?;
     let seen = state.models.iter().filter(|m| who.sees(m.model.name.as_str()));
     let data: Vec<_> = seen.map(|m| model_object(&state, m)).collect();
     Ok(Json(json!({"object": "list", "data": data})))
@@ -35,9 +36,9 @@ pub(crate) async fn models(State(state): State<ServingState>, headers: HeaderMap
 pub(crate) async fn model(
     State(state): State<ServingState>,
     Path(name): Path<String>,
-    headers: HeaderMap,
+    asking: Asking,
 ) -> Result<Json<Value>, ApiError> {
-    let who = state.who(&headers)?;
+    let who = state.who(&asking)?;
     let serving = state.serving(&name).ok_or(ApiError::Model)?;
     match who.sees(&name) {
         true => Ok(Json(model_object(&state, serving))),

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::HeaderMap;
 use hanzo_attestation::UnixTime;
 use hanzo_attestation::config::{self, Limits};
 use hanzo_attestation::keyset::ServedModel;
@@ -12,7 +11,7 @@ use hanzo_attestation::name::Name;
 use hanzo_receipts::{FreshBytes, ReceiptLog};
 use tokio::sync::Semaphore;
 
-use crate::access::{Access, AccessOptions, Uptime, Who};
+use crate::access::{Access, AccessOptions, Asking, Promise, Uptime, Who};
 use crate::body;
 use crate::engine::EngineClient;
 use crate::error::ApiError;
@@ -233,10 +232,17 @@ fn fingerprint(receipts: &ReceiptLog) -> String {
 }
 
 impl Inner {
-    /// Who asks, by a request's headers.
-    pub(crate) fn who(&self, headers: &HeaderMap) -> Result<Who, ApiError> {
+    /// Who asks, by a request's head, and what its body has to be.
+    pub(crate) fn caller(&self, asking: &Asking) -> Result<(Who, Promise), ApiError> {
+        let keyset = self.receipts.keyset_digest();
         self.access
-            .identify(headers, self.receipts.keyset().tier, (self.clock)())
+            .identify(asking, self.receipts.keyset().tier, &keyset, (self.clock)())
+    }
+
+    /// Who asks without a body.
+    pub(crate) fn who(&self, asking: &Asking) -> Result<Who, ApiError> {
+        let (who, promise) = self.caller(asking)?;
+        promise.keep(b"").map(|()| who)
     }
 
     /// A seed for a caller who gave none: the receipt names it, so the answer can be asked for again.

@@ -142,6 +142,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
             "OwnerSecret",
             "Passing",
             "Records",
+            "RequestSigner",
             "SealedBody",
             "Stream",
             "Unproven",
@@ -184,7 +185,7 @@ const SHOWN_WITHOUT_SECRET: &[(&str, &str)] = &[
 ];
 
 /// Held behind an `Arc`, or sharing their name with a harmless type: what holds one is not judged for that.
-const NOT_FOLLOWED: &[&str] = &["Broker", "ChannelKey", "Guard", "Inner"];
+const NOT_FOLLOWED: &[&str] = &["Broker", "ChannelKey", "Guard", "Inner", "RequestSigner"];
 
 const LEAKS: &[&str] = &["Clone", "Copy", "Debug", "Display", "Serialize", "Deref"];
 

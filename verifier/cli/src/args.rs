@@ -328,6 +328,9 @@ pub struct ConnectArgs {
     /// an identity provider (a JWT) that a program sends goes on; nothing else of its headers does.
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
+    /// Sign every request with the keys of this file (`keys request-key`, mode 0600) instead.
+    #[arg(long, value_name = "FILE", conflicts_with = "api_key_file")]
+    pub request_key_file: Option<PathBuf>,
     /// Where bundles and receipts are kept. Default: $XDG_STATE_HOME/hanzo or ~/.local/state/hanzo.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,

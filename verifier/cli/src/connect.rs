@@ -1,9 +1,10 @@
 //! `hanzo-verify connect`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hanzo_client::connect::{self, ConnectOptions};
-use hanzo_client::{AttestedClient, Client, SealedClient, StateDir};
+use hanzo_client::{AttestedClient, Client, RequestSigner, SealedClient, StateDir};
 use serde_json::json;
 
 use crate::args::ConnectArgs;
@@ -11,12 +12,18 @@ use crate::error::CliError;
 use crate::output::{Output, one_line, shown, to_stdout};
 use crate::{render, runtime, trust};
 
+fn signer(args: &ConnectArgs) -> Result<Option<Arc<RequestSigner>>, CliError> {
+    let read = args.request_key_file.as_deref().map(connect::read_request_key);
+    Ok(read.transpose()?.map(Arc::new))
+}
+
 /// How long answers under way may take to end after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &ConnectArgs, as_json: bool) -> Result<Output, CliError> {
     let options = ConnectOptions {
         hosts: args.hosts.clone(),
+        request_signer: signer(args)?,
         api_key: args.api_key_file.as_deref().map(connect::read_api_key).transpose()?,
         token: args.token_file.as_deref().map(connect::read_token).transpose()?,
         ..ConnectOptions::default()

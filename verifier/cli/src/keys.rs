@@ -5,9 +5,12 @@ mod files;
 mod issuer;
 
 use hanzo_attestation::UnixTime;
+use hanzo_attestation::jcs;
 use hanzo_attestation::name::Name;
+use hanzo_client::RequestSigner;
+use hanzo_pqc::PqcError;
 use hanzo_verifier::callers::{
-    ApiKey, Caller, Claim, Credential, Isolation, Models, Purpose, Role, SignedTable, Table,
+    ApiKey, Caller, Claim, Credential, Isolation, Models, Purpose, RequestKeys, Role, SignedTable, Table,
 };
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -20,11 +23,14 @@ use crate::{time, trust, write};
 use files::Signer;
 
 const DAY_S: u64 = 86_400;
+/// Longest file of public keys in bytes.
+const KEYS_BYTES_MAX: usize = 16 * 1024;
 
 pub(crate) fn run(args: &KeysArgs) -> Result<Output, CliError> {
     match &args.command {
         KeysCommand::Signer { operator, out } => signer(operator, out),
         KeysCommand::New(args) => new(args),
+        KeysCommand::RequestKey { id, out } => request_key(id, out),
         KeysCommand::Issuer(args) => issuer::run(args),
         KeysCommand::List { table, signer } => list(table, signer.as_deref()),
         KeysCommand::Revoke { files, id } => revoke(files, id),
@@ -70,8 +76,13 @@ fn new(args: &NewArgs) -> Result<Output, CliError> {
             Models::Named(names)
         }
     };
-    let (key, credential) = match (&args.claim, &args.issuer) {
-        (Some(claim), Some(issuer)) => (None, Credential::Claim(claim_of(claim, issuer)?)),
+    let (key, credential) = match (&args.claim, &args.issuer, &args.request_keys) {
+        (_, _, Some(path)) => {
+            let what = "public keys of `hanzo-verify keys request-key`";
+            let keys = jcs::from_slice::<RequestKeys>(what, trust::read(path)?.trim_ascii_end(), KEYS_BYTES_MAX)?;
+            (None, Credential::RequestKeys(keys))
+        }
+        (Some(claim), Some(issuer), None) => (None, Credential::Claim(claim_of(claim, issuer)?)),
         _ => {
             let key = ApiKey::draw(hanzo_pqc::random::fill).map_err(CliError::Crypto)?;
             let hash = key.hash();
@@ -122,6 +133,7 @@ fn new(args: &NewArgs) -> Result<Output, CliError> {
         }
     })?;
     let (shown, key) = match (&args.out, &text) {
+        (_, None) if args.request_keys.is_some() => ("known by its signed requests; there is no key".to_owned(), None),
         (_, None) => ("known by its tokens; there is no key".to_owned(), None),
         (Some(out), Some(_)) => (format!("key written to {}", out.display()), None),
         (None, Some(text)) => (
@@ -132,6 +144,20 @@ fn new(args: &NewArgs) -> Result<Output, CliError> {
     Ok(Output {
         text: format!("{shown}\n{}\n", signed_line(&table)),
         json: json!({"id": id, "key": key, "version": table.version, "not_after": table.not_after}),
+        exit_code: 0,
+    })
+}
+
+fn request_key(id: &str, out: &std::path::Path) -> Result<Output, CliError> {
+    let id = name("--id", id)?;
+    let failed = |_| CliError::Crypto(PqcError::Backend { what: "drawing keys" });
+    let file = RequestSigner::draw(id, hanzo_pqc::random::fill).map_err(failed)?;
+    let keys = RequestSigner::from_file(&file).map_err(failed)?.keys();
+    write::secret(out, &file)?;
+    let text = jcs::to_vec("public keys", &keys)?;
+    Ok(Output {
+        text: format!("{}\n", String::from_utf8_lossy(&text)),
+        json: json!(keys),
         exit_code: 0,
     })
 }
@@ -212,6 +238,11 @@ fn list(table: &TableArg, signer: Option<&std::path::Path>) -> Result<Output, Cl
         let known_by = match &caller.credential {
             Credential::ApiKey(_) => "an API key".to_owned(),
             Credential::Claim(claim) => format!("{}={} of {}", claim.name, claim.value, claim.issuer),
+            Credential::RequestKeys(keys) => match (&keys.ed25519, &keys.ml_dsa_65) {
+                (Some(_), Some(_)) => "requests signed with Ed25519 and ML-DSA-65".to_owned(),
+                (_, Some(_)) => "requests signed with ML-DSA-65".to_owned(),
+                _ => "requests signed with Ed25519".to_owned(),
+            },
         };
         let models = match &caller.models {
             Models::Any => "any model".to_owned(),

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use hanzo_attestation::UnixTime;
 use hanzo_attestation::config::PinnedSigner;
 use hanzo_attestation::name::Name;
+use hanzo_client::RequestSigner;
 use hanzo_verifier::callers::{ApiKey, Caller, Credential, Isolation, Models, SignedTable, Table};
 use serde_json::Value;
 
@@ -70,7 +71,7 @@ impl Desk {
 fn hash_of(caller: &Caller) -> hanzo_attestation::Digest384 {
     match caller.credential {
         Credential::ApiKey(hash) => hash,
-        Credential::Claim(_) => panic!("no key"),
+        Credential::Claim(_) | Credential::RequestKeys(_) => panic!("no key"),
     }
 }
 
@@ -265,6 +266,38 @@ fn an_identity_provider_is_pinned_and_its_callers_are_named_by_a_claim() {
     desk.change(&["revoke", "--id", "ana"]);
     desk.change(&remove);
     assert!(desk.table().issuers.is_empty());
+}
+
+#[test]
+fn request_keys_are_drawn_by_the_caller_and_named_by_the_operator() {
+    let desk = Desk::new();
+    let drawn = desk.run(&["request-key", "--id", "acme", "--out", "acme.key"]);
+    assert!(drawn.status.success(), "{drawn:?}");
+    assert_eq!(mode(&desk.at("acme.key")), 0o600);
+    std::fs::write(desk.at("acme.pub"), &drawn.stdout).unwrap();
+    let new = ["new", "--id", "acme", "--models", "any", "--request-keys", "acme.pub"];
+    assert!(desk.change(&new)["key"].is_null());
+    let kept = std::fs::read(desk.at("acme.key")).unwrap();
+    let signer = RequestSigner::from_file(&kept).unwrap();
+    assert_eq!(signer.id().as_str(), "acme");
+    assert_eq!(
+        desk.table().callers[0].credential,
+        Credential::RequestKeys(signer.keys())
+    );
+    let list = desk.run(&["list", "--table", "callers.json"]);
+    let list = String::from_utf8(list.stdout).unwrap();
+    assert!(list.contains("by requests signed with Ed25519 and ML-DSA-65"), "{list}");
+    let seed = &serde_json::from_slice::<Value>(&kept).unwrap()["ed25519"];
+    let (public, seed) = (String::from_utf8(drawn.stdout).unwrap(), seed.as_str().unwrap());
+    assert!(!public.contains(seed) && !std::fs::read_to_string(desk.at("callers.json")).unwrap().contains(seed));
+    let again = desk.run(&["request-key", "--id", "acme", "--out", "acme.key"]);
+    assert_eq!(again.status.code(), Some(1), "an existing key is never overwritten");
+    // A secret file in place of the public one.
+    let files = ["--signer", "callers.key", "--table", "callers.json"];
+    let wrong = ["new", "--id", "beta", "--models", "any", "--request-keys", "acme.key"];
+    let refused = desk.run(&[&wrong[..], &files].concat());
+    assert_eq!(refused.status.code(), Some(10));
+    assert!(!String::from_utf8(refused.stderr).unwrap().contains(seed));
 }
 
 #[test]

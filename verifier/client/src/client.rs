@@ -130,7 +130,8 @@ impl AttestedClient {
             let mut lease = self.inner.lease().await?;
             request.check_tier(lease.pinned())?;
             let owner = self.inner.records.owner.header(lease.pinned())?;
-            let http = request.clone().into_padded_http(owner, padding)?;
+            let keyset = *lease.pinned().keyset_digest();
+            let http = request.clone().into_padded_http(owner, padding, &keyset)?;
             match self.inner.try_send(&mut lease, http).await {
                 Ok(answer) => {
                     request::check_padding(padding, answer.headers())?;

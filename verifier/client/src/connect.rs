@@ -31,6 +31,7 @@ use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
 use crate::request::bearer;
+use crate::request_key::RequestSigner;
 use crate::state::{StateError, require_mode};
 use crate::way::Client;
 use guard::Guard;
@@ -44,6 +45,8 @@ pub struct ConnectOptions {
     pub token: Option<Zeroizing<String>>,
     /// If set, the guest is shown it with every request.
     pub api_key: Option<ApiKey>,
+    /// If set, every request is signed by it, and nothing else says whose it is.
+    pub request_signer: Option<Arc<RequestSigner>>,
     /// Longest request body in bytes.
     pub body_bytes_max: usize,
 }
@@ -54,6 +57,7 @@ impl Default for ConnectOptions {
             hosts: Vec::new(),
             token: None,
             api_key: None,
+            request_signer: None,
             body_bytes_max: 64 << 20,
         }
     }
@@ -102,6 +106,12 @@ pub enum ConnectError {
         /// Which file.
         path: String,
     },
+    /// The file holds no request key.
+    #[error("connect: {path}: expected a key file as `hanzo-verify keys request-key` writes it, got something else")]
+    RequestKey {
+        /// Which file.
+        path: String,
+    },
     /// The token file holds no token.
     #[error("connect: {path}: expected one line of 16 to 512 printable ASCII characters without spaces")]
     Token {
@@ -121,6 +131,7 @@ impl ConnectError {
             Self::TokenFile(e) => e.code(),
             Self::Token { .. } => "connect.token_file",
             Self::ApiKey { .. } => "connect.api_key_file",
+            Self::RequestKey { .. } => "connect.request_key_file",
         }
     }
 }
@@ -130,6 +141,7 @@ pub(crate) struct Endpoint {
     pub(crate) guard: Guard,
     /// `authorization` for the guest.
     pub(crate) api_key: Option<HeaderValue>,
+    pub(crate) request_signer: Option<Arc<RequestSigner>>,
     pub(crate) body_bytes_max: usize,
 }
 
@@ -201,6 +213,24 @@ pub fn read_api_key(path: &Path) -> Result<ApiKey, ConnectError> {
     })
 }
 
+/// Reads the keys that sign a caller's requests from a file that only its owner can read.
+///
+/// # Errors
+/// [`ConnectError::TokenFile`], [`ConnectError::RequestKey`].
+pub fn read_request_key(path: &Path) -> Result<RequestSigner, ConnectError> {
+    require_mode(path, 0o600)?;
+    let text = std::fs::read(path)
+        .map(Zeroizing::new)
+        .map_err(|source| StateError::Io {
+            action: "read",
+            path: path.to_path_buf(),
+            source,
+        })?;
+    RequestSigner::from_file(text.trim_ascii_end()).map_err(|_| ConnectError::RequestKey {
+        path: path.display().to_string(),
+    })
+}
+
 /// Serves until `shutdown` resolves; answers under way may finish.
 ///
 /// # Errors
@@ -224,6 +254,7 @@ pub fn router(port: u16, client: impl Into<Client>, options: ConnectOptions) -> 
         client: client.into(),
         guard: Guard::new(port, &options.hosts, options.token),
         api_key: options.api_key.as_ref().and_then(bearer),
+        request_signer: options.request_signer,
         body_bytes_max: options.body_bytes_max,
     });
     Router::new()

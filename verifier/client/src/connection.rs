@@ -296,7 +296,8 @@ impl Proven {
     /// As [`ClientError::Exchange`]; a closed connection counts as an error here, since one connection cannot be
     /// replaced from within. [`crate::AttestedClient::send`] does that.
     pub async fn send(&mut self, request: ChannelRequest) -> Result<Response<Incoming>, ClientError> {
-        match self.try_send(request.into_http()?).await {
+        let http = request.into_http(self.pinned.keyset_digest())?;
+        match self.try_send(http).await {
             Ok(answer) => Ok(answer),
             Err(SendError::Broken(e)) => Err(e),
             Err(SendError::NotSent) => Err(ClientError::Exchange {

@@ -1,16 +1,21 @@
 //! A request on its way into the channel.
 
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use bytes::Bytes;
+use hanzo_attestation::Digest384;
 use hanzo_policy::PrivacyTier;
 use hanzo_sealed::padding::{FILL_HEADER, LENGTH_HEADER, PADDING_HEADER, Padding, content_len, cut, length_value};
-use hanzo_verifier::callers::ApiKey;
+use hanzo_verifier::callers::{ApiKey, RequestLine, content_digest};
 use http_body_util::Full;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Uri};
 use zeroize::Zeroizing;
 
 use crate::error::ClientError;
 use crate::pinned::Pinned;
+use crate::request_key::RequestSigner;
 
 /// Header that names the owner of receipts, inside the channel.
 pub const OWNER_HEADER: &str = "hanzo-owner";
@@ -25,6 +30,7 @@ pub struct ChannelRequest {
     content_type: Option<HeaderValue>,
     /// `authorization`, marked as sensitive.
     api_key: Option<HeaderValue>,
+    signer: Option<Arc<RequestSigner>>,
     minimum_tier: Option<PrivacyTier>,
     is_repeatable: bool,
     body: Bytes,
@@ -45,6 +51,7 @@ impl ChannelRequest {
             accept: None,
             content_type: None,
             api_key: None,
+            signer: None,
             minimum_tier: None,
             is_repeatable: false,
             body,
@@ -80,6 +87,13 @@ impl ChannelRequest {
 
     pub(crate) fn with_bearer(mut self, value: Option<HeaderValue>) -> Self {
         self.api_key = value;
+        self
+    }
+
+    /// Signs it, each time it is sent, for the guest that it is sent to. Then no key or token goes with it.
+    pub fn with_signer(mut self, signer: Arc<RequestSigner>) -> Self {
+        self.signer = Some(signer);
+        self.api_key = None;
         self
     }
 
@@ -125,9 +139,10 @@ impl ChannelRequest {
         self,
         owner: HeaderValue,
         padding: Padding,
+        keyset: &Digest384,
     ) -> Result<Request<Full<Bytes>>, ClientError> {
         let content = self.body.clone();
-        let mut request = self.into_http()?;
+        let mut request = self.into_http(keyset)?;
         request.headers_mut().insert(OWNER_HEADER, owner);
         if padding == Padding::Off {
             return Ok(request);
@@ -151,7 +166,7 @@ impl ChannelRequest {
         Ok(request)
     }
 
-    pub(crate) fn into_http(self) -> Result<Request<Full<Bytes>>, ClientError> {
+    pub(crate) fn into_http(self, keyset: &Digest384) -> Result<Request<Full<Bytes>>, ClientError> {
         let uri: Uri = self
             .path_and_query
             .parse()
@@ -160,6 +175,10 @@ impl ChannelRequest {
             .ok_or(ClientError::Request {
                 detail: "path: expected a path that starts with /",
             })?;
+        let signed = match &self.signer {
+            Some(signer) => signed(signer, &self.method, &uri, &self.body, keyset)?,
+            None => Vec::new(),
+        };
         let mut request = Request::new(Full::from(self.body));
         *request.method_mut() = self.method;
         *request.uri_mut() = uri;
@@ -175,8 +194,45 @@ impl ChannelRequest {
                 headers.insert(name, value);
             }
         }
+        headers.extend(signed);
         Ok(request)
     }
+}
+
+/// The headers of a signed request (`enclave/inference/ACCESS.md`).
+fn signed(
+    signer: &RequestSigner,
+    method: &Method,
+    uri: &Uri,
+    body: &[u8],
+    keyset: &Digest384,
+) -> Result<Vec<(HeaderName, HeaderValue)>, ClientError> {
+    const FAILED: ClientError = ClientError::Request {
+        detail: "signature: the clock or the random source failed",
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| FAILED)?;
+    let mut nonce = [0; 16];
+    hanzo_pqc::random::fill(&mut nonce).map_err(|_| FAILED)?;
+    let (digest, keyset) = (content_digest(body), keyset.to_string());
+    let line = RequestLine {
+        method: method.as_str(),
+        path: uri.path(),
+        query: uri.query(),
+        content_digest: &digest,
+        keyset: &keyset,
+    };
+    let (input, signature) = signer.sign(&line, now.as_secs(), nonce).map_err(|_| FAILED)?;
+    let all = [
+        ("content-digest", digest.clone()),
+        ("hanzo-keyset", keyset.clone()),
+        ("signature-input", input),
+        ("signature", signature),
+    ];
+    let all = all.map(|(name, value)| {
+        let value = HeaderValue::from_str(&value).map_err(|_| FAILED)?;
+        Ok((HeaderName::from_static(name), value))
+    });
+    all.into_iter().collect()
 }
 
 /// As a guest is shown it; its `Debug` shows nothing.
@@ -228,7 +284,9 @@ mod tests {
         for padding in [Padding::Blocks, Padding::PowerOfTwo] {
             for len in [0, 1, 99, 100, 350, 5_000] {
                 let request = ChannelRequest::post_json("/v1/chat/completions", vec![b'x'; len].into());
-                let http = request.into_padded_http(owner.clone(), padding).unwrap();
+                let http = request
+                    .into_padded_http(owner.clone(), padding, &Digest384([0; 48]))
+                    .unwrap();
                 let head = head_bytes(&http);
                 let (parts, body) = http.into_parts();
                 let body = body.collect().await.unwrap().to_bytes();

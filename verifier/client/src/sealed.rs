@@ -332,7 +332,7 @@ impl Inner {
     }
 
     fn seal(&self, pin: &SealedPin, request: &ChannelRequest) -> Result<(Vec<u8>, ResponseOpener), ClientError> {
-        let http = request.clone().into_http()?;
+        let http = request.clone().into_http(pin.pinned.keyset_digest())?;
         let mut fields: Vec<Field> = http
             .headers()
             .iter()

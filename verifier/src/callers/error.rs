@@ -4,6 +4,8 @@ use hanzo_attestation::jcs::JcsError;
 use hanzo_attestation::name::Name;
 use hanzo_pqc::PqcError;
 
+use super::RequestError;
+
 /// Why a table of callers was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum CallersError {
@@ -58,6 +60,9 @@ pub enum CallersError {
         /// What is wrong.
         what: &'static str,
     },
+    /// Keys with which no request can be signed.
+    #[error("table of callers: callers.credential.request_keys: {0}")]
+    RequestKeys(RequestError),
     /// A key or a signature is none.
     #[error("table of callers: {0}")]
     Crypto(PqcError),
@@ -75,6 +80,7 @@ impl CallersError {
             Self::Operator { .. } => "callers.operator",
             Self::Over { .. } => "callers.over",
             Self::KeySet { .. } => "callers.key_set",
+            Self::RequestKeys(_) => "callers.request_keys",
             Self::Crypto(_) => "callers.crypto",
         }
     }

@@ -4,22 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hanzo_attestation::config::{Access, PinnedSigner};
 use hanzo_attestation::name::Name;
 use hanzo_inference::{AccessOptions, Uptime};
 use hanzo_pqc::sign::{SignatureSuite, SigningKeys};
 use hanzo_receipts::Accounts;
-use hanzo_verifier::callers::{
-    ApiKey, Caller, Claim, Credential, Isolation, Issuer, IssuerKey, Jwk, Models, OkpCurve, Purpose, Role, Table,
-};
+use hanzo_verifier::callers::{ApiKey, Caller, Credential, Isolation, Models, Purpose, Role, Table};
 
 use crate::double::{Script, frame, honest, last};
 use crate::fixture::{Guest, NOW, chat, json, limits, text};
+use crate::tokens::issuer;
 
 const TOKENS: u64 = 8;
 
@@ -27,51 +23,11 @@ fn signer() -> SigningKeys {
     SigningKeys::from_seed(SignatureSuite::MlDsa65Ed25519, &[7; 64]).unwrap()
 }
 
-const ISSUER: &str = "https://login.example";
-
-/// An identity provider with one Ed25519 key.
-fn provider() -> Ed25519KeyPair {
-    Ed25519KeyPair::from_seed_unchecked(&[3; 32]).unwrap()
-}
-
-fn issuer() -> Issuer {
-    Issuer {
-        audience: "hanzo".into(),
-        issuer: ISSUER.into(),
-        keys: vec![IssuerKey {
-            jwk: Jwk::Okp {
-                crv: OkpCurve::Ed25519,
-                x: URL_SAFE_NO_PAD.encode(provider().public_key()),
-            },
-            kid: "k1".into(),
-        }],
-        ttl_s_max: 3600,
-    }
-}
-
-fn token(claims: &str) -> String {
-    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","kid":"k1"}"#);
-    let claims = format!(r#"{{"iss":"{ISSUER}","aud":"hanzo",{claims}}}"#);
-    let message = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
-    let signature = provider().sign(message.as_bytes());
-    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
-}
-
-fn by_claim(id: &str, name: &str, value: &str) -> Caller {
-    let mut caller = caller(id, 0);
-    caller.credential = Credential::Claim(Claim {
-        issuer: ISSUER.into(),
-        name: name.into(),
-        value: value.into(),
-    });
-    caller
-}
-
-fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-fn key(byte: u8) -> ApiKey {
+pub(crate) fn key(byte: u8) -> ApiKey {
     ApiKey::draw(|out| {
         out.fill(byte);
         Ok(())
@@ -79,7 +35,7 @@ fn key(byte: u8) -> ApiKey {
     .unwrap()
 }
 
-fn caller(id: &str, byte: u8) -> Caller {
+pub(crate) fn caller(id: &str, byte: u8) -> Caller {
     Caller {
         budget_tokens: None,
         concurrent_requests: 4,
@@ -95,7 +51,7 @@ fn caller(id: &str, byte: u8) -> Caller {
     }
 }
 
-fn table(version: u64, mut callers: Vec<Caller>) -> Table {
+pub(crate) fn table(version: u64, mut callers: Vec<Caller>) -> Table {
     callers.sort_by(|a, b| a.id.cmp(&b.id));
     Table {
         callers,
@@ -108,8 +64,8 @@ fn table(version: u64, mut callers: Vec<Caller>) -> Table {
     }
 }
 
-struct Office {
-    guest: Guest,
+pub(crate) struct Office {
+    pub(crate) guest: Guest,
     /// Milliseconds.
     clock: Arc<AtomicU64>,
 }
@@ -141,14 +97,14 @@ impl Office {
         }
     }
 
-    async fn with(script: Script, callers: Vec<Caller>) -> Self {
+    pub(crate) async fn with(script: Script, callers: Vec<Caller>) -> Self {
         let office = Self::new(script);
         assert_eq!(office.put(table(2, callers)).await, (200, String::new()));
         office
     }
 
     /// Status and code.
-    async fn put(&self, table: Table) -> (u16, String) {
+    pub(crate) async fn put(&self, table: Table) -> (u16, String) {
         self.bring(
             table
                 .sign(|domain, bytes| signer().sign(domain, bytes))
@@ -167,11 +123,11 @@ impl Office {
         outcome(self.guest.send(request).await).await
     }
 
-    async fn ask(&self, byte: u8, extra: &str) -> Response<Body> {
+    pub(crate) async fn ask(&self, byte: u8, extra: &str) -> Response<Body> {
         self.guest.send(post("/v1/chat/completions", byte, &chat(extra))).await
     }
 
-    async fn usage(&self, byte: u8) -> serde_json::Value {
+    pub(crate) async fn usage(&self, byte: u8) -> serde_json::Value {
         let request = Request::get("/v1/usage").header("x-api-key", &*key(byte).text());
         let response = self.guest.send(request.body(Body::empty()).unwrap()).await;
         json(response).await["data"].clone()
@@ -186,13 +142,13 @@ fn post(path: &str, byte: u8, body: &str) -> Request<Body> {
         .unwrap()
 }
 
-async fn outcome(response: Response<Body>) -> (u16, String) {
+pub(crate) async fn outcome(response: Response<Body>) -> (u16, String) {
     let status = response.status().as_u16();
     let code = json(response).await["error"]["code"].as_str().unwrap_or("").to_owned();
     (status, code)
 }
 
-fn told(headers: &HeaderMap, name: &str) -> String {
+pub(crate) fn told(headers: &HeaderMap, name: &str) -> String {
     headers
         .get(name)
         .map_or(String::new(), |v| v.to_str().unwrap().to_owned())
@@ -262,91 +218,6 @@ async fn whatever_is_wrong_with_a_key_the_answer_is_the_same() {
     assert_eq!(none.0, unknown.0);
     assert_ne!(none.1, unknown.1, "a client that sent nothing is told so");
     assert!(office.guest.receipts().is_empty());
-}
-
-#[tokio::test]
-async fn a_token_of_a_pinned_issuer_is_its_callers_and_nobody_elses() {
-    let mut ana = by_claim("ana", "sub", "u-1");
-    ana.requests_per_min = 3;
-    let mut gone = by_claim("gone", "sub", "u-3");
-    gone.expires_at = NOW - 1;
-    let mut large = by_claim("large", "sub", "u-4");
-    large.models = Models::Named(vec![name("large")]);
-    let staff = by_claim("staff", "groups", "staff");
-    let callers = || {
-        vec![
-            ana.clone(),
-            gone.clone(),
-            large.clone(),
-            staff.clone(),
-            caller("acme", 2),
-        ]
-    };
-    let office = Office::with(honest(), callers()).await;
-    let exp = NOW + 60;
-    let ask = async |header: &str, shown: String| {
-        let request = Request::post("/v1/chat/completions")
-            .header("content-type", "application/json")
-            .header(header, shown)
-            .body(Body::from(chat("")));
-        office.guest.send(request.unwrap()).await
-    };
-    let bearer = |claims: String| format!("Bearer {}", token(&claims));
-    let first = ask("authorization", bearer(format!(r#""sub":"u-1","exp":{exp}"#))).await;
-    assert_eq!(first.status(), 200);
-    assert_eq!(told(first.headers(), "x-ratelimit-remaining-requests"), "2");
-    let again = token(&format!(r#""sub":"u-1","exp":{exp},"jti":"2""#));
-    let again = ask("x-api-key", again).await;
-    assert_eq!(
-        told(again.headers(), "x-ratelimit-remaining-requests"),
-        "1",
-        "one account, whatever the token"
-    );
-    let refused = ask("authorization", bearer(format!(r#""sub":"u-1","exp":{NOW}"#))).await;
-    assert_eq!(
-        told(refused.headers(), "www-authenticate"),
-        "Bearer error=\"invalid_token\""
-    );
-    assert_eq!(refused.status(), 401);
-    let body = json(refused).await;
-    assert_eq!(body["error"]["code"], "invalid_token");
-    assert!(
-        body["error"]["message"].as_str().unwrap().contains("fetch another"),
-        "{body}"
-    );
-    let expected = |status: u16, code: &str| (status, code.to_owned());
-    for (claims, wanted) in [
-        (format!(r#""sub":"u-2","exp":{exp}"#), expected(401, "invalid_token")),
-        (format!(r#""sub":"u-3","exp":{exp}"#), expected(401, "invalid_token")),
-        (
-            format!(r#""sub":"u-4","exp":{exp}"#),
-            expected(403, "model_not_allowed"),
-        ),
-        (
-            format!(r#""sub":"u-9","groups":["staff"],"exp":{exp}"#),
-            expected(200, ""),
-        ),
-        // Two callers' claims in one token.
-        (
-            format!(r#""sub":"u-1","groups":["staff"],"exp":{exp}"#),
-            expected(401, "invalid_token"),
-        ),
-        (
-            format!(r#""sub":"u-1","exp":{}"#, NOW + 3601),
-            expected(401, "invalid_token"),
-        ),
-    ] {
-        let answer = ask("authorization", bearer(claims.clone())).await;
-        assert_eq!(outcome(answer).await, wanted, "{claims}");
-    }
-    assert_eq!(office.ask(2, "").await.status(), 200, "keys count beside tokens");
-    assert_eq!(office.usage(2).await[0]["account"], "acme");
-    // Without its issuer the table has no such caller; a token of yesterday's issuer is nobody's.
-    let mut later = table(3, vec![caller("acme", 2)]);
-    later.issuers.clear();
-    assert_eq!(office.put(later).await.0, 200);
-    let answer = ask("authorization", bearer(format!(r#""sub":"u-1","exp":{exp}"#))).await;
-    assert_eq!(outcome(answer).await, expected(401, "invalid_token"));
 }
 
 #[tokio::test]

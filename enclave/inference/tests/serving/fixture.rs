@@ -103,6 +103,11 @@ impl Guest {
         self.send(post(body)).await
     }
 
+    /// Whose guest signed requests are for.
+    pub fn keyset_digest(&self) -> Digest384 {
+        self.log.keyset_digest()
+    }
+
     /// All receipts so far, verified and in order.
     pub fn receipts(&self) -> Vec<VerifiedReceipt> {
         let page = self.log.page(0, 100).unwrap();

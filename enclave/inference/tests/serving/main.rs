@@ -13,4 +13,6 @@ mod raw;
 mod receipts;
 mod responses;
 mod shapes;
+mod signed;
+mod tokens;
 mod told;

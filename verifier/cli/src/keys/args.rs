@@ -40,6 +40,19 @@ hanzo-verify keys new --signer callers.key --table callers.json --id trial --mod
 --budget 100000 --valid-days 14 --tier-min 3\n  \
 hanzo-verify keys new --signer callers.key --table callers.json --id ana --models any --claim sub=248289761001 --issuer https://login.example")]
     New(Box<NewArgs>),
+    /// Draw keys that sign a caller's requests; print their public halves, which are the operator's to name (`keys new --request-keys`).
+    #[command(after_help = "Example:\n  \
+hanzo-verify keys request-key --id acme --out acme.key > acme.pub   # the caller\n  \
+hanzo-verify keys new --signer callers.key --table callers.json --id acme --models smollm2 --request-keys acme.pub   # the operator\n  \
+hanzo-verify connect --request-key-file acme.key …   # the caller: nothing that is sent could be used by whoever sees it")]
+    RequestKey {
+        /// The name that the table will have for the caller.
+        #[arg(long, value_name = "NAME")]
+        id: String,
+        /// Where the secret keys go (a new file of mode 0600).
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Pin an identity provider whose tokens count, or its keys anew; sign the table.
     #[command(after_help = "Examples:\n  \
 curl -s https://login.example/.well-known/jwks.json > jwks.json   # look at it: whoever has one of these keys can be any caller of this issuer\n  \
@@ -165,6 +178,9 @@ pub struct NewArgs {
     /// Whose tokens: an issuer of the table (`keys issuer`).
     #[arg(long, value_name = "TEXT", requires = "claim")]
     pub issuer: Option<String>,
+    /// Known by signed requests instead: its public keys (JSON, `keys request-key`).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["claim", "out"])]
+    pub request_keys: Option<PathBuf>,
     /// Where the key goes (a new file of mode 0600). Default: standard output, once.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,

@@ -68,7 +68,10 @@ pub(crate) async fn forward(State(endpoint): State<Arc<Endpoint>>, request: Requ
             .and_then(bearer)
             .or_else(|| shown_token(&parts.headers, &endpoint.guard))
     };
-    request = request.with_bearer(endpoint.api_key.clone().or_else(shown));
+    request = match &endpoint.request_signer {
+        Some(signer) => request.with_signer(signer.clone()),
+        None => request.with_bearer(endpoint.api_key.clone().or_else(shown)),
+    };
     match minimum_tier(&parts.headers) {
         Ok(Some(tier)) => request = request.with_minimum_tier(tier),
         Ok(None) => {}

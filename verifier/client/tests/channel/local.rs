@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use crate::guest::*;
 
-async fn serve(client: AttestedClient, options: ConnectOptions) -> SocketAddr {
+pub(crate) async fn serve(client: AttestedClient, options: ConnectOptions) -> SocketAddr {
     let listener = connect::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let at = listener.local_addr().unwrap();
     tokio::spawn(connect::serve(listener, client, options, std::future::pending()));
@@ -34,7 +34,7 @@ async fn send(at: SocketAddr, request_line: &str, headers: &str, body: &str) -> 
     stream
 }
 
-async fn ask(at: SocketAddr, request_line: &str, headers: &str, body: &str) -> String {
+pub(crate) async fn ask(at: SocketAddr, request_line: &str, headers: &str, body: &str) -> String {
     let mut stream = send(at, request_line, headers, body).await;
     let mut answer = Vec::new();
     // A reset after what came is an answer too.
@@ -473,7 +473,7 @@ async fn others_than_this_machine_need_a_token() {
     assert_eq!(e.code(), "connect.exposed");
 }
 
-fn key(byte: u8) -> ApiKey {
+pub(crate) fn key(byte: u8) -> ApiKey {
     ApiKey::draw(|out| {
         out.fill(byte);
         Ok(())

@@ -8,4 +8,5 @@ mod local;
 mod receipts;
 mod relay;
 mod sealed;
+mod signed;
 mod status;
