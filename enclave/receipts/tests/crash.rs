@@ -113,15 +113,15 @@ fn a_killed_guest_leaves_a_log_without_gap_fork_or_doubled_number() {
     let (mut given, mut heads, mut kept) = (0, 0, 0);
     let start = Instant::now();
     for round in 0..rounds {
-        // A keyset for each boot; a store for each 200 boots, because every check reads the whole log.
-        if round % 200 == 0 {
+        // A keyset for each boot; a store for each 25 boots, because every check reads the whole log.
+        if round % 25 == 0 {
             dir = tempfile::tempdir().unwrap();
             drop(store(dir.path()));
         }
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["the_guest_that_is_killed", "--exact", "--nocapture"])
             .env(PLACE, dir.path())
-            .env(BOOT, (round % 200 + 1).to_string())
+            .env(BOOT, (round % 25 + 1).to_string())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
