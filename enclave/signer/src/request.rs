@@ -289,9 +289,9 @@ impl Kind {
     /// The domain string.
     pub const fn domain(self) -> &'static str {
         match self {
-            Self::Notarize => "hanzo/chain-notarize/v1",
-            Self::Nullify => "hanzo/chain-nullify/v1",
-            Self::Finalize => "hanzo/chain-finalize/v1",
+            Self::Notarize => Domain::ChainNotarize.as_str(),
+            Self::Nullify => Domain::ChainNullify.as_str(),
+            Self::Finalize => Domain::ChainFinalize.as_str(),
             Self::Possession => "hanzo/chain-possession/v1",
             Self::MiningReceipt => "hanzo/signed-mining-receipt/v1",
             Self::Transaction => Domain::Transaction.as_str(),

@@ -32,6 +32,12 @@ pub enum Domain {
     Callers,
     /// A transaction of the ledger: what `enclave/signer` signs for wallets.
     Transaction,
+    /// A validator's first vote for a block: what `enclave/signer` signs.
+    ChainNotarize,
+    /// A validator's vote to give a view up.
+    ChainNullify,
+    /// A validator's second vote for a block.
+    ChainFinalize,
     /// A customer's word that an answer is worth a fee.
     Payment,
     /// A customer's word that so much of a voucher is earned.
@@ -50,7 +56,7 @@ pub enum Domain {
 
 impl Domain {
     /// Every domain.
-    pub const ALL: [Domain; 20] = [
+    pub const ALL: [Domain; 23] = [
         Domain::Grant,
         Domain::Grants,
         Domain::Receipt,
@@ -64,6 +70,9 @@ impl Domain {
         Domain::StoreHead,
         Domain::Callers,
         Domain::Transaction,
+        Domain::ChainNotarize,
+        Domain::ChainNullify,
+        Domain::ChainFinalize,
         Domain::Payment,
         Domain::VoucherNote,
         Domain::LeaseNote,
@@ -89,6 +98,9 @@ impl Domain {
             Domain::StoreHead => "hanzo/store-head/v1",
             Domain::Callers => "hanzo/callers/v1",
             Domain::Transaction => "hanzo/signed-transaction/v1",
+            Domain::ChainNotarize => "hanzo/chain-notarize/v1",
+            Domain::ChainNullify => "hanzo/chain-nullify/v1",
+            Domain::ChainFinalize => "hanzo/chain-finalize/v1",
             Domain::Payment => "hanzo/payment/v1",
             Domain::VoucherNote => "hanzo/voucher-note/v1",
             Domain::LeaseNote => "hanzo/lease-note/v1",

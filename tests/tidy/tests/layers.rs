@@ -131,6 +131,7 @@ fn rule_1_pure_crates_reach_no_runtime_socket_file_clock_or_random_source() {
         "hanzo-verifier",
         "hanzo-measured-boot",
         "hanzo-ledger",
+        "hanzo-chain-types",
     ] {
         let names = linked(package);
         for denied in [ASYNC_AND_SOCKETS, RANDOM, FILES_AND_CLOCKS, NETWORK_CLIENTS] {
@@ -152,6 +153,7 @@ fn rule_1_pure_crates_reach_no_runtime_socket_file_clock_or_random_source() {
         "verifier/src",
         "measured-boot/src",
         "enclave/ledger/src",
+        "enclave/chain/types/src",
     ] {
         let sources = production(&root().join(folder));
         assert!(
