@@ -2,14 +2,17 @@
 //!
 //! `cargo bench -p hanzo-receipts --bench append`; with `-- --smoke` a few of each, to see that it works.
 //!
-//! One run prints all sides: the two signatures alone; a bare commit of a row of a receipt's length to the same kind of store on the
-//! same disk, which is the least that durability costs; a receipt whole (begin, commit to bytes, number, sign, append to the log,
-//! commit); and that under 1, 4 and 16 callers at once. The goal is 0.5 ms for an answer beyond what the disk takes.
+//! One run prints all sides: the two signatures alone; an fsync after as many bytes, which is the disk's limit; a bare commit of a
+//! row of a receipt's length to the same kind of store on the same disk, which is the least that durability costs; a receipt whole
+//! (begin, commit to bytes, number, sign, append to the log, commit); and that under 1, 4 and 16 callers at once, in turns with the
+//! same callers one after the other, each with a transaction of its own. The goal is 0.5 ms for an answer beyond what the disk takes.
 
 #[path = "../tests/support/fixture.rs"]
 mod fixture;
 
-use std::sync::Arc;
+use std::fs::File;
+use std::io::Write;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -64,11 +67,19 @@ fn main() {
     let (took, wall) = timed(each, |_| drop(signer.sign(Domain::Receipt, &message).expect("signing")));
     let signing = line("the two signatures", took, wall);
 
+    let document = vec![7_u8; 8_500];
+    let mut file = File::create(place.path().join("bytes")).expect("a file");
+    let (took, wall) = timed(each, |_| {
+        file.write_all(&document)
+            .and_then(|()| file.sync_data())
+            .expect("an fsync");
+    });
+    line("an fsync of as many bytes", took, wall);
+
     let db = store(place.path());
     let sql = "CREATE TABLE bare (n INTEGER PRIMARY KEY, document BLOB NOT NULL) STRICT";
     db.write(|tx| -> Result<_, ReceiptLogError> { Ok(tx.execute_batch(sql)?) })
         .expect("a table");
-    let document = vec![7_u8; 8_500];
     let (took, wall) = timed(each, |n| {
         db.write(|tx| -> Result<_, ReceiptLogError> {
             let mut insert = tx.prepare_cached("INSERT INTO bare VALUES (?1, ?2)")?;
@@ -84,19 +95,27 @@ fn main() {
     let next = || unique(ids.fetch_add(1, Ordering::Relaxed));
     let (took, wall) = timed(each, |_| drop(receipt(&log, next(), None).expect("a receipt")));
     let whole = line("a receipt, one caller", took, wall);
-    for callers in [4, 16] {
-        let log = Arc::new(&log);
-        let start = Instant::now();
-        let took: Vec<Duration> = std::thread::scope(|scope| {
-            let running: Vec<_> = (0..callers)
-                .map(|_| {
-                    let (log, next) = (Arc::clone(&log), &next);
-                    scope.spawn(move || timed(each / 4, |_| drop(receipt(&log, next(), None).expect("a receipt"))).0)
-                })
-                .collect();
-            running.into_iter().flat_map(|r| r.join().expect("a caller")).collect()
-        });
-        line(&format!("a receipt, {callers} callers at once"), took, start.elapsed());
+    let alone = Mutex::new(());
+    for callers in [1, 4, 16] {
+        for (how, one_by_one) in [("each its own commit", true), ("together", false)] {
+            let (before, start) = (log.groups(), Instant::now());
+            let took: Vec<Duration> = std::thread::scope(|scope| {
+                let running: Vec<_> = (0..callers)
+                    .map(|_| {
+                        let one = |_| {
+                            let turn = one_by_one.then(|| alone.lock());
+                            drop(receipt(&log, next(), None).expect("a receipt"));
+                            drop(turn);
+                        };
+                        scope.spawn(move || timed((each / callers).max(4), one).0)
+                    })
+                    .collect();
+                running.into_iter().flat_map(|r| r.join().expect("a caller")).collect()
+            });
+            let (wall, count) = (start.elapsed(), took.len() as f64);
+            line(&format!("{callers} callers, {how}"), took, wall);
+            println!("{:>36.1} receipts in a commit", count / (log.groups() - before) as f64);
+        }
     }
     let mine = owner(0xaa);
     let id = unique(u64::MAX).id;

@@ -1,15 +1,18 @@
 //! What the guest's store keeps of its callers besides their receipts: what each used, and the table of who they are.
 //!
 //! Usage grows in the transaction that appends a receipt, by the very numbers of that receipt, so it is the sum of them after
-//! any crash. The table's version never goes back in one store.
+//! any crash. The same numbers stand beside the receipt's leaf, in one row with the hash that the log's head covers: each opening
+//! adds them up anew and refuses a store that says otherwise. The table's version never goes back in one store.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hanzo_attestation::name::Name;
 use hanzo_store::{EncryptedDb, StoreError};
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::ReceiptLogError;
+use crate::tree::Charge;
 
 /// Sums over the receipts of one account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,21 +44,78 @@ impl std::fmt::Debug for Accounts {
 }
 
 /// Adds one receipt's numbers.
-pub(crate) fn charge(
-    tx: &Transaction<'_>,
-    account: &Name,
-    prompt_tokens: u64,
-    completion_tokens: u64,
-) -> Result<(), ReceiptLogError> {
-    let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    tx.execute(
+pub(crate) fn charge(tx: &Transaction<'_>, charge: &Charge<'_>) -> Result<(), ReceiptLogError> {
+    tx.prepare_cached(
         "INSERT INTO usage (account, requests, prompt_tokens, completion_tokens) VALUES (?1, 1, ?2, ?3)
          ON CONFLICT (account) DO UPDATE SET requests = requests + 1,
              prompt_tokens = prompt_tokens + excluded.prompt_tokens,
              completion_tokens = completion_tokens + excluded.completion_tokens",
-        params![account.as_str(), count(prompt_tokens), count(completion_tokens)],
-    )?;
+    )?
+    .execute(params![
+        charge.account.as_str(),
+        count(charge.prompt_tokens),
+        count(charge.completion_tokens)
+    ])?;
     Ok(())
+}
+
+/// A count as the store keeps it.
+pub(crate) fn count(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// Sums by account.
+pub(crate) type Sums = BTreeMap<String, Usage>;
+
+/// What a table with the columns of `usage` says.
+pub(crate) fn table(db: &Connection, sql: &str) -> Result<Sums, ReceiptLogError> {
+    let mut statement = db.prepare(sql)?;
+    let of = |n: i64| n.max(0) as u64;
+    let rows = statement.query_map([], |row| {
+        let usage = Usage {
+            requests: of(row.get(1)?),
+            prompt_tokens: of(row.get(2)?),
+            completion_tokens: of(row.get(3)?),
+        };
+        Ok((row.get(0)?, usage))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Holds what the store says that was used against the charges that stand beside the log's leaves, whose hashes the caller has
+/// checked: an older page of `usage` shows here.
+pub(crate) fn check(db: &Connection) -> Result<(), ReceiptLogError> {
+    let held = table(
+        db,
+        "SELECT account, requests, prompt_tokens, completion_tokens FROM usage",
+    )?;
+    let mut sums = table(
+        db,
+        "SELECT account, requests, prompt_tokens, completion_tokens FROM usage_before",
+    )?;
+    let charged = table(
+        db,
+        "SELECT account, count(*), sum(prompt_tokens), sum(completion_tokens) FROM log
+         WHERE account IS NOT NULL GROUP BY account",
+    )?;
+    for (account, usage) in charged {
+        let sum = sums.entry(account).or_default();
+        sum.requests = sum.requests.saturating_add(usage.requests);
+        sum.prompt_tokens = sum.prompt_tokens.saturating_add(usage.prompt_tokens);
+        sum.completion_tokens = sum.completion_tokens.saturating_add(usage.completion_tokens);
+    }
+    let wrong = held
+        .keys()
+        .chain(sums.keys())
+        .find(|account| held.get(*account) != sums.get(*account));
+    match wrong {
+        None => Ok(()),
+        Some(account) => Err(ReceiptLogError::Usage {
+            account: account.clone(),
+            held: held.get(account).map_or(0, Usage::tokens),
+            sum: sums.get(account).map_or(0, Usage::tokens),
+        }),
+    }
 }
 
 impl Accounts {
@@ -69,22 +129,15 @@ impl Accounts {
     /// # Errors
     /// The store; [`ReceiptLogError::Account`] if it holds a name that is none.
     pub fn usage(&self) -> Result<Vec<(Name, Usage)>, ReceiptLogError> {
-        type Row = (String, i64, i64, i64);
-        let rows: Vec<Row> = self.db.read(|db| -> Result<_, ReceiptLogError> {
-            let mut statement =
-                db.prepare("SELECT account, requests, prompt_tokens, completion_tokens FROM usage ORDER BY account")?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-            Ok(rows.collect::<Result<_, _>>()?)
+        let rows = self.db.read(|db| {
+            table(
+                db,
+                "SELECT account, requests, prompt_tokens, completion_tokens FROM usage ORDER BY account",
+            )
         })?;
-        let count = |n: i64| n.max(0) as u64;
         rows.into_iter()
-            .map(|(account, requests, prompt_tokens, completion_tokens)| {
+            .map(|(account, usage)| {
                 let name = Name::new(&account).map_err(|_| ReceiptLogError::Account)?;
-                let usage = Usage {
-                    requests: count(requests),
-                    prompt_tokens: count(prompt_tokens),
-                    completion_tokens: count(completion_tokens),
-                };
                 Ok((name, usage))
             })
             .collect()

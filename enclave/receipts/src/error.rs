@@ -1,5 +1,7 @@
 //! Why the log failed.
 
+use std::sync::Arc;
+
 use hanzo_attestation::jcs::JcsError;
 use hanzo_log::LogError;
 use hanzo_pqc::PqcError;
@@ -25,6 +27,21 @@ pub enum ReceiptLogError {
     Model {
         /// Its name.
         model: String,
+    },
+    /// The transaction that this receipt shared with others was not kept: nothing of it is on the disk.
+    #[error("{0} (nothing of the receipts that were to be stored with it was kept)")]
+    Group(Arc<ReceiptLogError>),
+    /// What the store says that an account used is not the sum of its receipts.
+    #[error(
+        "receipts: usage of {account}: the store says {held} tokens, its receipts add up to {sum}: an older page was put back, or the store was damaged; keep it for inspection and start with a new one"
+    )]
+    Usage {
+        /// Whose.
+        account: String,
+        /// Tokens that the store says.
+        held: u64,
+        /// Tokens of its receipts.
+        sum: u64,
     },
     /// The store holds usage of an account whose name is none.
     #[error("receipts: usage of an account whose name is none: the store was damaged; keep it for inspection")]
@@ -79,7 +96,8 @@ impl ReceiptLogError {
             Self::Log(e) => e.code(),
             Self::Origin { .. } => "receipts.origin",
             Self::NotShown => "receipts.not_shown",
-            Self::Account | Self::Damaged { .. } | Self::Tree { .. } => "receipts.damaged",
+            Self::Group(e) => e.code(),
+            Self::Usage { .. } | Self::Account | Self::Damaged { .. } | Self::Tree { .. } => "receipts.damaged",
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The guest's log of receipts: gapless, chained, signed and durable before anything leaves (DESIGN section 4, "Receipt").
 //!
 //! [`ReceiptLog::begin`] fixes a random id when a request starts. [`ReceiptLog::finish`] gives the receipt its `seq` and
-//! `prev`, signs it with both keys and appends it in one durable transaction; only then does the caller hold a
-//! [`DisclosedReceipt`]. [`ReceiptLog::fetch`] gives it again, to its owner alone, with the proof that it is in the log.
+//! `prev`, signs it with both keys and appends it in one durable transaction, which it shares with those that end at the same
+//! time; only then does the caller hold a [`DisclosedReceipt`]. [`ReceiptLog::fetch`] gives it again, to its owner alone, with the proof that it is in the log.
 //!
 //! [`PublicLog`] is that log for everybody: one tree over the receipts of all boots, in the order in which they were made,
 //! under a name and a key of its own (C2SP tlog-tiles). A receipt becomes a leaf in the transaction that gives it its number.
@@ -19,9 +19,11 @@
 
 mod accounts;
 mod error;
+mod group;
 mod log;
 mod owner;
 mod public;
+mod queue;
 mod schema;
 mod tree;
 

@@ -1,35 +1,27 @@
 //! Begin, finish, fetch.
 
 use hanzo_attestation::Digest384;
-use hanzo_attestation::keyset::{Keyset, ServedModel, SignaturePair};
+use hanzo_attestation::keyset::{Keyset, ServedModel};
 use hanzo_attestation::name::Name;
-use hanzo_pqc::Domain;
 use hanzo_pqc::sign::SigningKeys;
 use hanzo_store::EncryptedDb;
 use hanzo_verifier::receipt::{
-    Commitment, DisclosedReceipt, Outcome, Receipt, ReceiptId, Salt, Salts, Sampling, SignedReceipt, Transport, Work,
+    Commitment, DisclosedReceipt, Outcome, ReceiptId, Salt, Salts, Sampling, SignedReceipt, Transport, Work,
 };
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use std::sync::{Arc, Mutex, PoisonError};
+use rusqlite::{OptionalExtension, params};
+use std::sync::Arc;
 
-use crate::tree::{self, Of};
-use crate::{Owner, PublicLog, ReceiptLogError, accounts};
+use crate::group::{Line, Next};
+use crate::{Owner, PublicLog, ReceiptLogError};
 
 /// The receipts of one keyset, appended to the guest's store and to its log.
 pub struct ReceiptLog {
-    log: Arc<PublicLog>,
+    pub(crate) log: Arc<PublicLog>,
     db: Arc<EncryptedDb>,
-    keys: SigningKeys,
-    keyset: Keyset,
-    keyset_digest: Digest384,
-    next: Mutex<Next>,
-}
-
-/// Number and predecessor of the next receipt, as this guest knows them: a store that says otherwise was put back under it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Next {
-    seq: u64,
-    prev: Digest384,
+    pub(crate) keys: SigningKeys,
+    pub(crate) keyset: Keyset,
+    pub(crate) keyset_digest: Digest384,
+    pub(crate) line: Line,
 }
 
 /// What is known when a request starts.
@@ -56,13 +48,13 @@ pub struct FreshBytes {
 
 /// A request that has its id and no receipt yet. Bytes of the response are committed to as they leave.
 pub struct Pending {
-    id: ReceiptId,
-    model: ServedModel,
-    owner: Option<Owner>,
-    transport: Transport,
-    salts: Salts,
-    request_commitment: Digest384,
-    response: Commitment,
+    pub(crate) id: ReceiptId,
+    pub(crate) model: ServedModel,
+    pub(crate) owner: Option<Owner>,
+    pub(crate) transport: Transport,
+    pub(crate) salts: Salts,
+    pub(crate) request_commitment: Digest384,
+    pub(crate) response: Commitment,
 }
 
 /// How a request ended.
@@ -95,34 +87,6 @@ impl Pending {
     }
 }
 
-impl Next {
-    /// What the store says.
-    fn read(db: &Connection, keyset_digest: &Digest384) -> Result<Self, ReceiptLogError> {
-        let last: Option<(i64, Vec<u8>)> = db
-            .query_row(
-                "SELECT seq, document FROM receipts WHERE keyset_digest = ?1 ORDER BY seq DESC LIMIT 1",
-                params![keyset_digest.0],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .optional()?;
-        let Some((seq, document)) = last else {
-            return Ok(Self {
-                seq: 0,
-                prev: *keyset_digest,
-            });
-        };
-        let damaged = |what| ReceiptLogError::Damaged { seq, what };
-        let before = SignedReceipt::from_bytes(&document).map_err(|_| damaged("not a receipt"))?;
-        if before.receipt.seq != seq as u64 || before.receipt.keyset_digest != *keyset_digest {
-            return Err(damaged("stands at the place of another"));
-        }
-        Ok(Self {
-            seq: before.receipt.seq + 1,
-            prev: before.receipt.digest()?,
-        })
-    }
-}
-
 impl ReceiptLog {
     /// The receipts that `keyset` signs. Its leaf is in the log, durable, when this returns. Blocks on the disk.
     ///
@@ -141,7 +105,7 @@ impl ReceiptLog {
         log.begin_keyset(&keyset, &keyset_digest)?;
         let next = log.db().read(|db| Next::read(db, &keyset_digest))?;
         Ok(Self {
-            next: Mutex::new(next),
+            line: Line::new(next),
             db: Arc::clone(log.db()),
             log,
             keys,
@@ -192,97 +156,6 @@ impl ReceiptLog {
             response: Commitment::new(&salts.response),
             salts,
         })
-    }
-
-    /// Numbers, chains, signs and appends the receipt. It is on the disk when this returns `Ok`; on an error there is none,
-    /// and its number goes to the next. Blocks on the disk.
-    ///
-    /// # Errors
-    /// The store; a damaged log.
-    pub fn finish(&self, pending: Pending, end: Finished) -> Result<DisclosedReceipt, ReceiptLogError> {
-        let Pending {
-            id,
-            model,
-            owner,
-            transport,
-            salts,
-            request_commitment,
-            response,
-        } = pending;
-        let response_commitment = response.finish();
-        let sealed = owner.as_ref().map(|o| o.seal(&id, &salts)).transpose()?;
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let Next { seq, prev } = *next;
-        let (signed, digest) = self.log.append(|tx, frontier| {
-            self.check_next(tx, seq)?;
-            let receipt = Receipt {
-                chat_template_sha256: model.chat_template_sha256,
-                completion_tokens: end.completion_tokens,
-                id,
-                keyset_digest: self.keyset_digest,
-                model: model.name,
-                outcome: end.outcome,
-                prev,
-                prompt_tokens: end.prompt_tokens,
-                request_commitment,
-                response_commitment,
-                sampling: end.sampling,
-                seq,
-                simulated: self.keyset.simulated,
-                tier: self.keyset.tier,
-                time: end.time,
-                time_source: self.keyset.time.clone(),
-                tokenizer_sha256: model.tokenizer_sha256,
-                transport: transport.as_str().to_owned(),
-                version: 1,
-                weights_root: model.weights_root,
-                work: end.work,
-            };
-            let signature = self.keys.sign(Domain::Receipt, &receipt.canonical()?)?;
-            let signed = SignedReceipt {
-                receipt,
-                signature: SignaturePair {
-                    ed25519: signature.ed25519_hex(),
-                    ml_dsa: signature.ml_dsa_hex(),
-                },
-            };
-            let (document, digest) = (signed.to_bytes()?, signed.receipt.digest()?);
-            tx.prepare_cached(
-                "INSERT INTO receipts (keyset_digest, seq, id, document, owner, salts) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![
-                self.keyset_digest.0,
-                seq as i64,
-                id.0,
-                document,
-                owner.as_ref().map(|o| o.digest().0),
-                sealed
-            ])?;
-            tree::append(tx, frontier, &Of::Receipt(&id, &document))?;
-            if let Some(account) = &end.account {
-                accounts::charge(tx, account, end.prompt_tokens, end.completion_tokens)?;
-            }
-            Ok((signed, digest))
-        })?;
-        *next = Next {
-            seq: seq + 1,
-            prev: digest,
-        };
-        Ok(signed.disclose(salts))
-    }
-
-    /// That the store has as many receipts of this keyset as this guest gave it.
-    fn check_next(&self, tx: &Transaction<'_>, seq: u64) -> Result<(), ReceiptLogError> {
-        let stored: i64 = tx
-            .prepare_cached("SELECT coalesce(max(seq) + 1, 0) FROM receipts WHERE keyset_digest = ?1")?
-            .query_row(params![self.keyset_digest.0], |row| row.get(0))?;
-        match stored == seq as i64 {
-            true => Ok(()),
-            false => Err(ReceiptLogError::Damaged {
-                seq: seq as i64,
-                what: "the receipts before it are not as many as this guest stored",
-            }),
-        }
     }
 
     /// The receipt `id` for its owner, with the proof that it is in the log if a head covers it. `None` alike if there is none,

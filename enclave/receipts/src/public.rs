@@ -44,7 +44,7 @@ impl PublicLog {
     ///
     /// # Errors
     /// [`ReceiptLogError::Origin`] if the store holds a log of another name, [`ReceiptLogError::Tree`] if what it holds
-    /// does not fit together; the store.
+    /// does not fit together, [`ReceiptLogError::Usage`] if what accounts used is not what its leaves add up to; the store.
     pub fn open(
         db: Arc<EncryptedDb>,
         origin: Origin,

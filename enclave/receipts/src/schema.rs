@@ -9,7 +9,7 @@ pub const APPLICATION_ID: i32 = 0x687a_7231;
 ///
 /// `owner` is SHA-256 of the owner's secret; `salts` is sealed under a key derived from that secret. Both are NULL for a
 /// request without an owner. `log.frontier` is what appending after that leaf needs (`hanzo_log::Frontier`), `log_tiles` holds the
-/// roots of full tiles; the log key's seed is sealed.
+/// roots of full tiles; the log key's seed is sealed. `usage` is the sum of what stands beside the leaves, and of `usage_before`.
 pub const SCHEMA: Schema = Schema {
     application_id: APPLICATION_ID,
     migrations: &[
@@ -94,5 +94,25 @@ pub const SCHEMA: Schema = Schema {
         hash BLOB NOT NULL CHECK (length(hash) = 32),
         PRIMARY KEY (level, idx)
     ) STRICT, WITHOUT ROWID;",
+        // What a receipt's account used stands beside its leaf. Of receipts made before that only the sums are known.
+        "ALTER TABLE log ADD COLUMN account TEXT CHECK (account IS NULL OR receipt IS NOT NULL);
+    ALTER TABLE log ADD COLUMN prompt_tokens INTEGER CHECK ((prompt_tokens IS NULL) = (account IS NULL));
+    ALTER TABLE log ADD COLUMN completion_tokens INTEGER CHECK ((completion_tokens IS NULL) = (account IS NULL));
+    CREATE TABLE usage_before (
+        account TEXT NOT NULL PRIMARY KEY,
+        requests INTEGER NOT NULL,
+        prompt_tokens INTEGER NOT NULL,
+        completion_tokens INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO usage_before SELECT account, requests, prompt_tokens, completion_tokens FROM usage;
+    CREATE TRIGGER usage_before_is_final BEFORE UPDATE ON usage_before BEGIN
+        SELECT RAISE(ABORT, 'what was used before is final');
+    END;
+    CREATE TRIGGER usage_before_stays BEFORE DELETE ON usage_before BEGIN
+        SELECT RAISE(ABORT, 'what was used before is final');
+    END;
+    CREATE TRIGGER usage_before_is_whole BEFORE INSERT ON usage_before BEGIN
+        SELECT RAISE(ABORT, 'what was used before is final');
+    END;",
     ],
 };

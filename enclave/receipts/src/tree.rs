@@ -1,5 +1,6 @@
 //! The log's tree in the store: where it stands, what is appended, its tiles and proofs.
 
+use hanzo_attestation::name::Name;
 use hanzo_attestation::{Digest256, Digest384};
 use hanzo_log::proof::{self, Subtree};
 use hanzo_log::tile::{Kind, Tile, encode_entry};
@@ -8,7 +9,7 @@ use hanzo_log::{Completed, Frontier};
 use hanzo_verifier::receipt::{LogHead, ReceiptId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::ReceiptLogError;
+use crate::{ReceiptLogError, accounts};
 
 pub(crate) fn broken(what: impl Into<String>) -> ReceiptLogError {
     ReceiptLogError::Tree { what: what.into() }
@@ -17,7 +18,14 @@ pub(crate) fn broken(what: impl Into<String>) -> ReceiptLogError {
 /// What a leaf is of.
 pub(crate) enum Of<'a> {
     Keyset(&'a Digest384, &'a [u8]),
-    Receipt(&'a ReceiptId, &'a [u8]),
+    Receipt(&'a ReceiptId, &'a [u8], Option<&'a Charge<'a>>),
+}
+
+/// Whose usage a receipt is, and how much. It stands in the row of the leaf's hash: no page of the store has one without the other.
+pub(crate) struct Charge<'a> {
+    pub(crate) account: &'a Name,
+    pub(crate) prompt_tokens: u64,
+    pub(crate) completion_tokens: u64,
 }
 
 /// Where the tree stands.
@@ -48,7 +56,7 @@ fn of_tile(completed: &Completed) -> Option<(i64, i64)> {
 
 /// Appends a leaf after `frontier` within the caller's transaction.
 pub(crate) fn append(tx: &Connection, frontier: &mut Frontier, leaf: &Of<'_>) -> Result<(), ReceiptLogError> {
-    let (Of::Keyset(_, bytes) | Of::Receipt(_, bytes)) = leaf;
+    let (Of::Keyset(_, bytes) | Of::Receipt(_, bytes, _)) = leaf;
     // What no bundle can hold is no leaf.
     encode_entry(&mut Vec::new(), bytes)?;
     let hash = leaf_hash(&[bytes]);
@@ -58,12 +66,13 @@ pub(crate) fn append(tx: &Connection, frontier: &mut Frontier, leaf: &Of<'_>) ->
         tx.prepare_cached("INSERT INTO log_tiles (level, idx, hash) VALUES (?1, ?2, ?3)")?
             .execute(params![level, index, hash.0])?;
     }
-    let (keyset_digest, keyset, receipt) = match leaf {
-        Of::Keyset(digest, bytes) => (Some(digest.0), Some(*bytes), None),
-        Of::Receipt(id, _) => (None, None, Some(id.0)),
+    let (keyset_digest, keyset, receipt, charge) = match leaf {
+        Of::Keyset(digest, bytes) => (Some(digest.0), Some(*bytes), None, None),
+        Of::Receipt(id, _, charge) => (None, None, Some(id.0), *charge),
     };
     tx.prepare_cached(
-        "INSERT INTO log (idx, hash, frontier, keyset_digest, keyset, receipt) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO log (idx, hash, frontier, keyset_digest, keyset, receipt, account, prompt_tokens, completion_tokens)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .execute(params![
         index,
@@ -71,7 +80,10 @@ pub(crate) fn append(tx: &Connection, frontier: &mut Frontier, leaf: &Of<'_>) ->
         frontier.to_bytes(),
         keyset_digest,
         keyset,
-        receipt
+        receipt,
+        charge.map(|c| c.account.as_str()),
+        charge.map(|c| accounts::count(c.prompt_tokens)),
+        charge.map(|c| accounts::count(c.completion_tokens))
     ])?;
     Ok(())
 }
@@ -176,7 +188,7 @@ fn entries(db: &Connection, from: u64, count: u64) -> Result<Vec<(Digest256, Vec
 }
 
 /// Builds the tree anew from its leaves' hashes and compares it with what is stored: a single older page that was put back
-/// shows here. Documents are compared when they are read.
+/// shows here, one of the accounts' too. Documents are compared when they are read.
 pub(crate) fn replay(db: &Connection) -> Result<Frontier, ReceiptLogError> {
     let stored = newest(db)?;
     let mut frontier = Frontier::default();
@@ -201,5 +213,6 @@ pub(crate) fn replay(db: &Connection) -> Result<Frontier, ReceiptLogError> {
     if frontier != stored || counted as u64 != tiles {
         return Err(broken("the stored tree is not that of its leaves"));
     }
+    accounts::check(db)?;
     Ok(frontier)
 }

@@ -57,6 +57,11 @@ impl Running {
         let now = self.current.as_ref().map_or(0, |(answer, _)| answer.tokens());
         self.ended_tokens.saturating_add(now)
     }
+
+    /// As [`Running::tokens`], where all that came was also given on.
+    pub(super) fn given_tokens(&self) -> Option<u64> {
+        self.waiting.is_empty().then(|| self.tokens())
+    }
 }
 
 impl Job {

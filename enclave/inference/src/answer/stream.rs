@@ -92,7 +92,7 @@ async fn run(mut job: Job, mut started: oneshot::Sender<Result<(), ApiError>>, f
     };
     // A client that left before the first frame drops the receiver; `deliver` then finds the channel closed.
     let (tokens, end) = match first {
-        None => (running.tokens(), End::Cut),
+        None => (0, End::Cut),
         Some(first) => {
             let _ = started.send(Ok(()));
             deliver(&mut job, &mut running, first, &frames).await
@@ -101,7 +101,7 @@ async fn run(mut job: Job, mut started: oneshot::Sender<Result<(), ApiError>>, f
     close(job, running, tokens, end, frames).await;
 }
 
-/// Hands over frame by frame until the answers end; returns how many tokens they had.
+/// Hands over frame by frame until the answers end; returns how many tokens they had. A frame that nobody took counts for none.
 async fn deliver(
     job: &mut Job,
     running: &mut Running,
@@ -109,8 +109,9 @@ async fn deliver(
     frames: &mpsc::Sender<Piece>,
 ) -> (u64, End) {
     let opening = job.dialect.opening(running.prompt_tokens);
+    let mut given = 0;
     if let Err(end) = hand_over(job, frames, opening).await {
-        return (running.tokens(), end);
+        return (given, end);
     }
     let mut event = first;
     loop {
@@ -130,11 +131,12 @@ async fn deliver(
             Err(e) => return (running.tokens(), End::Failed(e)),
         };
         if let Err(end) = hand_over(job, frames, frame).await {
-            return (running.tokens(), end);
+            return (given, end);
         }
+        given = running.given_tokens().unwrap_or(given);
         event = tokio::select! {
             biased;
-            () = frames.closed() => return (running.tokens(), End::Cut),
+            () = frames.closed() => return (given, End::Cut),
             event = job.next(running) => event,
         };
     }

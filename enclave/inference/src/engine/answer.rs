@@ -215,9 +215,10 @@ impl Answer {
         }
     }
 
-    /// Tokens that came so far: frames, until the end tells.
+    /// Tokens that came so far, until the end tells: frames that kept to the protocol. The last one counts where it has text, for
+    /// an end token may have none of its own.
     pub(crate) fn tokens(&self) -> u64 {
-        self.check.frames.min(self.check.expected.max_tokens)
+        self.check.sound.min(self.check.expected.max_tokens)
     }
 }
 
@@ -226,6 +227,8 @@ struct Check {
     expected: Expected,
     /// Frames that stand for a token, empty ones included.
     frames: u64,
+    /// Those of them that broke no rule, without a last one that has no text.
+    sound: u64,
     /// Those with text.
     texts: u64,
     /// Bytes of it.
@@ -242,6 +245,7 @@ impl Check {
         Self {
             expected,
             frames: 0,
+            sound: 0,
             texts: 0,
             text_bytes: 0,
             logprobs: 0,
@@ -320,6 +324,7 @@ impl Check {
             return breach("log probabilities that no token has");
         };
         let piece = Piece { text, logprobs };
+        self.sound += u64::from(self.finish.is_none() || !piece.is_empty());
         Ok((!piece.is_empty()).then_some(Step::Piece(piece)))
     }
 
@@ -476,6 +481,23 @@ mod tests {
             (&[&full, &full], "more text than its tokens can have"),
         ] {
             assert_eq!(run(3, payloads), Err(what));
+        }
+    }
+
+    #[test]
+    fn tokens_of_an_answer_that_fails_are_frames_that_broke_no_rule() {
+        let text = last(5, 9).replace("{}", r#"{"content":"z"}"#);
+        for (payloads, tokens) in [
+            (&[A, EMPTY, A, "hello"][..], 3),
+            (&[ROLE, A, A, "[DONE]"], 2),
+            (&[A, A, &last(5, 9), "[DONE]"], 2),
+            (&[A, A, &text, "[DONE]"], 3),
+            (&[A, A, A, A, A], 4),
+        ] {
+            let mut check = check(4, None);
+            let last = payloads.iter().map(|payload| check.payload(payload.as_bytes())).last();
+            assert!(matches!(last, Some(Err(_))), "{payloads:?}");
+            assert_eq!(check.sound, tokens, "{payloads:?}");
         }
     }
 

@@ -53,6 +53,18 @@ async fn breaches_end_streams_with_an_error_and_a_failed_receipt() {
         let body = json(whole).await.to_string();
         assert!(!body.contains("CANARY") && !body.contains("\"ab"), "{name}: {body}");
         assert_eq!(guest.receipts()[1].receipt().outcome, Outcome::Failed);
+        for verified in guest.receipts() {
+            let receipt = verified.receipt();
+            let sound = if name == "too many frames" {
+                receipt.sampling.max_tokens
+            } else {
+                2
+            };
+            assert_eq!(
+                receipt.completion_tokens, sound,
+                "{name}: only frames that broke no rule count"
+            );
+        }
     }
 }
 

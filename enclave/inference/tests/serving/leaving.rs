@@ -32,6 +32,20 @@ async fn leaving_a_stream_cancels_the_engine_and_leaves_a_cut_receipt() {
     assert!(receipts[0].receipt().completion_tokens < 20);
 }
 
+/// Four frames wait for the connection, whatever the engine has said by then; the one that waits for room is nobody's.
+#[tokio::test]
+async fn a_token_that_was_not_handed_over_is_not_counted() {
+    let guest = Guest::new(Script::Raw(vec![frame("a"); 20], Duration::ZERO));
+    let mut body = guest.ask(&chat(r#","stream":true"#)).await.into_body();
+    body.frame().await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(body);
+    let receipts = guest.receipts_when(1).await;
+    assert_eq!(receipts[0].receipt().outcome, Outcome::Cut);
+    let counted = receipts[0].receipt().completion_tokens;
+    assert!(counted <= 4, "{counted} tokens in four frames");
+}
+
 #[tokio::test]
 async fn leaving_at_any_frame_never_counts_as_complete() {
     // Opening, "Par", "is", ".", closing: five frames before the receipt.

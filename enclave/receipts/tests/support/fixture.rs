@@ -97,6 +97,15 @@ pub fn one(log: &ReceiptLog, n: u8, who: Option<Owner>) -> Result<DisclosedRecei
 }
 
 pub fn receipt(log: &ReceiptLog, fresh: FreshBytes, who: Option<Owner>) -> Result<DisclosedReceipt, ReceiptLogError> {
+    charged(log, fresh, who, None)
+}
+
+pub fn charged(
+    log: &ReceiptLog,
+    fresh: FreshBytes,
+    who: Option<Owner>,
+    account: Option<&str>,
+) -> Result<DisclosedReceipt, ReceiptLogError> {
     let start = RequestStart {
         model: "smollm2",
         request: b"a request",
@@ -120,7 +129,7 @@ pub fn receipt(log: &ReceiptLog, fresh: FreshBytes, who: Option<Owner>) -> Resul
             completion_tokens: 2,
             time: 1_800_000_005,
             work: None,
-            account: None,
+            account: account.map(|name| Name::new(name).unwrap()),
         },
     )
 }
