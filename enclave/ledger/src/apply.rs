@@ -2,6 +2,7 @@
 
 mod claims;
 mod draft;
+mod validators;
 
 use hanzo_attestation::Digest256;
 
@@ -189,7 +190,8 @@ impl State {
             ..self.head
         };
         let epoch = params.epoch_of(height);
-        if epoch != head.beacon.epoch {
+        let turned = epoch != head.beacon.epoch;
+        if turned {
             head.before = head.beacon;
             head.beacon = Beacon {
                 epoch,
@@ -204,7 +206,14 @@ impl State {
                 });
             }
         }
-        Ok(Draft::new(self, head))
+        let mut draft = Draft::new(self, head);
+        if turned {
+            // Fixed a whole epoch before it votes, out of what stood when the last one ended.
+            let next = epoch.checked_add(1).ok_or(overflow("epoch"))?;
+            draft.begins_with(Key::Committee(next), Some(Value::Committee(self.next_committee())));
+            draft.begins_with(Key::Committee(epoch.saturating_sub(1)), None);
+        }
+        Ok(draft)
     }
 
     fn finish(&self, draft: Draft<'_>, id: Digest256) -> Result<Applied, BlockReject> {
@@ -242,7 +251,7 @@ fn run(draft: &mut Draft<'_>, verified: &VerifiedTx) -> Result<(), Reject> {
                 got: tx.nonce,
             });
         }
-        let free = matches!(tx.action, Action::Claim(_) | Action::RegisterBoot(_));
+        let free = tx.action.free();
         let min = if free { 0 } else { draft.params().fee_min };
         if tx.fee < min {
             return Err(Reject::Fee { min, got: tx.fee });
@@ -306,12 +315,7 @@ fn act(draft: &mut Draft<'_>, tx: &Tx, sender: &Address, proven: &Proven) -> Res
         }
         Action::Unbond(unbond) => {
             above_zero("amount", unbond.amount)?;
-            let mut stake = draft.stake(sender).ok_or(Reject::Unknown { what: "stake" })?;
-            stake.bonded = less("stake", stake.bonded, unbond.amount)?;
-            stake.releasing = sum("stake", stake.releasing, unbond.amount)?;
-            stake.release_epoch = draft.head.beacon.epoch.saturating_add(draft.params().unbond_epochs);
-            draft.put_stake(sender, stake);
-            Ok(())
+            validators::unbond(draft, sender, unbond.amount)
         }
         Action::Withdraw(_) => {
             let mut stake = draft.stake(sender).ok_or(Reject::Unknown { what: "stake" })?;
@@ -331,6 +335,10 @@ fn act(draft: &mut Draft<'_>, tx: &Tx, sender: &Address, proven: &Proven) -> Res
             draft.credit(sender, amount)
         }
         Action::Claim(wanted) => claim(draft, sender, wanted, proven),
+        Action::RegisterValidator(register) => validators::register(draft, sender, register),
+        Action::RotateConsensusKey(rotate) => validators::rotate(draft, rotate),
+        Action::LeaveValidators(_) => validators::leave(draft, sender),
+        Action::ReportConflict(report) => validators::slash(draft, sender, report),
     }
 }
 
@@ -400,7 +408,7 @@ fn register_boot(
         return Err(Reject::Stale { what: "boot" });
     };
     if keyset.simulated && !draft.params().simulated_earns {
-        return Err(Reject::Simulated);
+        return Err(Reject::Simulated { what: "boot" });
     }
     if draft.boot(digest).is_some() {
         return Err(Reject::Exists { what: "boot" });

@@ -2,8 +2,9 @@
 
 use hanzo_attestation::{Digest256, Digest384};
 
-use crate::codec::{Bounded, Canonical, canonical, variants};
-use crate::network::Address;
+use crate::codec::{Bounded, Canonical, DecodeError, List, Reader, canonical, variants};
+use crate::network::{Address, PublicKey};
+use crate::validator::COMMITTEE_MAX;
 use crate::window::Window;
 
 /// Longest keyset in bytes, JCS.
@@ -63,11 +64,18 @@ pub enum Key {
     Voucher(Digest256),
     /// [`Lease`].
     Lease(Digest256),
+    /// [`Validator`], by account.
+    Validator(Address),
+    /// [`ConsensusKey`], by [`crate::key_digest`].
+    ConsensusKey(Digest256),
+    /// [`Committee`], by epoch: this one's and the next's.
+    Committee(u64),
 }
-variants!(Key, "0 to 10", {
+variants!(Key, "0 to 13", {
     0 => Head(One), 1 => Account(Address), 2 => Stake(Address), 3 => Miner(Address), 4 => Boot(Digest384),
     5 => Receipts(Digest384), 6 => Deliveries(Pair), 7 => Model(Digest256), 8 => Hosting(Resident),
-    9 => Voucher(Digest256), 10 => Lease(Digest256),
+    9 => Voucher(Digest256), 10 => Lease(Digest256), 11 => Validator(Address), 12 => ConsensusKey(Digest256),
+    13 => Committee(u64),
 });
 
 impl Key {
@@ -110,6 +118,8 @@ pub struct Head {
     pub paid: [u128; 5],
     /// Given back to the pool by customers, ever.
     pub burned: u128,
+    /// Validators that are active.
+    pub validators: u32,
 }
 canonical!(Head {
     height,
@@ -121,6 +131,7 @@ canonical!(Head {
     before,
     paid,
     burned,
+    validators,
 });
 
 /// What somebody has.
@@ -268,6 +279,105 @@ canonical!(Lease {
     expires,
 });
 
+/// What a validator is to the chain. Closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It votes, or will.
+    Active,
+    /// It left.
+    Left,
+    /// One of its keys cast votes that conflict: it does not come back.
+    Jailed,
+}
+
+impl Canonical for Standing {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(match self {
+            Self::Active => 1,
+            Self::Left => 2,
+            Self::Jailed => 3,
+        });
+    }
+
+    fn read(from: &mut Reader<'_>, what: &'static str) -> Result<Self, DecodeError> {
+        match u8::read(from, what)? {
+            1 => Ok(Self::Active),
+            2 => Ok(Self::Left),
+            3 => Ok(Self::Jailed),
+            got => Err(DecodeError::Tag {
+                what,
+                expected: "1 (active), 2 (left) or 3 (jailed)",
+                got,
+            }),
+        }
+    }
+}
+
+/// A validator: an account with a stake ([`Stake`]) and one live key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validator {
+    /// Whether it votes.
+    pub standing: Standing,
+    /// Of its newest key.
+    pub incarnation: u64,
+    /// Digest of its newest key.
+    pub key: Digest256,
+}
+canonical!(Validator {
+    standing,
+    incarnation,
+    key,
+});
+
+/// A key that a validator votes with, or did. It stays, so that no key comes twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsensusKey {
+    /// Whose.
+    pub validator: Address,
+    /// Which of the validator's.
+    pub incarnation: u64,
+    /// First epoch that it may vote in.
+    pub from_epoch: u64,
+    /// First epoch that it may not vote in any more; `u64::MAX` while it is live.
+    pub until_epoch: u64,
+    /// True once its conflicting votes were reported.
+    pub slashed: bool,
+    /// The key.
+    pub public: PublicKey,
+}
+canonical!(ConsensusKey {
+    validator,
+    incarnation,
+    from_epoch,
+    until_epoch,
+    slashed,
+    public,
+});
+
+/// A validator with the key that it votes with in one epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub validator: Address,
+    /// Of its key.
+    pub incarnation: u64,
+    /// Digest of its key.
+    pub key: Digest256,
+}
+canonical!(Member {
+    validator,
+    incarnation,
+    key,
+});
+
+/// Who votes in one epoch, by account; nobody if there are too few.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Committee {
+    /// Of an admitted number ([`crate::admitted`]), or none.
+    pub members: List<Member, COMMITTEE_MAX>,
+}
+canonical!(Committee { members });
+
 /// What stands under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each variant is named like its key")]
@@ -283,11 +393,15 @@ pub enum Value {
     Hosting(u64),
     Voucher(Voucher),
     Lease(Lease),
+    Validator(Validator),
+    ConsensusKey(ConsensusKey),
+    Committee(Committee),
 }
-variants!(Value, "0 to 10", {
+variants!(Value, "0 to 13", {
     0 => Head(Head), 1 => Account(Account), 2 => Stake(Stake), 3 => Miner(Miner), 4 => Boot(Boot),
     5 => Receipts(Window), 6 => Deliveries(Window), 7 => Model(Model), 8 => Hosting(u64),
-    9 => Voucher(Voucher), 10 => Lease(Lease),
+    9 => Voucher(Voucher), 10 => Lease(Lease), 11 => Validator(Validator), 12 => ConsensusKey(ConsensusKey),
+    13 => Committee(Committee),
 });
 
 impl Value {
@@ -306,6 +420,9 @@ impl Value {
                 | (Key::Hosting(_), Self::Hosting(_))
                 | (Key::Voucher(_), Self::Voucher(_))
                 | (Key::Lease(_), Self::Lease(_))
+                | (Key::Validator(_), Self::Validator(_))
+                | (Key::ConsensusKey(_), Self::ConsensusKey(_))
+                | (Key::Committee(_), Self::Committee(_))
         )
     }
 }

@@ -4,6 +4,7 @@ use hanzo_attestation::Digest256;
 use hanzo_verifier::receipt::ReceiptError;
 
 use crate::codec::DecodeError;
+use crate::entry::Standing;
 use crate::genesis::RewardKind;
 use crate::network::Network;
 
@@ -122,7 +123,7 @@ pub enum Reject {
         what: String,
     },
     /// Too few registrars.
-    #[error("ledger: endorsements: expected {need} registrars, got {got}: let more of them verify the boot's evidence")]
+    #[error("ledger: endorsements: expected {need} registrars, got {got}: let more of them verify the evidence")]
     Endorsements {
         /// Threshold.
         need: usize,
@@ -137,9 +138,50 @@ pub enum Reject {
         /// This.
         got: u64,
     },
+    /// A number that is not the next one.
+    #[error("ledger: incarnation: expected {expected}, got {got}: each key of a validator has the next number")]
+    NextIncarnation {
+        /// One more than the last.
+        expected: u64,
+        /// This.
+        got: u64,
+    },
     /// Simulated evidence on a network that says no.
-    #[error("ledger: the boot is simulated: it earns nothing on this network")]
-    Simulated,
+    #[error(
+        "ledger: the {what} is simulated: it counts for nothing on this network; use real evidence, or a network for tests"
+    )]
+    Simulated {
+        /// What.
+        what: &'static str,
+    },
+    /// A validator that is not active.
+    #[error(
+        "ledger: validator: expected an active one, it is {got:?}: one that left registers again, one that was jailed does not come back"
+    )]
+    Standing {
+        /// What it is.
+        got: Standing,
+    },
+    /// Too few validators would stay.
+    #[error("ledger: validators: {got} are active, {min} must stay: leave once others came")]
+    Validators {
+        /// The genesis' `committee_min`.
+        min: u32,
+        /// Active now.
+        got: u32,
+    },
+    /// Two votes that one signer may cast.
+    #[error("ledger: evidence: {what}: nothing to punish")]
+    NoConflict {
+        /// Why.
+        what: &'static str,
+    },
+    /// A key that was slashed.
+    #[error("ledger: evidence: key {key} was reported before: a key is slashed once, whatever it signed")]
+    Slashed {
+        /// Digest of the key.
+        key: Digest256,
+    },
     /// Below the tier that earns.
     #[error("ledger: tier: expected at least {min}, got {got}")]
     Tier {
@@ -263,7 +305,12 @@ impl Reject {
             Self::Keyset { .. } => "ledger.keyset",
             Self::Endorsements { .. } => "ledger.endorsements",
             Self::Incarnation { .. } => "ledger.incarnation",
-            Self::Simulated => "ledger.simulated",
+            Self::NextIncarnation { .. } => "ledger.incarnation.next",
+            Self::Simulated { .. } => "ledger.simulated",
+            Self::Standing { .. } => "ledger.validator.standing",
+            Self::Validators { .. } => "ledger.validator.few",
+            Self::NoConflict { .. } => "ledger.evidence.no_conflict",
+            Self::Slashed { .. } => "ledger.evidence.slashed",
             Self::Tier { .. } => "ledger.tier",
             Self::Receipt(e) => e.code(),
             Self::Failed => "ledger.receipt.failed",

@@ -5,6 +5,7 @@ use hanzo_attestation::merkle::leaf_hash;
 
 use crate::codec::{Canonical, DecodeError, List, ascending, canonical};
 use crate::network::{Address, MAINNET, Network, NetworkKind, PublicKey};
+use crate::validator::{COMMITTEE_MAX, COMMITTEE_MIN, KEY_EPOCHS, admitted};
 
 /// Longest genesis in bytes.
 pub const GENESIS_BYTES_MAX: usize = 1 << 20;
@@ -75,6 +76,20 @@ pub struct Params {
     pub tier_min: u8,
     /// True on networks for tests: simulated keysets earn.
     pub simulated_earns: bool,
+    /// Most members of a committee: an admitted number.
+    pub committee_max: u16,
+    /// Active validators that stay: one may leave while there are more.
+    pub committee_min: u16,
+    /// Least stake of a validator. 0: the registrars' word alone admits one.
+    pub stake_min: u128,
+    /// Part of its stake that a validator loses for votes that conflict.
+    pub slash_bp: u32,
+    /// Part of that for whoever reports them; the rest goes to the pool.
+    pub reporter_bp: u32,
+    /// Lowest tier of a validator's evidence.
+    pub validator_tier_min: u8,
+    /// True on networks for tests: validators with simulated evidence vote.
+    pub simulated_votes: bool,
 }
 canonical!(Params {
     epoch_blocks,
@@ -91,6 +106,13 @@ canonical!(Params {
     claim_age_s,
     tier_min,
     simulated_earns,
+    committee_max,
+    committee_min,
+    stake_min,
+    slash_bp,
+    reporter_bp,
+    validator_tier_min,
+    simulated_votes,
 });
 
 impl Params {
@@ -110,6 +132,18 @@ pub struct Allocation {
 }
 canonical!(Allocation { address, amount });
 
+/// A validator of the beginning. Whoever publishes the genesis saw its evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstValidator {
+    /// Its account.
+    pub owner: Address,
+    /// What it has at stake, base units.
+    pub stake: u128,
+    /// Its key of incarnation 1.
+    pub key: PublicKey,
+}
+canonical!(FirstValidator { owner, stake, key });
+
 /// What a chain starts from. The pool is what nobody was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Genesis {
@@ -125,7 +159,9 @@ pub struct Genesis {
     pub treasury: u128,
     /// Accounts, by address.
     pub allocations: List<Allocation, 4096>,
-    /// Who endorses keysets, by key: those who verified a guest's evidence.
+    /// The first committee, by account.
+    pub validators: List<FirstValidator, COMMITTEE_MAX>,
+    /// Who endorses keysets and consensus keys, by key: those who verified a guest's evidence.
     pub registrars: List<PublicKey, 64>,
     /// How many of them it takes.
     pub threshold: u16,
@@ -139,6 +175,7 @@ canonical!(Genesis {
     max_supply,
     treasury,
     allocations,
+    validators,
     registrars,
     threshold,
     params,
@@ -210,10 +247,13 @@ impl Genesis {
 
     /// What nobody was given, once [`Genesis::check`] passed.
     pub(crate) fn pool(&self) -> Option<u128> {
+        let stakes = self.validators.iter().map(|v| v.stake);
         let given = self
             .allocations
             .iter()
-            .try_fold(self.treasury, |sum, a| sum.checked_add(a.amount))?;
+            .map(|a| a.amount)
+            .chain(stakes)
+            .try_fold(self.treasury, u128::checked_add)?;
         self.max_supply.checked_sub(given)
     }
 
@@ -223,6 +263,7 @@ impl Genesis {
     /// [`GenesisError`].
     pub fn check(&self) -> Result<(), GenesisError> {
         ascending("Genesis.allocations", self.allocations.iter().map(|a| a.address))?;
+        ascending("Genesis.validators", self.validators.iter().map(|v| v.owner))?;
         ascending("Genesis.registrars", self.registrars.iter())?;
         let p = &self.params;
         let whole = |bp: u32| bp <= WHOLE_BP;
@@ -232,13 +273,15 @@ impl Genesis {
         let given = self.pool().is_some() && self.allocations.iter().all(|a| a.amount > 0);
         let threshold = (1..=self.registrars.len()).contains(&usize::from(self.threshold));
         let simulated = !(p.simulated_earns && self.id == MAINNET);
+        let first = self.validators.len();
+        let keys: std::collections::BTreeSet<&PublicKey> = self.validators.iter().map(|v| &v.key).collect();
         let largest = p
             .rate
             .iter()
             .chain(&p.epoch_cap)
-            .chain([&p.miner_cap, &p.fee_min, &p.model_deposit])
+            .chain([&p.miner_cap, &p.fee_min, &p.model_deposit, &p.stake_min])
             .max();
-        let rules: [(&'static str, bool, &'static str, String); 10] = [
+        let rules: [(&'static str, bool, &'static str, String); 20] = [
             (
                 "max_supply",
                 (1..=SUPPLY_MAX).contains(&self.max_supply),
@@ -288,6 +331,66 @@ impl Genesis {
                 simulated,
                 "false on the main network: simulated evidence earns nothing there",
                 "true".into(),
+            ),
+            (
+                "params.committee_max",
+                admitted(usize::from(p.committee_max)),
+                "4 to 15, 17, 18, 20, 21, 23, 24, 26, 27, 30, 33, 36, 39 or 42",
+                p.committee_max.to_string(),
+            ),
+            (
+                "params.committee_min",
+                (COMMITTEE_MIN..=usize::from(p.committee_max)).contains(&usize::from(p.committee_min)),
+                "4 to committee_max",
+                p.committee_min.to_string(),
+            ),
+            (
+                "params.slash_bp",
+                whole(p.slash_bp),
+                "0 to 10000",
+                p.slash_bp.to_string(),
+            ),
+            (
+                "params.reporter_bp",
+                p.reporter_bp <= WHOLE_BP / 2,
+                "0 to 5000: whoever reports himself loses more than he gets",
+                p.reporter_bp.to_string(),
+            ),
+            (
+                "params.validator_tier_min",
+                p.validator_tier_min <= 4,
+                "0 to 4",
+                p.validator_tier_min.to_string(),
+            ),
+            (
+                "params.simulated_votes",
+                !(p.simulated_votes && self.id == MAINNET),
+                "false on the main network: simulated evidence votes nowhere near it",
+                "true".into(),
+            ),
+            (
+                "params.unbond_epochs",
+                p.unbond_epochs > KEY_EPOCHS,
+                "3 or more: a stake outlasts every committee that its key is in",
+                p.unbond_epochs.to_string(),
+            ),
+            (
+                "validators",
+                admitted(first) && first <= usize::from(p.committee_max) && first >= usize::from(p.committee_min),
+                "committee_min to committee_max, of an admitted number",
+                first.to_string(),
+            ),
+            (
+                "validators.stake",
+                self.validators.iter().all(|v| v.stake >= p.stake_min),
+                "at least stake_min",
+                "less".into(),
+            ),
+            (
+                "validators.key",
+                keys.len() == first,
+                "each key once",
+                format!("{} keys", keys.len()),
             ),
         ];
         match rules.into_iter().find(|(_, good, _, _)| !good) {

@@ -8,6 +8,9 @@
 //! Amounts are u128 base units. Rewards move from the pool, nothing is minted: pool, treasury, accounts, escrows and deposits make
 //! the maximum supply at every block. Each receipt, delivery and epoch is paid once, in constant space ([`Window`]).
 //!
+//! Validators put money at stake and register consensus keys, each with the next number; the committee of an epoch is fixed a whole
+//! epoch before ([`State::committee`]). Whoever shows two conflicting votes of a key takes part of its stake.
+//!
 //! What it never does: read a clock (time is the block's), draw randomness, touch a file, count in fractions, iterate over
 //! anything unsorted, apply half of a block. Who may make blocks and when they are final is for the chain above.
 //!
@@ -45,6 +48,7 @@ mod state;
 mod supply;
 mod tree;
 mod tx;
+mod validator;
 mod verify;
 mod window;
 
@@ -53,18 +57,22 @@ pub use block::{BLOCK_BYTES_MAX, BLOCK_TXS_MAX, Block, Header, VerifiedBlock, tx
 pub use claim::Claim;
 pub use codec::{Bounded, Canonical, DecodeError, Fixed, List, Reader};
 pub use entry::{
-    Account, Beacon, Boot, Head, KEY_BYTES_MAX, KEYSET_BYTES_MAX, Key, Lease, Miner, Model, One, Pair, Resident, Stake,
-    VALUE_BYTES_MAX, Value, Voucher,
+    Account, Beacon, Boot, Committee, ConsensusKey, Head, KEY_BYTES_MAX, KEYSET_BYTES_MAX, Key, Lease, Member, Miner,
+    Model, One, Pair, Resident, Stake, Standing, VALUE_BYTES_MAX, Validator, Value, Voucher,
 };
 pub use error::{BlockReject, Reject};
-pub use genesis::{Allocation, Genesis, GenesisError, Params, RewardKind, SUPPLY_MAX};
+pub use genesis::{Allocation, FirstValidator, Genesis, GenesisError, Params, RewardKind, SUPPLY_MAX};
 pub use network::{Address, MAINNET, MlDsaSignature, Network, NetworkKind, PublicKey, TESTNET, message};
 pub use proof::{NotProven, PROOF_BYTES_MAX, Proof};
 pub use state::{Changes, RestoreError, State};
 pub use supply::Supply;
 pub use tx::{
-    Action, Amount, Close, Endorsement, Nothing, OpenLease, OpenVoucher, RegisterBoot, RegisterModel, SignedTx,
-    TX_BYTES_MAX, Transfer, Tx,
+    Action, Amount, Close, Endorsement, Nothing, OpenLease, OpenVoucher, RegisterBoot, RegisterModel,
+    RegisterValidator, ReportConflict, RotateConsensusKey, SignedTx, TX_BYTES_MAX, Transfer, Tx,
+};
+pub use validator::{
+    Ballot, COMMITTEE_MAX, COMMITTEE_MIN, EndorsedKey, Fault, KEY_EPOCHS, NewKey, SignedVote, Skipped, Vote, admitted,
+    key_digest,
 };
 pub use verify::VerifiedTx;
 pub use window::{WINDOW, Window};

@@ -7,12 +7,16 @@ use hanzo_attestation::keyset::Keyset;
 use hanzo_attestation::{Digest256, Digest384};
 
 use crate::codec::Canonical;
-use crate::entry::{Account, Beacon, Head, Key, Lease, Miner, Model, One, Stake, Value, Voucher};
+use crate::entry::{
+    Account, Beacon, Committee, ConsensusKey, Head, Key, Lease, Member, Miner, Model, One, Stake, Standing, Validator,
+    Value, Voucher,
+};
 use crate::genesis::{Genesis, GenesisError};
 use crate::network::{Address, Network};
 use crate::proof::Proof;
 use crate::supply::Supply;
 use crate::tree::{Path, Tree};
+use crate::validator::{key_digest, size_of};
 use crate::verify::parse_keyset;
 use crate::{BlockReject, Reject};
 
@@ -96,6 +100,7 @@ impl State {
             before: start(0),
             paid: [0; 5],
             burned: 0,
+            validators: u32::try_from(genesis.validators.len()).unwrap_or(u32::MAX),
         };
         let mut entries: BTreeMap<Key, Value> = genesis
             .allocations
@@ -109,6 +114,7 @@ impl State {
             })
             .collect();
         entries.insert(Key::Head(One {}), Value::Head(head));
+        entries.extend(first_validators(&genesis));
         Self::of(Arc::new(genesis), digest, entries).map_err(|e| match e {
             RestoreError::Genesis(e) => e,
             other => GenesisError::Value {
@@ -237,6 +243,59 @@ impl State {
         }
     }
 
+    /// What a validator is; `None` if it never registered.
+    pub fn validator(&self, account: &Address) -> Option<&Validator> {
+        match self.entries.get(&Key::Validator(*account)) {
+            Some(Value::Validator(validator)) => Some(validator),
+            _ => None,
+        }
+    }
+
+    /// The consensus key of this digest.
+    pub fn consensus_key(&self, digest: &Digest256) -> Option<&ConsensusKey> {
+        match self.entries.get(&Key::ConsensusKey(*digest)) {
+            Some(Value::ConsensusKey(key)) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// Who votes in `epoch`; `None` unless it is this block's or the next.
+    pub fn committee(&self, epoch: u64) -> Option<&Committee> {
+        match self.entries.get(&Key::Committee(epoch)) {
+            Some(Value::Committee(committee)) => Some(committee),
+            _ => None,
+        }
+    }
+
+    /// Who would vote if a committee were fixed now: of the active validators those with the greatest stakes, of two equal ones the one
+    /// with the lower account, as many as the largest admitted number of at most `committee_max`.
+    pub fn next_committee(&self) -> Committee {
+        let params = &self.genesis.params;
+        let first = Key::Validator(Address([0; 32]));
+        let mut all: Vec<(std::cmp::Reverse<u128>, Member)> = Vec::new();
+        for (key, value) in self.entries.range(first..) {
+            let (Key::Validator(account), Value::Validator(validator)) = (key, value) else {
+                break;
+            };
+            let bonded = self.stake(account).bonded;
+            if validator.standing == Standing::Active && bonded >= params.stake_min {
+                let member = Member {
+                    validator: *account,
+                    incarnation: validator.incarnation,
+                    key: validator.key,
+                };
+                all.push((std::cmp::Reverse(bonded), member));
+            }
+        }
+        all.sort_by_key(|(bonded, member)| (*bonded, member.validator));
+        all.truncate(size_of(all.len().min(usize::from(params.committee_max))));
+        let mut members: Vec<Member> = all.into_iter().map(|(_, member)| member).collect();
+        members.sort_by_key(|member| member.validator);
+        Committee {
+            members: crate::codec::List::new(members).unwrap_or_default(),
+        }
+    }
+
     /// What a miner was paid.
     pub fn miner(&self, address: &Address) -> Miner {
         match self.entries.get(&Key::Miner(*address)) {
@@ -338,6 +397,47 @@ impl State {
 /// Digest of a value, as the tree holds it.
 pub(crate) fn digest_of(value: &Value) -> Digest256 {
     Digest256::of(&value.to_bytes())
+}
+
+/// The first validators, with their keys and stakes; they are the committee of the epochs 0 and 1.
+fn first_validators(genesis: &Genesis) -> BTreeMap<Key, Value> {
+    let (mut entries, mut members) = (BTreeMap::new(), Vec::new());
+    for first in genesis.validators.iter() {
+        let (owner, key) = (first.owner, key_digest(&first.key));
+        let validator = Validator {
+            standing: Standing::Active,
+            incarnation: 1,
+            key,
+        };
+        let registered = ConsensusKey {
+            validator: owner,
+            incarnation: 1,
+            from_epoch: 0,
+            until_epoch: u64::MAX,
+            slashed: false,
+            public: first.key.clone(),
+        };
+        members.push(Member {
+            validator: owner,
+            incarnation: 1,
+            key,
+        });
+        entries.insert(Key::Validator(owner), Value::Validator(validator));
+        entries.insert(Key::ConsensusKey(key), Value::ConsensusKey(registered));
+        if first.stake > 0 {
+            let stake = Stake {
+                bonded: first.stake,
+                ..Stake::default()
+            };
+            entries.insert(Key::Stake(owner), Value::Stake(stake));
+        }
+    }
+    let members = crate::codec::List::new(members).unwrap_or_default();
+    let committee = Committee { members };
+    for epoch in [0, 1] {
+        entries.insert(Key::Committee(epoch), Value::Committee(committee.clone()));
+    }
+    entries
 }
 
 fn count(entries: &BTreeMap<Key, Value>) -> Option<Supply> {

@@ -48,6 +48,8 @@ impl Supply {
                 ..none
             },
             Value::Miner(_) | Value::Boot(_) | Value::Receipts(_) | Value::Deliveries(_) | Value::Hosting(_) => none,
+            // What they have at stake stands in their stakes.
+            Value::Validator(_) | Value::ConsensusKey(_) | Value::Committee(_) => none,
         })
     }
 

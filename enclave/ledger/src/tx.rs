@@ -6,6 +6,7 @@ use crate::claim::Claim;
 use crate::codec::{Bounded, Canonical, DecodeError, List, Reader, canonical, variants};
 use crate::entry::KEYSET_BYTES_MAX;
 use crate::network::{Address, MlDsaSignature, Network, PublicKey};
+use crate::validator::{NewKey, SignedVote};
 
 /// Longest signed transaction in bytes.
 pub const TX_BYTES_MAX: usize = 320 * 1024;
@@ -37,12 +38,36 @@ pub enum Action {
     Withdraw(Nothing),
     /// Ask for a reward.
     Claim(Claim),
+    /// Become a validator.
+    RegisterValidator(RegisterValidator),
+    /// Give a validator a new consensus key.
+    RotateConsensusKey(RotateConsensusKey),
+    /// Vote no more, and begin to take the stake back.
+    LeaveValidators(Nothing),
+    /// Show two votes of one key that conflict.
+    ReportConflict(ReportConflict),
 }
-variants!(Action, "1 to 12", {
+variants!(Action, "1 to 16", {
     1 => Transfer(Transfer), 2 => OpenVoucher(OpenVoucher), 3 => CloseVoucher(Close), 4 => RegisterBoot(RegisterBoot),
     5 => RegisterModel(RegisterModel), 6 => RetireModel(Close), 7 => OpenLease(OpenLease), 8 => CloseLease(Close),
     9 => Bond(Amount), 10 => Unbond(Amount), 11 => Withdraw(Nothing), 12 => Claim(Claim),
+    13 => RegisterValidator(RegisterValidator), 14 => RotateConsensusKey(RotateConsensusKey), 15 => LeaveValidators(Nothing),
+    16 => ReportConflict(ReportConflict),
 });
+
+impl Action {
+    /// Whether it needs no fee: what comes with evidence that few can make.
+    pub(crate) fn free(&self) -> bool {
+        matches!(
+            self,
+            Self::Claim(_)
+                | Self::RegisterBoot(_)
+                | Self::RegisterValidator(_)
+                | Self::RotateConsensusKey(_)
+                | Self::ReportConflict(_)
+        )
+    }
+}
 
 /// Pay somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,10 +120,44 @@ canonical!(RegisterBoot {
 pub struct Endorsement {
     /// Place in the genesis' list.
     pub registrar: u16,
-    /// Over [`crate::claim::EndorsedBoot`].
+    /// Over [`crate::claim::EndorsedBoot`] or [`crate::EndorsedKey`].
     pub signature: MlDsaSignature,
 }
 canonical!(Endorsement { registrar, signature });
+
+/// Become a validator: the sender's account is its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisterValidator {
+    /// Base units to put at stake with it; may be 0 if enough is there.
+    pub bond: u128,
+    /// Its first key, or the first after it left.
+    pub key: NewKey,
+}
+canonical!(RegisterValidator { bond, key });
+
+/// Give a validator a new key. Anybody may send it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RotateConsensusKey {
+    /// Of the validator's account.
+    pub owner: PublicKey,
+    /// The key.
+    pub key: NewKey,
+    /// The owner's, over [`NewKey::rotation_message`].
+    pub signature: MlDsaSignature,
+}
+canonical!(RotateConsensusKey { owner, key, signature });
+
+/// Two votes of one key that its signer may not both cast.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportConflict {
+    /// The key.
+    pub key: PublicKey,
+    /// One.
+    pub first: SignedVote,
+    /// The other.
+    pub second: SignedVote,
+}
+canonical!(ReportConflict { key, first, second });
 
 /// Register a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

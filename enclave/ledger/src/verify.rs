@@ -13,7 +13,8 @@ use crate::claim::{
 use crate::codec::Canonical;
 use crate::network::{Address, Network, message, verify};
 use crate::state::State;
-use crate::tx::{Action, RegisterBoot, SignedTx, TX_BYTES_MAX, Tx};
+use crate::tx::{Action, Endorsement, RegisterBoot, ReportConflict, RotateConsensusKey, SignedTx, TX_BYTES_MAX, Tx};
+use crate::validator::NewKey;
 use crate::{KEYSET_BYTES_MAX, Reject};
 
 /// A transaction whose sender signed it for one network, and whose evidence verified against the boots registered there.
@@ -110,6 +111,9 @@ impl SignedTx {
         let proven = match &tx.action {
             Action::RegisterBoot(register) => boot(state, sender, register)?,
             Action::Claim(claim) => evidence(state, sender, claim)?,
+            Action::RegisterValidator(register) => consensus_key(state, &sender, &register.key)?,
+            Action::RotateConsensusKey(rotate) => rotation(state, rotate)?,
+            Action::ReportConflict(report) => conflict(network, report)?,
             _ => Proven::Nothing,
         };
         Ok(VerifiedTx {
@@ -250,24 +254,64 @@ fn boot(state: &State, sender: Address, register: &RegisterBoot) -> Result<Prove
         keyset: digest,
     };
     let text = message(state.network(), &endorsed);
+    endorsed_by(state, Domain::Endorsement, &text, &register.endorsements)?;
+    Ok(Proven::Boot(Box::new(keyset), digest))
+}
+
+/// Whether enough of the genesis' registrars signed `text`.
+fn endorsed_by(state: &State, domain: Domain, text: &[u8], endorsements: &[Endorsement]) -> Result<(), Reject> {
     let genesis = state.genesis();
-    crate::codec::ascending(
-        "RegisterBoot.endorsements",
-        register.endorsements.iter().map(|e| e.registrar),
-    )?;
-    for endorsement in register.endorsements.iter() {
+    crate::codec::ascending("endorsements", endorsements.iter().map(|e| e.registrar))?;
+    for endorsement in endorsements {
         let key = genesis.registrars.get(usize::from(endorsement.registrar));
         let key = key.ok_or(Reject::Unknown { what: "registrar" })?;
-        verify("endorsement", key, Domain::Endorsement, &text, &endorsement.signature)?;
+        verify("endorsement", key, domain, text, &endorsement.signature)?;
     }
-    let got = register.endorsements.len();
-    if got < usize::from(genesis.threshold) {
-        return Err(Reject::Endorsements {
-            need: usize::from(genesis.threshold),
-            got,
-        });
+    let (need, got) = (usize::from(genesis.threshold), endorsements.len());
+    if got < need {
+        return Err(Reject::Endorsements { need, got });
     }
-    Ok(Proven::Boot(Box::new(keyset), digest))
+    Ok(())
+}
+
+/// The key is held, and registrars verified the evidence for exactly this validator, incarnation and key.
+fn consensus_key(state: &State, validator: &Address, new: &NewKey) -> Result<Proven, Reject> {
+    let network = state.network();
+    let text = new.possession_message(network, validator);
+    verify(
+        "consensus key",
+        &new.key,
+        Domain::ChainPossession,
+        &text,
+        &new.possession,
+    )?;
+    let text = message(network, &new.endorsed(validator));
+    endorsed_by(state, Domain::ValidatorEndorsement, &text, &new.endorsements)?;
+    Ok(Proven::Nothing)
+}
+
+fn rotation(state: &State, rotate: &RotateConsensusKey) -> Result<Proven, Reject> {
+    let validator = Address::of(&rotate.owner);
+    let text = rotate.key.rotation_message(state.network(), &validator);
+    verify("owner", &rotate.owner, Domain::RotateKey, &text, &rotate.signature)?;
+    consensus_key(state, &validator, &rotate.key)
+}
+
+/// One key cast both votes on this network, and may not have.
+fn conflict(network: &Network, report: &ReportConflict) -> Result<Proven, Reject> {
+    let (first, second) = (&report.first, &report.second);
+    first.vote.conflict(&second.vote)?;
+    for (what, signed) in [("first vote", first), ("second vote", second)] {
+        let vote = &signed.vote;
+        verify(
+            what,
+            &report.key,
+            vote.domain(),
+            &vote.message(network),
+            &signed.signature,
+        )?;
+    }
+    Ok(Proven::Nothing)
 }
 
 /// Reads a keyset in its one spelling.

@@ -68,6 +68,22 @@ fn transactions(w: &World) -> Vec<SignedTx> {
             delivery,
             signature: w.users[1].says(Domain::Delivery, &network, &delivery),
         })),
+        Action::RegisterValidator(RegisterValidator {
+            bond: STAKE,
+            key: new_key(&network, &w.users[0].address, &user(400), 1, &w.registrars),
+        }),
+        rotation(
+            &network,
+            &first(0).0,
+            new_key(&network, &first(0).0.address, &user(400), 2, &w.registrars),
+        ),
+        Action::LeaveValidators(Nothing {}),
+        conflict(
+            &network,
+            &first(0).1,
+            Vote::Finalize(ballot(3, 1)),
+            Vote::Nullify(Skipped { epoch: 0, view: 3 }),
+        ),
     ];
     actions
         .into_iter()
@@ -79,7 +95,7 @@ fn transactions(w: &World) -> Vec<SignedTx> {
 fn every_kind_has_one_spelling_and_nothing_may_be_missing_or_follow() {
     let w = world(params());
     let all = transactions(&w);
-    assert_eq!(all.len(), 17);
+    assert_eq!(all.len(), 21);
     for tx in &all {
         let bytes = tx.to_bytes();
         assert_eq!(SignedTx::parse(&bytes).as_ref(), Ok(tx));
@@ -146,7 +162,7 @@ fn tags_and_lengths_outside_their_lists_are_refused_by_name() {
         })
     ));
     let action = 1 + 1 + 8 + 32 + 1952 + 8 + 16 + 8;
-    for tag in [0, 13, 255] {
+    for tag in [0, 17, 255] {
         assert!(matches!(
             with(action, tag),
             Err(DecodeError::Tag { what: "Tx.action", .. })

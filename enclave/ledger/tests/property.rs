@@ -48,6 +48,8 @@ struct Seen {
     dropped: u64,
     crashes: u64,
     claims: u64,
+    keys: u64,
+    slashed: u64,
     refused: BTreeMap<&'static str, u64>,
 }
 
@@ -62,6 +64,9 @@ struct Episode {
     leases: Vec<(usize, hanzo_attestation::Digest256)>,
     paid: BTreeSet<(Digest384, u64)>,
     delivered: BTreeSet<(Address, Address, u64)>,
+    /// Owner and number of every consensus key that was offered; `first` of the genesis.
+    keys: Vec<(User, User)>,
+    slashed: BTreeSet<PublicKey>,
     earned: [u128; 5],
 }
 
@@ -80,6 +85,8 @@ impl Episode {
             leases: Vec::new(),
             paid: BTreeSet::new(),
             delivered: BTreeSet::new(),
+            keys: (0..4).map(first).collect(),
+            slashed: BTreeSet::new(),
             earned: [0; 5],
         }
     }
@@ -156,6 +163,13 @@ impl Episode {
                 }))
             }
             14..=17 => self.inference(other),
+            18..=20 => self.register(who),
+            21 | 22 => self.rotate(),
+            23 => Action::LeaveValidators(Nothing {}),
+            24 => self.report(),
+            25 => Action::Bond(Amount {
+                amount: u128::from(r.below(3 * STAKE as u64)),
+            }),
             _ => transfer(&self.w.users[other], amount),
         }
     }
@@ -184,6 +198,55 @@ impl Episode {
             return claimed(answer.prepaid(&network, &self.w.users[*who], *id, fee, cumulative));
         }
         claimed(answer.cosigned(&network, &self.w.users[0], &self.w.users[customer], fee))
+    }
+
+    /// Mostly with the next incarnation; now and then simulated, or with a key that is known.
+    fn key_for(&mut self, owner: User) -> NewKey {
+        let last = self.w.state.validator(&owner.address).map_or(0, |v| v.incarnation);
+        let r = &mut self.random;
+        let key = match r.below(8) {
+            0 => first(r.below(4) as u16).1,
+            _ => user(1_000 + self.keys.len() as u16),
+        };
+        let incarnation = if r.one_in(6) { r.below(5) } else { last + 1 };
+        let simulated = r.one_in(12);
+        let (network, registrars) = (self.w.network(), &self.w.registrars);
+        let new = new_key_but(&network, &owner.address, &key, incarnation, registrars, |k| {
+            k.simulated = simulated
+        });
+        self.keys.push((owner, key));
+        new
+    }
+
+    fn register(&mut self, who: usize) -> Action {
+        let bond = [0, STAKE - 1, STAKE, 3 * STAKE][self.random.below(4) as usize];
+        let key = self.key_for(user(who as u16));
+        Action::RegisterValidator(RegisterValidator { bond, key })
+    }
+
+    fn rotate(&mut self) -> Action {
+        let n = self.random.below(USERS + 4) as u16;
+        let owner = || if n < 4 { first(n).0 } else { user(n - 4) };
+        let key = self.key_for(owner());
+        rotation(&self.w.network(), &owner(), key)
+    }
+
+    fn report(&mut self) -> Action {
+        let at = self.random.below(self.keys.len() as u64) as usize;
+        let (view, block) = (self.random.below(4), self.random.below(3) as u8);
+        let one = [Vote::Notarize(ballot(view, 1)), Vote::Finalize(ballot(view, 1))][self.random.below(2) as usize];
+        let nullify = Vote::Nullify(Skipped { epoch: 0, view });
+        let other = [
+            Vote::Notarize(ballot(view, block)),
+            Vote::Finalize(ballot(view, block)),
+            nullify,
+        ];
+        conflict(
+            &self.w.network(),
+            &self.keys[at].1,
+            one,
+            other[self.random.below(3) as usize],
+        )
     }
 
     fn compute(&mut self) -> Action {
@@ -266,7 +329,15 @@ impl Episode {
     /// What a block did, told without the ledger's own words.
     fn account_for(&mut self, block: &VerifiedBlock, before: &State, seen: &mut Seen) {
         for tx in block.txs() {
+            if let Action::ReportConflict(report) = &tx.tx().action {
+                assert!(self.slashed.insert(report.key.clone()), "a key slashed twice");
+                seen.slashed += 1;
+            }
             let Action::Claim(claim) = &tx.tx().action else {
+                seen.keys += u64::from(matches!(
+                    tx.tx().action,
+                    Action::RegisterValidator(_) | Action::RotateConsensusKey(_)
+                ));
                 continue;
             };
             seen.claims += 1;
@@ -301,6 +372,59 @@ impl Episode {
         // Paid work never takes more out of the pool than its customers put there; hosting alone is emission.
         let backed: u128 = [0, 1, 3, 4].iter().map(|kind| self.earned[*kind]).sum();
         assert!(backed <= new.burned, "{backed} paid for {} given back", new.burned);
+    }
+
+    /// The rules of validators, told without the ledger's own words.
+    fn validators(&self) {
+        let state = &self.w.state;
+        let (epoch, rules) = (state.head().beacon.epoch, &state.genesis().params);
+        let mut windows: BTreeMap<Address, Vec<(u64, u64, u64)>> = BTreeMap::new();
+        let (mut active, mut committees) = (0, 0);
+        for (key, value) in state.entries() {
+            match (key, value) {
+                (Key::Validator(account), Value::Validator(validator)) => {
+                    let live = state.consensus_key(&validator.key).unwrap();
+                    assert_eq!((live.validator, live.incarnation), (*account, validator.incarnation));
+                    let votes = validator.standing == Standing::Active;
+                    assert_eq!(votes, live.until_epoch == u64::MAX);
+                    active += u32::from(votes);
+                    assert!(!votes || state.stake(account).bonded >= rules.stake_min);
+                }
+                (Key::ConsensusKey(_), Value::ConsensusKey(key)) => {
+                    let window = (key.incarnation, key.from_epoch, key.until_epoch);
+                    windows.entry(key.validator).or_default().push(window);
+                    assert_eq!(key.slashed, self.slashed.contains(&key.public));
+                }
+                (Key::Committee(at), Value::Committee(committee)) => {
+                    committees += 1;
+                    assert!(*at == epoch || *at == epoch + 1);
+                    let n = committee.members.len();
+                    assert!(n == 0 || [4, 5, 6, 7].contains(&n), "{n} members");
+                    let mut accounts = BTreeSet::new();
+                    for member in committee.members.iter() {
+                        assert!(accounts.insert(member.validator));
+                        let key = state.consensus_key(&member.key).unwrap();
+                        assert_eq!((key.validator, key.incarnation), (member.validator, member.incarnation));
+                        assert!(
+                            key.from_epoch <= *at && *at < key.until_epoch,
+                            "a key outside its epochs"
+                        );
+                    }
+                }
+                _ => {}
+            }
+        }
+        assert_eq!((active, committees), (state.head().validators, 2));
+        for mut all in windows.into_values() {
+            all.sort();
+            for (at, pair) in all.windows(2).enumerate() {
+                let ((one, _, until), (next, from, _)) = (pair[0], pair[1]);
+                assert!(
+                    one == at as u64 + 1 && next == one + 1 && until <= from,
+                    "two keys at once"
+                );
+            }
+        }
     }
 
     fn block(&mut self, seen: &mut Seen) {
@@ -348,6 +472,7 @@ impl Episode {
         seen.included += block.txs().len() as u64;
         seen.blocks += 1;
         self.account_for(&block, &before, seen);
+        self.validators();
         self.w.blocks.push(block.to_block());
     }
 
@@ -399,10 +524,19 @@ fn random_steps_conserve_the_supply_pay_each_receipt_once_and_replay_to_the_same
         episodes += 1;
     }
     eprintln!(
-        "{} steps in {episodes} episodes: {} included in {} blocks, {} of them claims; {} proposals dropped, {} crashes; refused: {:?}",
-        seen.steps, seen.included, seen.blocks, seen.claims, seen.dropped, seen.crashes, seen.refused
+        "{} steps in {episodes} episodes: {} included in {} blocks, {} of them claims, {} consensus keys, {} slashed; {} proposals dropped, {} crashes; refused: {:?}",
+        seen.steps,
+        seen.included,
+        seen.blocks,
+        seen.claims,
+        seen.keys,
+        seen.slashed,
+        seen.dropped,
+        seen.crashes,
+        seen.refused
     );
     assert!(seen.included > seen.steps / 20 && seen.claims > 20 && seen.crashes > 0 && seen.dropped > 0);
+    assert!(seen.keys > 20 && seen.slashed > 0);
     for code in ["ledger.nonce", "ledger.network", "ledger.signature", "ledger.balance"] {
         assert!(seen.refused.contains_key(code), "{code} never happened");
     }

@@ -121,7 +121,7 @@ fn amounts_that_overflow_are_refused_and_nothing_is_paid() {
             ..
         })
     ));
-    rich.max_supply = EACH * 4 + 999;
+    rich.max_supply = EACH * 4 + 4 * STAKE + 999;
     assert!(matches!(
         State::new(rich.clone()),
         Err(GenesisError::Value {
@@ -129,7 +129,7 @@ fn amounts_that_overflow_are_refused_and_nothing_is_paid() {
             ..
         })
     ));
-    rich.max_supply = EACH * 4 + 1_000;
+    rich.max_supply = EACH * 4 + 4 * STAKE + 1_000;
     assert_eq!(State::new(rich).unwrap().supply().pool, 0);
 }
 
@@ -142,7 +142,7 @@ fn stakes_come_back_after_their_epochs_and_not_before() {
         Err(Reject::Unknown { what: "stake" })
     );
     w.does(2, Action::Bond(amount(700))).unwrap();
-    assert_eq!(w.state.supply().deposits, 700);
+    assert_eq!(w.state.supply().deposits, 4 * STAKE + 700);
     let more = Err(Reject::Balance {
         what: "stake",
         need: 701,
@@ -152,12 +152,13 @@ fn stakes_come_back_after_their_epochs_and_not_before() {
     w.does(2, Action::Unbond(amount(300))).unwrap();
     assert_eq!(
         w.does(2, Action::Withdraw(Nothing {})),
-        Err(Reject::Epoch { expected: 2, got: 0 })
+        Err(Reject::Epoch { expected: 3, got: 0 })
     );
+    w.next_epoch();
     w.next_epoch();
     assert_eq!(
         w.does(2, Action::Withdraw(Nothing {})),
-        Err(Reject::Epoch { expected: 2, got: 1 })
+        Err(Reject::Epoch { expected: 3, got: 2 })
     );
     w.next_epoch();
     let before = w.balance(2);

@@ -292,10 +292,10 @@ impl Kind {
             Self::Notarize => Domain::ChainNotarize.as_str(),
             Self::Nullify => Domain::ChainNullify.as_str(),
             Self::Finalize => Domain::ChainFinalize.as_str(),
-            Self::Possession => "hanzo/chain-possession/v1",
+            Self::Possession => Domain::ChainPossession.as_str(),
             Self::MiningReceipt => "hanzo/signed-mining-receipt/v1",
             Self::Transaction => Domain::Transaction.as_str(),
-            Self::RotateKey => "hanzo/rotate-consensus-key/v1",
+            Self::RotateKey => Domain::RotateKey.as_str(),
             Self::TeleportClaim => "hanzo/teleport-claim/v1",
             Self::EvmObserved => "hanzo/evm-observed/v1",
         }

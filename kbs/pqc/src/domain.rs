@@ -52,11 +52,17 @@ pub enum Domain {
     Residency,
     /// A registrar's word that a boot's evidence was verified.
     Endorsement,
+    /// A consensus key's word that it is a validator's.
+    ChainPossession,
+    /// A validator's owner gives it a consensus key.
+    RotateKey,
+    /// A registrar's word that the evidence for a consensus key was verified.
+    ValidatorEndorsement,
 }
 
 impl Domain {
     /// Every domain.
-    pub const ALL: [Domain; 23] = [
+    pub const ALL: [Domain; 26] = [
         Domain::Grant,
         Domain::Grants,
         Domain::Receipt,
@@ -80,6 +86,9 @@ impl Domain {
         Domain::Heartbeat,
         Domain::Residency,
         Domain::Endorsement,
+        Domain::ChainPossession,
+        Domain::RotateKey,
+        Domain::ValidatorEndorsement,
     ];
 
     /// The domain string, `hanzo/<what>/v1`.
@@ -108,6 +117,9 @@ impl Domain {
             Domain::Heartbeat => "hanzo/heartbeat/v1",
             Domain::Residency => "hanzo/residency/v1",
             Domain::Endorsement => "hanzo/endorsement/v1",
+            Domain::ChainPossession => "hanzo/chain-possession/v1",
+            Domain::RotateKey => "hanzo/rotate-consensus-key/v1",
+            Domain::ValidatorEndorsement => "hanzo/validator-endorsement/v1",
         }
     }
 

@@ -40,7 +40,7 @@ fn earning(draft: &Draft<'_>, miner: &Address, digest: &Digest384) -> Result<Boo
     let keyset = draft.base().keyset(digest)?;
     let params = draft.params();
     if keyset.simulated && !params.simulated_earns {
-        return Err(Reject::Simulated);
+        return Err(Reject::Simulated { what: "boot" });
     }
     if keyset.tier < params.tier_min {
         return Err(Reject::Tier {

@@ -3,7 +3,9 @@
 use hanzo_attestation::{Digest256, Digest384};
 
 use crate::Reject;
-use crate::entry::{Account, Boot, Head, Key, Lease, Miner, Model, Pair, Resident, Stake, Value, Voucher};
+use crate::entry::{
+    Account, Boot, ConsensusKey, Head, Key, Lease, Miner, Model, Pair, Resident, Stake, Validator, Value, Voucher,
+};
 use crate::genesis::{Params, RewardKind, WHOLE_BP};
 use crate::network::Address;
 use crate::state::{Changes, State};
@@ -48,6 +50,8 @@ values! {
     hosting, put_hosting, Hosting, Resident, u64;
     voucher, put_voucher, Voucher, Digest256, Voucher;
     lease, put_lease, Lease, Digest256, Lease;
+    validator, put_validator, Validator, Address, Validator;
+    consensus_key, put_consensus_key, ConsensusKey, Digest256, ConsensusKey;
 }
 
 impl<'a> Draft<'a> {
@@ -81,6 +85,11 @@ impl<'a> Draft<'a> {
             }
         }
         outcome
+    }
+
+    /// Writes for the block itself, before its first transaction.
+    pub(super) fn begins_with(&mut self, key: Key, value: Option<Value>) {
+        self.done.insert(key, value);
     }
 
     /// All that was written.

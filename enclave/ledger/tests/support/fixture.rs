@@ -48,7 +48,14 @@ impl User {
     }
 
     pub fn unsigned(&self, network: &Network, nonce: u64, action: Action) -> Tx {
-        let free = matches!(action, Action::Claim(_) | Action::RegisterBoot(_));
+        let free = matches!(
+            action,
+            Action::Claim(_)
+                | Action::RegisterBoot(_)
+                | Action::RegisterValidator(_)
+                | Action::RotateConsensusKey(_)
+                | Action::ReportConflict(_)
+        );
         Tx {
             network: *network,
             sender: self.public.clone(),
@@ -81,14 +88,97 @@ pub fn params() -> Params {
         miner_cap: 1_000_000_000,
         model_deposit: 5_000,
         hosting_burn_min: 100,
-        unbond_epochs: 2,
+        unbond_epochs: 3,
         claim_age_s: 86_400,
         tier_min: 1,
         simulated_earns: false,
+        committee_max: 7,
+        committee_min: 4,
+        stake_min: 10_000,
+        slash_bp: 2_500,
+        reporter_bp: 1_000,
+        validator_tier_min: 1,
+        simulated_votes: false,
     }
 }
 
 pub const EACH: u128 = 1_000_000_000;
+/// Of each of the first validators.
+pub const STAKE: u128 = 10_000;
+
+/// Owner and consensus key of the n-th of the first validators.
+pub fn first(n: u16) -> (User, User) {
+    (user(200 + n), user(300 + n))
+}
+
+/// A new consensus key, signed by everybody who must.
+pub fn new_key(network: &Network, owner: &Address, key: &User, incarnation: u64, registrars: &[User]) -> NewKey {
+    new_key_but(network, owner, key, incarnation, registrars, |_| {})
+}
+
+/// As [`new_key`], changed before it is signed.
+pub fn new_key_but(
+    network: &Network,
+    owner: &Address,
+    key: &User,
+    incarnation: u64,
+    registrars: &[User],
+    change: impl FnOnce(&mut NewKey),
+) -> NewKey {
+    let mut new = NewKey {
+        incarnation,
+        key: key.public.clone(),
+        evidence: Digest256([5; 32]),
+        tier: 2,
+        simulated: false,
+        possession: Fixed::new(&[0; 3309]).unwrap(),
+        endorsements: List::default(),
+    };
+    change(&mut new);
+    new.possession = key.sign(Domain::ChainPossession, &new.possession_message(network, owner));
+    let mut sorted: Vec<_> = registrars.iter().collect();
+    sorted.sort_by(|a, b| a.public.cmp(&b.public));
+    let endorsements = (0..2_u16).map(|registrar| Endorsement {
+        registrar,
+        signature: sorted[usize::from(registrar)].says(Domain::ValidatorEndorsement, network, &new.endorsed(owner)),
+    });
+    new.endorsements = List::new(endorsements.collect()).unwrap();
+    new
+}
+
+/// What an owner signs to give a validator `key`.
+pub fn rotation(network: &Network, owner: &User, key: NewKey) -> Action {
+    let signature = owner.sign(Domain::RotateKey, &key.rotation_message(network, &owner.address));
+    Action::RotateConsensusKey(RotateConsensusKey {
+        owner: owner.public.clone(),
+        key,
+        signature,
+    })
+}
+
+/// A vote of whoever has `key`, whatever it voted before.
+pub fn cast(network: &Network, key: &User, vote: Vote) -> SignedVote {
+    let signature = key.sign(vote.domain(), &vote.message(network));
+    SignedVote { vote, signature }
+}
+
+pub fn ballot(view: u64, block: u8) -> Ballot {
+    Ballot {
+        epoch: 0,
+        view,
+        parent: 0,
+        block: Digest256([block; 32]),
+    }
+}
+
+/// Two votes of `key` that conflict.
+pub fn conflict(network: &Network, key: &User, first: Vote, second: Vote) -> Action {
+    Action::ReportConflict(ReportConflict {
+        key: key.public.clone(),
+        first: cast(network, key, first),
+        second: cast(network, key, second),
+    })
+}
 
 pub fn genesis(users: &[User], registrars: &[User], params: Params) -> Genesis {
     let mut allocations: Vec<_> = users.iter().map(|u| (u.address, EACH)).collect();
@@ -98,6 +188,17 @@ pub fn genesis(users: &[User], registrars: &[User], params: Params) -> Genesis {
     let allocations = allocations
         .into_iter()
         .map(|(address, amount)| Allocation { address, amount });
+    let mut validators: Vec<_> = (0..4)
+        .map(|n| {
+            let (owner, key) = first(n);
+            FirstValidator {
+                owner: owner.address,
+                stake: STAKE,
+                key: key.public,
+            }
+        })
+        .collect();
+    validators.sort_by_key(|v| v.owner);
     Genesis {
         kind: NetworkKind::AiChain,
         id: MAINNET,
@@ -105,6 +206,7 @@ pub fn genesis(users: &[User], registrars: &[User], params: Params) -> Genesis {
         max_supply: 1_000_000_000_000_000,
         treasury: 1_000,
         allocations: List::new(allocations.collect()).unwrap(),
+        validators: List::new(validators).unwrap(),
         registrars: List::new(keys).unwrap(),
         threshold: 2,
         params,
