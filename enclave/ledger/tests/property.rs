@@ -510,7 +510,7 @@ impl Episode {
 
 #[test]
 fn random_steps_conserve_the_supply_pay_each_receipt_once_and_replay_to_the_same_root() {
-    let steps: u64 = std::env::var("HANZO_LEDGER_STEPS").map_or(10_000, |n| n.parse().unwrap());
+    let steps: u64 = std::env::var("HANZO_LEDGER_STEPS").map_or(5_000, |n| n.parse().unwrap());
     let first: u64 = std::env::var("HANZO_LEDGER_SEED").map_or(1, |n| n.parse().unwrap());
     let (mut seen, mut episodes) = (Seen::default(), 0);
     while seen.steps < steps {
