@@ -15,6 +15,7 @@ use crate::tree::Tree;
 use crate::tx::{Action, Close, OpenLease, OpenVoucher, RegisterBoot, RegisterModel, Transfer, Tx};
 use crate::verify::{Proven, VerifiedTx, parse_keyset, same_network};
 use crate::{BLOCK_TXS_MAX, BlockReject, Reject};
+pub use claims::InferencePay;
 use claims::{claim, close};
 use draft::{Draft, above_zero, less, product, sum};
 

@@ -52,7 +52,7 @@ mod validator;
 mod verify;
 mod window;
 
-pub use apply::{Applied, Proposal};
+pub use apply::{Applied, InferencePay, Proposal};
 pub use block::{BLOCK_BYTES_MAX, BLOCK_TXS_MAX, Block, Header, VerifiedBlock, tx_root};
 pub use claim::Claim;
 pub use codec::{Bounded, Canonical, DecodeError, Fixed, List, Reader};

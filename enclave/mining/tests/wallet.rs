@@ -5,9 +5,10 @@ mod fixture;
 
 use fixture::*;
 use hanzo_ledger::*;
+use hanzo_pqc::Domain;
 use hanzo_signer::{
     FreshnessError, FreshnessSource, Head as JournalHead, Network as SignerNetwork, Role, SecurityLevel, SignRequest,
-    Signer, SignerError, SignerKey, Subject, Volatile, wallet,
+    Signer, SignerError, SignerKey, Subject, Volatile, Vote as SignVote, ephemeral, wallet,
 };
 
 /// Holds a head, as a broker does.
@@ -56,4 +57,101 @@ fn what_a_wallets_signer_signs_is_a_transaction_of_its_account_and_its_twin_is_n
     assert_eq!(w.takes(other), Err(Reject::Signature { what: "sender" }));
     w.takes(SignedTx { tx, signature }).unwrap();
     assert_eq!(w.balance(2), EACH + 5);
+}
+
+#[test]
+fn what_a_validators_signers_sign_is_what_the_ledger_takes_and_two_clones_of_a_key_are_slashed() {
+    let mut w = world(params());
+    let network = w.network();
+    let here = SignerNetwork::ai_chain(network.id, network.genesis.0);
+    let owner = first(0).0;
+    // A boot of the validator: drawn, registered, voting.
+    let (mut boot, registration) = ephemeral::boot(here, owner.address.0, 2, SecurityLevel::MlDsa65).unwrap();
+    let mut key = new_key(&network, &owner.address, &user(400), 2, &w.registrars);
+    key.key = Fixed::new(registration.key.as_bytes()).unwrap();
+    assert_eq!(key_digest(&key.key).0, registration.key.digest());
+    let mut registrars: Vec<_> = w.registrars.iter().collect();
+    registrars.sort_by(|a, b| a.public.cmp(&b.public));
+    key.possession = Fixed::new(&registration.possession).unwrap();
+    let says = |n: u16| Endorsement {
+        registrar: n,
+        signature: registrars[usize::from(n)].says(
+            Domain::ValidatorEndorsement,
+            &network,
+            &key.endorsed(&owner.address),
+        ),
+    };
+    key.endorsements = List::new(vec![says(0), says(1)]).unwrap();
+    let mut seed = [7; 32];
+    seed[..2].copy_from_slice(&200_u16.to_be_bytes());
+    let wallet = SignerKey::from_seed(SecurityLevel::MlDsa65, &seed).unwrap();
+    let mut wallet = Signer::create(Role::Wallet, here, wallet, Volatile, Counter(JournalHead::EMPTY)).unwrap();
+    let request = SignRequest {
+        network: here,
+        subject: Subject::RotateKey {
+            validator: owner.address.0,
+            incarnation: 2,
+            key: registration.key.digest(),
+            evidence: key.evidence.0,
+        },
+    };
+    assert_eq!(request.encode(), key.rotation_message(&network, &owner.address));
+    let signature = Fixed::new(&wallet.sign(&request).unwrap()).unwrap();
+    let rotate = Action::RotateConsensusKey(RotateConsensusKey {
+        owner: owner.public.clone(),
+        key,
+        signature,
+    });
+    w.does(3, rotate).unwrap();
+    let vote = |block: u8| SignVote {
+        epoch: 2,
+        view: 5,
+        parent: 4,
+        payload: [block; 32],
+    };
+    let ours = |block: u8| {
+        Vote::Notarize(Ballot {
+            epoch: 2,
+            view: 5,
+            parent: 4,
+            block: hanzo_attestation::Digest256([block; 32]),
+        })
+    };
+    assert_eq!(SignRequest::notarize(here, vote(1)).encode(), ours(1).message(&network));
+    let finalize = Vote::Finalize(Ballot {
+        epoch: 2,
+        view: 5,
+        parent: 4,
+        block: hanzo_attestation::Digest256([1; 32]),
+    });
+    assert_eq!(
+        SignRequest::finalize(here, vote(1)).encode(),
+        finalize.message(&network)
+    );
+    let skipped = Vote::Nullify(Skipped { epoch: 2, view: 5 });
+    assert_eq!(SignRequest::nullify(here, 2, 5).encode(), skipped.message(&network));
+    // One signer never gives evidence against itself.
+    boot.sign(&SignRequest::notarize(here, vote(1))).unwrap();
+    let twice = boot.sign(&SignRequest::notarize(here, vote(2)));
+    assert!(matches!(twice, Err(SignerError::Refused { .. })));
+    // A key in two places does: the first validator's key of the genesis, cloned against every rule.
+    let mut seed = [7; 32];
+    seed[..2].copy_from_slice(&301_u16.to_be_bytes());
+    let cloned = [1, 2].map(|block| {
+        let key = SignerKey::from_seed(SecurityLevel::MlDsa65, &seed).unwrap();
+        let mut signer = Signer::create(Role::Consensus, here, key, Volatile, Counter(JournalHead::EMPTY)).unwrap();
+        SignedVote {
+            vote: ours(block),
+            signature: Fixed::new(&signer.sign(&SignRequest::notarize(here, vote(block))).unwrap()).unwrap(),
+        }
+    });
+    let [one, other] = cloned;
+    let report = ReportConflict {
+        key: first(1).1.public,
+        first: one,
+        second: other,
+    };
+    w.does(1, Action::ReportConflict(report)).unwrap();
+    let jailed = w.state.validator(&first(1).0.address).unwrap();
+    assert_eq!(jailed.standing, Standing::Jailed);
 }

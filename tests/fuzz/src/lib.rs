@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod boot;
+pub mod ledger;
 mod release;
 pub mod sealed;
 pub mod seeds;

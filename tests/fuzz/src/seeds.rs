@@ -25,6 +25,11 @@ pub fn write_if_asked() {
         std::fs::create_dir_all(&folder).expect("a folder for seeds");
         std::fs::write(folder.join(name), bytes).expect("a seed");
     }
+    for (target, name, bytes) in crate::ledger::seeds() {
+        let folder = Path::new(&folder).join(target);
+        std::fs::create_dir_all(&folder).expect("a folder for seeds");
+        std::fs::write(folder.join(name), bytes).expect("a seed");
+    }
     std::process::exit(0);
 }
 

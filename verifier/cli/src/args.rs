@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use hanzo_client::Padding;
 
+use crate::chain::{AccountArgs, FinalityArgs, ReceiptRewardArgs};
 use crate::keys::KeysArgs;
 
 /// Verify an enclave before trusting it, and its answers after.
@@ -57,6 +58,12 @@ pub enum Command {
     Usage(UsageArgs),
     /// Add to evidence what verifying it would otherwise fetch.
     Staple(StapleArgs),
+    /// Check offline that a block of the AI chain is final.
+    Finality(FinalityArgs),
+    /// Check offline what an account of the AI chain has in a final state.
+    Account(AccountArgs),
+    /// Check offline what a receipt earned on the AI chain.
+    ReceiptReward(ReceiptRewardArgs),
     /// Print a completion script.
     Completions {
         /// For which shell.

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use hanzo_attestation::evidence::Class;
 use hanzo_attestation::jcs::JcsError;
+use hanzo_chain_types::{FinalityError, LightError};
 use hanzo_client::connect::{ConnectError, StatusError};
 use hanzo_client::{ClientError, StateError};
 use hanzo_collateral::{CollateralError, Missing};
+use hanzo_ledger::GenesisError;
 use hanzo_log::LogError;
 use hanzo_log::audit::AuditError;
 use hanzo_policy::PolicyError;
@@ -197,6 +199,40 @@ pub enum CliError {
         /// True if it saw what cannot be of one log with this.
         is_split: bool,
     },
+    /// A proof of the AI chain.
+    #[error("{path}: {source}", path = path.display())]
+    Chain {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: LightError,
+    },
+    /// A genesis of the AI chain.
+    #[error("{path}: {source}", path = path.display())]
+    Genesis {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: GenesisError,
+    },
+    /// JSON in place of a file of the AI chain.
+    #[error("{path}: expected the bytes, or JSON {{\"{name}\": \"lower-case hex\"}} and no other member", path = path.display())]
+    ChainFile {
+        /// Which file.
+        path: PathBuf,
+        /// The one member.
+        name: &'static str,
+    },
+    /// Less than was asked for.
+    #[error("account: balance: expected at least {expected} base units, got {got} after block {height}")]
+    Balance {
+        /// Asked for.
+        expected: u128,
+        /// There.
+        got: u128,
+        /// At which block.
+        height: u64,
+    },
     /// Nothing could be stapled.
     #[error(transparent)]
     Collateral(#[from] CollateralError),
@@ -206,6 +242,13 @@ pub enum CliError {
 }
 
 impl CliError {
+    pub(crate) fn chain(path: &std::path::Path, source: LightError) -> Self {
+        Self::Chain {
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+
     /// Stable dotted code.
     pub fn code(&self) -> &'static str {
         match self {
@@ -236,6 +279,10 @@ impl CliError {
             Self::Witnesses { .. } => "log.witnesses",
             Self::Cosign { is_split: true, .. } => "log.witness.split",
             Self::Cosign { .. } => "log.witness.refused",
+            Self::Chain { source, .. } => source.code(),
+            Self::Genesis { source, .. } => source.code(),
+            Self::ChainFile { .. } => "chain.file",
+            Self::Balance { .. } => "account.balance",
             Self::Collateral(e) => e.code(),
             Self::Incomplete(missing) => missing.first().map_or("staple.incomplete", |m| m.error.code()),
         }
@@ -244,7 +291,14 @@ impl CliError {
     /// Exit code of DESIGN section 8.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Document(_) | Self::Unrecognised { .. } | Self::KeyFile { .. } => 10,
+            Self::Document(_) | Self::Unrecognised { .. } | Self::KeyFile { .. } | Self::ChainFile { .. } => 10,
+            Self::Chain { source, .. } => chain_exit_code(source),
+            Self::Genesis {
+                source: GenesisError::Digest { .. },
+                ..
+            } => 30,
+            Self::Genesis { .. } => 10,
+            Self::Balance { .. } => 40,
             Self::Callers(e) => match e {
                 CallersError::Signature => 20,
                 CallersError::Over { .. } => 30,
@@ -333,9 +387,34 @@ impl CliError {
             Self::LogFile { .. } => {
                 Some("take identity.json from whoever vouches for this broker, and the head from its own log")
             }
+            Self::Chain { source, .. } => match source {
+                LightError::Epoch { .. } | LightError::Step { .. } => Some(
+                    "ask a node for a proof from the epoch of your set on, or give a newer set (--set) that an earlier run saved",
+                ),
+                LightError::Subject { .. } => Some("ask a node for the proof that this command checks"),
+                _ => Some(
+                    "keep the proof: whoever made it claims what the validators of this genesis did not sign; ask another node",
+                ),
+            },
             Self::Unrecognised { .. } => Some("check that the file is whole; --format says which format it is to be"),
             other => other.evidence().map(VerifyError::help),
         }
+    }
+}
+
+fn chain_exit_code(e: &LightError) -> u8 {
+    match e {
+        LightError::Decode(_) | LightError::Set(_) | LightError::Subject { .. } | LightError::Terms(_) => 10,
+        LightError::Finality(e) => match e {
+            FinalityError::Decode(_) | FinalityError::View { .. } | FinalityError::Signers { .. } => 10,
+            FinalityError::Network { .. } | FinalityError::Epoch { .. } => 30,
+            FinalityError::Quorum { .. } | FinalityError::Signature { .. } | FinalityError::Ancestor { .. } => 20,
+        },
+        LightError::NotProven(_)
+        | LightError::Nobody { .. }
+        | LightError::Members { .. }
+        | LightError::Inclusion { .. } => 20,
+        LightError::Epoch { .. } | LightError::Step { .. } | LightError::NotAClaim | LightError::Receipt { .. } => 30,
     }
 }
 

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod chain;
 mod connect;
 mod error;
 mod evidence;
@@ -61,6 +62,9 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Keys(args) => keys::run(args),
         Command::Usage(args) => usage::run(args),
         Command::Staple(args) => staple::run(args, cli.json),
+        Command::Finality(args) => chain::finality(args),
+        Command::Account(args) => chain::account(args),
+        Command::ReceiptReward(args) => chain::receipt_reward(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "hanzo-verify", &mut script);

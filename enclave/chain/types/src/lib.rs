@@ -26,12 +26,17 @@
 
 mod certificate;
 mod config;
+mod light;
 mod quorum;
 mod set;
 mod vote;
 
 pub use certificate::{CERTIFICATE_BYTES_MAX, FinalHeader, FinalityCertificate, FinalityError, verify_finality};
 pub use config::{ConfigError, ConsensusConfig, ConsensusMode};
+pub use light::{
+    HANDOVERS_MAX, HEADERS_MAX, Handover, Inclusion, LIGHT_PROOF_BYTES_MAX, LightClient, LightError, LightProof,
+    PaidAnswer, Subject,
+};
 pub use quorum::{COMMITTEE_MAX, COMMITTEE_MIN, CommitteeError, QUORUM_PERCENT, faults, quorum};
 pub use set::{SetError, VALIDATOR_SET_BYTES_MAX, Validator, ValidatorSet};
 pub use vote::{AIChainVote, Proposal};

@@ -1,13 +1,13 @@
 //! Rewards: what each kind of work is paid, and against what.
 
 use hanzo_attestation::{Digest256, Digest384};
-use hanzo_verifier::receipt::VerifiedReceipt;
+use hanzo_verifier::receipt::{Receipt, SignedReceipt, VerifiedReceipt};
 
 use super::draft::{Draft, above_zero, less, portion, product, sum};
 use crate::Reject;
 use crate::claim::{Claim, ComputeClaim, DataClaim, HostingClaim, InferenceClaim, Payment, RegistrationClaim};
 use crate::entry::{Boot, Key, Pair, Resident};
-use crate::genesis::RewardKind;
+use crate::genesis::{Params, RewardKind};
 use crate::network::Address;
 use crate::verify::Proven;
 
@@ -51,9 +51,43 @@ fn earning(draft: &Draft<'_>, miner: &Address, digest: &Digest384) -> Result<Boo
     Ok(boot)
 }
 
+/// What an answer earns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InferencePay {
+    /// What the customer pays, base units.
+    pub fee: u128,
+    /// What of it goes back to the pool; the miner has the rest.
+    pub burned: u128,
+    /// What the miner gets from the pool.
+    pub reward: u128,
+}
+
+impl Params {
+    /// What the answer of `claim` earns by these rules.
+    ///
+    /// # Does not establish
+    /// That it was paid: that is for [`State::apply`](crate::State::apply).
+    ///
+    /// # Errors
+    /// [`Reject::Receipt`] for a receipt that is none, [`Reject::Overflow`].
+    pub fn inference_pay(&self, claim: &InferenceClaim) -> Result<InferencePay, Reject> {
+        let signed = SignedReceipt::from_bytes(&claim.receipt).map_err(|e| Reject::Receipt(e.into()))?;
+        let (fee, burned) = (claim.fee, portion(claim.fee, self.burn_bp)?);
+        let reward = worth(self, RewardKind::InferenceServing, tokens(&signed.receipt)?, burned)?;
+        Ok(InferencePay { fee, burned, reward })
+    }
+}
+
+fn tokens(receipt: &Receipt) -> Result<u128, Reject> {
+    sum(
+        "tokens",
+        u128::from(receipt.prompt_tokens),
+        u128::from(receipt.completion_tokens),
+    )
+}
+
 /// The reward for work that somebody paid for: at most its share of what the fee gave back to the pool.
-fn worth(draft: &Draft<'_>, kind: RewardKind, units: u128, burned: u128) -> Result<u128, Reject> {
-    let params = draft.params();
+fn worth(params: &Params, kind: RewardKind, units: u128, burned: u128) -> Result<u128, Reject> {
     let full = product("reward", units, kind.of(&params.rate))?;
     Ok(full.min(portion(burned, kind.of(&params.factor_bp))?))
 }
@@ -115,13 +149,8 @@ fn inference(
         model.burned = sum("burned", model.burned, burned)?;
         draft.put_model(&receipt.weights_root, model);
     }
-    let tokens = sum(
-        "tokens",
-        u128::from(receipt.prompt_tokens),
-        u128::from(receipt.completion_tokens),
-    )?;
     let kind = RewardKind::InferenceServing;
-    let wanted = worth(draft, kind, tokens, burned)?;
+    let wanted = worth(draft.params(), kind, tokens(receipt)?, burned)?;
     draft.reward(kind, miner, wanted)
 }
 
@@ -181,7 +210,7 @@ fn compute(
     draft.put_lease(&claim.lease, lease);
     let burned = draft.share(fee, miner)?;
     let kind = RewardKind::ComputeProvision;
-    let wanted = worth(draft, kind, units, burned)?;
+    let wanted = worth(draft.params(), kind, units, burned)?;
     draft.reward(kind, miner, wanted)
 }
 
@@ -228,7 +257,7 @@ fn registration(draft: &mut Draft<'_>, owner: &Address, claim: &RegistrationClai
         });
     }
     let kind = RewardKind::ModelRegistration;
-    let wanted = worth(draft, kind, 1, model.burned)?;
+    let wanted = worth(draft.params(), kind, 1, model.burned)?;
     model.rewarded = true;
     draft.put_model(&claim.root, model);
     draft.reward(kind, owner, wanted)
@@ -249,7 +278,7 @@ fn data(draft: &mut Draft<'_>, provider: &Address, claim: &DataClaim, recipient:
     draft.debit(recipient, delivery.fee)?;
     let burned = draft.share(delivery.fee, provider)?;
     let kind = RewardKind::DataSharing;
-    let wanted = worth(draft, kind, u128::from(delivery.bytes), burned)?;
+    let wanted = worth(draft.params(), kind, u128::from(delivery.bytes), burned)?;
     draft.reward(kind, provider, wanted)
 }
 
