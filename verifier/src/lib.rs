@@ -3,7 +3,7 @@
 //! [`verify_bundle`] answers "does the guest that answered *my* challenge reach *my* policy"; [`verify_rcar`] answers the same
 //! for a key broker's session; [`read_bundle`] reads a bundle that answers nobody's challenge, and its type is another
 //! one, so that no client or broker can mistake it for a verdict; [`read_certificate`] does so for an RA-TLS certificate. Receipts are checked offline by [`receipt`]. Evidence in
-//! other projects' formats is read by [`foreign`]; results in their form are written and read by [`ear`].
+//! other projects' formats is read by [`foreign`], their gateways' receipts by [`aci`]; results in their form are written and read by [`ear`].
 //!
 //! # Establishes
 //! [`AttestationResult`]: a genuine processor (or a simulator, and then it says so for ever) signed this keyset and this
@@ -21,6 +21,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod aci;
 pub mod callers;
 mod certificate;
 pub mod corim;

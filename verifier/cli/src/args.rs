@@ -170,7 +170,8 @@ hanzo-verify verify https://guest.example:8443 --policy policy.toml\n  \
 hanzo-verify verify bundle.json --policy policy.toml --challenge $CHALLENGE --at 2026-11-22T10:00:00Z\n  \
 hanzo-verify verify report.bin --vek vcek.der --policy policy.toml --report-data $HEX\n  \
 hanzo-verify verify quote.dat --tdx-collateral collateral.json --policy policy.toml\n  \
-hanzo-verify verify gpu.bin --chain gpu.pem --policy policy.toml --nonce $HEX\n\n\
+hanzo-verify verify gpu.bin --chain gpu.pem --policy policy.toml --nonce $HEX\n  \
+hanzo-verify verify aci-report.json --policy policy.toml --nonce $HEX --aci-receipt receipt.json --response answer.json\n\n\
 A guest is sent a fresh challenge over a connection that must prove itself. A bundle counts only with the challenge that \
 it answers; without one, use `explain`. Other formats are read as their own rules say; without --report-data or --nonce \
 the verdict says that nothing dates the evidence.\n\n\
@@ -195,6 +196,23 @@ pub struct VerifyArgs {
     /// Where to keep a guest's bundle, for later.
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
+    #[command(flatten)]
+    /// With an ACI report.
+    pub aci: AciArgs,
+}
+
+/// An exchange with a gateway that speaks ACI.
+#[derive(Debug, Clone, Args)]
+pub struct AciArgs {
+    /// A receipt of the gateway whose ACI report this is: checked against the keyset that the evidence is over.
+    #[arg(long = "aci-receipt", value_name = "FILE", help_heading = "ACI")]
+    pub receipt: Option<PathBuf>,
+    /// The exact bytes of the request that it is to be about.
+    #[arg(long, value_name = "FILE", requires = "receipt", help_heading = "ACI")]
+    pub request: Option<PathBuf>,
+    /// The exact bytes of the answer, of a stream with its framing.
+    #[arg(long, value_name = "FILE", requires = "receipt", help_heading = "ACI")]
+    pub response: Option<PathBuf>,
 }
 
 /// `explain`.

@@ -15,6 +15,7 @@ use hanzo_log::audit::AuditError;
 use hanzo_policy::PolicyError;
 use hanzo_pqc::PqcError;
 use hanzo_verifier::VerifyError;
+use hanzo_verifier::aci::AciError;
 use hanzo_verifier::callers::CallersError;
 use hanzo_verifier::receipt::{ReceiptAuditError, ReceiptError};
 
@@ -89,6 +90,9 @@ pub enum CliError {
     /// The receipt was refused.
     #[error(transparent)]
     Receipt(#[from] ReceiptError),
+    /// Another project's receipt was refused.
+    #[error(transparent)]
+    Aci(#[from] AciError),
     /// The receipt was changed after it was signed, and this is known of the change.
     #[error("{source}; {found}")]
     Altered {
@@ -265,6 +269,7 @@ impl CliError {
             Self::Status(e) => e.code(),
             Self::State(e) => e.code(),
             Self::Receipt(e) => e.code(),
+            Self::Aci(e) => e.code(),
             Self::Altered { source, .. } => source.code(),
             Self::Forked { .. } => "receipt.forked",
             Self::LogFile { source, .. } => source.code(),
@@ -311,6 +316,11 @@ impl CliError {
             Self::Receipt(e) | Self::Altered { source: e, .. } => match e.code() {
                 "receipt.too_large" | "receipt.malformed" | "receipt.keys" => 10,
                 code if code.starts_with("receipt.signature") => 20,
+                _ => 30,
+            },
+            Self::Aci(e) => match e.code() {
+                "aci.too_large" | "aci.malformed" | "aci.events" => 10,
+                "aci.key" | "aci.signature" => 20,
                 _ => 30,
             },
             Self::Forked { .. } => 30,

@@ -8,6 +8,7 @@
 //! `hanzo-verifier`, channels from `hanzo-client`.
 #![forbid(unsafe_code)]
 
+mod aci;
 pub mod args;
 pub mod chain;
 mod connect;
@@ -37,8 +38,8 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 
 pub use args::{
-    Cli, CollateralArgs, Command, ConnectArgs, EvidenceArgs, ExplainArgs, HeadArgs, InspectArgs, LogArgs, Period,
-    PolicyArgs, PolicyCommand, RatlsArgs, ReceiptArgs, RootArgs, StapleArgs, StatusArgs, TrustArgs, UsageArgs,
+    AciArgs, Cli, CollateralArgs, Command, ConnectArgs, EvidenceArgs, ExplainArgs, HeadArgs, InspectArgs, LogArgs,
+    Period, PolicyArgs, PolicyCommand, RatlsArgs, ReceiptArgs, RootArgs, StapleArgs, StatusArgs, TrustArgs, UsageArgs,
     VerifyArgs,
 };
 pub use error::CliError;

@@ -11,7 +11,7 @@ use crate::args::VerifyArgs;
 use crate::error::CliError;
 use crate::evidence::Evidence;
 use crate::output::{Output, shown};
-use crate::{render, runtime, time, trust};
+use crate::{aci, render, runtime, time, trust};
 
 pub(crate) fn run(args: &VerifyArgs) -> Result<Output, CliError> {
     if args.source.starts_with("https://") {
@@ -28,6 +28,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Output, CliError> {
 }
 
 fn guest(args: &VerifyArgs) -> Result<Output, CliError> {
+    aci::none(&args.aci)?;
     for (option, value) in [("--challenge", &args.challenge), ("--at", &args.at)] {
         if let Some(got) = value {
             return Err(CliError::Usage {
@@ -81,6 +82,7 @@ fn file(args: &VerifyArgs) -> Result<Output, CliError> {
         Evidence::Bundle(bytes) => bytes,
         Evidence::Foreign(evidence) => return foreign(&evidence, args, &context, now),
     };
+    aci::none(&args.aci)?;
     let Some(text) = &args.challenge else {
         // All that is wrong with the bundle comes first; then that it answers nobody.
         hanzo_verifier::read_bundle(&bundle, &context, now)?;
@@ -107,9 +109,17 @@ fn foreign(
     }
     let reading = verify_foreign(evidence, &args.evidence.expected()?, context, now)?;
     let view = reading.view();
+    let mut text = render::foreign(&view);
+    let mut json = json!({ "accepted": true, "exit_code": 0, "error": null, "channel": null, "verdict": view });
+    if let Some(checked) = aci::check(evidence, &args.aci)? {
+        text += &checked.text();
+        if let Some(object) = json.as_object_mut() {
+            object.insert("aci_receipt".into(), checked.json());
+        }
+    }
     Ok(Output {
-        text: shown(&render::foreign(&view)),
-        json: json!({ "accepted": true, "exit_code": 0, "error": null, "channel": null, "verdict": view }),
+        text: shown(&text),
+        json,
         exit_code: 0,
     })
 }

@@ -1,5 +1,6 @@
 //! The binary from outside: exit codes, texts and JSON, each accepted case beside its nearest refused twins.
 
+mod aci;
 mod logs;
 mod ratls;
 mod receipts;
