@@ -1,10 +1,11 @@
 //! Whether the time to a first token tells one tenant what another has asked.
 //!
-//! Tenant A asks something; then tenant B asks the same words (what a shared cache would answer sooner) or other words of as many
-//! tokens. The two kinds alternate at random, and rank tests (Mann and Whitney's, Kolmogorov and Smirnov's) say whether B's times
-//! differ. The control is what a hit would look like: B asks a quarter of the words, so that the rest need not be computed.
+//! Tenants take turns. Whether the next one asks the very words of the last (what a shared cache would answer sooner) or other words of
+//! as many tokens is drawn, and rank tests (Mann and Whitney's, Kolmogorov and Smirnov's) say whether the times differ. The control is
+//! what a hit would look like: a quarter of the words, so that the rest need not be computed.
 //!
-//! `cargo bench -p hanzo-engine-llama --bench isolation -- [--smoke] [--model FILE.gguf] [--samples N] [--seed N]`
+//! `cargo bench --workspace --profile dev --bench isolation -- [--smoke] [--model FILE.gguf] [--samples N] [--seed N] [--threads N] [--words N]`
+//! (the dev profile shares llama.cpp with `cargo test`, at the same optimisation).
 
 #[allow(dead_code, reason = "a part is the other bench's")]
 #[path = "engines/side.rs"]
@@ -14,18 +15,23 @@ use std::path::{Path, PathBuf};
 
 use crate::side::Served;
 
-/// Each is one token of its own behind a space, in the vocabularies of SmolLM2's kind.
+/// As long as each other in tokens, in vocabularies of words (each is one behind a space) and of bytes alike.
 const WORDS: [&str; 24] = [
-    "time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school", "state",
-    "family", "student", "group", "country", "problem", "hand", "part", "place", "case", "week", "company",
+    "area", "back", "body", "book", "case", "city", "door", "face", "fact", "form", "game", "girl", "hand", "idea",
+    "kind", "life", "line", "name", "part", "road", "room", "side", "week", "year",
 ];
-/// Words of a question; a quarter of them in the control.
-const QUESTION: usize = 48;
+/// Questions that are not counted: the process warms up.
+const WARM_UP: usize = 8;
+/// Questions between two of the control, whose difference is plain with few.
+const CONTROL: usize = 16;
 
 struct Options {
     model: PathBuf,
     samples: usize,
     seed: u64,
+    threads: usize,
+    /// Of a question; a quarter of them in the control.
+    words: usize,
 }
 
 impl Options {
@@ -36,6 +42,8 @@ impl Options {
             model: std::env::var_os("HANZO_TEST_MODEL").map(PathBuf::from).or(cached)?,
             samples: 2_000,
             seed: 1,
+            threads: 1,
+            words: 48,
         };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
@@ -43,6 +51,8 @@ impl Options {
                 "--smoke" => options.samples = 40,
                 "--model" => options.model = words.next()?.into(),
                 "--samples" => options.samples = words.next()?.parse().ok()?,
+                "--threads" => options.threads = words.next()?.parse().ok()?,
+                "--words" => options.words = words.next()?.parse().ok()?,
                 "--seed" => options.seed = words.next()?.parse().ok()?,
                 // Cargo's own.
                 "--bench" => (),
@@ -85,7 +95,7 @@ impl Draw {
 
 fn main() {
     let Some(options) = Options::read() else {
-        eprintln!("usage: isolation [--smoke] [--model FILE.gguf] [--samples N] [--seed N]");
+        eprintln!("usage: isolation [--smoke] [--model FILE.gguf] [--samples N] [--seed N] [--threads N] [--words N]");
         std::process::exit(2);
     };
     if !options.model.is_file() {
@@ -97,33 +107,43 @@ fn main() {
     std::fs::create_dir(&dir).unwrap();
     std::fs::copy(&options.model, dir.join("model.gguf")).unwrap();
     let engine = Path::new(env!("CARGO_BIN_EXE_hanzo-engine-llama"));
-    let served = Served::start(engine, &dir, root.path(), 1, 1);
+    let served = Served::start(engine, &dir, root.path(), options.threads, 1);
     let mut draw = Draw(options.seed);
-    let whole = served.ids(&vec![WORDS[0]; QUESTION].join(" ")).len();
-    let quarter = served.ids(&vec![WORDS[0]; QUESTION / 4].join(" ")).len();
+    let whole = served.ids(&vec![WORDS[0]; options.words].join(" ")).len();
+    let quarter = served.ids(&vec![WORDS[0]; options.words / 4].join(" ")).len();
 
     let (mut same, mut other, mut short) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..options.samples + 4 {
-        let before = draw.question(&served, QUESTION, whole);
-        let fresh = draw.question(&served, QUESTION, whole);
-        let part = draw.question(&served, QUESTION / 4, quarter);
-        let mut kinds = [(&before, &mut same), (&fresh, &mut other), (&part, &mut short)];
-        let (first, second) = (draw.next() % 3, draw.next() % 2);
-        kinds.swap(0, first as usize);
-        kinds.swap(1, 1 + second as usize);
-        for (question, times) in kinds {
+    let mut before = draw.question(&served, options.words, whole);
+    let mut asked = 0;
+    while same.len().min(other.len()) < options.samples {
+        let is_same = draw.next() % 2 == 0;
+        // Drawn either way: the engine has been asked for its length a moment ago in both cases.
+        let fresh = draw.question(&served, options.words, whole);
+        if !is_same {
+            before = fresh;
+        }
+        let took = served.ask(&before, 1).first_ms();
+        asked += 1;
+        match is_same {
+            _ if asked <= WARM_UP => (),
+            true => same.push(took),
+            false => other.push(took),
+        }
+        if asked % CONTROL == 0 {
+            // Out of the way of the others: its question is nobody's, and one that is not counted follows.
+            let part = draw.question(&served, options.words / 4, quarter);
+            short.push(served.ask(&part, 1).first_ms());
+            before = draw.question(&served, options.words, whole);
             served.ask(&before, 1);
-            let took = served.ask(question, 1).first_ms();
-            // The first ones warm the process up.
-            if round >= 4 {
-                times.push(took);
-            }
         }
     }
     println!(
-        "{}: {} samples of each kind, {whole} tokens a question, seed {}",
+        "{}: {} and {} samples ({} of the control), {whole} tokens a question, {} threads, seed {}",
         options.model.display(),
-        options.samples,
+        same.len(),
+        other.len(),
+        short.len(),
+        options.threads,
         options.seed
     );
     compare("asked before by another tenant", &same, "never asked", &other);

@@ -81,6 +81,9 @@ impl Grammars {
             _ => return Err(GenerateError::Schema),
         };
         tidy(&mut schema, 0)?;
+        if is_plain(&mut schema, 0) {
+            close(&mut schema, 0);
+        }
         // Of several that match exactly one is meant: the guest counts, the grammar allows each.
         schema["x-guidance"] = json!({"whitespace_pattern": SPACE, "coerce_one_of": true});
         let parser = self.0.create_parser(TopLevelGrammar::from_json_schema(schema));
@@ -130,6 +133,79 @@ fn tidy(schema: &mut Json, depth: usize) -> Result<(), GenerateError> {
     Ok(())
 }
 
+/// The schemas directly below one.
+fn below(schema: &mut Json) -> Vec<&mut Json> {
+    let mut found = Vec::new();
+    for (key, inner) in schema.as_object_mut().into_iter().flatten() {
+        match (key.as_str(), inner) {
+            ("properties" | "$defs" | "definitions", Json::Object(named)) => found.extend(named.values_mut()),
+            ("anyOf" | "oneOf" | "prefixItems", Json::Array(list)) => found.extend(list),
+            ("items" | "additionalProperties", inner @ Json::Object(_)) => found.push(inner),
+            _ => (),
+        }
+    }
+    found
+}
+
+/// Whether each object stands for itself in a schema: nothing is put together out of parts, which [`close`] could make
+/// contradict each other.
+fn is_plain(schema: &mut Json, depth: usize) -> bool {
+    const WORDS: [&str; 11] = [
+        "$ref",
+        "anyOf",
+        "oneOf",
+        "$defs",
+        "definitions",
+        "title",
+        "description",
+        "default",
+        "examples",
+        "$schema",
+        "$id",
+    ];
+    let Some(members) = schema.as_object() else {
+        return true;
+    };
+    let choices = ["$ref", "anyOf", "oneOf"].into_iter();
+    let choices = choices.filter(|word| members.contains_key(*word)).count();
+    let is_alone = match choices {
+        0 => ![
+            "allOf",
+            "not",
+            "if",
+            "dependentSchemas",
+            "patternProperties",
+            "propertyNames",
+        ]
+        .iter()
+        .any(|word| members.contains_key(*word)),
+        1 => members.keys().all(|word| WORDS.contains(&word.as_str())),
+        _ => false,
+    };
+    is_alone && depth <= DEPTH_MAX && below(schema).into_iter().all(|inner| is_plain(inner, depth + 1))
+}
+
+/// Objects that name members and say nothing of others get no others: JSON Schema allows any, and a small model would go on
+/// inventing them until its answer is cut. What follows is allowed by the schema as it was.
+fn close(schema: &mut Json, depth: usize) {
+    if depth > DEPTH_MAX {
+        return;
+    }
+    if let Some(members) = schema.as_object_mut()
+        && let Some(named) = members.get("properties").and_then(Json::as_object)
+        && !named.is_empty()
+        && !members.contains_key("additionalProperties")
+    {
+        let required = members.get("required").and_then(Json::as_array).into_iter().flatten();
+        let are_named = required.filter_map(Json::as_str).all(|name| named.contains_key(name));
+        let least = members.get("minProperties").and_then(Json::as_u64).unwrap_or(0);
+        if are_named && least <= named.len() as u64 {
+            members.insert("additionalProperties".into(), false.into());
+        }
+    }
+    below(schema).into_iter().for_each(|inner| close(inner, depth + 1));
+}
+
 impl Grammar {
     /// Leaves only logits of tokens that may follow.
     ///
@@ -160,6 +236,48 @@ impl Grammar {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn objects_that_name_their_members_get_no_others_unless_they_say_so_or_are_put_together() {
+        let closed = |mut schema: Json| {
+            let is_plain = is_plain(&mut schema, 0);
+            if is_plain {
+                close(&mut schema, 0);
+            }
+            (
+                is_plain,
+                schema.to_string().matches("\"additionalProperties\":false").count(),
+            )
+        };
+        let named = json!({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]});
+        assert_eq!(closed(named.clone()), (true, 1));
+        // As pydantic writes what is in another, or may be left out.
+        let nested = json!({"$defs": {"N": named}, "type": "object", "properties": {
+            "n": {"$ref": "#/$defs/N", "description": "d"}, "m": {"anyOf": [named, {"type": "null"}], "default": null},
+            "l": {"type": "array", "items": named}, "const": {"const": named}}});
+        assert_eq!(closed(nested), (true, 4));
+        // What is open, says so.
+        for (key, value) in [
+            ("additionalProperties", json!(true)),
+            ("additionalProperties", json!({"type": "string"})),
+            ("required", json!(["b"])),
+            ("minProperties", json!(2)),
+            ("properties", json!({})),
+        ] {
+            let mut open = named.clone();
+            open[key] = value;
+            assert_eq!(closed(open.clone()), (true, 0), "{open}");
+        }
+        // Parts that are one object together.
+        for together in [
+            json!({"allOf": [named, {"properties": {"b": {}}}]}),
+            json!({"properties": {"b": {}}, "anyOf": [named, {"required": ["b"]}]}),
+            json!({"$defs": {"N": named}, "$ref": "#/$defs/N", "properties": {"b": {}}}),
+            json!({"items": {"allOf": [named]}}),
+        ] {
+            assert!(!closed(together.clone()).0, "{together}");
+        }
+    }
 
     #[test]
     fn only_formats_that_are_unknown_go_and_documents_stay() {

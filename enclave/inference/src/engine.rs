@@ -197,10 +197,14 @@ impl EngineClient {
         }
         let body = whole(response, TOKENIZE_BYTES_MAX).await?;
         let tokens: Tokens = serde_json::from_slice(&body).map_err(|_| EngineError::Protocol { what })?;
-        if tokens.count == 0 || tokens.count != tokens.tokens.len() as u64 {
+        if tokens.count != tokens.tokens.len() as u64 {
             return Err(EngineError::Protocol { what });
         }
-        Ok(tokens.count)
+        match tokens.count {
+            // As an engine that refuses it: a caller may send nothing, or what the template makes nothing of.
+            0 => Err(EngineError::Template),
+            count => Ok(count),
+        }
     }
 
     /// Starts an answer. `prompt_tokens` is what [`EngineClient::count_tokens`] said.

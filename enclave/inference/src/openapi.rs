@@ -54,6 +54,31 @@ mod tests {
         assert_eq!(routes, written);
     }
 
+    #[test]
+    fn every_security_scheme_is_there_and_asked_for() {
+        let document = document();
+        let written = document["components"]["securitySchemes"].as_object().unwrap();
+        let asked: BTreeSet<&String> = document["security"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|together| together.as_object().unwrap().keys())
+            .collect();
+        assert_eq!(asked, written.keys().collect());
+        let read = concat!(include_str!("access/credential.rs"), include_str!("access/asking.rs"));
+        for (name, scheme) in written {
+            let is_known = match scheme["type"].as_str() {
+                Some("http") => scheme["scheme"] == "bearer",
+                Some("apiKey") => {
+                    let header = scheme["name"].as_str().unwrap();
+                    scheme["in"] == "header" && read.contains(&format!("\"{header}\""))
+                }
+                _ => false,
+            };
+            assert!(is_known, "{name}: {scheme}");
+        }
+    }
+
     /// Paths of all properties; objects that name none are the caller's own.
     fn properties(schema: &Value, at: &str, found: &mut BTreeSet<String>) {
         for list in ["oneOf", "anyOf"] {

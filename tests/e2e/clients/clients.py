@@ -166,6 +166,10 @@ def use_langchain():
 
 
 def use_litellm():
+    import os
+
+    # Prices are a file of its own, which it would fetch.
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     import litellm
 
     litellm.telemetry = False

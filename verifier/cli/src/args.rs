@@ -318,7 +318,8 @@ pub enum PolicyCommand {
 #[command(after_help = "Example:\n  \
 hanzo-verify connect --to guest.example:8443 --policy policy.toml &\n  \
 curl http://127.0.0.1:8080/v1/models\n  \
-hanzo-verify connect --to guest.example:8480 --policy policy.toml --sealed --relay https://relay.example/ohttp --padding 512\n\n\
+hanzo-verify connect --to guest.example:8480 --policy policy.toml --sealed --relay https://relay.example/ohttp --padding 512\n  \
+hanzo-verify connect --to guest.example:8443 --policy policy.toml --access-token-file /run/me/token.jwt\n\n\
 http://127.0.0.1:8080/ shows the verdict, `hanzo-verify status` too. A program may send `hanzo-min-tier: 3` with a request: it \
 then goes to no guest of a lower tier.\n\n\
 Python: OpenAI(base_url=\"http://127.0.0.1:8080/v1\", api_key=\"unused\")\n\nHTTPS_PROXY and NO_PROXY are respected.")]
@@ -353,8 +354,12 @@ pub struct ConnectArgs {
     /// an identity provider (a JWT) that a program sends goes on; nothing else of its headers does.
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
-    /// Sign every request with the keys of this file (`keys request-key`, mode 0600) instead.
+    /// Show the guest the token (JWT) of an identity provider in this file (one line, mode 0600) with every request. It is read for each
+    /// of them: replace the file before the token ends.
     #[arg(long, value_name = "FILE", conflicts_with = "api_key_file")]
+    pub access_token_file: Option<PathBuf>,
+    /// Sign every request with the keys of this file (`keys request-key`, mode 0600) instead.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["api_key_file", "access_token_file"])]
     pub request_key_file: Option<PathBuf>,
     /// Where bundles and receipts are kept. Default: $XDG_STATE_HOME/hanzo or ~/.local/state/hanzo.
     #[arg(long, value_name = "DIR")]

@@ -1,5 +1,6 @@
 //! `hanzo-verify connect`.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,13 @@ fn signer(args: &ConnectArgs) -> Result<Option<Arc<RequestSigner>>, CliError> {
     Ok(read.transpose()?.map(Arc::new))
 }
 
+/// The file, once there is a token in it: a mistake shows at the start.
+fn access_token_file(args: &ConnectArgs) -> Result<Option<PathBuf>, CliError> {
+    let file = args.access_token_file.as_deref();
+    file.map(connect::read_access_token).transpose()?;
+    Ok(file.map(Path::to_owned))
+}
+
 /// How long answers under way may take to end after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -25,6 +33,7 @@ pub(crate) fn run(args: &ConnectArgs, as_json: bool) -> Result<Output, CliError>
         hosts: args.hosts.clone(),
         request_signer: signer(args)?,
         api_key: args.api_key_file.as_deref().map(connect::read_api_key).transpose()?,
+        access_token_file: access_token_file(args)?,
         token: args.token_file.as_deref().map(connect::read_token).transpose()?,
         ..ConnectOptions::default()
     };

@@ -17,7 +17,7 @@ mod stream;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
@@ -26,7 +26,7 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
-use hanzo_verifier::callers::ApiKey;
+use hanzo_verifier::callers::{ApiKey, TOKEN_BYTES_MAX};
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
@@ -45,6 +45,8 @@ pub struct ConnectOptions {
     pub token: Option<Zeroizing<String>>,
     /// If set, the guest is shown it with every request.
     pub api_key: Option<ApiKey>,
+    /// If set, the guest is shown the token that this file holds when a request comes, as [`read_access_token`] reads it.
+    pub access_token_file: Option<PathBuf>,
     /// If set, every request is signed by it, and nothing else says whose it is.
     pub request_signer: Option<Arc<RequestSigner>>,
     /// Longest request body in bytes.
@@ -57,6 +59,7 @@ impl Default for ConnectOptions {
             hosts: Vec::new(),
             token: None,
             api_key: None,
+            access_token_file: None,
             request_signer: None,
             body_bytes_max: 64 << 20,
         }
@@ -106,6 +109,14 @@ pub enum ConnectError {
         /// Which file.
         path: String,
     },
+    /// The file holds no token of an identity provider.
+    #[error(
+        "connect: {path}: expected one line with a token (JWT) of an identity provider: three parts of base64url with points between, at most {TOKEN_BYTES_MAX} bytes"
+    )]
+    AccessToken {
+        /// Which file.
+        path: String,
+    },
     /// The file holds no request key.
     #[error("connect: {path}: expected a key file as `hanzo-verify keys request-key` writes it, got something else")]
     RequestKey {
@@ -131,6 +142,7 @@ impl ConnectError {
             Self::TokenFile(e) => e.code(),
             Self::Token { .. } => "connect.token_file",
             Self::ApiKey { .. } => "connect.api_key_file",
+            Self::AccessToken { .. } => "connect.access_token_file",
             Self::RequestKey { .. } => "connect.request_key_file",
         }
     }
@@ -141,6 +153,8 @@ pub(crate) struct Endpoint {
     pub(crate) guard: Guard,
     /// `authorization` for the guest.
     pub(crate) api_key: Option<HeaderValue>,
+    /// Read for each request: its token is renewed while this runs.
+    pub(crate) access_token_file: Option<PathBuf>,
     pub(crate) request_signer: Option<Arc<RequestSigner>>,
     pub(crate) body_bytes_max: usize,
 }
@@ -213,6 +227,28 @@ pub fn read_api_key(path: &Path) -> Result<ApiKey, ConnectError> {
     })
 }
 
+/// Reads an identity provider's token (JWT) from a file that only its owner can read, as `authorization` for a guest.
+///
+/// # Errors
+/// [`ConnectError::TokenFile`], [`ConnectError::AccessToken`].
+pub fn read_access_token(path: &Path) -> Result<HeaderValue, ConnectError> {
+    use std::io::Read as _;
+    require_mode(path, 0o600)?;
+    let failed = |source| StateError::Io {
+        action: "read",
+        path: path.to_path_buf(),
+        source,
+    };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    // One byte more than there may be, and a line's end of two.
+    let mut text = Zeroizing::new(Vec::with_capacity(TOKEN_BYTES_MAX + 3));
+    let most = TOKEN_BYTES_MAX as u64 + 3;
+    file.take(most).read_to_end(&mut text).map_err(failed)?;
+    forward::token(text.trim_ascii_end()).ok_or_else(|| ConnectError::AccessToken {
+        path: path.display().to_string(),
+    })
+}
+
 /// Reads the keys that sign a caller's requests from a file that only its owner can read.
 ///
 /// # Errors
@@ -254,6 +290,7 @@ pub fn router(port: u16, client: impl Into<Client>, options: ConnectOptions) -> 
         client: client.into(),
         guard: Guard::new(port, &options.hosts, options.token),
         api_key: options.api_key.as_ref().and_then(bearer),
+        access_token_file: options.access_token_file,
         request_signer: options.request_signer,
         body_bytes_max: options.body_bytes_max,
     });

@@ -150,6 +150,18 @@ fn an_answer_is_kept_to_its_schema_or_the_schema_is_refused() {
         let seeded = with(request.clone(), "temperature", json!(1.5));
         kept(with(seeded, "seed", json!(seed)));
     }
+    // Members that nobody named are not invented, however the model is drawn.
+    let open = json!({"type": "object", "properties": {"sure": {"type": "boolean"}}, "required": ["sure"]});
+    for seed in 0..4 {
+        let seeded = with(
+            with(request.clone(), "json_schema", open.clone()),
+            "temperature",
+            json!(1.5),
+        );
+        let reply = engine.chat(&with(seeded, "seed", json!(seed)));
+        let document: Value = serde_json::from_str(&reply.text()).unwrap_or_else(|e| panic!("{e}: {}", reply.text()));
+        assert_eq!(document.as_object().unwrap().len(), 1, "{document}");
+    }
     // Cut short, it says so.
     let short = engine.chat(&with(request.clone(), "max_tokens", json!(3)));
     assert_eq!(short.frames().last().unwrap()["choices"][0]["finish_reason"], "length");

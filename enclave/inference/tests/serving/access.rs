@@ -426,3 +426,31 @@ async fn an_engine_belongs_to_one_class_for_as_long_as_it_runs() {
         (403, "isolation_not_kept".into())
     );
 }
+
+#[tokio::test]
+async fn the_document_says_which_routes_ask_who_asks() {
+    let office = Office::with(honest(), vec![caller("acme", 1)]).await;
+    let asked = office
+        .guest
+        .send(Request::get("/openapi.json").body(Body::empty()).unwrap())
+        .await;
+    let document = json(asked).await;
+    let (mut open, mut closed) = (0, 0);
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let path = path
+                .replace("{id}", &"0".repeat(32))
+                .replace("{name}", "model")
+                .replace("{path}", "0/000");
+            let request = Request::builder()
+                .method(method.to_uppercase().as_str())
+                .uri(&path)
+                .header("content-type", "application/json");
+            let answer = office.guest.send(request.body(Body::from("{}")).unwrap()).await;
+            let is_open = operation["security"].as_array().is_some_and(Vec::is_empty);
+            assert_eq!(is_open, answer.status() != 401, "{method} {path}: {}", answer.status());
+            *(if is_open { &mut open } else { &mut closed }) += 1;
+        }
+    }
+    assert_eq!((open, closed), (8, 9));
+}

@@ -166,6 +166,20 @@ async fn engine_refusals_have_a_status_and_no_receipt() {
 }
 
 #[tokio::test]
+async fn a_prompt_of_no_tokens_is_the_callers_and_a_wrong_count_the_engines() {
+    for (said, expected) in [
+        (r#"{"count":0,"tokens":[]}"#, (400, "template_refused")),
+        (r#"{"count":1,"tokens":[]}"#, (502, "engine_protocol")),
+        (r#"{"count":0,"tokens":[7]}"#, (502, "engine_protocol")),
+    ] {
+        let guest = Guest::new(Script::RefuseAll(200, said));
+        let (status, code, _) = refused(&guest, post(&chat(""))).await;
+        assert_eq!((status, code.as_str()), expected, "{said}");
+        assert!(guest.receipts().is_empty());
+    }
+}
+
+#[tokio::test]
 async fn no_engine_is_503() {
     let guest = Guest::new(honest());
     std::fs::remove_file(&guest.engine.socket).unwrap();

@@ -97,5 +97,5 @@ async fn models_health_and_metrics() {
         metrics.contains("hanzo_requests_total{outcome=\"complete\"} 0\n"),
         "{metrics}"
     );
-    assert!(!metrics.contains("smollm2"));
+    assert!(!metrics.contains("smollm2") && !metrics.contains("CANARY"), "{metrics}");
 }

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use zeroize::Zeroizing;
 
 use super::guard::Guard;
-use super::{Endpoint, problem, stream};
+use super::{Endpoint, problem, read_access_token, stream};
 use crate::call::RECEIPT_ID_HEADER;
 use crate::receipts::ReceiptStatus;
 use crate::request::{ChannelRequest, bearer};
@@ -68,9 +68,16 @@ pub(crate) async fn forward(State(endpoint): State<Arc<Endpoint>>, request: Requ
             .and_then(bearer)
             .or_else(|| shown_token(&parts.headers, &endpoint.guard))
     };
-    request = match &endpoint.request_signer {
-        Some(signer) => request.with_signer(signer.clone()),
-        None => request.with_bearer(endpoint.api_key.clone().or_else(shown)),
+    let access_token = endpoint.access_token_file.as_deref().map(read_access_token);
+    request = match (&endpoint.request_signer, access_token) {
+        (Some(signer), _) => request.with_signer(signer.clone()),
+        (None, Some(Ok(token))) => request.with_bearer(Some(token)),
+        // Nothing stands in for what was to say whose request it is.
+        (None, Some(Err(e))) => {
+            tracing::error!(code = e.code(), "request not sent: {e}");
+            return problem::openai(StatusCode::SERVICE_UNAVAILABLE, e.code(), &e.to_string());
+        }
+        (None, None) => request.with_bearer(endpoint.api_key.clone().or_else(shown)),
     };
     match minimum_tier(&parts.headers) {
         Ok(Some(tier)) => request = request.with_minimum_tier(tier),
@@ -125,11 +132,16 @@ fn shown_token(headers: &HeaderMap, guard: &Guard) -> Option<HeaderValue> {
     });
     let bearer = bearer.filter(|_| !guard.asks_for_token());
     let plain = headers.get_all("x-api-key").iter().map(HeaderValue::as_bytes);
+    bearer.chain(plain).find_map(token)
+}
+
+/// `authorization` with a token of an identity provider, if that is what it is.
+pub(crate) fn token(token: &[u8]) -> Option<HeaderValue> {
     // `eyJ` begins every JSON object in base64url.
-    let is_text = |token: &[u8]| token.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b));
-    let is_ours =
-        |token: &[u8]| token.len() <= TOKEN_BYTES_MAX && token.starts_with(b"eyJ") && is_token(token) && is_text(token);
-    let token = bearer.chain(plain).find(|token| is_ours(token))?;
+    let is_text = token.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b));
+    if token.len() > TOKEN_BYTES_MAX || !token.starts_with(b"eyJ") || !is_text || !is_token(token) {
+        return None;
+    }
     let text = Zeroizing::new([b"Bearer ", token].concat());
     let mut value = HeaderValue::from_bytes(&text).ok()?;
     value.set_sensitive(true);

@@ -545,3 +545,56 @@ fn a_key_file_is_its_owners_alone_and_holds_one_key() {
         assert_eq!(read(wrong, 0o600), Err("connect.api_key_file"));
     }
 }
+
+#[tokio::test]
+async fn an_access_token_is_read_from_its_file_for_each_request_and_nothing_stands_in_for_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token.jwt");
+    let put = |text: &str, mode: u32| {
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let guest = Guest::boot(1);
+    let network = Network::to(&guest).await;
+    let options = ConnectOptions {
+        access_token_file: Some(path.clone()),
+        ..ConnectOptions::default()
+    };
+    let at = serve(client(network.at, None).0, options).await;
+    let host = format!(
+        "host: localhost:{}\r\nauthorization: Bearer {}\r\n",
+        at.port(),
+        key(1).text().as_str()
+    );
+    let ask = async || ask(at, "GET /v1/models", &host, "").await;
+    for token in ["eyJh.eyJp.AAAA", "eyJh.eyJp.BBBB"] {
+        put(&format!("{token}\n"), 0o600);
+        let answer = ask().await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(guest.heard().contains(&format!("Bearer {token}")));
+    }
+    let heard = guest.heard();
+    assert!(
+        !heard.contains(key(1).text().as_str()),
+        "the program's own key stays behind"
+    );
+    let too_long = format!("eyJ.{}.AAAA", "a".repeat(8 << 10));
+    for (text, mode, code) in [
+        ("eyJh.eyJp.AAAA", 0o644, "state.mode"),
+        ("", 0o600, "connect.access_token_file"),
+        ("eyJh.eyJp", 0o600, "connect.access_token_file"),
+        ("sk.other.AAAA", 0o600, "connect.access_token_file"),
+        ("eyJh.eyJp.AA AA", 0o600, "connect.access_token_file"),
+        ("eyJh.eyJp.AAAA\neyJh.eyJp.AAAA", 0o600, "connect.access_token_file"),
+        (&too_long, 0o600, "connect.access_token_file"),
+    ] {
+        put(text, mode);
+        let answer = ask().await;
+        assert!(
+            answer.starts_with("HTTP/1.1 503") && answer.contains(code),
+            "{text}: {answer}"
+        );
+    }
+    assert_eq!(guest.heard(), heard, "nothing was sent without it");
+}
