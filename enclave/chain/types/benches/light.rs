@@ -14,7 +14,7 @@ mod light;
 use std::time::Instant;
 
 use hanzo_chain_types::*;
-use hanzo_ledger::{Address, Bounded, Canonical, FirstValidator, Genesis, Key, List, State};
+use hanzo_ledger::{Address, Canonical, FirstValidator, Genesis, Key, List, State};
 use light::fixture::{STAKE, User, genesis, params, user};
 use light::{certify, set};
 
@@ -55,11 +55,9 @@ fn main() {
         let votes = set(&state, 0).quorum();
         next(&mut state);
         let header = next(&mut state);
-        let handover = Handover {
-            certificate: certify(&set(&state, 1), header, votes, &keys),
-            proof: state.prove(&Key::Committee(2)),
-            next: Bounded::new(set(&state, 2).to_bytes()).unwrap(),
-        };
+        let handover = Handover::of(certify(&set(&state, 1), header, votes, &keys), &state)
+            .unwrap()
+            .unwrap();
         next(&mut state);
         let header = next(&mut state);
         let mut proof = LightProof {

@@ -35,7 +35,7 @@ pub use certificate::{CERTIFICATE_BYTES_MAX, FinalHeader, FinalityCertificate, F
 pub use config::{ConfigError, ConsensusConfig, ConsensusMode};
 pub use light::{
     HANDOVERS_MAX, HEADERS_MAX, Handover, Inclusion, LIGHT_PROOF_BYTES_MAX, LightClient, LightError, LightProof,
-    PaidAnswer, Subject,
+    PaidAnswer, Subject, committee_of,
 };
 pub use quorum::{COMMITTEE_MAX, COMMITTEE_MIN, CommitteeError, QUORUM_PERCENT, faults, quorum};
 pub use set::{SetError, VALIDATOR_SET_BYTES_MAX, Validator, ValidatorSet};

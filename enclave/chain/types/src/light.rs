@@ -1,11 +1,11 @@
 //! A client that has only the genesis: follows the committees from one epoch to the next, and sees what stands in a final state.
 
 use hanzo_attestation::Digest256;
-use hanzo_attestation::merkle::{leaf_hash, root_from_path};
+use hanzo_attestation::merkle::{inclusion_path, leaf_hash, root_from_path};
 use hanzo_ledger::claim::Claim;
 use hanzo_ledger::{
-    Account, Action, Address, BLOCK_TXS_MAX, Bounded, Canonical, DecodeError, Genesis, Header, InferencePay, Key, List,
-    Network, NotProven, Proof, Reader, Reject, SignedTx, Value, key_digest,
+    Account, Action, Address, BLOCK_TXS_MAX, Block, Bounded, Canonical, DecodeError, Genesis, Header, InferencePay,
+    Key, List, Network, NotProven, Proof, Reader, Reject, SignedTx, State, Value, key_digest,
 };
 
 use crate::certificate::{FinalHeader, FinalityCertificate, FinalityError, verify_finality};
@@ -52,6 +52,59 @@ impl Canonical for Handover {
     }
 }
 
+/// The committee that a state names for `epoch`; `None` unless that is its own epoch or the next, or if it names nobody.
+///
+/// # Errors
+/// As [`ValidatorSet::new`].
+pub fn committee_of(state: &State, epoch: u64) -> Result<Option<ValidatorSet>, SetError> {
+    let Some(committee) = state.committee(epoch).filter(|c| !c.members.is_empty()) else {
+        return Ok(None);
+    };
+    let each = committee.members.iter().map(|member| {
+        let key = state.consensus_key(&member.key)?;
+        Some(Validator {
+            id: member.validator,
+            key: key.public.clone(),
+        })
+    });
+    match each.collect::<Option<Vec<_>>>() {
+        Some(members) => ValidatorSet::new(epoch, members).map(Some),
+        None => Ok(None),
+    }
+}
+
+impl Handover {
+    /// To the epoch after `state`'s, which must be that after the certified block; `None` otherwise, or if it names nobody.
+    ///
+    /// # Errors
+    /// As [`ValidatorSet::new`].
+    pub fn of(certificate: FinalityCertificate, state: &State) -> Result<Option<Self>, SetError> {
+        let epoch = state.head().beacon.epoch.saturating_add(1);
+        if certificate.header.state_root != state.root() {
+            return Ok(None);
+        }
+        let next = committee_of(state, epoch)?.and_then(|set| Bounded::new(set.to_bytes()));
+        Ok(next.map(|next| Self {
+            certificate,
+            proof: state.prove(&Key::Committee(epoch)),
+            next,
+        }))
+    }
+}
+
+impl Inclusion {
+    /// Of the transaction `index` of `block`; `None` if it has fewer.
+    pub fn of(block: &Block, index: usize) -> Option<Self> {
+        let leaves: Vec<_> = block.txs.iter().map(|tx| leaf_hash(&[&tx.to_bytes()])).collect();
+        Some(Self {
+            index: index as u64,
+            count: leaves.len() as u64,
+            path: List::new(inclusion_path(&leaves, index)?)?,
+            tx: block.txs.get(index)?.clone(),
+        })
+    }
+}
+
 /// A transaction's place in its block.
 ///
 /// # Layout
@@ -88,6 +141,10 @@ impl Canonical for Inclusion {
 
 /// What a light proof shows of its block.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one in a proof, and entries are what is mostly shown"
+)]
 pub enum Subject {
     /// That it is final.
     Block,

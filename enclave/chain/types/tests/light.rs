@@ -65,6 +65,9 @@ fn a_handover_counts_for_the_committee_that_the_final_state_names_and_no_other()
         Bounded::new(set.to_bytes()).unwrap()
     };
     assert_eq!(tries(&|_| {}), Ok(()));
+    // Made of the state after its block and of no other.
+    assert_eq!(Handover::of(told.handover.certificate.clone(), &told.w.state), Ok(None));
+    assert_eq!(committee_of(&told.w.state, 1), Ok(None));
     let good = set(&told.w.state, 2).validators().to_vec();
     let members = Err(LightError::Members { epoch: 2 });
     // The key before, the keys swapped, one more.
@@ -133,6 +136,7 @@ fn a_state_that_names_nobody_ends_the_chain_for_light_clients_too() {
         )
         .unwrap(),
     };
+    assert_eq!(Handover::of(handover.certificate.clone(), &w.state), Ok(None));
     let mut light = LightClient::of_genesis(w.state.genesis()).unwrap();
     assert_eq!(light.follow(&handover), Err(LightError::Nobody { epoch: 2 }));
 }
@@ -167,17 +171,11 @@ fn a_receipts_reward_is_seen_in_a_final_block_and_is_what_the_ledger_paid() {
     assert!(not_there(&leads(&|i| i.count = 3)));
     assert!(not_there(&leads(&|i| i.tx.tx.fee += 1)));
     assert!(not_there(&leads(&|i| i.path = List::default())));
-    // Another transaction of the same block.
+    // Another transaction of the same block; one that is not there.
+    assert_eq!(Inclusion::of(&told.w.blocks[1], 5), None);
     let block = &told.w.blocks[1];
-    let leaves: Vec<_> = block
-        .txs
-        .iter()
-        .map(|tx| hanzo_attestation::merkle::leaf_hash(&[&tx.to_bytes()]))
-        .collect();
     let other = leads(&|i| {
-        i.index = 0;
-        i.tx = block.txs[0].clone();
-        i.path = List::new(hanzo_attestation::merkle::inclusion_path(&leaves, 0).unwrap()).unwrap();
+        *i = Inclusion::of(block, 0).unwrap();
     });
     assert_eq!(other.map(|_| ()), Err(LightError::NotAClaim));
     // Headers: one left out, one changed, none.

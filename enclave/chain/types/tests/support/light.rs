@@ -10,20 +10,14 @@
 pub mod fixture;
 
 use fixture::*;
-use hanzo_attestation::merkle::{inclusion_path, leaf_hash};
+use hanzo_chain_types::Proposal;
 use hanzo_chain_types::*;
-use hanzo_chain_types::{Proposal, Validator};
 use hanzo_ledger::*;
 use hanzo_pqc::Domain;
 
 /// The committee of an epoch as the state names it.
 pub fn set(state: &State, epoch: u64) -> ValidatorSet {
-    let members = state.committee(epoch).unwrap().members.iter();
-    let each = members.map(|m| Validator {
-        id: m.validator,
-        key: state.consensus_key(&m.key).unwrap().public.clone(),
-    });
-    ValidatorSet::new(epoch, each.collect()).unwrap()
+    committee_of(state, epoch).unwrap().unwrap()
 }
 
 /// A certificate of the first `quorum` members, who have these keys.
@@ -89,13 +83,7 @@ pub fn told() -> Told {
     all.insert(3, w.users[0].tx(&network, 1, claim));
     let verified: Vec<_> = all.iter().map(|tx| tx.clone().verify(&w.state).unwrap()).collect();
     assert!(w.block(verified).is_empty());
-    let leaves: Vec<_> = all.iter().map(|tx| leaf_hash(&[&tx.to_bytes()])).collect();
-    let inclusion = Inclusion {
-        index: 3,
-        count: 5,
-        path: List::new(inclusion_path(&leaves, 3).unwrap()).unwrap(),
-        tx: all[3].clone(),
-    };
+    let inclusion = Inclusion::of(&w.blocks[w.blocks.len() - 1], 3).unwrap();
     let at = w.blocks.len() - 1;
     // A new key of one validator; then two empty blocks, the second of them certified.
     let owner = first(2).0;
@@ -117,11 +105,9 @@ pub fn told() -> Told {
     };
     w.next_epoch();
     let header = w.blocks[w.blocks.len() - 1].header;
-    let handover = Handover {
-        certificate: certify(&set(&w.state, 1), header, 3, &keys),
-        proof: w.state.prove(&Key::Committee(2)),
-        next: Bounded::new(set(&w.state, 2).to_bytes()).unwrap(),
-    };
+    let handover = Handover::of(certify(&set(&w.state, 1), header, 3, &keys), &w.state)
+        .unwrap()
+        .unwrap();
     w.next_epoch();
     let header = w.blocks[w.blocks.len() - 1].header;
     let certificate = certify(&set(&w.state, 2), header, 3, &keys);
