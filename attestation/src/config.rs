@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 pub mod access;
 pub mod egress;
 mod signers;
+pub mod upstream;
 
 pub use access::{Access, Auth, Queue};
 pub use egress::{EgressEntry, EgressUse, HostName};
 pub use signers::{ModelSigner, ModelSigners};
+pub use upstream::{UpstreamApi, UpstreamServer};
 
 use crate::digest::Digest256;
 use crate::name::{KeyId, Name};
@@ -146,6 +148,9 @@ pub struct ModelConfig {
     /// What computes it; by the model's format if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineKind>,
+    /// The server behind `engine = "upstream"`; there exactly then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<UpstreamServer>,
 }
 
 /// An engine by name. An image holds one program for each that it can run.
@@ -157,6 +162,9 @@ pub enum EngineKind {
     /// mistral.rs: safetensors, and GGUF.
     #[serde(rename = "mistral.rs")]
     MistralRs,
+    /// A server of the operator's own, which the model's configuration describes.
+    #[serde(rename = "upstream")]
+    Upstream,
 }
 
 impl EngineKind {
@@ -165,6 +173,7 @@ impl EngineKind {
         match self {
             Self::LlamaCpp => "llama.cpp",
             Self::MistralRs => "mistral.rs",
+            Self::Upstream => "upstream",
         }
     }
 }
@@ -330,6 +339,7 @@ impl Config {
                 "64 to 1048576",
                 model.context_tokens.to_string(),
             )?;
+            upstream::check(model)?;
         }
         let l = &self.limits;
         range(
@@ -466,6 +476,27 @@ request_timeout_s = 300
             ("suite = \"ml-dsa-65\"", "suite = \"ed25519\"", "config.value"),
             ("hanzo/dek/smollm2", "hanzo/../smollm2", "config.malformed"),
             ("2048", "2048\nengine = \"vllm\"", "config.malformed"),
+            ("2048", "2048\nengine = \"upstream\"", "config.value"),
+            (
+                "2048",
+                "2048\nupstream = { speaks = \"vllm\", command = [\"/s\"] }",
+                "config.value",
+            ),
+            (
+                "2048",
+                "2048\nengine = \"upstream\"\nupstream = { speaks = \"vllm\", command = [\"s\"] }",
+                "config.value",
+            ),
+            (
+                "2048",
+                "2048\nengine = \"upstream\"\nupstream = { speaks = \"vllm\", command = [\"/s\"], files = [\"lib\"] }",
+                "config.value",
+            ),
+            (
+                "2048",
+                "2048\nengine = \"upstream\"\nupstream = { speaks = \"sglang\", command = [\"/s\"] }",
+                "config.malformed",
+            ),
             (
                 "version = 1",
                 "version = 1\negress = [\"kbs.example.org\"]",
@@ -479,6 +510,12 @@ request_timeout_s = 300
         let named = text.replace("2048", "2048\nengine = \"llama.cpp\"");
         let model = Config::parse(named.as_bytes()).unwrap().models.remove(0);
         assert_eq!(model.engine, Some(EngineKind::LlamaCpp));
+        let served = "2048\nengine = \"upstream\"\nupstream = { speaks = \"vllm\", command = [\"/s\", \"{socket}\"], files = [\"/opt/s\"] }";
+        let served = Config::parse(text.replace("2048", served).as_bytes())
+            .unwrap()
+            .models
+            .remove(0);
+        assert_eq!(served.upstream.map(|server| server.speaks), Some(UpstreamApi::Vllm));
         let padded = text.replace("version = 1", "version = 1\npadding = \"512\"");
         assert_eq!(Config::parse(padded.as_bytes()).unwrap().padding, Padding::Blocks);
         assert_eq!(Config::parse(text.as_bytes()).unwrap().padding, Padding::Off);

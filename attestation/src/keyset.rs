@@ -104,12 +104,33 @@ pub struct LogKeys {
     pub suite: String,
 }
 
+/// Who counts tokens, where the engine that computes them is not the image's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CountedBy {
+    /// A server of the operator's, whose counts the guest bounds and cannot check (`enclave/engine-upstream/SPEC.md`).
+    Upstream,
+}
+
+impl CountedBy {
+    /// The word for either case: `engine` where nothing is said.
+    pub fn word(said: Option<Self>) -> &'static str {
+        match said {
+            None => "engine",
+            Some(Self::Upstream) => "upstream",
+        }
+    }
+}
+
 /// A model that the guest opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServedModel {
     /// SHA-256 of the chat template text.
     pub chat_template_sha256: Digest256,
+    /// Who counts the tokens of its answers, where no engine of the image's own does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_by: Option<CountedBy>,
     /// Name that clients ask for.
     pub name: Name,
     /// Of what its engine makes ids with: `tokenizer.json`, or the tokenizer's part of a GGUF header (`enclave/model/SPEC.md`).

@@ -85,6 +85,7 @@ fn keyset() -> Keyset {
         issued_at: ISSUED_AT,
         models: vec![ServedModel {
             chat_template_sha256: Digest256([0x44; 32]),
+            counted_by: None,
             name: Name::new("smollm2-135m").unwrap(),
             tokenizer_sha256: Digest256([0x33; 32]),
             weights_root: Digest256([0x22; 32]),

@@ -18,7 +18,7 @@ mod told;
 mod verify;
 
 use hanzo_attestation::jcs::{self, JcsError};
-use hanzo_attestation::keyset::SignaturePair;
+use hanzo_attestation::keyset::{CountedBy, SignaturePair};
 use hanzo_attestation::name::Name;
 use hanzo_attestation::{Digest256, Digest384};
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,9 @@ pub struct Receipt {
     pub chat_template_sha256: Digest256,
     /// Tokens of all answers, as the measured engine counted them and the guest checked against its frames.
     pub completion_tokens: u64,
+    /// Whose word both counts are, where the measured engine did not count; as the keyset says of the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_by: Option<CountedBy>,
     /// 16 random bytes fixed when the request started, 32 lower-case hex digits.
     pub id: ReceiptId,
     /// SHA-384 of JCS of the keyset whose keys sign this.

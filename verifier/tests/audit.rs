@@ -41,6 +41,7 @@ fn keyset(boot: u8) -> Keyset {
         log: Some(log().key().to_keyset()),
         models: vec![ServedModel {
             chat_template_sha256: Digest256([3; 32]),
+            counted_by: None,
             name: Name::new("smollm2").unwrap(),
             tokenizer_sha256: Digest256([4; 32]),
             weights_root: Digest256([5; 32]),
@@ -76,6 +77,7 @@ fn receipt(boot: u8, seq: u64, prev: Digest384) -> Receipt {
     Receipt {
         chat_template_sha256: model.chat_template_sha256,
         completion_tokens: 7,
+        counted_by: None,
         id: ReceiptId([n; 16]),
         keyset_digest: keyset.digest().unwrap(),
         model: model.name.clone(),

@@ -1,6 +1,6 @@
 //! The receipt format: the worked example of RECEIPT.md, and the nearest refused twin of every accepted case.
 
-use hanzo_attestation::keyset::{KemKey, Keyset, ServedModel, SignaturePair, SignerKeys};
+use hanzo_attestation::keyset::{CountedBy, KemKey, Keyset, ServedModel, SignaturePair, SignerKeys};
 use hanzo_attestation::name::Name;
 use hanzo_attestation::{Digest256, Digest384};
 use hanzo_pqc::Domain;
@@ -28,6 +28,7 @@ fn keyset(keys: &SigningKeys) -> Keyset {
         issued_at: 1_800_000_000,
         models: vec![ServedModel {
             chat_template_sha256: Digest256([3; 32]),
+            counted_by: None,
             name: name("smollm2"),
             tokenizer_sha256: Digest256([4; 32]),
             weights_root: Digest256([5; 32]),
@@ -65,6 +66,7 @@ fn receipt(keyset: &Keyset) -> Receipt {
     Receipt {
         chat_template_sha256: model.chat_template_sha256,
         completion_tokens: 7,
+        counted_by: None,
         id: ReceiptId([10; 16]),
         keyset_digest: keyset.digest().unwrap(),
         model: model.name.clone(),
@@ -227,6 +229,54 @@ fn what_contradicts_the_keyset_is_refused_even_if_both_keys_signed_it() {
     assert_eq!(refused(|r| r.version = 2), "receipt.malformed");
     assert_eq!(refused(|r| r.transport = "plain".into()), "receipt.malformed");
     assert_eq!(refused(|r| r.completion_tokens = 65), "receipt.malformed");
+}
+
+#[test]
+fn whose_word_the_counts_are_is_the_keysets_to_say() {
+    let keys = keys(1);
+    let verify = |model: Option<CountedBy>, said: Option<CountedBy>| {
+        let mut keyset = keyset(&keys);
+        keyset.models[0].counted_by = model;
+        let mut receipt = receipt(&keyset);
+        receipt.counted_by = said;
+        let bytes = sign(receipt, &keys).to_bytes().unwrap();
+        let read = verify_receipt(&bytes, &keyset).map(|verified| verified.receipt().counted_by);
+        (
+            read.map_err(|e| e.to_string()),
+            String::from_utf8(bytes).unwrap(),
+            keyset,
+        )
+    };
+    let upstream = Some(CountedBy::Upstream);
+    assert_eq!(verify(None, None).0, Ok(None));
+    let (read, text, keyset) = verify(upstream, upstream);
+    assert_eq!(read, Ok(upstream));
+    // Neither is left out or put in, though both keys signed it.
+    for (model, said, named) in [
+        (
+            upstream,
+            None,
+            "counted_by: the keyset says upstream, the receipt says engine",
+        ),
+        (
+            None,
+            upstream,
+            "counted_by: the keyset says engine, the receipt says upstream",
+        ),
+    ] {
+        let error = verify(model, said).0.unwrap_err();
+        assert!(error.contains(named), "{error}");
+    }
+    // One spelling of each.
+    for (to, code) in [
+        ("", "receipt.signature.both"),
+        (r#""counted_by":"engine","#, "receipt.malformed"),
+        (r#""counted_by":null,"#, "receipt.malformed"),
+    ] {
+        let changed = text.replacen(r#""counted_by":"upstream","#, to, 1);
+        assert_ne!(changed, text);
+        assert_eq!(verify_receipt(changed.as_bytes(), &keyset).unwrap_err().code(), code);
+    }
 }
 
 #[test]

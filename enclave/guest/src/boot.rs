@@ -262,6 +262,7 @@ fn engine_jobs(
         jobs.push(EngineJob {
             model: model.served.name.to_string(),
             command: model.command.clone(),
+            server: model.server.clone(),
             model_dir: model.dir.clone(),
             socket,
             root,

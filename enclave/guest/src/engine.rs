@@ -28,6 +28,8 @@ pub struct EngineJob {
     pub model: String,
     /// The engine's program and first arguments.
     pub command: Vec<String>,
+    /// A server that the engine starts beside it, in the same sandbox.
+    pub server: Option<EngineServer>,
     /// Opened, verified files.
     pub model_dir: PathBuf,
     /// Where it must listen; the directory is its own.
@@ -40,6 +42,15 @@ pub struct EngineJob {
     pub context_tokens: u32,
     /// The least memory of its own that it needs, in bytes.
     pub least_memory_bytes: u64,
+}
+
+/// A server behind an engine, as its sandbox shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineServer {
+    /// Its program.
+    pub program: PathBuf,
+    /// Libraries and whatever else it reads and runs.
+    pub files: Vec<PathBuf>,
 }
 
 /// Why there is no engine.
@@ -67,6 +78,24 @@ pub enum EngineError {
         model: String,
         /// As the configuration writes it.
         engine: &'static str,
+    },
+    /// A signed manifest names a server, which a configuration alone describes.
+    #[error(
+        "engine for {model}: its manifest names upstream, and its configuration no server: add engine = \"upstream\" and upstream to its entry"
+    )]
+    NoServer {
+        /// Of which model.
+        model: String,
+    },
+    /// The server's program, or one of its files, is not there.
+    #[error("engine for {model}: the server behind it: {}: {source}; expected an absolute path in this image, as `upstream` names it", path.display())]
+    ServerFile {
+        /// Of which model.
+        model: String,
+        /// As the configuration writes it.
+        path: PathBuf,
+        /// The reason.
+        source: std::io::Error,
     },
     /// It could not be confined, or its program did not start then.
     #[error("engine for {model}: sandbox: {reason}")]
@@ -137,6 +166,8 @@ impl EngineError {
             Self::NoCommand => "engine.no_command",
             Self::Absent { .. } => "engine.absent",
             Self::Format { .. } => "engine.format",
+            Self::NoServer { .. } => "engine.no_server",
+            Self::ServerFile { .. } => "engine.server_file",
             Self::Sandbox { .. } => "engine.sandbox",
             Self::Memory { .. } => "engine.memory",
             Self::Spawn { .. } => "engine.spawn",

@@ -66,6 +66,9 @@ struct Arguments {
     /// The llama.cpp engine, started as PROGRAM serve: it takes GGUF models unless the configuration names another engine
     #[arg(long, value_name = "PROGRAM")]
     llama_engine: Option<PathBuf>,
+    /// The engine that is a client of a server of one's own, started as PROGRAM serve: it takes models with engine = "upstream"
+    #[arg(long, value_name = "PROGRAM")]
+    upstream_engine: Option<PathBuf>,
     /// The engine and its arguments, after --
     #[arg(last = true, required = true)]
     engine: Vec<String>,
@@ -126,6 +129,9 @@ async fn guest(arguments: Arguments) -> ExitCode {
         engine_command: arguments.engine,
         llama_command: arguments
             .llama_engine
+            .map(|program| vec![program.display().to_string(), "serve".into()]),
+        upstream_command: arguments
+            .upstream_engine
             .map(|program| vec![program.display().to_string(), "serve".into()]),
         sandbox: EngineSandbox::own_program(),
         devices: DeviceTrust {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use hanzo_attestation::UnixTime;
 use hanzo_attestation::config::{EngineKind, ModelConfig, ModelSigners};
-use hanzo_attestation::keyset::ServedModel;
+use hanzo_attestation::keyset::{CountedBy, ServedModel};
 use hanzo_model::{
     ManifestError, ModelFacts, ModelFileError, SIGNED_BYTES_MAX, SignedModel, Subject, TOKENIZER_FILE, VerifiedModel,
 };
@@ -19,7 +19,7 @@ use hanzo_policy::release::{ReleaseKey, ReleaseKeys};
 use hanzo_pqc::Dek;
 use rustix::fs::OFlags;
 
-use crate::engine::{EngineError, available_memory, choose};
+use crate::engine::{EngineError, EngineServer, available_memory, choose};
 use crate::options::{GuestOptions, PlaintextStorage};
 
 /// What an attestation of a model without a tokenizer of its engine would lack.
@@ -115,6 +115,8 @@ pub struct OpenedModel {
     pub context_tokens: u32,
     /// Program and first arguments of its engine.
     pub command: Vec<String>,
+    /// The server behind its engine.
+    pub server: Option<EngineServer>,
     /// The least memory that this engine needs for it beside the opened files, in bytes.
     pub least_memory_bytes: u64,
 }
@@ -223,7 +225,8 @@ pub(crate) async fn open_model(
         manifest.check_facts(&facts).map_err(ModelError::from)?;
     }
     let named = model.engine.or(manifest.as_ref().map(|m| m.manifest().engine));
-    let (engine, command) = choose(options, &name, named, &opened.dir)?;
+    let chosen = choose(options, model, named, &opened.dir)?;
+    let engine = chosen.kind;
     let served = served(model, &facts, engine)?;
     if let Some(manifest) = &manifest {
         tracing::info!(
@@ -237,7 +240,8 @@ pub(crate) async fn open_model(
         served,
         dir: opened.dir,
         context_tokens: model.context_tokens,
-        command: command.to_vec(),
+        command: chosen.command,
+        server: chosen.server,
         least_memory_bytes: facts.least_memory_bytes(engine, model.context_tokens.into()),
     })
 }
@@ -260,11 +264,12 @@ fn served(model: &ModelConfig, facts: &ModelFacts, engine: EngineKind) -> Result
         chat_template_sha256: facts
             .chat_template_sha256
             .ok_or_else(|| missing("chat_template.jinja or tokenizer_config.json"))?,
+        counted_by: (engine == EngineKind::Upstream).then_some(CountedBy::Upstream),
         name: model.name.clone(),
         tokenizer_sha256: facts.tokenizer_sha256(engine).ok_or_else(|| {
             missing(match engine {
                 EngineKind::MistralRs => TOKENIZER_FILE,
-                EngineKind::LlamaCpp => NO_TOKENIZER,
+                EngineKind::LlamaCpp | EngineKind::Upstream => NO_TOKENIZER,
             })
         })?,
         weights_root: model.weights_root,

@@ -49,6 +49,8 @@ pub struct GuestOptions {
     pub engine_command: Vec<String>,
     /// The same of llama.cpp, which takes GGUF unless a model's configuration says otherwise; an image need not have it.
     pub llama_command: Option<Vec<String>>,
+    /// The same of the engine that is a client of a server of the operator's own (`enclave/engine-upstream`); an image need not have it.
+    pub upstream_command: Option<Vec<String>>,
     /// How engines are confined.
     pub sandbox: EngineSandbox,
     /// What the guest verifies its GPUs with before they get ready.

@@ -79,6 +79,7 @@ impl ModelFacts {
         match engine {
             EngineKind::LlamaCpp => self.gguf_tokenizer_sha256,
             EngineKind::MistralRs => self.tokenizer_json_sha256,
+            EngineKind::Upstream => self.gguf_tokenizer_sha256.or(self.tokenizer_json_sha256),
         }
     }
 
@@ -95,7 +96,8 @@ impl ModelFacts {
     pub fn least_memory_bytes(&self, engine: EngineKind, context_tokens: u64) -> u64 {
         let context = self.bytes_per_token.unwrap_or(0).saturating_mul(context_tokens);
         let copy = match engine {
-            EngineKind::LlamaCpp => 0,
+            // How a server loads is its own affair.
+            EngineKind::LlamaCpp | EngineKind::Upstream => 0,
             EngineKind::MistralRs => self.weights_bytes,
         };
         WORKING_BYTES.saturating_add(context).saturating_add(copy)

@@ -241,6 +241,7 @@ impl ReceiptLog {
         let receipt = Receipt {
             chat_template_sha256: model.chat_template_sha256,
             completion_tokens: end.completion_tokens,
+            counted_by: model.counted_by,
             id: draft.id,
             keyset_digest: self.keyset_digest,
             model: model.name.clone(),

@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
+use crate::computes::Computes;
 use crate::error::ApplianceError;
 use crate::models::Wanted;
 use crate::paths::{self, Layout, private_dir};
@@ -91,7 +92,7 @@ async fn bench(args: BenchArgs, as_json: bool) -> Result<(), ApplianceError> {
     let mut parts = Parts::default();
     let outcome = tokio::select! {
         outcome = async {
-            let reach = start(Wanted::of(args.model, None), Some(EngineKind::LlamaCpp), &layout, &cache, &mut parts).await?;
+            let reach = start(Wanted::of(args.model, None), Computes::by(EngineKind::LlamaCpp), &layout, &cache, &mut parts).await?;
             measure(&reach, &layout, runs, tokens).await
         } => outcome,
         _ = tokio::signal::ctrl_c() => Err(ApplianceError::Part("interrupted: nothing was measured".into())),

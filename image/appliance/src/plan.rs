@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use hanzo_attestation::config::{
-    Auth, Config, EngineKind, Limits, ModelConfig, PinnedKbs, PinnedSigner, Queue, SealedMessages, StoreConfig,
-    StoreWriters,
+    Auth, Config, Limits, ModelConfig, PinnedKbs, PinnedSigner, Queue, SealedMessages, StoreConfig, StoreWriters,
 };
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::padding::Padding;
@@ -13,6 +12,7 @@ use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, SnpPolicy, SnpReferenc
 use hanzo_simulated_tee::simulated_measurement;
 use hanzo_vault::{KeyPolicy, Wrap};
 
+use crate::computes::Computes;
 use crate::error::ApplianceError;
 use crate::platform::now;
 
@@ -38,7 +38,7 @@ pub(crate) struct Plan {
     /// Tokens of prompt and answer.
     pub(crate) context_tokens: u32,
     /// What computes; by the model's format if not said.
-    pub(crate) engine: Option<EngineKind>,
+    pub(crate) computes: Computes,
 }
 
 /// One of its models.
@@ -68,13 +68,13 @@ impl Plan {
             store: name("appliance-store")?,
             store_key: key_id("hanzo/store/appliance-store")?,
             context_tokens,
-            engine: None,
+            computes: Computes::default(),
         })
     }
 
-    /// On the engine that somebody chose.
-    pub(crate) fn on(mut self, engine: Option<EngineKind>) -> Self {
-        self.engine = engine;
+    /// On what somebody chose.
+    pub(crate) fn on(mut self, computes: Computes) -> Self {
+        self.computes = computes;
         self
     }
 
@@ -84,7 +84,8 @@ impl Plan {
             weights_root: model.weights_root,
             key_id: model.key.clone(),
             context_tokens: self.context_tokens,
-            engine: self.engine,
+            engine: self.computes.engine,
+            upstream: self.computes.upstream.clone(),
         }
     }
 

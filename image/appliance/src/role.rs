@@ -35,6 +35,8 @@ pub(crate) enum RoleCommand {
     Engine(EngineArgs),
     /// The inference engine llama.cpp
     Llama(hanzo_engine_llama::EngineArgs),
+    /// The inference engine that is a client of a server
+    Upstream(hanzo_engine_upstream::EngineArgs),
     /// The host proxy
     Proxy {
         /// Where clients come in
@@ -91,6 +93,7 @@ pub(crate) fn run(command: RoleCommand) -> ExitCode {
         // The engine confines itself before it has a second thread.
         RoleCommand::Engine(args) => hanzo_engine::main_with_args(args),
         RoleCommand::Llama(args) => hanzo_engine_llama::main_with_args(args),
+        RoleCommand::Upstream(args) => hanzo_engine_upstream::main_with_args(args),
         RoleCommand::Kbs { config, production } => on_runtime(kbs(config, production)),
         RoleCommand::Vm(role) => on_runtime(crate::vm::run_role(role, asked_to_stop(), say_ready)),
         RoleCommand::Guest(role) => on_runtime(guest(role)),
@@ -189,6 +192,11 @@ async fn guest(role: GuestRole) -> Result<(), String> {
         plaintext: PlaintextStorage::AnyFileSystem,
         engine_command: [THIS_EXECUTABLE, "role", "engine", "serve"].map(str::to_owned).to_vec(),
         llama_command: Some([THIS_EXECUTABLE, "role", "llama", "serve"].map(str::to_owned).to_vec()),
+        upstream_command: Some(
+            [THIS_EXECUTABLE, "role", "upstream", "serve"]
+                .map(str::to_owned)
+                .to_vec(),
+        ),
         // The processor is simulated: no privilege is required of whoever tries this out.
         sandbox: EngineSandbox {
             launcher: [THIS_EXECUTABLE, SUBCOMMAND].map(str::to_owned).to_vec(),

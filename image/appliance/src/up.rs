@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use hanzo_attestation::config::EngineKind;
 use hanzo_attestation::{Anchors, Collateral, Digest256};
 use hanzo_client::connect::{self, ConnectOptions};
 use hanzo_client::{AttestedClient, ClientConfig, ClientError, Endpoint, Pinned, ReceiptStatus, StateDir};
@@ -18,6 +17,7 @@ use hanzo_verifier::VerifierContext;
 use serde_json::json;
 
 use crate::broker::{Broker, RunningBroker};
+use crate::computes::{Computes, EngineChoice};
 use crate::error::ApplianceError;
 use crate::interrupt::{Interrupt, SIGNALLED};
 use crate::model::Model;
@@ -56,9 +56,8 @@ pub(crate) struct UpArgs {
     /// Serve every GGUF file and model directory of this folder, each by its name
     #[arg(long, value_name = "DIR", conflicts_with = "model")]
     models: Option<PathBuf>,
-    /// What computes: llama.cpp or mistral.rs; GGUF on llama.cpp and all else on mistral.rs when absent
-    #[arg(long, value_name = "ENGINE", value_parser = engine_kind)]
-    engine: Option<EngineKind>,
+    #[command(flatten)]
+    engine: EngineChoice,
     /// Where to serve the OpenAI endpoint
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "IP:PORT")]
     listen: SocketAddr,
@@ -73,13 +72,6 @@ pub(crate) struct UpArgs {
     max_tokens: u32,
     #[command(flatten)]
     vm: VmArgs,
-}
-
-fn engine_kind(text: &str) -> Result<EngineKind, String> {
-    [EngineKind::LlamaCpp, EngineKind::MistralRs]
-        .into_iter()
-        .find(|kind| kind.as_str() == text)
-        .ok_or_else(|| "expected llama.cpp or mistral.rs".into())
 }
 
 /// Runs it.
@@ -199,9 +191,10 @@ async fn start_either(
     parts: &mut Parts,
 ) -> Result<Reach, ApplianceError> {
     let wanted = Wanted::of(args.model.clone(), args.models.clone());
+    let computes = args.engine.computes()?;
     match args.vm.vm {
-        true => vm::start(args.vm.clone(), wanted, args.engine, layout, cache, parts).await,
-        false => start(wanted, args.engine, layout, cache, parts).await,
+        true => vm::start(args.vm.clone(), wanted, computes, layout, cache, parts).await,
+        false => start(wanted, computes, layout, cache, parts).await,
     }
 }
 
@@ -295,7 +288,7 @@ async fn ended(role: &mut Option<Role>) -> ApplianceError {
 /// Starts everything; what runs is in `parts`, also when this fails or is cancelled.
 pub(crate) async fn start(
     wanted: Wanted,
-    engine: Option<EngineKind>,
+    computes: Computes,
     layout: &Layout,
     cache: &Path,
     parts: &mut Parts,
@@ -310,7 +303,7 @@ pub(crate) async fn start(
 
     // Each model, sealed under a fresh key that goes to the broker and nowhere else.
     let (models, sealed) = seal(models, layout).await?;
-    let plan = Plan::new(sealed.iter().map(|s| (&*s.name, s.root)), CONTEXT_TOKENS)?.on(engine);
+    let plan = Plan::new(sealed.iter().map(|s| (&*s.name, s.root)), CONTEXT_TOKENS)?.on(computes);
 
     let broker = Broker::create(layout, processor.ark_der())?;
     let kbs = parts.kbs.insert(Role::start(

@@ -10,7 +10,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use hanzo_attestation::config::EngineKind;
 use hanzo_attestation::name::Name;
 use hanzo_attestation::{Anchors, Collateral, Digest256};
 use hanzo_client::ClientConfig;
@@ -23,6 +22,7 @@ use hanzo_vault::KeyPolicy;
 use hanzo_verifier::VerifierContext;
 
 use crate::broker::Broker;
+use crate::computes::Computes;
 use crate::error::ApplianceError;
 use crate::models::Wanted;
 use crate::paths::Layout;
@@ -76,7 +76,7 @@ pub(crate) struct VmArgs {
 pub(crate) async fn start(
     args: VmArgs,
     wanted: Wanted,
-    engine: Option<EngineKind>,
+    computes: Computes,
     layout: &Layout,
     cache: &Path,
     parts: &mut Parts,
@@ -93,7 +93,7 @@ pub(crate) async fn start(
         up::off_thread(move || hanzo_image::tpm::make(&tpm).map_err(coded)).await?
     };
     let (models, sealed) = up::seal(models, layout).await?;
-    let plan = Plan::new(sealed.iter().map(|s| (&*s.name, s.root)), CONTEXT_TOKENS)?.on(engine);
+    let plan = Plan::new(sealed.iter().map(|s| (&*s.name, s.root)), CONTEXT_TOKENS)?.on(computes);
     let names: Vec<_> = models.iter().map(|m| m.name.clone()).collect();
 
     let broker = Broker::create_for_tpm(layout, ak)?;

@@ -227,6 +227,7 @@ impl Appliance {
             plaintext: PlaintextStorage::AnyFileSystem,
             engine_command: engine,
             llama_command: None,
+            upstream_command: None,
             sandbox: crate::engine::unconfined(),
             devices: DeviceTrust::default(),
             limits: OperatingLimits {

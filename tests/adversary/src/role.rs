@@ -166,6 +166,7 @@ impl GuestRole {
             plaintext: PlaintextStorage::AnyFileSystem,
             engine_command: engine(),
             llama_command: None,
+            upstream_command: None,
             sandbox: crate::engine::unconfined(),
             devices: DeviceTrust::default(),
             limits: OperatingLimits {

@@ -64,6 +64,7 @@ impl Site {
             plaintext: PlaintextStorage::AnyFileSystem,
             engine_command: engine,
             llama_command: None,
+            upstream_command: None,
             sandbox: crate::engine::unconfined(),
             devices: DeviceTrust::default(),
             limits: OperatingLimits {

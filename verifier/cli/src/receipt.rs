@@ -5,7 +5,7 @@ mod altered;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use hanzo_attestation::keyset::Keyset;
+use hanzo_attestation::keyset::{CountedBy, Keyset};
 use hanzo_client::StateDir;
 use hanzo_client::receipts::{BundleRecord, ReceiptRecord};
 use hanzo_log::tile::{self, Kind};
@@ -289,8 +289,13 @@ fn text(receipt: &Receipt, guest: &Guest, checked: &[&str], place: Option<&Place
     row(
         "tokens",
         format!(
-            "{} prompt, {} completion",
-            receipt.prompt_tokens, receipt.completion_tokens
+            "{} prompt, {} completion{}",
+            receipt.prompt_tokens,
+            receipt.completion_tokens,
+            match receipt.counted_by {
+                None => "",
+                Some(CountedBy::Upstream) => ": the word of a server behind the engine, which the guest cannot check",
+            }
         ),
     );
     let s = &receipt.sampling;

@@ -1,6 +1,6 @@
 //! Offline verification against a keyset.
 
-use hanzo_attestation::keyset::Keyset;
+use hanzo_attestation::keyset::{CountedBy, Keyset};
 use hanzo_attestation::{Digest384, UnixTime};
 use hanzo_pqc::sign::{Signature, SignatureSuite, VerifyingKeys};
 use hanzo_pqc::{Domain, PqcError, SignatureHalf};
@@ -189,6 +189,11 @@ pub(super) fn contradictions(receipt: &Receipt, keyset: &Keyset) -> Vec<ReceiptE
         }];
     };
     [
+        (
+            "counted_by",
+            CountedBy::word(model.counted_by).to_owned(),
+            CountedBy::word(receipt.counted_by).to_owned(),
+        ),
         (
             "weights_root",
             model.weights_root.to_string(),

@@ -76,6 +76,7 @@ pub fn keyset() -> Keyset {
         issued_at: NOW.0 - 10,
         models: vec![ServedModel {
             chat_template_sha256: Digest256([1; 32]),
+            counted_by: None,
             name: name("smollm2"),
             tokenizer_sha256: Digest256([2; 32]),
             weights_root: Digest256([3; 32]),

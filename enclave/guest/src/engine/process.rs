@@ -5,18 +5,23 @@ use std::fs;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::sandbox::{EngineSandbox, MARK, NOT_APPLIED};
 use super::{EngineError, EngineJob};
 
+/// Of a server behind an engine (`enclave/engine-upstream/SPEC.md`).
+const SERVER_SOCKET: &str = "upstream.sock";
 const LINES_KEPT: usize = 12;
 const LINE_BYTES_MAX: usize = 400;
 
 /// A running engine; killed when dropped.
 pub(super) struct EngineProcess {
     child: Child,
+    /// Of an engine that starts a server, which outlives it otherwise.
+    group: Option<Pid>,
     lines: Lines,
 }
 
@@ -28,6 +33,7 @@ impl EngineProcess {
         }
         // A socket that an earlier engine left would make the next one fail to bind.
         let _ = fs::remove_file(&job.socket);
+        let _ = fs::remove_file(job.socket.with_file_name(SERVER_SOCKET));
         let launcher = sandbox.command(job, memory_bytes);
         let (program, arguments) = launcher.split_first().ok_or(EngineError::NoCommand)?;
         let mut child = Command::new(program)
@@ -54,12 +60,16 @@ impl EngineProcess {
         if let Some(stderr) = child.stderr.take() {
             tokio::spawn(lines.clone().follow(stderr));
         }
-        Ok(Self { child, lines })
+        let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let group = leader.filter(|_| job.server.is_some());
+        Ok(Self { child, group, lines })
     }
 
     /// Waits for its end; says how it ended.
     pub(super) async fn wait(&mut self) -> String {
-        match self.child.wait().await {
+        let status = self.child.wait().await;
+        self.end_group();
+        match status {
             Ok(status) => status.to_string(),
             Err(e) => e.to_string(),
         }
@@ -87,11 +97,26 @@ impl EngineProcess {
     /// Kills it by its process id and waits until it is gone.
     pub(super) async fn kill(&mut self) {
         // ESRCH means that it is gone already.
+        self.end_group();
         let _ = self.child.kill().await;
+    }
+
+    /// Ends what the engine started. A group's number is free only once its last process is reaped, and the guest alone starts groups:
+    /// called at once after that, it meets no other.
+    fn end_group(&mut self) {
+        if let Some(group) = self.group.take() {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
     }
 
     pub(super) fn id(&self) -> Option<u32> {
         self.child.id()
+    }
+}
+
+impl Drop for EngineProcess {
+    fn drop(&mut self) {
+        self.end_group();
     }
 }
 

@@ -13,6 +13,10 @@
 //! [`Isolation::AsFarAsPossible`] says so and goes on: that is for development on the simulated TEE. Steps 1, 4 and 5 are
 //! taken always, and a kernel that cannot take one of them gets no engine.
 //!
+//! An engine that starts a server beside it (`--server`) may also start processes, in its own namespaces, and call Unix sockets;
+//! it gives up both for itself or for the server (`hanzo-engine-process`, `isolation`). Neither leaves its process group, by which
+//! both are ended. The bound on memory holds for each of the two.
+//!
 //! # Does not establish
 //! Anything about GPUs: no GPU device is shown to an engine. The list of system calls is a deny list; files are an allow list.
 
@@ -78,6 +82,12 @@ impl EngineSandbox {
         option("--model-dir", job.model_dir.display().to_string());
         option("--socket", job.socket.display().to_string());
         option("--memory-bytes", memory_bytes.to_string());
+        if let Some(server) = &job.server {
+            option("--server", server.program.display().to_string());
+            for path in &server.files {
+                option("--server-file", path.display().to_string());
+            }
+        }
         if is_root() {
             option("--uid", (FIRST_UID + u32::from(job.index)).to_string());
             option("--root", job.root.display().to_string());
@@ -232,6 +242,6 @@ fn confine(arguments: &Arguments) -> Result<PathBuf, SandboxError> {
     identity::drop_privileges()?;
     tree.restrict()?;
     hanzo_device::keep_standard_descriptors_alone()?;
-    syscalls::restrict()?;
+    syscalls::restrict(arguments.server.is_some())?;
     Ok(tree.program)
 }

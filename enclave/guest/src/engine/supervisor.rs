@@ -202,6 +202,7 @@ mod tests {
         EngineJob {
             model: "m".into(),
             command: command.iter().map(|s| (*s).to_owned()).collect(),
+            server: None,
             model_dir: dir.to_owned(),
             socket: dir.join("s"),
             root: dir.join("root"),

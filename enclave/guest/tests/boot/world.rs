@@ -161,6 +161,7 @@ request_timeout_s = 20
             plaintext: PlaintextStorage::AnyFileSystem,
             engine_command: engine::command(),
             llama_command: None,
+            upstream_command: None,
             sandbox: engine::sandbox(),
             devices: DeviceTrust::default(),
             limits: OperatingLimits {

@@ -6,6 +6,61 @@ use crate::{Place, UID, is_root, not_run, outcomes, python_is_here, text};
 
 const HOSTILE: &str = include_str!("hostile.py");
 
+/// What an engine that starts a server may besides, and what it may not either.
+#[test]
+fn an_engine_with_a_server_starts_it_and_calls_it_and_neither_leaves_its_group() {
+    if !python_is_here() {
+        return;
+    }
+    const SCRIPT: &str = r#"
+import os, socket, ctypes
+def attempt(name, what):
+    try:
+        what()
+        print(name, "done")
+    except OSError as error:
+        print(name, __import__("errno").errorcode[error.errno])
+def fork():
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+def clone(flags):
+    libc = ctypes.CDLL(None, use_errno=True)
+    child = libc.syscall(56, flags | 17, 0, 0, 0, 0)
+    if child == 0:
+        os._exit(0)
+    if child < 0:
+        raise OSError(ctypes.get_errno(), "clone")
+    os.waitpid(child, 0)
+attempt("fork", fork)
+attempt("user_namespace", lambda: clone(0x10000000))
+attempt("unix_connect", lambda: socket.socket(socket.AF_UNIX).connect("/nowhere"))
+attempt("inet", lambda: socket.socket(socket.AF_INET))
+attempt("group", lambda: os.setpgid(0, 0))
+attempt("session", os.setsid)
+"#;
+    let place = Place::new();
+    let with = |server: bool| {
+        let mut words = place.launcher(false);
+        let end = words.pop().unwrap();
+        if server {
+            words.extend(["--server", "/usr/bin/env"].map(str::to_owned));
+        }
+        words.push(end);
+        let output = place.python(words, SCRIPT);
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let (told, said) = with(true);
+    let expected = "fork done\nuser_namespace EPERM\nunix_connect ENOENT\ninet EPERM\ngroup EPERM\nsession EPERM\n";
+    assert_eq!(told, expected, "{said}");
+    let (told, said) = with(false);
+    assert!(
+        told.starts_with("fork EPERM\nuser_namespace EPERM\nunix_connect EPERM\ninet EPERM\n"),
+        "{told}{said}"
+    );
+}
+
 /// What an engine needs.
 const NEEDED: &[&str] = &[
     "read_weights",

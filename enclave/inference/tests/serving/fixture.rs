@@ -182,6 +182,7 @@ fn keyset(keys: &SigningKeys) -> Keyset {
         issued_at: 1_800_000_000,
         models: vec![ServedModel {
             chat_template_sha256: Digest256([3; 32]),
+            counted_by: None,
             name: Name::new("smollm2").unwrap(),
             tokenizer_sha256: Digest256([4; 32]),
             weights_root: Digest256([5; 32]),

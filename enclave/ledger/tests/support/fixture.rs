@@ -250,6 +250,7 @@ pub fn boot(n: u16, change: impl FnOnce(&mut Keyset)) -> Booted {
         issued_at: START_MS / 1000,
         models: vec![ServedModel {
             chat_template_sha256: Digest256([3; 32]),
+            counted_by: None,
             name: Name::new("smollm2").unwrap(),
             tokenizer_sha256: Digest256([4; 32]),
             weights_root: weights_root(),
@@ -283,6 +284,7 @@ impl Booted {
         let mut receipt = Receipt {
             chat_template_sha256: model.chat_template_sha256,
             completion_tokens: 40,
+            counted_by: None,
             id: ReceiptId(id),
             keyset_digest: self.digest,
             model: model.name.clone(),

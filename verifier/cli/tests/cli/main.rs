@@ -14,9 +14,8 @@ use base64::Engine as _;
 use hanzo_attestation::bundle::{Bundle, CpuEvidence};
 use hanzo_attestation::freshness::{window_nonce, window_path};
 use hanzo_attestation::keyset::{KemKey, Keyset, ServedModel, SignaturePair, SignerKeys, capability_digest};
-use hanzo_attestation::name::Name;
 use hanzo_attestation::statement::Statement;
-use hanzo_attestation::{Digest256, Digest384, Nonce, UnixTime, jcs};
+use hanzo_attestation::{Digest256, Digest384, Nonce, UnixTime, jcs, name::Name};
 use hanzo_client::receipts::{BundleRecord, ReceiptRecord};
 use hanzo_log::{LogKey, Origin};
 use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, SnpPolicy, SnpReference, TcbFloors};
@@ -60,8 +59,7 @@ impl Files {
         let processor = SimulatedProcessor::for_tests();
         let config = "version = 1\n";
         let spec = LaunchSpec::new(IMAGE, Digest256::of(config.as_bytes()));
-        let signing = keys();
-        let public = signing.verifying_keys();
+        let public = keys().verifying_keys();
         let name = |n| Name::new(n).unwrap();
         let keyset = Keyset {
             capability_digest: capability_digest(&[]).unwrap(),
@@ -74,6 +72,7 @@ impl Files {
             issued_at: now - 10,
             models: vec![ServedModel {
                 chat_template_sha256: Digest256([1; 32]),
+                counted_by: None,
                 name: name("smollm2"),
                 tokenizer_sha256: Digest256([2; 32]),
                 weights_root: Digest256([3; 32]),
@@ -171,6 +170,7 @@ impl Files {
         let receipt = Receipt {
             chat_template_sha256: model.chat_template_sha256,
             completion_tokens: 2,
+            counted_by: None,
             id: ReceiptId::from_hex(ID).unwrap(),
             keyset_digest: digest,
             model: model.name.clone(),

@@ -122,6 +122,7 @@ impl Guest {
             issued_at: now() - 10,
             models: vec![ServedModel {
                 chat_template_sha256: Digest256([1; 32]),
+                counted_by: None,
                 name: Name::new("smollm2").unwrap(),
                 tokenizer_sha256: Digest256([2; 32]),
                 weights_root: Digest256([3; 32]),
@@ -300,6 +301,7 @@ impl Guest {
         let receipt = Receipt {
             chat_template_sha256: model.chat_template_sha256,
             completion_tokens: 2,
+            counted_by: None,
             id: ReceiptId([7; 16]),
             keyset_digest: digest,
             model: model.name.clone(),

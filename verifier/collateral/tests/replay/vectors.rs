@@ -43,6 +43,7 @@ pub fn bundle(evidence: SnpEvidence) -> Bundle {
             issued_at: 1,
             models: vec![ServedModel {
                 chat_template_sha256: Digest256([1; 32]),
+                counted_by: None,
                 name: name("smollm2"),
                 tokenizer_sha256: Digest256([2; 32]),
                 weights_root: Digest256([3; 32]),

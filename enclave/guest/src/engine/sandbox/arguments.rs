@@ -19,6 +19,12 @@ pub(super) struct Arguments {
     /// An empty directory on which the engine's root is put together.
     #[arg(long, requires = "uid")]
     pub(super) root: Option<PathBuf>,
+    /// The program of a server that the engine starts.
+    #[arg(long)]
+    pub(super) server: Option<PathBuf>,
+    /// What the server reads and runs besides.
+    #[arg(long = "server-file", requires = "server")]
+    pub(super) server_files: Vec<PathBuf>,
     /// Fail rather than leave a step out.
     #[arg(long)]
     pub(super) whole: bool,

@@ -54,6 +54,11 @@ impl Tree {
             (model.clone(), Shown::Readable),
             (socket_dir.clone(), Shown::Writable),
         ];
+        let server = arguments.server.iter().chain(&arguments.server_files);
+        let mut server: Vec<PathBuf> = server.map(|path| real(path)).collect::<Result<_, _>>()?;
+        // What lies deeper first: a shown directory is read-only, so nothing can be put into it after.
+        server.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
+        entries.extend(server.into_iter().map(|path| (path, Shown::Programs)));
         let there = |path: &&str| Path::new(path).exists();
         entries.extend(
             LIBRARIES

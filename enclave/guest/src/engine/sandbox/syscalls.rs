@@ -110,22 +110,43 @@ const DENIED: &[i64] = &[
     libc::SYS_capset,
 ];
 
+/// Leaving the process group.
+const LEAVING: &[i64] = &[libc::SYS_setsid, libc::SYS_setpgid];
+const NAMESPACES: [i32; 7] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+];
+
 /// `exec` stays possible: the launcher needs it, and Landlock leaves it the engine's own program and system libraries.
-pub(super) fn restrict() -> Result<(), SandboxError> {
+///
+/// `starts_a_server`: processes may be started, though in no namespaces of their own, and Unix sockets called; nobody leaves the process group.
+pub(super) fn restrict(starts_a_server: bool) -> Result<(), SandboxError> {
     let failed = |error: &dyn std::fmt::Display| SandboxError::Seccomp { got: error.to_string() };
-    for program in [denied().map_err(|e| failed(&e))?, absent().map_err(|e| failed(&e))?] {
+    for program in [
+        denied(starts_a_server).map_err(|e| failed(&e))?,
+        absent().map_err(|e| failed(&e))?,
+    ] {
         seccompiler::apply_filter(&program).map_err(|error| failed(&error))?;
     }
     Ok(())
 }
 
-fn denied() -> Result<BpfProgram, BackendError> {
+fn denied(starts_a_server: bool) -> Result<BpfProgram, BackendError> {
     let one = |argument, op, value| {
         let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value)?;
         SeccompRule::new(vec![condition])
     };
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    for call in DENIED {
+    let (allowed, leaving): (&[i64], &[i64]) = match starts_a_server {
+        false => (&[], &[]),
+        true => (&[libc::SYS_connect], LEAVING),
+    };
+    for call in DENIED.iter().chain(leaving).filter(|call| !allowed.contains(call)) {
         rules.insert(*call, vec![]);
         rules.insert(*call | X32, vec![]);
     }
@@ -150,12 +171,17 @@ fn denied() -> Result<BpfProgram, BackendError> {
             vec![one(3, SeccompCmpOp::MaskedEq(shared_anonymous), shared_anonymous)?],
         );
     }
-    // clone for threads alone.
+    // clone for threads alone, or for anything but namespaces.
     for number in [libc::SYS_clone, libc::SYS_clone | X32] {
-        rules.insert(
-            number,
-            vec![one(0, SeccompCmpOp::MaskedEq(libc::CLONE_THREAD as u64), 0)?],
-        );
+        let mut refused = Vec::new();
+        if starts_a_server {
+            for namespace in NAMESPACES.map(|flag| flag as u64) {
+                refused.push(one(0, SeccompCmpOp::MaskedEq(namespace), namespace)?);
+            }
+        } else {
+            refused.push(one(0, SeccompCmpOp::MaskedEq(libc::CLONE_THREAD as u64), 0)?);
+        }
+        rules.insert(number, refused);
     }
     // No input pushed into a terminal that we might share.
     for number in [libc::SYS_ioctl, libc::SYS_ioctl | X32] {
