@@ -2,7 +2,7 @@
 
 use hanzo_attestation::Digest256;
 use hanzo_attestation::merkle::leaf_hash;
-use hanzo_ledger::{Address, Canonical, DecodeError, List, PublicKey, Reader};
+use hanzo_ledger::{Address, Canonical, DecodeError, Genesis, List, PublicKey, Reader};
 
 use crate::quorum::{COMMITTEE_MAX, CommitteeError, quorum};
 
@@ -113,6 +113,18 @@ impl ValidatorSet {
             validators,
             quorum,
         })
+    }
+
+    /// The committee that a chain starts with: epoch 0.
+    ///
+    /// # Errors
+    /// As [`ValidatorSet::new`].
+    pub fn of_genesis(genesis: &Genesis) -> Result<Self, SetError> {
+        let first = genesis.validators.iter().map(|v| Validator {
+            id: v.owner,
+            key: v.key.clone(),
+        });
+        Self::new(0, first.collect())
     }
 
     /// Reads one, sorted as it must be.

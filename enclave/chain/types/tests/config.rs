@@ -11,6 +11,7 @@ fn genesis(id: u64) -> Genesis {
         max_supply: 1_000_000,
         treasury: 0,
         allocations: List::default(),
+        validators: List::default(),
         registrars: List::default(),
         threshold: 0,
         params: Params {
@@ -28,6 +29,13 @@ fn genesis(id: u64) -> Genesis {
             claim_age_s: 1,
             tier_min: 1,
             simulated_earns: false,
+            committee_max: 20,
+            committee_min: 4,
+            stake_min: 0,
+            slash_bp: 0,
+            reporter_bp: 0,
+            validator_tier_min: 1,
+            simulated_votes: false,
         },
     }
 }
