@@ -31,6 +31,7 @@ pub mod explanation;
 pub mod foreign;
 mod help;
 mod in_force;
+pub mod order;
 pub mod reading;
 pub mod receipt;
 pub mod result;

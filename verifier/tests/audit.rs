@@ -414,3 +414,40 @@ fn the_worked_example_of_a_log_is_what_the_code_writes() {
         assert!(spec.contains(part), "RECEIPT.md lacks {part}");
     }
 }
+
+fn order(boot: u8, sequence: u64) -> Vec<u8> {
+    use hanzo_verifier::order::{Action, Order, OrderPurpose};
+    let order = Order {
+        action: Action::UnloadModel {
+            model: Name::new("smollm2").unwrap(),
+        },
+        issued_at: 1_800_000_100,
+        keyset_digest: keyset(boot).digest().unwrap(),
+        nonce: "0f".repeat(32),
+        operator: Name::new("example").unwrap(),
+        purpose: OrderPurpose::V1,
+        sequence,
+    };
+    let signed = order.sign(|domain, bytes| signer(9).sign(domain, bytes)).unwrap();
+    signed.to_bytes().unwrap()
+}
+
+#[test]
+fn orders_are_counted_stand_under_a_keyset_that_began_and_only_grow() {
+    let mut whole = leaves();
+    whole.extend([order(1, 5), order(2, 6)]);
+    let audited = audit(&whole, head_of(&whole), None).unwrap();
+    assert_eq!((audited.counts.orders, audited.counts.receipts), (2, 4));
+    let last = whole.len() as u64 - 1;
+    for (changed, code) in [
+        (order(2, 5), "receipt.chain"),
+        (order(1, 4), "receipt.chain"),
+        (order(3, 6), "log.keyset.missing"),
+        (order(2, 6)[..100].to_vec(), "receipt.malformed"),
+    ] {
+        *whole.last_mut().unwrap() = changed;
+        let (got, leaf, exit_code) = found(&whole);
+        assert_eq!((got, leaf), (code, Some(last)));
+        assert!([10, 30].contains(&exit_code), "{exit_code}");
+    }
+}

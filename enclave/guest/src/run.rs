@@ -77,12 +77,16 @@ pub async fn run(
     } = booted;
     let clock = sealer.clock;
     let booted = Instant::now();
+    let unloader = engines.unloader();
     let serving = ServingState::new(ServingOptions {
         receipts: first.receipts.clone(),
         engines: endpoints,
         limits: sealer.config.limits.clone(),
         queue: sealer.config.queue,
         access: access(&sealer),
+        administrators: sealer.config.admin_keys.clone(),
+        operator: sealer.config.operator.clone(),
+        unload: Arc::new(move |model| unloader.unload(model.as_str())),
         uptime: Arc::new(move || booted.elapsed()),
         clock: Arc::new(move || clock.now()),
         random: Arc::new(fill_mixed),

@@ -28,6 +28,7 @@ use hanzo_verifier::callers::{
 
 use crate::callers::{Callers, Present};
 use crate::error::ApiError;
+use crate::narrowed::Narrowed;
 use account::{Account, Admitted, Known};
 pub(crate) use asking::{Asking, Promise};
 use credential::Shown;
@@ -63,6 +64,7 @@ pub(crate) struct Gate {
     operator: Name,
     accounts: Accounts,
     uptime: Uptime,
+    narrowed: RwLock<Narrowed>,
     book: RwLock<Book>,
     nonces: Nonces,
     /// Tables are taken one after the other.
@@ -76,6 +78,8 @@ pub(crate) struct Gate {
 struct Book {
     version: u64,
     not_after: u64,
+    /// As it was signed.
+    table: Option<Arc<VerifiedTable>>,
     callers: HashMap<Digest384, Arc<Known>>,
     issuers: Arc<Vec<Issuer>>,
     by_claim: Vec<(Claim, Arc<Known>)>,
@@ -143,6 +147,7 @@ impl Access {
         concurrent_requests: u32,
         now: UnixTime,
         uptime: Uptime,
+        narrowed: Narrowed,
     ) -> Result<Self, &'static str> {
         let (access, operator, accounts) = match options {
             AccessOptions::Anybody => return Ok(Self::Anybody(Callers::new(concurrent_requests))),
@@ -157,6 +162,7 @@ impl Access {
             operator,
             accounts,
             uptime,
+            narrowed: RwLock::new(narrowed),
             book: RwLock::default(),
             nonces: Nonces::default(),
             taking: Mutex::default(),
@@ -164,7 +170,7 @@ impl Access {
         };
         if let Some(kept) = gate.accounts.kept_callers().map_err(|e| e.code())? {
             match gate.verified(&kept, now) {
-                Ok(table) => gate.put_in_force(&table)?,
+                Ok(table) => gate.put_in_force(&Arc::new(table))?,
                 Err(e) => tracing::warn!(code = e.code(), "the kept table of callers does not count: {e}"),
             }
         }
@@ -226,6 +232,25 @@ impl Access {
             Entry::Occupied(taken) if *taken.get() == admitted.class() => Ok(()),
             Entry::Occupied(_) => Err(ApiError::Isolation),
         }
+    }
+
+    /// Whether callers are told apart at all.
+    pub(crate) const fn knows_callers(&self) -> bool {
+        matches!(self, Self::Callers(_))
+    }
+
+    /// Holds to what administrators narrowed, the table in force included. Blocks on the disk.
+    pub(crate) fn narrow(&self, narrowed: Narrowed) -> Result<(), ApiError> {
+        let Self::Callers(gate) = self else { return Ok(()) };
+        let _one = gate.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        *gate.narrowed.write().unwrap_or_else(PoisonError::into_inner) = narrowed;
+        let table = gate.book().table.clone();
+        let again = table.map_or(Ok(()), |table| gate.put_in_force(&table));
+        again.map_err(|code| {
+            // Rather nobody than somebody who was revoked.
+            *gate.book.write().unwrap_or_else(PoisonError::into_inner) = Book::default();
+            ApiError::Receipt { code }
+        })
     }
 
     /// Takes a signed table in place of the one in force. Blocks on the disk.
@@ -350,7 +375,7 @@ impl Gate {
 
     fn take(&self, document: &[u8], now: UnixTime) -> Result<u64, ApiError> {
         let _one: MutexGuard<'_, ()> = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
-        let table = self.verified(document, now)?;
+        let table = Arc::new(self.verified(document, now)?);
         let version = table.table().version;
         let kept = self.accounts.keep_callers(version, document);
         if !kept.map_err(|e| ApiError::Receipt { code: e.code() })? {
@@ -362,13 +387,15 @@ impl Gate {
     }
 
     /// Accounts that are known already stay as they are, but for their limits.
-    fn put_in_force(&self, table: &VerifiedTable) -> Result<(), &'static str> {
-        let table = table.table();
+    fn put_in_force(&self, verified: &Arc<VerifiedTable>) -> Result<(), &'static str> {
+        let table = verified.table();
+        let narrowed = self.narrowed.read().unwrap_or_else(PoisonError::into_inner).clone();
         let used: HashMap<Name, Usage> = self.accounts.usage().map_err(|e| e.code())?.into_iter().collect();
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
         let mut callers = HashMap::with_capacity(table.callers.len());
         let (mut by_claim, mut by_keys) = (Vec::new(), HashMap::new());
-        for caller in &table.callers {
+        for caller in table.callers.iter().filter_map(|caller| narrowed.left(caller)) {
+            let caller = &caller;
             let account = match book.accounts.entry(caller.id.clone()) {
                 Entry::Occupied(known) => {
                     known.get().set_limits(caller);
@@ -394,6 +421,7 @@ impl Gate {
         }
         (book.callers, book.by_claim, book.by_keys) = (callers, by_claim, by_keys);
         book.issuers = Arc::new(table.issuers.clone());
+        book.table = Some(verified.clone());
         book.version = table.version;
         book.not_after = table.not_after;
         Ok(())

@@ -44,7 +44,7 @@ pub(crate) async fn usage(State(state): State<ServingState>, asking: Asking) -> 
     Ok(Json(json!({"object": "list", "data": data})))
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let done = tokio::task::spawn_blocking(work).await;

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hanzo_verifier::callers::{CallersError, RequestError, TokenError};
+use hanzo_verifier::order::OrderError;
 use serde_json::{Value, json};
 
 use crate::engine::EngineError;
@@ -185,6 +186,27 @@ pub enum ApiError {
         /// What came.
         got: u64,
     },
+    /// An order was refused.
+    #[error(transparent)]
+    Order(OrderError),
+    /// An order about what this guest does not have.
+    #[error("order: {field}: expected {expected}, got {got}")]
+    OrderSubject {
+        /// The member at fault.
+        field: &'static str,
+        /// What is accepted.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+    /// An order that is not the next.
+    #[error(
+        "order: sequence {got}: expected more than that of every order before, and at most 4096 orders; sign it with a higher one"
+    )]
+    OrderSequence {
+        /// What came.
+        got: u64,
+    },
     /// As many requests as configured are running, and as many wait.
     #[error("the guest works on as many requests as its configuration allows; try again shortly")]
     Busy,
@@ -239,8 +261,8 @@ impl ApiError {
                 StatusCode::TOO_MANY_REQUESTS
             }
             Self::NoCallers => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Callers(_) => StatusCode::BAD_REQUEST,
-            Self::CallersVersion { .. } => StatusCode::CONFLICT,
+            Self::Callers(_) | Self::Order(_) | Self::OrderSubject { .. } => StatusCode::BAD_REQUEST,
+            Self::CallersVersion { .. } | Self::OrderSequence { .. } => StatusCode::CONFLICT,
             Self::Engine(e) | Self::Prompt { error: e, .. } => e.status(),
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::LogNotShown => StatusCode::SERVICE_UNAVAILABLE,
@@ -276,6 +298,9 @@ impl ApiError {
             Self::Quota { .. } => "insufficient_quota",
             Self::Callers(e) => e.code(),
             Self::CallersVersion { .. } => "callers.version",
+            Self::Order(e) => e.code(),
+            Self::OrderSubject { .. } => "order.subject",
+            Self::OrderSequence { .. } => "order.sequence",
             Self::Engine(e) | Self::Prompt { error: e, .. } => e.code(),
             Self::Timeout => "timeout",
             Self::Receipt { .. } => "receipt_not_durable",

@@ -5,7 +5,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
 
 use crate::state::ServingState;
-use crate::{callers_table, endpoints, leftover, log, openapi, routes};
+use crate::{callers_table, endpoints, leftover, log, openapi, orders, routes};
 
 /// All routes of the API. Serve it inside the attested channel alone, with Nagle's algorithm off: frames are handed over one
 /// by one.
@@ -18,6 +18,7 @@ pub fn router(state: ServingState) -> Router {
         .route("/v1/messages/count_tokens", post(endpoints::count_tokens))
         .route("/v1/responses", post(endpoints::responses))
         .route("/v1/callers", put(callers_table::take))
+        .route("/v1/orders", post(orders::take))
         .route("/v1/usage", get(callers_table::usage))
         .route("/v1/models", get(routes::models))
         .route("/v1/models/{name}", get(routes::model))

@@ -28,7 +28,7 @@ fn model_object(state: &ServingState, serving: &Serving) -> Value {
 
 pub(crate) async fn models(State(state): State<ServingState>, asking: Asking) -> Result<Json<Value>, ApiError> {
     let who = state.who(&asking)?;
-    let seen = state.models.iter().filter(|m| who.sees(m.model.name.as_str()));
+    let seen = state.loaded().filter(|m| who.sees(m.model.name.as_str()));
     let data: Vec<_> = seen.map(|m| model_object(&state, m)).collect();
     Ok(Json(json!({"object": "list", "data": data})))
 }
@@ -103,7 +103,7 @@ async fn find_receipt(state: &ServingState, id: &str, headers: &HeaderMap) -> Re
 
 /// Ready only if every engine is.
 pub(crate) async fn health(State(state): State<ServingState>) -> Result<Json<Value>, ApiError> {
-    for serving in &state.models {
+    for serving in state.loaded() {
         serving.engine.ready().await?;
     }
     Ok(Json(json!({"status": "ready"})))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hanzo_attestation::UnixTime;
-use hanzo_attestation::config::{self, Limits};
+use hanzo_attestation::config::{self, Limits, PinnedSigner};
 use hanzo_attestation::keyset::ServedModel;
 use hanzo_attestation::name::Name;
 use hanzo_receipts::{FreshBytes, ReceiptLog};
@@ -16,12 +16,16 @@ use crate::body;
 use crate::engine::EngineClient;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
+use crate::orders::{Administration, Orders};
 use crate::queue::Queue;
 
 /// The guest's clock.
 pub type Clock = Arc<dyn Fn() -> UnixTime + Send + Sync>;
 /// Fills a buffer with fresh random bytes; false if the source failed.
 pub type Random = Arc<dyn Fn(&mut [u8]) -> bool + Send + Sync>;
+
+/// Ends the engine of a model, by its name: nobody is served by it any more. Called at most a few times for one model; does not wait.
+pub type Unload = Arc<dyn Fn(&Name) + Send + Sync>;
 
 /// Where the engine of one model listens.
 #[derive(Debug, Clone)]
@@ -46,6 +50,12 @@ pub struct ServingOptions {
     pub queue: Option<config::Queue>,
     /// Who may ask.
     pub access: AccessOptions,
+    /// Whose orders count, out of the measured configuration.
+    pub administrators: Vec<PinnedSigner>,
+    /// Whose guest it is.
+    pub operator: Name,
+    /// Ends a model's engine when an administrator unloads it.
+    pub unload: Unload,
     /// How long the guest has been up.
     pub uptime: Uptime,
     /// The guest's clock.
@@ -97,6 +107,7 @@ pub struct Inner {
     pub(crate) request_timeout: Duration,
     pub(crate) queue: Arc<Queue>,
     pub(crate) access: Arc<Access>,
+    pub(crate) orders: Arc<Orders>,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) metrics: Arc<Metrics>,
@@ -157,8 +168,22 @@ impl ServingState {
             });
         }
         let now = (options.clock)();
-        let access = Access::open(options.access, options.limits.concurrent_requests, now, options.uptime)
-            .map_err(|code| ServingError::Callers { code })?;
+        let orders = Orders::open(Administration {
+            administrators: options.administrators,
+            operator: options.operator,
+            models: models.iter().map(|m: &Serving| m.model.name.clone()).collect(),
+            unload: options.unload,
+            log: options.receipts.log().clone(),
+        })
+        .map_err(|code| ServingError::Callers { code })?;
+        let access = Access::open(
+            options.access,
+            options.limits.concurrent_requests,
+            now,
+            options.uptime,
+            orders.narrowed(),
+        )
+        .map_err(|code| ServingError::Callers { code })?;
         Ok(Self(Arc::new(Inner {
             models,
             body_bytes_max: options.limits.body_bytes_max,
@@ -166,6 +191,7 @@ impl ServingState {
             request_timeout: Duration::from_secs(options.limits.request_timeout_s),
             queue: Queue::new(options.limits.concurrent_requests, options.queue),
             access: Arc::new(access),
+            orders: Arc::new(orders),
             clock: options.clock,
             random: options.random,
             metrics: Arc::default(),
@@ -203,6 +229,7 @@ impl ServingState {
             request_timeout: self.0.request_timeout,
             queue: self.0.queue.clone(),
             access: self.0.access.clone(),
+            orders: self.0.orders.clone(),
             clock: self.0.clock.clone(),
             random: self.0.random.clone(),
             metrics: self.0.metrics.clone(),
@@ -219,7 +246,7 @@ impl ServingState {
     }
 
     pub(crate) fn serving(&self, name: &str) -> Option<&Serving> {
-        self.0.models.iter().find(|m| m.model.name.as_str() == name)
+        self.0.loaded().find(|m| m.model.name.as_str() == name)
     }
 }
 
@@ -232,6 +259,11 @@ fn fingerprint(receipts: &ReceiptLog) -> String {
 }
 
 impl Inner {
+    /// What is served: models of the keyset that no administrator unloaded.
+    pub(crate) fn loaded(&self) -> impl Iterator<Item = &Serving> {
+        self.models.iter().filter(|m| self.orders.serves(&m.model.name))
+    }
+
     /// Who asks, by a request's head, and what its body has to be.
     pub(crate) fn caller(&self, asking: &Asking) -> Result<(Who, Promise), ApiError> {
         let keyset = self.receipts.keyset_digest();

@@ -21,6 +21,7 @@ mod accounts;
 mod error;
 mod group;
 mod log;
+mod orders;
 mod owner;
 mod public;
 mod queue;

@@ -9,7 +9,8 @@ pub const APPLICATION_ID: i32 = 0x687a_7231;
 ///
 /// `owner` is SHA-256 of the owner's secret; `salts` is sealed under a key derived from that secret. Both are NULL for a
 /// request without an owner. `log.frontier` is what appending after that leaf needs (`hanzo_log::Frontier`), `log_tiles` holds the
-/// roots of full tiles; the log key's seed is sealed. `usage` is the sum of what stands beside the leaves, and of `usage_before`.
+/// roots of full tiles; an order of an administrator stands in `log.keyset`, by its digest; the log key's seed is sealed. `usage` is
+/// the sum of what stands beside the leaves, and of `usage_before`.
 pub const SCHEMA: Schema = Schema {
     application_id: APPLICATION_ID,
     migrations: &[

@@ -19,6 +19,8 @@ pub(crate) fn broken(what: impl Into<String>) -> ReceiptLogError {
 pub(crate) enum Of<'a> {
     Keyset(&'a Digest384, &'a [u8]),
     Receipt(&'a ReceiptId, &'a [u8], Option<&'a Charge<'a>>),
+    /// By the digest of the document. It stands where leaves of keysets do.
+    Order(&'a Digest384, &'a [u8]),
 }
 
 /// Whose usage a receipt is, and how much. It stands in the row of the leaf's hash: no page of the store has one without the other.
@@ -56,7 +58,7 @@ fn of_tile(completed: &Completed) -> Option<(i64, i64)> {
 
 /// Appends a leaf after `frontier` within the caller's transaction.
 pub(crate) fn append(tx: &Connection, frontier: &mut Frontier, leaf: &Of<'_>) -> Result<(), ReceiptLogError> {
-    let (Of::Keyset(_, bytes) | Of::Receipt(_, bytes, _)) = leaf;
+    let (Of::Keyset(_, bytes) | Of::Receipt(_, bytes, _) | Of::Order(_, bytes)) = leaf;
     // What no bundle can hold is no leaf.
     encode_entry(&mut Vec::new(), bytes)?;
     let hash = leaf_hash(&[bytes]);
@@ -67,7 +69,7 @@ pub(crate) fn append(tx: &Connection, frontier: &mut Frontier, leaf: &Of<'_>) ->
             .execute(params![level, index, hash.0])?;
     }
     let (keyset_digest, keyset, receipt, charge) = match leaf {
-        Of::Keyset(digest, bytes) => (Some(digest.0), Some(*bytes), None, None),
+        Of::Keyset(digest, bytes) | Of::Order(digest, bytes) => (Some(digest.0), Some(*bytes), None, None),
         Of::Receipt(id, _, charge) => (None, None, Some(id.0), *charge),
     };
     tx.prepare_cached(

@@ -86,6 +86,7 @@ fn audit(public: &PublicLog) -> BTreeMap<Digest384, Vec<(ReceiptId, u64)>> {
                         "a keyset twice"
                     );
                 }
+                Leaf::Order(_) => panic!("nobody ordered anything"),
                 Leaf::Receipt(signed) => {
                     let digest = signed.receipt.keyset_digest;
                     let verified = verify_signed(&signed, &keysets[&digest]).unwrap();

@@ -9,6 +9,7 @@ use hanzo_client::Padding;
 
 use crate::chain::{AccountArgs, FinalityArgs, ReceiptRewardArgs};
 use crate::keys::KeysArgs;
+use crate::order::OrderArgs;
 
 /// Verify an enclave before trusting it, and its answers after.
 #[derive(Debug, Parser)]
@@ -54,6 +55,8 @@ pub enum Command {
     Log(LogArgs),
     /// Draw and revoke API keys of a guest's callers: the signed table that says who may ask, and how much.
     Keys(KeysArgs),
+    /// Narrow what a running guest does: revoke or lower a caller, unload a model. Nothing here widens.
+    Order(OrderArgs),
     /// Add up the signed token counts of your own receipts.
     Usage(UsageArgs),
     /// Add to evidence what verifying it would otherwise fetch.

@@ -17,6 +17,7 @@ use hanzo_pqc::PqcError;
 use hanzo_verifier::VerifyError;
 use hanzo_verifier::aci::AciError;
 use hanzo_verifier::callers::CallersError;
+use hanzo_verifier::order::OrderError;
 use hanzo_verifier::receipt::{ReceiptAuditError, ReceiptError};
 
 /// Why a command failed.
@@ -134,6 +135,9 @@ pub enum CliError {
     /// A table of callers.
     #[error(transparent)]
     Callers(#[from] CallersError),
+    /// An order of an administrator.
+    #[error(transparent)]
+    Order(#[from] OrderError),
     /// A secret key that others may read.
     #[error("{path}: mode {mode:04o} lets others read a secret key: chmod 600 it, and draw another if somebody may have", path = path.display())]
     Exposed {
@@ -275,6 +279,7 @@ impl CliError {
             Self::LogFile { source, .. } => source.code(),
             Self::Log { source, .. } => source.code(),
             Self::Callers(e) => e.code(),
+            Self::Order(e) => e.code(),
             Self::Exposed { .. } => "keys.exposed",
             Self::KeyFile { .. } => "keys.file",
             Self::Crypto(_) => "keys.crypto",

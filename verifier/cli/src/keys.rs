@@ -1,7 +1,7 @@
 //! `hanzo-verify keys`: API keys of a guest's callers, and the signed table that names them.
 
 mod args;
-mod files;
+pub(crate) mod files;
 mod issuer;
 
 use hanzo_attestation::UnixTime;
@@ -20,7 +20,7 @@ pub use args::{FilesArgs, IsolationArg, IssuerArgs, KeysArgs, KeysCommand, NewAr
 use crate::error::CliError;
 use crate::output::Output;
 use crate::{time, trust, write};
-use files::Signer;
+use files::{Kind, Signer};
 
 const DAY_S: u64 = 86_400;
 /// Longest file of public keys in bytes.
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &KeysArgs) -> Result<Output, CliError> {
     }
 }
 
-fn name(option: &'static str, text: &str) -> Result<Name, CliError> {
+pub(crate) fn name(option: &'static str, text: &str) -> Result<Name, CliError> {
     Name::new(text).map_err(|_| CliError::Usage {
         option,
         expected: "1 to 64 characters out of a-z 0-9 . _ -",
@@ -50,7 +50,7 @@ fn name(option: &'static str, text: &str) -> Result<Name, CliError> {
 }
 
 fn signer(operator: &str, out: &std::path::Path) -> Result<Output, CliError> {
-    let signer = Signer::draw(name("--operator", operator)?, out)?;
+    let signer = Signer::draw(Kind::Callers, name("--operator", operator)?, out)?;
     let public = signer.keys.verifying_keys();
     let (suite, ml_dsa, ed25519) = (public.suite().name(), public.ml_dsa_hex(), public.ed25519_hex());
     let text = format!(
@@ -203,7 +203,7 @@ fn list(table: &TableArg, signer: Option<&std::path::Path>) -> Result<Output, Cl
     let signed = files::table(&table.table)?;
     let verified = match signer {
         Some(path) => {
-            let signer = Signer::load(path)?;
+            let signer = Signer::load(Kind::Callers, path)?;
             let at = signed.table.issued_at;
             signed
                 .clone()
@@ -274,7 +274,7 @@ fn change(
     may_make: bool,
     change: impl FnOnce(&mut Table) -> Result<(), CliError>,
 ) -> Result<Table, CliError> {
-    let signer = Signer::load(&files.signer)?;
+    let signer = Signer::load(Kind::Callers, &files.signer)?;
     let path = &files.table.table;
     let now = trust::now();
     let mut table = if may_make && !path.exists() {

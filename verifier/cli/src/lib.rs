@@ -19,6 +19,7 @@ mod html;
 mod inspect;
 pub mod keys;
 mod log;
+pub mod order;
 mod output;
 mod policy;
 mod ratls;
@@ -61,6 +62,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Log(args) if args.receipts => log::receipts::run(args),
         Command::Log(args) => log::run(args, cli.json),
         Command::Keys(args) => keys::run(args),
+        Command::Order(args) => order::run(args),
         Command::Usage(args) => usage::run(args),
         Command::Staple(args) => staple::run(args, cli.json),
         Command::Finality(args) => chain::finality(args),

@@ -7,6 +7,8 @@ use hanzo_attestation::keyset::{Keyset, LogKeys};
 use hanzo_log::tree::leaf_hash;
 use hanzo_log::{AuthenticCheckpoint, Completed, Frontier, LogError, LogVerifier};
 
+use crate::order::SignedOrder;
+
 use super::{Fence, KeysetLeaf, Leaf, LogHead, Outcome, ReceiptError, SignedReceipt, VerifiedReceipt, verify_signed};
 
 /// Why a log of receipts is not whole. Leaves are counted from 0, as inclusion proofs do.
@@ -159,6 +161,8 @@ pub struct ReceiptCounts {
     pub keysets: u64,
     /// Of them, those whose log a broker fenced.
     pub fenced: u64,
+    /// Orders of administrators.
+    pub orders: u64,
     /// Receipts.
     pub receipts: u64,
     /// Of them, those whose answer was cut off.
@@ -177,6 +181,7 @@ pub struct ReceiptAudit {
     frontier: Frontier,
     chains: BTreeMap<Digest384, Chain>,
     counts: ReceiptCounts,
+    order_sequence: u64,
     extends: bool,
 }
 
@@ -199,6 +204,7 @@ impl ReceiptAudit {
             frontier: Frontier::default(),
             chains: BTreeMap::new(),
             counts: ReceiptCounts::default(),
+            order_sequence: 0,
         }
     }
 
@@ -224,6 +230,7 @@ impl ReceiptAudit {
         match &leaf {
             Leaf::Keyset(leaf) => self.keyset(index, leaf)?,
             Leaf::Receipt(signed) => self.receipt(index, signed)?,
+            Leaf::Order(signed) => self.order(index, signed)?,
         }
         let completed = self.frontier.push(leaf_hash(&[bytes]))?;
         let here = |since: &AuthenticCheckpoint| since.size() == index + 1 && since.root() == self.frontier.root();
@@ -286,6 +293,27 @@ impl ReceiptAudit {
         self.counts.failed += u64::from(signed.receipt.outcome == Outcome::Failed);
         self.counts.simulated += u64::from(signed.receipt.simulated);
         chain.last = Some(verified);
+        Ok(())
+    }
+
+    /// Of a keyset that began, and later than every order before. Who may sign one is in the configuration, which this does not read.
+    fn order(&mut self, index: u64, signed: &SignedOrder) -> Result<(), ReceiptAuditError> {
+        let (digest, sequence) = (signed.order.keyset_digest, signed.order.sequence);
+        if !self.chains.contains_key(&digest) {
+            return Err(ReceiptAuditError::Unannounced { index, digest });
+        }
+        if sequence <= self.order_sequence {
+            return Err(ReceiptAuditError::Leaf {
+                index,
+                source: ReceiptError::Chain {
+                    field: "sequence",
+                    expected: format!("more than {}", self.order_sequence),
+                    got: sequence.to_string(),
+                },
+            });
+        }
+        self.order_sequence = sequence;
+        self.counts.orders += 1;
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Leaves of a receipt log: receipts without salts, and of each keyset one that says where its receipts begin.
+//! Leaves of a receipt log: receipts without salts, of each keyset one that says where its receipts begin, and orders of administrators.
 
 use hanzo_attestation::jcs::{self, JcsError};
 use hanzo_attestation::keyset::Keyset;
@@ -6,6 +6,7 @@ use hanzo_attestation::{Digest256, Digest384};
 use serde::{Deserialize, Serialize};
 
 use super::{ReceiptError, SignedReceipt};
+use crate::order::SignedOrder;
 
 /// Longest leaf in bytes: what an entry bundle of C2SP tlog-tiles holds.
 pub const LEAF_BYTES_MAX: usize = u16::MAX as usize;
@@ -87,16 +88,26 @@ pub enum Leaf {
     Keyset(Box<KeysetLeaf>),
     /// A receipt.
     Receipt(Box<SignedReceipt>),
+    /// An administrator narrowed what the guest does.
+    Order(Box<SignedOrder>),
 }
 
 impl Leaf {
-    /// Reads a canonical leaf of either kind.
+    /// Reads a canonical leaf of any kind.
     ///
     /// # Errors
     /// [`ReceiptError::Malformed`], [`ReceiptError::Value`].
     pub fn parse(bytes: &[u8]) -> Result<Self, ReceiptError> {
         if bytes.starts_with(b"{\"receipt\":") {
             return Ok(Self::Receipt(Box::new(SignedReceipt::from_bytes(bytes)?)));
+        }
+        if bytes.starts_with(b"{\"order\":") {
+            let signed = SignedOrder::parse(bytes).map_err(|_| ReceiptError::Value {
+                field: "order",
+                expected: "an order in canonical form",
+                got: "another document".into(),
+            })?;
+            return Ok(Self::Order(Box::new(signed)));
         }
         let leaf: KeysetLeaf = jcs::from_slice("keyset leaf", bytes, LEAF_BYTES_MAX)?;
         let digest = leaf.keyset.digest()?;

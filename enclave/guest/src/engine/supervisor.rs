@@ -1,6 +1,8 @@
 //! Watching engines: a dead one is started again a few times, then it is given up. The others go on; with the last one the guest
-//! stops.
+//! stops. One whose model an administrator unloads ends for good.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -16,11 +18,31 @@ use crate::stop::{Stop, StopSignal, stop_signal};
 /// Why the engines as a whole can serve no more.
 pub type EngineStopped = EngineError;
 
+/// How a watcher ended.
+enum Ended {
+    GivenUp(EngineError),
+    Unloaded,
+}
+
+/// Ends engines one by one, by their models' names.
+#[derive(Clone)]
+pub struct Unloader(Arc<HashMap<String, StopSignal>>);
+
+impl Unloader {
+    /// Ends the model's engine at once, what it computes included. Nothing happens for a model that has none, or had it ended before.
+    pub fn unload(&self, model: &str) {
+        if let Some(signal) = self.0.get(model) {
+            signal.give();
+        }
+    }
+}
+
 /// The engines of one boot. Dropping it kills them all.
 pub struct Engines {
     stop: StopSignal,
-    given_up: mpsc::Receiver<EngineError>,
-    /// Engines that are not given up.
+    unloader: Unloader,
+    ended: mpsc::Receiver<Ended>,
+    /// Engines that are neither given up nor unloaded.
     alive: usize,
     watchers: JoinSet<()>,
 }
@@ -36,9 +58,10 @@ impl Engines {
         limits: &OperatingLimits,
     ) -> Result<Self, EngineError> {
         let (stop, stopping) = stop_signal();
-        let (report, given_up) = mpsc::channel(jobs.len().max(1));
+        let (report, ended) = mpsc::channel(jobs.len().max(1));
         let alive = jobs.len();
         let mut watchers = JoinSet::new();
+        let mut unloading = HashMap::new();
         for job in jobs {
             let engine = start_ready(sandbox, &job, limits).await?;
             tracing::info!(model = job.model, pid = engine.id(), "engine ready");
@@ -48,24 +71,36 @@ impl Engines {
                 limits: *limits,
                 report: report.clone(),
             };
-            watchers.spawn(watcher.watch(engine, stopping.clone()));
+            let (unload, unloaded) = stop_signal();
+            unloading.insert(watcher.job.model.clone(), unload);
+            watchers.spawn(watcher.watch(engine, stopping.clone(), unloaded));
         }
         Ok(Self {
             stop,
-            given_up,
+            unloader: Unloader(Arc::new(unloading)),
+            ended,
             alive,
             watchers,
         })
     }
 
-    /// Waits until the last engine is given up. Requests for the model of one that was before are refused; its neighbours answer.
+    /// What ends single engines.
+    pub fn unloader(&self) -> Unloader {
+        self.unloader.clone()
+    }
+
+    /// Waits until the last engine is given up. Requests for the model of one that was before are refused; its neighbours answer. A guest
+    /// whose last model was unloaded goes on: it is asked for receipts.
     pub async fn failed(&mut self) -> EngineStopped {
-        while let Some(error) = self.given_up.recv().await {
+        while let Some(ended) = self.ended.recv().await {
             self.alive = self.alive.saturating_sub(1);
-            if self.alive == 0 {
-                return error;
+            match ended {
+                Ended::GivenUp(error) if self.alive == 0 => return error,
+                Ended::GivenUp(error) => {
+                    tracing::error!(alive = self.alive, %error, "ENGINE GIVEN UP: its model is no longer served");
+                }
+                Ended::Unloaded => tracing::warn!(alive = self.alive, "model unloaded by an administrator"),
             }
-            tracing::error!(alive = self.alive, %error, "ENGINE GIVEN UP: its model is no longer served");
         }
         // Every watcher ended without a report: only at shutdown.
         std::future::pending().await
@@ -82,16 +117,21 @@ struct Watcher {
     sandbox: EngineSandbox,
     job: EngineJob,
     limits: OperatingLimits,
-    report: mpsc::Sender<EngineError>,
+    report: mpsc::Sender<Ended>,
 }
 
 impl Watcher {
-    async fn watch(self, mut engine: EngineProcess, mut stopping: Stop) {
+    async fn watch(self, mut engine: EngineProcess, mut stopping: Stop, mut unloading: Stop) {
         let mut times: u32 = 0;
         loop {
             let status = tokio::select! {
                 status = engine.wait() => status,
                 () = stopping.given() => return engine.kill().await,
+                () = unloading.given() => {
+                    engine.kill().await;
+                    let _ = self.report.send(Ended::Unloaded).await;
+                    return;
+                }
             };
             times = times.saturating_add(1);
             tracing::error!(
@@ -106,17 +146,21 @@ impl Watcher {
                     times,
                     status,
                 };
-                let _ = self.report.send(error).await;
+                let _ = self.report.send(Ended::GivenUp(error)).await;
                 return;
             }
             let restarted = tokio::select! {
                 started = start_ready(&self.sandbox, &self.job, &self.limits) => started,
                 () = stopping.given() => return,
+                () = unloading.given() => {
+                    let _ = self.report.send(Ended::Unloaded).await;
+                    return;
+                }
             };
             match restarted {
                 Ok(started) => engine = started,
                 Err(error) => {
-                    let _ = self.report.send(error).await;
+                    let _ = self.report.send(Ended::GivenUp(error)).await;
                     return;
                 }
             }

@@ -15,6 +15,7 @@ mod foreign;
 mod machine;
 mod models;
 mod oblivious;
+mod orders;
 mod outside;
 mod padded;
 mod real_broker;

@@ -64,6 +64,19 @@ pub(crate) fn table(version: u64, mut callers: Vec<Caller>) -> Table {
     }
 }
 
+/// What configurations pin.
+pub(crate) fn pinned_access() -> Access {
+    let public = signer().verifying_keys().clone();
+    Access {
+        table_signer: PinnedSigner {
+            suite: public.suite().name().into(),
+            ml_dsa: public.ml_dsa_hex(),
+            ed25519: public.ed25519_hex(),
+        },
+        table_version_min: 2,
+    }
+}
+
 pub(crate) struct Office {
     pub(crate) guest: Guest,
     /// Milliseconds.
@@ -75,21 +88,10 @@ impl Office {
         let clock = Arc::new(AtomicU64::new(1_000));
         let read = clock.clone();
         let uptime: Uptime = Arc::new(move || Duration::from_millis(read.load(Ordering::SeqCst)));
-        let access = |db: &Arc<hanzo_store::EncryptedDb>| {
-            let signer = signer();
-            let public = signer.verifying_keys();
-            AccessOptions::Callers {
-                access: Some(Access {
-                    table_signer: PinnedSigner {
-                        suite: public.suite().name().into(),
-                        ml_dsa: public.ml_dsa_hex(),
-                        ed25519: public.ed25519_hex(),
-                    },
-                    table_version_min: 2,
-                }),
-                operator: name("example"),
-                accounts: Accounts::new(db.clone()),
-            }
+        let access = |db: &Arc<hanzo_store::EncryptedDb>| AccessOptions::Callers {
+            access: Some(pinned_access()),
+            operator: name("example"),
+            accounts: Accounts::new(db.clone()),
         };
         Self {
             guest: Guest::made(script, limits(), None, access, uptime),

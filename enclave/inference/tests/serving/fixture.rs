@@ -1,7 +1,7 @@
 //! A serving guest without its channel: real store, real keys, real router.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -28,6 +28,8 @@ pub struct Guest {
     pub log: Arc<ReceiptLog>,
     pub app: axum::Router,
     pub db: Arc<EncryptedDb>,
+    /// Models whose engines were ended, in their order.
+    pub unloaded: Arc<Mutex<Vec<String>>>,
     _dir: tempfile::TempDir,
 }
 
@@ -67,6 +69,8 @@ impl Guest {
         let public = Arc::new(PublicLog::open(db.clone(), origin, suite, &[2; 64], Fence::None).unwrap());
         let log = Arc::new(ReceiptLog::open(public, keys, keyset).unwrap());
         let counter = AtomicU64::new(1);
+        let unloaded = Arc::new(Mutex::new(Vec::new()));
+        let ended = unloaded.clone();
         let state = ServingState::new(ServingOptions {
             receipts: log.clone(),
             engines: vec![EngineEndpoint {
@@ -77,6 +81,9 @@ impl Guest {
             limits,
             queue,
             access: access(&db),
+            administrators: vec![crate::orders::pinned()],
+            operator: Name::new("example").unwrap(),
+            unload: Arc::new(move |model| ended.lock().unwrap().push(model.to_string())),
             uptime,
             clock: Arc::new(|| UnixTime(NOW)),
             random: Arc::new(move |out| {
@@ -91,6 +98,7 @@ impl Guest {
             log,
             app: router(state),
             db,
+            unloaded,
             _dir: dir,
         }
     }

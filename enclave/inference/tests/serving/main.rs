@@ -8,6 +8,7 @@ mod errors;
 mod fixture;
 mod hostile;
 mod leaving;
+mod orders;
 mod queueing;
 mod raw;
 mod receipts;

@@ -1,4 +1,4 @@
-//! The signer's key file, and tables.
+//! Key files of those who sign tables and of administrators, and tables.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -15,7 +15,6 @@ use zeroize::{Zeroize as _, Zeroizing};
 use crate::error::CliError;
 use crate::{trust, write};
 
-const WHAT: &str = "a key of `hanzo-verify keys signer`";
 const KEY_BYTES_MAX: usize = 4096;
 
 /// A secret key on the disk: canonical JSON of mode 0600.
@@ -35,34 +34,48 @@ impl Drop for KeyFile {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-enum Kind {
+/// What a key is for.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Kind {
+    /// Signs tables of callers.
     #[serde(rename = "hanzo.callers-key.v1")]
     Callers,
+    /// Signs orders.
+    #[serde(rename = "hanzo.admin-key.v1")]
+    Admin,
 }
 
-/// Who signs tables.
-pub(super) struct Signer {
-    pub(super) keys: SigningKeys,
-    pub(super) operator: Name,
+impl Kind {
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Callers => "a key of `hanzo-verify keys signer`",
+            Self::Admin => "a key of `hanzo-verify order signer`",
+        }
+    }
+}
+
+/// Who signs tables, or orders.
+pub(crate) struct Signer {
+    pub(crate) keys: SigningKeys,
+    pub(crate) operator: Name,
 }
 
 impl Signer {
     /// Draws one, and keeps it in a new file.
-    pub(super) fn draw(operator: Name, path: &Path) -> Result<Self, CliError> {
+    pub(crate) fn draw(kind: Kind, operator: Name, path: &Path) -> Result<Self, CliError> {
         let mut seed = Zeroizing::new([0; SEED_LEN]);
         hanzo_pqc::random::fill(seed.as_mut_slice()).map_err(CliError::Crypto)?;
         let file = KeyFile {
             operator: operator.clone(),
             seed: hex::encode(seed.as_slice()),
-            kind: Kind::Callers,
+            kind,
         };
         write::secret(path, &Zeroizing::new(jcs::to_vec("key file", &file)?))?;
         Self::of(&seed, operator)
     }
 
     /// Reads one.
-    pub(super) fn load(path: &Path) -> Result<Self, CliError> {
+    pub(crate) fn load(kind: Kind, path: &Path) -> Result<Self, CliError> {
         let metadata = std::fs::metadata(path).map_err(|source| CliError::Io {
             action: "read",
             path: path.to_path_buf(),
@@ -79,9 +92,12 @@ impl Signer {
         // The parser's reason would quote the file.
         let wrong = || CliError::KeyFile {
             path: path.to_path_buf(),
-            expected: WHAT,
+            expected: kind.what(),
         };
-        let file: KeyFile = jcs::from_slice(WHAT, &bytes, KEY_BYTES_MAX).map_err(|_| wrong())?;
+        let file: KeyFile = jcs::from_slice(kind.what(), &bytes, KEY_BYTES_MAX).map_err(|_| wrong())?;
+        if file.kind != kind {
+            return Err(wrong());
+        }
         let mut seed = Zeroizing::new([0; SEED_LEN]);
         hex::decode_to_slice(&file.seed, seed.as_mut_slice()).map_err(|_| wrong())?;
         Self::of(&seed, file.operator.clone())
@@ -93,7 +109,7 @@ impl Signer {
     }
 
     /// What configurations pin.
-    pub(super) fn pinned(&self) -> PinnedSigner {
+    pub(crate) fn pinned(&self) -> PinnedSigner {
         let public = self.keys.verifying_keys();
         PinnedSigner {
             suite: public.suite().name().to_owned(),
@@ -103,6 +119,6 @@ impl Signer {
     }
 }
 
-pub(super) fn table(path: &Path) -> Result<SignedTable, CliError> {
+pub(crate) fn table(path: &Path) -> Result<SignedTable, CliError> {
     Ok(SignedTable::parse(&trust::read(path)?)?)
 }

@@ -53,6 +53,7 @@ pub(crate) fn run(args: &LogArgs) -> Result<Output, CliError> {
                 "failed": audited.counts.failed,
                 "keysets": audited.counts.keysets,
                 "fenced": audited.counts.fenced,
+                "orders": audited.counts.orders,
                 "simulated": audited.counts.simulated,
             },
         }),
@@ -158,6 +159,15 @@ fn text(audited: &AuditedReceipts, seen: &SeenHead, since: Option<&AuthenticChec
     let mut row = |name: &str, value: String| {
         let _ = writeln!(out, "  {name:<12} {value}");
     };
+    if counts.orders > 0 {
+        row(
+            "orders",
+            format!(
+                "{} of administrators, who narrowed the guest; whose keys signed them is not checked here",
+                counts.orders
+            ),
+        );
+    }
     row("log", head.origin.to_string());
     row("leaves", head.size.to_string());
     row("root", head.root.to_string());

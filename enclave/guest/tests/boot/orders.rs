@@ -1,0 +1,108 @@
+//! Orders of an administrator whom the measured configuration names.
+
+use hanzo_attestation::name::Name;
+use hanzo_pqc::sign::{SEED_LEN, SignatureSuite, SigningKeys};
+use hanzo_verifier::order::{Action, Order, OrderPurpose};
+use hyper::StatusCode;
+
+use crate::client::connect;
+use crate::world::{Running, World};
+
+fn administrator() -> SigningKeys {
+    SigningKeys::from_seed(SignatureSuite::MlDsa65Ed25519, &[11; SEED_LEN]).unwrap()
+}
+
+fn unload(guest: &Running, model: &str, sequence: u64) -> String {
+    let order = Order {
+        action: Action::UnloadModel {
+            model: Name::new(model).unwrap(),
+        },
+        issued_at: guest.ready.keyset.issued_at,
+        keyset_digest: guest.ready.keyset_digest,
+        nonce: "0a".repeat(32),
+        operator: Name::new("example").unwrap(),
+        purpose: OrderPurpose::V1,
+        sequence,
+    };
+    let signed = order.sign(|domain, bytes| administrator().sign(domain, bytes)).unwrap();
+    String::from_utf8(signed.to_bytes().unwrap()).unwrap()
+}
+
+async fn post(guest: &Running, path: &str, body: String) -> StatusCode {
+    let mut connection = connect(&guest.ready.address).await;
+    connection.prove(&guest.ready.keyset).await.unwrap();
+    connection.post(path, body).await.0
+}
+
+async fn ask(guest: &Running, model: &str) -> StatusCode {
+    let question = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"Capital of France?"}}]}}"#);
+    post(guest, "/v1/chat/completions", question).await
+}
+
+/// Processes whose arguments name a file of this world: its engines and their launchers.
+fn engines(world: &World) -> usize {
+    let mark = world.dir.path().display().to_string();
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    processes
+        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .filter(|arguments| String::from_utf8_lossy(arguments).contains(&mark))
+        .count()
+}
+
+async fn engines_become(world: &World, expected: usize) {
+    for _ in 0..200 {
+        if engines(world) == expected {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("{} processes of engines, expected {expected}", engines(world));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unloaded_model_gives_its_memory_back_and_stays_unloaded_while_the_other_answers() {
+    let mut world = World::new().await;
+    let packs = &world.options.packs;
+    std::fs::copy(packs.join("tiny.pack"), packs.join("second.pack")).unwrap();
+    let root = world.model_subject();
+    let public = administrator().verifying_keys().clone();
+    let more = format!(
+        "[[models]]\nname = \"second\"\nweights_root = \"{root}\"\nkey_id = \"{}\"\ncontext_tokens = 256\n\
+         [[admin_keys]]\nsuite = \"ml-dsa-65\"\nml_dsa = \"{}\"\ned25519 = \"{}\"\n[limits]",
+        crate::world::MODEL_KEY,
+        public.ml_dsa_hex(),
+        public.ed25519_hex()
+    );
+    world.configure(world.config.replace("[limits]", &more));
+    let guest = world.boot().await;
+    let both = engines(&world);
+    assert!(both >= 2 && both.is_multiple_of(2), "{both}");
+    assert_eq!(ask(&guest, "second").await, StatusCode::OK);
+    let elsewhere = unload(&guest, "second", 1).replace("\"sequence\":1", "\"sequence\":2");
+    assert_eq!(post(&guest, "/v1/orders", elsewhere).await, StatusCode::BAD_REQUEST);
+    assert_eq!(engines(&world), both);
+
+    let order = unload(&guest, "second", 1);
+    assert_eq!(post(&guest, "/v1/orders", order.clone()).await, StatusCode::OK);
+    engines_become(&world, both / 2).await;
+    assert_eq!(ask(&guest, "second").await, StatusCode::NOT_FOUND);
+    assert_eq!(ask(&guest, "tiny").await, StatusCode::OK);
+    assert_eq!(post(&guest, "/v1/orders", order.clone()).await, StatusCode::CONFLICT);
+    guest.stop().await.unwrap();
+
+    let guest = world.boot().await;
+    engines_become(&world, both / 2).await;
+    assert_eq!(ask(&guest, "second").await, StatusCode::NOT_FOUND);
+    assert_eq!(ask(&guest, "tiny").await, StatusCode::OK);
+    // It was for the keyset of the boot before.
+    assert_eq!(post(&guest, "/v1/orders", order).await, StatusCode::BAD_REQUEST);
+    // Of a guest without any model receipts can still be had.
+    assert_eq!(
+        post(&guest, "/v1/orders", unload(&guest, "tiny", 2)).await,
+        StatusCode::OK
+    );
+    engines_become(&world, 0).await;
+    assert_eq!(ask(&guest, "tiny").await, StatusCode::NOT_FOUND);
+    guest.stop().await.unwrap();
+    world.assert_nothing_left();
+}

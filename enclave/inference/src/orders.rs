@@ -1,0 +1,131 @@
+//! `POST /v1/orders`: administrators narrow what the guest does. Whoever brings an order proves nothing: its signatures do. It is in
+//! the log, durable, before it is in force.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use hanzo_attestation::Digest384;
+use hanzo_attestation::config::PinnedSigner;
+use hanzo_attestation::name::Name;
+use hanzo_receipts::PublicLog;
+use hanzo_verifier::order::{Action, ORDER_BYTES_MAX, SignedOrder};
+use serde_json::{Value, json};
+
+use crate::access::Access;
+use crate::body;
+use crate::callers_table::blocking;
+use crate::error::ApiError;
+use crate::narrowed::Narrowed;
+use crate::state::{ServingState, Unload};
+
+/// What orders are held against, and act on.
+pub(crate) struct Administration {
+    pub(crate) administrators: Vec<PinnedSigner>,
+    pub(crate) operator: Name,
+    /// Of the keyset.
+    pub(crate) models: Vec<Name>,
+    pub(crate) unload: Unload,
+    pub(crate) log: Arc<PublicLog>,
+}
+
+/// Orders in force.
+pub(crate) struct Orders {
+    here: Administration,
+    narrowed: RwLock<Narrowed>,
+    /// Orders are taken one after the other.
+    taking: Mutex<()>,
+}
+
+impl Orders {
+    /// What the log says. Blocks on the disk.
+    pub(crate) fn open(here: Administration) -> Result<Self, &'static str> {
+        let orders = here.log.orders().map_err(|e| e.code())?;
+        let narrowed = Narrowed::by(&orders);
+        for model in here.models.iter().filter(|model| !narrowed.serves(model)) {
+            (here.unload)(model);
+        }
+        Ok(Self {
+            here,
+            narrowed: RwLock::new(narrowed),
+            taking: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn narrowed(&self) -> Narrowed {
+        self.narrowed.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn serves(&self, model: &Name) -> bool {
+        self.narrowed
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .serves(model)
+    }
+
+    fn take(&self, document: &[u8], keyset: &Digest384, access: &Access) -> Result<u64, ApiError> {
+        if self.here.administrators.is_empty() {
+            return Err(ApiError::NotFound("this guest's configuration names no admin_keys"));
+        }
+        let signed = SignedOrder::parse(document).map_err(ApiError::Order)?;
+        let order = signed.verify(&self.here.administrators, &self.here.operator, keyset);
+        let order = order.map_err(ApiError::Order)?;
+        self.subject(&order.order().action, access)?;
+        let sequence = order.order().sequence;
+        let _one = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_next = self.here.log.append_order(&order);
+        if !is_next.map_err(|e| ApiError::Receipt { code: e.code() })? {
+            return Err(ApiError::OrderSequence { got: sequence });
+        }
+        let narrowed = {
+            let mut narrowed = self.narrowed.write().unwrap_or_else(PoisonError::into_inner);
+            narrowed.narrow(order.order());
+            narrowed.clone()
+        };
+        if let Action::UnloadModel { model } = &order.order().action {
+            (self.here.unload)(model);
+        }
+        access.narrow(narrowed)?;
+        tracing::info!(sequence, "order of an administrator taken");
+        Ok(sequence)
+    }
+
+    /// That there is something to narrow: a typing error must not look like success.
+    fn subject(&self, action: &Action, access: &Access) -> Result<(), ApiError> {
+        match action {
+            Action::UnloadModel { model } if !self.here.models.contains(model) => Err(ApiError::OrderSubject {
+                field: "action.unload_model.model",
+                expected: format!(
+                    "a model of this guest ({})",
+                    self.here.models.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+                ),
+                got: model.to_string(),
+            }),
+            Action::RevokeCaller { id } | Action::LowerCaller { id, .. } if !access.knows_callers() => {
+                Err(ApiError::OrderSubject {
+                    field: "action",
+                    expected: "unload_model: this guest's configuration says auth = \"none\", so that no caller is told from another".into(),
+                    got: format!("an order about the caller {id}"),
+                })
+            }
+            Action::UnloadModel { .. } | Action::RevokeCaller { .. } | Action::LowerCaller { .. } => Ok(()),
+        }
+    }
+}
+
+/// Takes an order.
+pub(crate) async fn take(
+    State(state): State<ServingState>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Value>, ApiError> {
+    let document = body::read(&headers, body, ORDER_BYTES_MAX as u64 + 1, &state.body_room).await?;
+    let sequence = blocking(move || {
+        let keyset = state.receipts.keyset_digest();
+        state.orders.take(&document.bytes, &keyset, &state.access)
+    })
+    .await?;
+    Ok(Json(json!({"object": "order", "sequence": sequence})))
+}
