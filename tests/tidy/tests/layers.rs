@@ -279,20 +279,6 @@ fn rule_4_only_the_engine_and_the_appliance_link_the_engine_library() {
     }
 }
 
-/// The consensus engine comes with a runtime, a network and metrics of its own.
-#[test]
-fn rule_4_only_the_chain_links_the_consensus_engine() {
-    for (_, package) in members() {
-        let names = closure(&package);
-        if package == "hanzo-chain" {
-            assert!(names.contains("commonware-consensus"));
-        } else {
-            let engine = ["commonware-consensus", "commonware-runtime", "commonware-p2p", "blst"];
-            assert_absent("rule 4", &package, &names, &engine);
-        }
-    }
-}
-
 /// Evidence comes to the verifier; what vendors say about it is fetched by one crate, for one program.
 #[test]
 fn rule_4_one_crate_of_the_verifier_dials_vendors_and_with_one_tls() {
