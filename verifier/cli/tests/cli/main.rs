@@ -59,7 +59,7 @@ impl Files {
         let processor = SimulatedProcessor::for_tests();
         let config = "version = 1\n";
         let spec = LaunchSpec::new(IMAGE, Digest256::of(config.as_bytes()));
-        let public = keys().verifying_keys();
+        let public = keys().verifying_keys().clone();
         let name = |n| Name::new(n).unwrap();
         let keyset = Keyset {
             capability_digest: capability_digest(&[]).unwrap(),
