@@ -168,8 +168,8 @@ fn damaged_entries_blocks_and_pages_are_refused_by_name() {
         ),
         (format!("DELETE FROM entries WHERE key = x'{miner}'"), "expected root"),
         (
-            format!("UPDATE entries SET value = x'0b00' WHERE key = x'{account}'"),
-            "expected 0 to 10",
+            format!("UPDATE entries SET value = x'0e00' WHERE key = x'{account}'"),
+            "expected 0 to 13",
         ),
         ("DELETE FROM entries".to_owned(), "no head"),
         (
