@@ -454,5 +454,5 @@ async fn the_document_says_which_routes_ask_who_asks() {
             *(if is_open { &mut open } else { &mut closed }) += 1;
         }
     }
-    assert_eq!((open, closed), (8, 9));
+    assert_eq!((open, closed), (9, 9));
 }
