@@ -14,6 +14,8 @@ use crate::jcs::{self, JcsError};
 pub const PURPOSE_REPORT_DATA: &str = "hanzo.report_data.v1";
 /// Purpose of the statement that GPUs and switches answer.
 pub const PURPOSE_DEVICE: &str = "hanzo.device.v1";
+/// Purpose of the statement that a validator's evidence signs.
+pub const PURPOSE_VALIDATOR: &str = "hanzo.validator.v1";
 
 /// What a guest asks its processor to sign, in the form that each kind of evidence takes it.
 ///
@@ -70,6 +72,17 @@ impl Statement {
             keyset_digest,
             nonce,
             purpose: PURPOSE_REPORT_DATA.into(),
+        }
+    }
+
+    /// The statement of a validator's boot. `keyset_digest` is over its keys, `nonce` over network, validator and incarnation
+    /// (`enclave/chain/SPEC.md`); there are no devices.
+    pub fn for_validator(keyset_digest: Digest384, nonce: Nonce) -> Self {
+        Self {
+            device_evidence_digest: Self::no_devices().to_string(),
+            keyset_digest,
+            nonce,
+            purpose: PURPOSE_VALIDATOR.into(),
         }
     }
 
@@ -131,6 +144,10 @@ mod tests {
                 "02".repeat(32)
             )
         );
+        let validator = Statement::for_validator(Digest384([1; 48]), Nonce([2; 32]));
+        let of_validator = String::from_utf8(validator.canonical().unwrap()).unwrap();
+        assert_eq!(of_validator, text.replace("hanzo.report_data.v1", "hanzo.validator.v1"));
+        assert_ne!(validator.report_data().unwrap(), s.report_data().unwrap());
         assert_ne!(
             s.report_data().unwrap()[..32],
             Statement::for_devices(Digest384([1; 48]), Nonce([2; 32]))

@@ -140,13 +140,24 @@ impl PendingProof {
     /// # Errors
     /// [`ChannelError::ChannelKey`] if the keyset's channel key is none.
     pub fn ask(keyset: &Keyset, exporter: &Exporter) -> Result<(ProofRequest, Self), ChannelError> {
-        if keyset.channel_key.suite != KemSuite::Xwing.name() {
+        let digest = keyset.digest().map_err(|_| ChannelError::ChannelKey)?;
+        Self::ask_key(&keyset.channel_key, &digest, exporter)
+    }
+
+    /// As [`Self::ask`], for keys that are *verified* and whose digest the evidence signed: a keyset's or a validator's.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn ask_key(
+        key: &KemKey,
+        digest: &Digest384,
+        exporter: &Exporter,
+    ) -> Result<(ProofRequest, Self), ChannelError> {
+        if key.suite != KemSuite::Xwing.name() {
             return Err(ChannelError::ChannelKey);
         }
-        let key = PublicKey::from_hex(KemSuite::Xwing, &keyset.channel_key.public_key)
-            .map_err(|_| ChannelError::ChannelKey)?;
-        let digest = keyset.digest().map_err(|_| ChannelError::ChannelKey)?;
-        let info = Zeroizing::new(proof_info(exporter.bytes(), &digest));
+        let key = PublicKey::from_hex(KemSuite::Xwing, &key.public_key).map_err(|_| ChannelError::ChannelKey)?;
+        let info = Zeroizing::new(proof_info(exporter.bytes(), digest));
         let (enc, expected) = hpke::export_sender(&key, &info, PROOF_EXPORTER_CONTEXT, PROOF_BYTES)
             .map_err(|_| ChannelError::ChannelKey)?;
         Ok((ProofRequest { enc: hex::encode(enc) }, Self(expected)))

@@ -2,7 +2,8 @@
 //! Everything that a light client needs, and nothing of the engine that makes it (`hanzo-chain`).
 //!
 //! [`ConsensusConfig`] holds the parameters of a network, [`quorum`] the arithmetic, [`ValidatorSet`] the committee, [`AIChainVote`]
-//! the three votes with exactly the bytes that `hanzo-signer` signs, [`FinalityCertificate`] the proof. [`verify_finality`] is the one
+//! the three votes with exactly the bytes that `hanzo-signer` signs, [`FinalityCertificate`] the proof. [`ValidatorKeys`] are the keys of
+//! one boot and what its evidence signs; [`Candidate`] and [`assemble`] begin a chain. [`verify_finality`] is the one
 //! function that makes a [`FinalHeader`].
 //!
 //! What it never does: read a clock, draw randomness, touch a file or a socket, count in fractions. `SPEC.md` of `enclave/chain`
@@ -24,15 +25,21 @@
     reason = "a refusal says what was expected and what came; it is not the fast path"
 )]
 
+mod candidate;
 mod certificate;
 mod config;
+mod keys;
 mod light;
 mod quorum;
 mod set;
 mod vote;
 
+pub use candidate::{
+    Beginning, CANDIDATE_BYTES_MAX, Candidate, CandidateError, EVIDENCE_BYTES_MAX, assemble, before_genesis,
+};
 pub use certificate::{CERTIFICATE_BYTES_MAX, FinalHeader, FinalityCertificate, FinalityError, verify_finality};
 pub use config::{ConfigError, ConsensusConfig, ConsensusMode};
+pub use keys::{CHANNEL_KEY_BYTES, VALIDATOR_KEYS_BYTES, ValidatorKeys};
 pub use light::{
     HANDOVERS_MAX, HEADERS_MAX, Handover, Inclusion, LIGHT_PROOF_BYTES_MAX, LightClient, LightError, LightProof,
     PaidAnswer, Subject, committee_of,
