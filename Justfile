@@ -9,7 +9,11 @@ up *ARGS:
 
 # All tests
 test:
-    cargo test
+    cargo test && cargo test --manifest-path enclave/chain/validator/Cargo.toml
+
+# The AI chain's validator alone
+test-chain:
+    cargo test --manifest-path enclave/chain/validator/Cargo.toml
 
 # Everything but the crates that link the engine library: minutes instead of half an hour on a cold machine
 test-fast:
@@ -22,7 +26,9 @@ tidy:
 # Formatting and lints
 lint:
     cargo fmt --all --check
+    cargo fmt --manifest-path enclave/chain/validator/Cargo.toml --all --check
     cargo clippy --workspace --exclude hanzo-engine --exclude hanzo --all-targets
+    cargo clippy --manifest-path enclave/chain/validator/Cargo.toml --all-targets
 
 # Licences, sources and duplicate crates (needs cargo-deny)
 deny:

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::Mutex;
 
-use crate::tree::root;
+use crate::tree::workspace_of;
 
 /// Names of all crates that `package` is built from: normal and build dependencies on x86-64 Linux, itself included.
 ///
@@ -28,7 +28,7 @@ pub fn linked(package: &str) -> BTreeSet<String> {
 fn cargo_tree(package: &str, edges: &str) -> BTreeSet<String> {
     let target = "x86_64-unknown-linux-gnu";
     let out = Command::new(env!("CARGO"))
-        .current_dir(root())
+        .current_dir(workspace_of(package))
         .args(["tree", "--locked", "-p", package, "-e", edges, "--target", target])
         .args(["--prefix", "none", "--format", "{p}"])
         .output()
@@ -55,7 +55,7 @@ fn cargo_tree(package: &str, edges: &str) -> BTreeSet<String> {
 pub fn linked_features(package: &str, dependency: &str) -> BTreeSet<String> {
     let target = "x86_64-unknown-linux-gnu";
     let out = Command::new(env!("CARGO"))
-        .current_dir(root())
+        .current_dir(workspace_of(package))
         .args(["tree", "--locked", "-p", package, "-e", "normal", "--target", target])
         .args(["--prefix", "none", "--format", "{p} features={f}"])
         .output()

@@ -46,25 +46,41 @@ pub fn files(dir: &Path, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The members of the workspace, as `(folder, package name)`, read from the manifests.
+/// The workspaces of the product, below the root: the main one, and the validator's.
+pub const WORKSPACES: [&str; 2] = ["", "enclave/chain/validator"];
+
+/// The members of all workspaces, as `(folder, package name)`, read from the manifests.
 pub fn members() -> Vec<(PathBuf, String)> {
-    let manifest = text(&root().join("Cargo.toml"));
+    let members: Vec<_> = WORKSPACES.into_iter().flat_map(members_of).collect();
+    assert!(members.len() > 15, "only {} members read", members.len());
+    members
+}
+
+/// The folder of the workspace that `package` is a member of.
+pub fn workspace_of(package: &str) -> PathBuf {
+    let is_member = |w: &&str| members_of(w).iter().any(|(_, name)| name == package);
+    let workspace = WORKSPACES.into_iter().find(is_member);
+    root().join(workspace.unwrap_or_else(|| panic!("{package} is no member of {WORKSPACES:?}")))
+}
+
+/// As [`members`], of one of [`WORKSPACES`].
+pub fn members_of(workspace: &str) -> Vec<(PathBuf, String)> {
+    let home = root().join(workspace);
+    let manifest = text(&home.join("Cargo.toml"));
     let list = manifest.split("members = [").nth(1).and_then(|t| t.split(']').next());
     let folders = list.expect("[workspace] members").lines().filter_map(|l| {
         let l = l.trim();
         (!l.starts_with('#')).then(|| l.split('"').nth(1)).flatten()
     });
-    let members: Vec<_> = folders
+    folders
         .map(|folder| {
-            let folder = root().join(folder);
+            let folder = home.join(folder);
             let manifest = text(&folder.join("Cargo.toml"));
             let name = manifest.lines().find_map(|l| l.strip_prefix("name = "));
             let name = name.expect("a package name").trim_matches('"').to_owned();
             (folder, name)
         })
-        .collect();
-    assert!(members.len() > 15, "only {} members read", members.len());
-    members
+        .collect()
 }
 
 /// All Rust files below `dir` that end in a library or a program: no tests, no benches, no `#[cfg(test)]` modules.

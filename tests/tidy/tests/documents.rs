@@ -181,9 +181,22 @@ fn just_verbs_that_documents_name_exist() {
 fn ci_calls_the_test_command_of_the_readme() {
     let readme = text(&root().join("README.md"));
     let ci = text(&root().join(".ci/run"));
+    let command = "cargo test && cargo test --manifest-path enclave/chain/validator/Cargo.toml";
     assert!(
-        readme.lines().any(|l| l == "cargo test"),
-        "README.md has no line `cargo test`"
+        readme.lines().any(|l| l == command),
+        "README.md has no line `{command}`"
     );
-    assert!(ci.lines().any(|l| l.trim() == "cargo test"), ".ci/run does not call it");
+    assert!(ci.lines().any(|l| l.trim() == command), ".ci/run does not call it");
+}
+
+/// `cargo fmt` at the root sees the main workspace alone.
+#[test]
+fn ci_formats_every_workspace() {
+    let ci = text(&root().join(".ci/run"));
+    for command in [
+        "cargo fmt --all --check",
+        "cargo fmt --manifest-path enclave/chain/validator/Cargo.toml --all --check",
+    ] {
+        assert!(ci.lines().any(|l| l == command), ".ci/run does not call `{command}`");
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hanzo_tests_tidy::source::Source;
-use hanzo_tests_tidy::tree::{files, members, production, root, shown, text};
+use hanzo_tests_tidy::tree::{WORKSPACES, files, members, members_of, production, root, shown, text};
 
 /// Every domain string there is. One key signs under one of them, one derivation uses one of them.
 const DOMAINS_FILE: &str = "tests/tidy/domains.txt";
@@ -179,14 +179,16 @@ fn every_folder_with_a_manifest_is_a_member() {
         .into_iter()
         .map(|(folder, _)| folder.join("Cargo.toml"))
         .collect();
+    let workspaces = WORKSPACES.map(|w| root().join(w).join("Cargo.toml"));
+    // tests/fuzz is built with coverage counters, as a workspace of its own; stand-ins have names and versions of the crates that they
+    // replace ([patch.crates-io]).
+    let elsewhere = ["tests/fuzz", "enclave/chain/validator/standins"];
     for manifest in files(&root(), "toml") {
-        let is_manifest =
-            manifest.file_name().is_some_and(|n| n == "Cargo.toml") && manifest != root().join("Cargo.toml");
-        // tests/fuzz needs another compiler and is a workspace of its own.
-        if is_manifest && !manifest.starts_with(root().join("tests/fuzz")) {
+        let is_manifest = manifest.file_name().is_some_and(|n| n == "Cargo.toml") && !workspaces.contains(&manifest);
+        if is_manifest && !elsewhere.iter().any(|e| manifest.starts_with(root().join(e))) {
             assert!(
                 members.contains(&manifest),
-                "{} is no member of the workspace",
+                "{} is no member of a workspace",
                 shown(&manifest)
             );
         }
@@ -195,19 +197,89 @@ fn every_folder_with_a_manifest_is_a_member() {
 
 #[test]
 fn every_workspace_dependency_is_used() {
-    let root_manifest = text(&root().join("Cargo.toml"));
-    let manifests: Vec<_> = members()
-        .into_iter()
-        .map(|(folder, _)| text(&folder.join("Cargo.toml")))
-        .collect();
-    for (_, line) in dependencies(&root_manifest) {
-        let name = line.split([' ', '=', '.']).next().unwrap_or_default();
-        let used = manifests.iter().any(|m| {
-            dependencies(m)
-                .iter()
-                .any(|(_, l)| l.split([' ', '=', '.']).next() == Some(name))
+    for workspace in WORKSPACES {
+        let manifests: Vec<_> = members_of(workspace)
+            .into_iter()
+            .map(|(folder, _)| text(&folder.join("Cargo.toml")))
+            .collect();
+        for (_, line) in dependencies(&text(&root().join(workspace).join("Cargo.toml"))) {
+            let used = manifests.iter().any(|m| {
+                let mut of_member = dependencies(m).into_iter();
+                of_member.any(|(_, l)| name_of(&l) == name_of(&line))
+            });
+            let name = name_of(&line);
+            assert!(used, "the workspace names {name}, which no member uses");
+        }
+    }
+}
+
+/// What a line of a dependency table names.
+fn name_of(line: &str) -> &str {
+    line.split([' ', '=', '.']).next().unwrap_or_default()
+}
+
+/// One target folder, one build of what both have.
+#[test]
+fn the_validators_workspace_has_the_versions_features_and_profiles_of_the_main_one() {
+    let [main, validators] = WORKSPACES.map(|w| text(&root().join(w).join("Cargo.toml")));
+    let shared = dependencies(&main);
+    let mut compared = 0;
+    for (_, line) in dependencies(&validators) {
+        let Some((_, ours)) = shared.iter().find(|(_, l)| name_of(l) == name_of(&line)) else {
+            continue;
+        };
+        let package = name_of(&line);
+        compared += 1;
+        if !line.contains("path = ") {
+            assert_eq!(&line, ours, "{package}: the main workspace has it otherwise");
+        }
+    }
+    assert!(compared > 5, "only {compared} shared dependencies seen");
+    let profiles = |manifest: &str| {
+        manifest.split_once("\n[profile.dev]").map(|(_, p)| {
+            let lines = p
+                .lines()
+                .map(str::trim)
+                .filter(|l| !l.is_empty() && !l.starts_with('#'));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        })
+    };
+    assert!(profiles(&main).is_some_and(|p| p.len() > 10));
+    assert_eq!(profiles(&main), profiles(&validators), "the profiles differ");
+    let lints = |manifest: &str| {
+        let (_, rest) = manifest.split_once("[workspace.lints.rust]")?;
+        rest.split_once("[workspace.dependencies]")
+            .map(|(lints, _)| lints.to_owned())
+    };
+    assert!(lints(&main).is_some());
+    assert_eq!(lints(&main), lints(&validators), "the lints differ");
+    let versions = |workspace: &str| {
+        let lock = text(&root().join(workspace).join("Cargo.lock"));
+        let packages = lock.split("[[package]]").skip(1).filter_map(|p| {
+            let value = |key: &str| Some(p.split_once(key)?.1.split('"').next()?.to_owned());
+            Some((value("\nname = \"")?, value("\nversion = \"")?))
         });
-        assert!(used, "the workspace names {name}, which no member uses");
+        packages.collect::<Vec<_>>()
+    };
+    let locked = versions(WORKSPACES[0]);
+    for (package, version) in versions(WORKSPACES[1]) {
+        let here = || locked.iter().filter(|(name, _)| *name == package).map(|(_, v)| v);
+        // Of the same major version (or minor, below 1.0) there is one.
+        let line = |v: &str| -> String {
+            let mut parts = v.split('.');
+            let major = parts.next().unwrap_or_default();
+            match major {
+                "0" => format!("0.{}", parts.next().unwrap_or_default()),
+                major => major.to_owned(),
+            }
+        };
+        for ours in here().filter(|ours| line(ours) == line(&version)) {
+            assert_eq!(
+                *ours, version,
+                "{package}: the workspaces' lock files differ: cargo update -p {package}@{version} --precise {ours} \
+                 --manifest-path enclave/chain/validator/Cargo.toml"
+            );
+        }
     }
 }
 

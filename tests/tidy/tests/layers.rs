@@ -2,7 +2,7 @@
 
 use hanzo_tests_tidy::graph::{assert_absent, closure, linked, linked_features};
 use hanzo_tests_tidy::source::Source;
-use hanzo_tests_tidy::tree::{files, members, production, root, shown, text};
+use hanzo_tests_tidy::tree::{WORKSPACES, files, members, members_of, production, root, shown, text};
 
 const ASYNC_AND_SOCKETS: &[&str] = &[
     "tokio",
@@ -277,6 +277,27 @@ fn rule_4_only_the_engine_and_the_appliance_link_the_engine_library() {
             assert_absent("rule 4", &package, &closure(&package), &llama);
         }
     }
+}
+
+/// The consensus engine comes with a runtime, a network and metrics of its own; its workspace has nothing of the simulated TEE but one
+/// program for development, and no simulated peers but in tests.
+#[test]
+fn rule_4_only_the_validators_workspace_links_the_consensus_engine() {
+    for (_, package) in members_of(WORKSPACES[0]) {
+        let engine = ["commonware-consensus", "commonware-runtime", "commonware-p2p", "blst"];
+        assert_absent("rule 4", &package, &closure(&package), &engine);
+    }
+    let mut linking = 0;
+    for (_, package) in members_of(WORKSPACES[1]) {
+        assert_absent("rule 4", &package, &closure(&package), NETWORK_CLIENTS);
+        let features = linked_features(&package, "commonware-consensus");
+        linking += usize::from(!features.is_empty());
+        assert!(
+            !features.contains("mocks"),
+            "rule 4: {package} links simulated Byzantine validators"
+        );
+    }
+    assert!(linking > 0, "no validator links the consensus engine");
 }
 
 /// Evidence comes to the verifier; what vendors say about it is fetched by one crate, for one program.

@@ -1,0 +1,240 @@
+//! A validator: the engine, its application and their networks put together.
+
+use std::num::{NonZeroU16, NonZeroUsize};
+use std::sync::Arc;
+use std::time::Duration;
+
+use commonware_consensus::simplex::config::{Config, Floor, ForwardPolicy, SkipBudget, SkipPolicy};
+use commonware_consensus::simplex::elector::{Config as ElectorConfig, RoundRobin};
+use commonware_consensus::simplex::{Engine, max_payload_size};
+use commonware_consensus::types::{Epoch, ViewDelta};
+use commonware_p2p::{Blocker, Receiver, Sender};
+use commonware_parallel::Sequential;
+use commonware_runtime::buffer::paged::CacheRef;
+use commonware_runtime::{Clock, Handle, Metrics, Spawner, Storage};
+use commonware_utils::NonZeroDuration;
+use commonware_utils::channel::mpsc;
+use hanzo_chain_types::{COMMITTEE_MAX, ConfigError, ConsensusConfig, ConsensusMode, SetError, ValidatorSet};
+use hanzo_ledger::PublicKey;
+use rand_core::CryptoRng;
+
+use crate::BlockId;
+use crate::final_blocks::FinalBlocks;
+use crate::keys::ValidatorKey;
+use crate::node::{Actor, Mailbox, Setup};
+use crate::scheme::Scheme;
+use crate::voting::VoteSigner;
+
+/// Why a validator did not start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// Its configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its mode.
+    #[error("chain: mode: expected embedded, got rpc {endpoint}: a validator runs the engine itself")]
+    Mode {
+        /// The node that would be asked.
+        endpoint: String,
+    },
+    /// Another committee than the chain's first.
+    #[error(
+        "chain: validator set: expected {expected}, the genesis' first committee, got {got}: later committees are not built yet"
+    )]
+    Set {
+        /// Digest of the genesis' set.
+        expected: hanzo_attestation::Digest256,
+        /// Digest of the set that was given.
+        got: hanzo_attestation::Digest256,
+    },
+    /// The genesis names no committee.
+    #[error(transparent)]
+    Committee(#[from] SetError),
+    /// Its key.
+    #[error("chain: validator set {set}: this validator's key is not in it: it does not vote in this epoch")]
+    Stranger {
+        /// Digest of the set.
+        set: hanzo_attestation::Digest256,
+    },
+}
+
+impl StartError {
+    /// Stable dotted code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Config(e) => e.code(),
+            Self::Mode { .. } => "chain.mode",
+            Self::Set { .. } => "chain.set.other",
+            Self::Committee(e) => e.code(),
+            Self::Stranger { .. } => "chain.stranger",
+        }
+    }
+}
+
+/// Who a validator is and what it keeps.
+pub struct Validator<L, B> {
+    /// Parameters of the network.
+    pub config: ConsensusConfig,
+    /// Who votes: the first committee of the genesis. Its epoch is the engine's.
+    pub set: ValidatorSet,
+    /// This validator's key.
+    pub key: PublicKey,
+    /// Casts its votes.
+    pub signer: Arc<dyn VoteSigner>,
+    /// Where final blocks go.
+    pub ledger: L,
+    /// Shuts out peers that break the protocol.
+    pub blocker: B,
+    /// Name of its files in the runtime's storage: letters, digits, `-` and `_`.
+    pub partition: String,
+}
+
+/// Networks of a validator. Peers are authenticated as the keys of the set.
+pub struct Links<S, R> {
+    /// Votes.
+    pub votes: (S, R),
+    /// Certificates.
+    pub certificates: (S, R),
+    /// Certificates that are asked for, and answers.
+    pub resolver: (S, R),
+    /// Blocks; messages of up to [`crate::MESSAGE_BYTES_MAX`].
+    pub blocks: (S, R),
+}
+
+/// A validator that runs.
+pub struct Running {
+    /// Speaks to it.
+    pub mailbox: Mailbox,
+    /// Ends when it does.
+    pub handle: Handle<()>,
+}
+
+/// The AI chain's consensus engine.
+pub struct ConsensusEngine;
+
+impl ConsensusEngine {
+    /// Longest message on the networks of votes, certificates and the resolver, in bytes.
+    pub fn message_bytes_max() -> usize {
+        max_payload_size::<Scheme, BlockId>(u32::try_from(COMMITTEE_MAX).unwrap_or(u32::MAX))
+    }
+
+    /// Starts a validator, whose leaders take turns.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start<E, L, B, S, R>(
+        context: E,
+        validator: Validator<L, B>,
+        links: Links<S, R>,
+    ) -> Result<Running, StartError>
+    where
+        E: Clock + CryptoRng + Spawner + Storage + Metrics,
+        L: FinalBlocks,
+        B: Blocker<PublicKey = ValidatorKey>,
+        S: Sender<PublicKey = ValidatorKey>,
+        R: Receiver<PublicKey = ValidatorKey>,
+    {
+        Self::start_with(context, validator, links, <RoundRobin>::default())
+    }
+
+    /// As [`ConsensusEngine::start`], with another order of leaders. All validators must have the same.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start_with<E, L, B, S, R, O>(
+        context: E,
+        validator: Validator<L, B>,
+        links: Links<S, R>,
+        leaders: O,
+    ) -> Result<Running, StartError>
+    where
+        E: Clock + CryptoRng + Spawner + Storage + Metrics,
+        L: FinalBlocks,
+        B: Blocker<PublicKey = ValidatorKey>,
+        S: Sender<PublicKey = ValidatorKey>,
+        R: Receiver<PublicKey = ValidatorKey>,
+        O: ElectorConfig<Scheme>,
+    {
+        let Validator { config, set, .. } = &validator;
+        let state = validator.ledger.state();
+        config.check(state.genesis())?;
+        if let ConsensusMode::Rpc { endpoint } = &config.mode {
+            let endpoint = endpoint.clone();
+            return Err(StartError::Mode { endpoint });
+        }
+        let first = ValidatorSet::of_genesis(state.genesis())?;
+        if *set != first {
+            let (expected, got) = (first.digest(), set.digest());
+            return Err(StartError::Set { expected, got });
+        }
+        let stranger = StartError::Stranger { set: set.digest() };
+        let place = set.position(&validator.key).ok_or(stranger.clone())?;
+        let account = set.validators().get(place).ok_or(stranger.clone())?.id;
+        let network = *state.network();
+        let signer = Arc::clone(&validator.signer);
+        let scheme = Scheme::signer(network, set.clone(), &validator.key, signer).ok_or(stranger)?;
+        let genesis = commonware_cryptography::sha256::Digest(network.genesis.0);
+        let epoch = Epoch::new(set.epoch());
+        let ms = Duration::from_millis;
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let mailbox = Mailbox(sender);
+        let engine = Engine::new(
+            context.child("engine"),
+            Config {
+                scheme: scheme.clone(),
+                elector: leaders,
+                blocker: validator.blocker.clone(),
+                automaton: mailbox.clone(),
+                relay: mailbox.clone(),
+                reporter: mailbox.clone(),
+                track_historical_votes: false,
+                strategy: Sequential,
+                partition: format!("{}-votes", validator.partition),
+                mailbox_size: NonZeroUsize::MIN.saturating_add(1023),
+                epoch,
+                floor: Floor::Genesis(genesis),
+                replay_buffer: NonZeroUsize::MIN.saturating_add(0xf_ffff),
+                write_buffer: NonZeroUsize::MIN.saturating_add(0xf_ffff),
+                page_cache: CacheRef::new(
+                    NonZeroU16::MIN.saturating_add(4083),
+                    NonZeroUsize::MIN.saturating_add(15),
+                ),
+                leader_timeout: ms(config.leader_timeout_ms),
+                certification_timeout: ms(config.certification_timeout_ms),
+                timeout_retry: ms(config.retry_ms),
+                view_retention: ViewDelta::new(64),
+                skip: SkipPolicy::Enabled {
+                    timeout: ms(config.certification_timeout_ms.saturating_mul(8)),
+                    budget: SkipBudget::Participants,
+                },
+                fetch_timeout: NonZeroDuration::new_panic(ms(1000)),
+                fetch_retry_delay: ms(100),
+                forward: ForwardPolicy::SilentVoters,
+            },
+        );
+        let setup = Setup {
+            scheme,
+            config: validator.config,
+            me: (place, account),
+            ledger: validator.ledger,
+            blocker: validator.blocker,
+            partition: validator.partition,
+        };
+        let (block_sender, block_receiver) = links.blocks;
+        let actor = Actor::new(context.child("application"), setup, block_sender);
+        let handle = context.spawn(move |context| async move {
+            let application = context.child("application_loop").spawn(move |_| async move {
+                if let Err(halt) = actor.run(receiver, block_receiver).await {
+                    tracing::error!("validator stopped: {halt}");
+                }
+            });
+            let mut engine = engine.start(links.votes, links.certificates, links.resolver);
+            let mut application = application;
+            commonware_macros::select! {
+                _ = &mut engine => application.abort(),
+                _ = &mut application => engine.abort(),
+            }
+        });
+        Ok(Running { mailbox, handle })
+    }
+}
