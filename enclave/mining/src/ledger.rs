@@ -13,6 +13,10 @@ use hanzo_pqc::Dek;
 use hanzo_store::EncryptedDb;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+mod shown;
+
+pub use shown::{CERTIFICATE_SPACING, CERTIFICATES_KEPT, Placed};
+
 use crate::{MiningError, SCHEMA};
 
 /// The blocks of one chain and the state after the newest, in a file.
@@ -62,6 +66,7 @@ impl MiningLedger {
                 return Err(MiningError::ForeignGenesis { expected, got });
             }
         }
+        db.write(shown::index)?;
         let state = db.read(|db| restore(db, genesis, &start))?;
         Ok(Self {
             db,
@@ -205,6 +210,9 @@ fn store(tx: &Transaction<'_>, height: u64, block: &VerifiedBlock, applied: &App
     let height = i64::try_from(height).map_err(|_| BlockReject::Overflow { what: "height" })?;
     tx.prepare_cached("INSERT INTO blocks (height, id, document) VALUES (?1, ?2, ?3)")?
         .execute(params![height, applied.id().0, block.to_block().to_bytes()])?;
+    for (place, verified) in block.txs().iter().enumerate() {
+        shown::place(tx, height, place, &verified.digest())?;
+    }
     for (key, value) in applied.changes() {
         put(tx, key, value.as_ref())?;
     }

@@ -4,6 +4,9 @@
 //! told so and changes nothing; another block of a height that is there is refused. A store of another genesis, a damaged one and
 //! one that holds other entries than its newest block's root are refused when they are opened.
 //!
+//! Beside the blocks it keeps what a node shows to others: certificates of finality ([`MiningLedger::certify`]), one handover an epoch,
+//! and where each transaction stands.
+//!
 //! What it never does: decide which blocks are final, or apply one whose signatures it has not verified itself.
 //!
 //! # Does not establish
@@ -21,5 +24,5 @@ mod ledger;
 mod schema;
 
 pub use error::MiningError;
-pub use ledger::{Committed, MiningLedger};
+pub use ledger::{CERTIFICATE_SPACING, CERTIFICATES_KEPT, Committed, MiningLedger, Placed};
 pub use schema::{APPLICATION_ID, SCHEMA};

@@ -8,7 +8,8 @@ pub const APPLICATION_ID: i32 = 0x687a_6c31;
 /// The schema to open it with. `key`, `value`, `document` and `genesis` are canonical bytes of `hanzo-ledger`.
 pub const SCHEMA: Schema = Schema {
     application_id: APPLICATION_ID,
-    migrations: &["CREATE TABLE chain (
+    migrations: &[
+        "CREATE TABLE chain (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         digest BLOB NOT NULL CHECK (length(digest) = 32),
         genesis BLOB NOT NULL
@@ -37,5 +38,22 @@ pub const SCHEMA: Schema = Schema {
     CREATE TABLE entries (
         key BLOB PRIMARY KEY CHECK (length(key) BETWEEN 1 AND 96),
         value BLOB NOT NULL
-    ) STRICT, WITHOUT ROWID;"],
+    ) STRICT, WITHOUT ROWID;",
+        // What a node shows to others. Blocks that were there before are indexed when the store is opened.
+        "CREATE TABLE transactions (
+        id BLOB PRIMARY KEY CHECK (length(id) = 32),
+        height INTEGER NOT NULL CHECK (height > 0),
+        place INTEGER NOT NULL CHECK (place >= 0)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE unindexed (height INTEGER PRIMARY KEY) STRICT;
+    INSERT INTO unindexed SELECT height FROM blocks;
+    CREATE TABLE certificates (
+        height INTEGER PRIMARY KEY CHECK (height > 0),
+        document BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE handovers (
+        epoch INTEGER PRIMARY KEY CHECK (epoch >= 0),
+        document BLOB NOT NULL
+    ) STRICT;",
+    ],
 };

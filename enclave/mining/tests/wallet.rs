@@ -7,8 +7,8 @@ use fixture::*;
 use hanzo_ledger::*;
 use hanzo_pqc::Domain;
 use hanzo_signer::{
-    FreshnessError, FreshnessSource, Head as JournalHead, Network as SignerNetwork, Role, SecurityLevel, SignRequest,
-    Signer, SignerError, SignerKey, Subject, Volatile, Vote as SignVote, ephemeral, wallet,
+    FreshnessError, FreshnessSource, Head as JournalHead, MiningWallet, Network as SignerNetwork, Role, SecurityLevel,
+    SignRequest, Signer, SignerError, SignerKey, Statement, Subject, Volatile, Vote as SignVote, ephemeral, wallet,
 };
 
 /// Holds a head, as a broker does.
@@ -154,4 +154,109 @@ fn what_a_validators_signers_sign_is_what_the_ledger_takes_and_two_clones_of_a_k
     w.does(1, Action::ReportConflict(report)).unwrap();
     let jailed = w.state.validator(&first(1).0.address).unwrap();
     assert_eq!(jailed.standing, Standing::Jailed);
+}
+
+#[test]
+fn what_a_wallet_states_is_what_the_ledger_verifies_and_on_another_network_it_is_not() {
+    let mut w = world(params());
+    let mut seed = [7; 32];
+    seed[..2].copy_from_slice(&1_u16.to_be_bytes());
+    let customer = MiningWallet::from_seed(SecurityLevel::MlDsa65, zeroize::Zeroizing::new(seed)).unwrap();
+    assert_eq!(customer.address(), w.users[1].address.to_string());
+    let network = w.network();
+    let here = SignerNetwork::ai_chain(network.id, network.genesis.0);
+    let elsewhere = SignerNetwork::ai_chain(network.id + 1, network.genesis.0);
+    let miner = w.users[0].address;
+    // Each statement has the bytes of the ledger's.
+    let terms = claim::PaymentTerms {
+        miner,
+        receipt: hanzo_attestation::Digest384([3; 48]),
+        fee: 1 << 70,
+    };
+    let payment = |receipt: [u8; 48]| Statement::Payment {
+        miner: miner.0,
+        receipt,
+        fee: 1 << 70,
+    };
+    assert_eq!(payment([3; 48]).encode(&here), message(&network, &terms));
+    let note = claim::VoucherNote {
+        voucher: hanzo_attestation::Digest256([4; 32]),
+        cumulative: 9,
+    };
+    let voucher = Statement::VoucherNote {
+        voucher: [4; 32],
+        cumulative: 9,
+    };
+    assert_eq!(voucher.encode(&here), message(&network, &note));
+    let note = claim::LeaseNote {
+        lease: hanzo_attestation::Digest256([5; 32]),
+        seconds: 8,
+    };
+    let lease = Statement::LeaseNote {
+        lease: [5; 32],
+        seconds: 8,
+    };
+    assert_eq!(lease.encode(&here), message(&network, &note));
+    let delivery = claim::Delivery {
+        provider: miner,
+        seq: 1,
+        chunk_root: hanzo_attestation::Digest256([6; 32]),
+        bytes: 2,
+        fee: 3,
+    };
+    let delivered = Statement::Delivery {
+        provider: miner.0,
+        seq: 1,
+        chunk_root: [6; 32],
+        bytes: 2,
+        fee: 3,
+    };
+    assert_eq!(delivered.encode(&here), message(&network, &delivery));
+    let boot = claim::EndorsedBoot {
+        miner,
+        incarnation: 4,
+        keyset: hanzo_attestation::Digest384([7; 48]),
+    };
+    let endorsed = Statement::Endorsement {
+        miner: miner.0,
+        incarnation: 4,
+        keyset: [7; 48],
+    };
+    assert_eq!(endorsed.encode(&here), message(&network, &boot));
+    let key = EndorsedKey {
+        validator: miner,
+        incarnation: 5,
+        key: hanzo_attestation::Digest256([8; 32]),
+        evidence: hanzo_attestation::Digest256([9; 32]),
+        tier: 2,
+        simulated: true,
+    };
+    let endorsed = Statement::ValidatorEndorsement {
+        validator: miner.0,
+        incarnation: 5,
+        key: [8; 32],
+        evidence: [9; 32],
+        tier: 2,
+        simulated: true,
+    };
+    assert_eq!(endorsed.encode(&here), message(&network, &key));
+    // A payment that a wallet signed pays; one for another network, or another receipt, does not.
+    let answer = w.boot.receipt(0, |_| {});
+    let paid = |at: &SignerNetwork, receipt: [u8; 48]| {
+        let statement = Statement::Payment {
+            miner: miner.0,
+            receipt,
+            fee: 1_000,
+        };
+        let mut claim = answer.cosigned(&network, &w.users[0], &w.users[1], 1_000);
+        let signature = Fixed::new(&customer.sign_statement(at, &statement).unwrap()).unwrap();
+        claim.payment = claim::Payment::CoSigned(claim::CoSigned { signature });
+        claimed(claim)
+    };
+    let (good, other) = (answer.digest.0, [1; 48]);
+    let (pays, foreign, twin) = (paid(&here, good), paid(&elsewhere, good), paid(&here, other));
+    let refused = Err(Reject::Signature { what: "payment" });
+    assert_eq!(w.does(0, foreign), refused);
+    assert_eq!(w.does(0, twin), refused);
+    assert_eq!(w.does(0, pays), Ok(()));
 }

@@ -9,6 +9,7 @@
 //! * [`FreshnessSource`] says which head of the journal is the newest. No head, another head and no answer all mean: do not sign.
 //! * [`Signer`] puts these together. [`ephemeral`] makes consensus keys that live for one boot and are written nowhere.
 //! * [`interchange`] and [`history`] read, write and obey EIP-3076 files; [`wallet`] holds a miner's key and its encrypted file.
+//! * [`Statement`] is what an owner says beside transactions: a closed list too.
 //!
 //! What it never does: open a socket, read a clock, export a signer's key, start from nothing when its state is missing.
 //! `SPEC.md` beside this crate lists the bytes and the rules.
@@ -53,6 +54,7 @@ mod journal;
 mod key;
 mod request;
 mod signer;
+mod statement;
 mod storage;
 pub mod wallet;
 
@@ -63,5 +65,6 @@ pub use journal::Journal;
 pub use key::{PublicKey, SecurityLevel, SignerKey};
 pub use request::{Claim, Kind, Network, NetworkKind, Observed, Role, SignRequest, Subject, Vote};
 pub use signer::{Signer, verify};
+pub use statement::Statement;
 pub use storage::{FileStorage, Storage, Volatile};
 pub use wallet::MiningWallet;

@@ -1,7 +1,8 @@
 //! A miner's wallet: one ML-DSA key, its address, its encrypted file and its 24 words.
 //!
 //! What a wallet signs is under the domain `hanzo/wallet-message/v1`, which no chain reads: a signed message is never a transaction.
-//! Transactions go through a [`crate::Signer`], which [`MiningWallet::into_key`] is for.
+//! Transactions go through a [`crate::Signer`], which [`MiningWallet::into_key`] is for; what an owner says beside them is a
+//! [`crate::Statement`].
 
 mod file;
 mod phrase;
@@ -143,6 +144,10 @@ impl MiningWallet {
     /// As [`verify_message`].
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), WalletError> {
         verify_message(self.key.public(), message, signature)
+    }
+
+    pub(crate) fn signer_key(&self) -> &SignerKey {
+        &self.key
     }
 
     /// The key, for a signer of role wallet or receipt. Where a guard has it, nothing else should.
