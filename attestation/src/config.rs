@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod access;
 pub mod egress;
+mod models;
 mod signers;
 pub mod upstream;
 
@@ -151,6 +152,12 @@ pub struct ModelConfig {
     /// The server behind `engine = "upstream"`; there exactly then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<UpstreamServer>,
+    /// The model of this configuration that this one is an adapter of; a model of its own if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Name>,
+    /// The only callers who may ask it, whatever tables say; whoever the table lets if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callers: Option<Vec<Name>>,
 }
 
 /// An engine by name. An image holds one program for each that it can run.
@@ -317,30 +324,7 @@ impl Config {
             "1 to 300",
             self.kbs.grant_lifetime_s.to_string(),
         )?;
-        range(
-            !self.models.is_empty() && self.models.len() <= 64,
-            "models",
-            "1 to 64 models",
-            self.models.len().to_string(),
-        )?;
-        let mut names: Vec<_> = self.models.iter().map(|m| &m.name).collect();
-        names.sort();
-        names.dedup();
-        range(
-            names.len() == self.models.len(),
-            "models.name",
-            "each name once",
-            "a repeated name".into(),
-        )?;
-        for model in &self.models {
-            range(
-                (64..=1 << 20).contains(&model.context_tokens),
-                "models.context_tokens",
-                "64 to 1048576",
-                model.context_tokens.to_string(),
-            )?;
-            upstream::check(model)?;
-        }
+        models::check(self)?;
         let l = &self.limits;
         range(
             (1024..=64 << 20).contains(&l.body_bytes_max),
@@ -409,7 +393,7 @@ impl Config {
 mod tests {
     use super::*;
 
-    fn example() -> String {
+    pub(super) fn example() -> String {
         format!(
             r#"
 version = 1
@@ -440,6 +424,14 @@ request_timeout_s = 300
             "ab".repeat(1952),
             "cd".repeat(32),
             "00".repeat(32)
+        )
+    }
+
+    pub(super) fn access() -> String {
+        format!(
+            "[access]\ntable_version_min = 1\n[access.table_signer]\nsuite = \"ml-dsa-65\"\nml_dsa = \"{}\"\ned25519 = \"{}\"\n",
+            "12".repeat(1952),
+            "34".repeat(32)
         )
     }
 
@@ -547,11 +539,7 @@ request_timeout_s = 300
     fn who_may_ask_is_written_down_and_so_is_who_says_so() {
         let text = example();
         assert_eq!(Config::parse(text.as_bytes()).unwrap().auth, Auth::None);
-        let access = format!(
-            "[access]\ntable_version_min = 1\n[access.table_signer]\nsuite = \"ml-dsa-65\"\nml_dsa = \"{}\"\ned25519 = \"{}\"\n",
-            "12".repeat(1952),
-            "34".repeat(32)
-        );
+        let access = access();
         let required = text.replace("auth = \"none\"", "auth = \"required\"");
         let parsed = Config::parse(format!("{required}{access}").as_bytes()).unwrap();
         assert_eq!(parsed.access.map(|a| a.table_version_min), Some(1));

@@ -126,6 +126,9 @@ impl CountedBy {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServedModel {
+    /// Root over all files of the model that this one is an adapter of; absent where it is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_root: Option<Digest256>,
     /// SHA-256 of the chat template text.
     pub chat_template_sha256: Digest256,
     /// Who counts the tokens of its answers, where no engine of the image's own does.
@@ -135,7 +138,7 @@ pub struct ServedModel {
     pub name: Name,
     /// Of what its engine makes ids with: `tokenizer.json`, or the tokenizer's part of a GGUF header (`enclave/model/SPEC.md`).
     pub tokenizer_sha256: Digest256,
-    /// Root over all its files.
+    /// Root over all its files: of an adapter those of the adapter alone, one of which names `base_root`.
     pub weights_root: Digest256,
 }
 

@@ -84,6 +84,7 @@ fn keyset() -> Keyset {
         image: Name::new("0.1.0").unwrap(),
         issued_at: ISSUED_AT,
         models: vec![ServedModel {
+            base_root: None,
             chat_template_sha256: Digest256([0x44; 32]),
             counted_by: None,
             name: Name::new("smollm2-135m").unwrap(),

@@ -80,6 +80,9 @@ impl Transport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Receipt {
+    /// Root over all files of the model that `model` is an adapter of, as the keyset has it; absent where it is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_root: Option<Digest256>,
     /// SHA-256 of the chat template.
     pub chat_template_sha256: Digest256,
     /// Tokens of all answers, as the measured engine counted them and the guest checked against its frames.

@@ -114,6 +114,9 @@ pub struct ModelView {
     pub name: String,
     /// Root over its files.
     pub weights_root: String,
+    /// Of an adapter: root over the files of the model that it goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_root: Option<String>,
 }
 
 impl VerdictView {
@@ -249,6 +252,7 @@ impl VerdictView {
                         .map(|m| ModelView {
                             name: m.name.to_string(),
                             weights_root: m.weights_root.to_string(),
+                            base_root: m.base_root.map(|root| root.to_string()),
                         })
                         .collect(),
                     time: k.time.clone(),

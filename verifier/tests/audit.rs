@@ -40,6 +40,7 @@ fn keyset(boot: u8) -> Keyset {
         issued_at: 1_800_000_000,
         log: Some(log().key().to_keyset()),
         models: vec![ServedModel {
+            base_root: None,
             chat_template_sha256: Digest256([3; 32]),
             counted_by: None,
             name: Name::new("smollm2").unwrap(),
@@ -75,6 +76,7 @@ fn receipt(boot: u8, seq: u64, prev: Digest384) -> Receipt {
     let model = &keyset.models[0];
     let n = boot * 16 + seq as u8;
     Receipt {
+        base_root: None,
         chat_template_sha256: model.chat_template_sha256,
         completion_tokens: 7,
         counted_by: None,

@@ -27,6 +27,7 @@ fn keyset(keys: &SigningKeys) -> Keyset {
         image: name("0.1.0"),
         issued_at: 1_800_000_000,
         models: vec![ServedModel {
+            base_root: None,
             chat_template_sha256: Digest256([3; 32]),
             counted_by: None,
             name: name("smollm2"),
@@ -64,6 +65,7 @@ const RESPONSE: &[u8] = br#"{"choices":[]}"#;
 fn receipt(keyset: &Keyset) -> Receipt {
     let model = &keyset.models[0];
     Receipt {
+        base_root: None,
         chat_template_sha256: model.chat_template_sha256,
         completion_tokens: 7,
         counted_by: None,
@@ -221,6 +223,11 @@ fn what_contradicts_the_keyset_is_refused_even_if_both_keys_signed_it() {
         "receipt.contradiction"
     );
     assert_eq!(refused(|r| r.model = name("other")), "receipt.contradiction");
+    // An adapter on some base, where the keyset says that it is none.
+    assert_eq!(
+        refused(|r| r.base_root = Some(Digest256([9; 32]))),
+        "receipt.contradiction"
+    );
     assert_eq!(refused(|r| r.tier = 3), "receipt.contradiction");
     assert_eq!(refused(|r| r.simulated = false), "receipt.contradiction");
     assert_eq!(refused(|r| r.time_source = "securetsc".into()), "receipt.contradiction");

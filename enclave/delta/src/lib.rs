@@ -25,7 +25,7 @@ pub use error::DeltaError;
 pub use make::{Made, make};
 
 /// What the file of a delta is called in a pack.
-pub const DELTA_FILE: &str = "delta.safetensors";
+pub use hanzo_model::DELTA_FILE;
 /// What ends the name of a scale.
 const SCALE: &str = ".scale";
 /// Elements that are worked on at a time; a multiple of 8.

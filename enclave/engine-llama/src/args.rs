@@ -7,6 +7,7 @@ use std::time::Instant;
 use hanzo_engine_process::{EngineOptions, Message, Role, Sampling, log_to_stderr, measure};
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::adapter::Lora;
 use crate::engine::Llama;
 
 /// `hanzo-engine-llama`: llama.cpp in a process of its own.
@@ -18,11 +19,36 @@ pub struct EngineArgs {
     pub command: EngineCommand,
 }
 
+/// What `serve` is told.
+#[derive(Debug, clap::Args)]
+pub struct ServeOptions {
+    /// As every engine.
+    #[command(flatten)]
+    pub engine: EngineOptions,
+    /// A LoRA adapter in GGUF that every answer of this process is computed with.
+    #[arg(long, value_name = "FILE")]
+    pub adapter: Option<PathBuf>,
+    /// What its product is multiplied by, in millionths.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, requires = "adapter")]
+    pub adapter_scale_micros: u32,
+}
+
+impl ServeOptions {
+    /// The adapter, if there is one.
+    pub fn lora(&self) -> Option<Lora> {
+        let file = self.adapter.clone()?;
+        Some(Lora {
+            file,
+            scale_micros: self.adapter_scale_micros,
+        })
+    }
+}
+
 /// What the engine binary does.
 #[derive(Debug, clap::Subcommand)]
 pub enum EngineCommand {
     /// Confine the process, load a model, answer on a Unix socket until SIGTERM.
-    Serve(EngineOptions),
+    Serve(Box<ServeOptions>),
     /// Load a model in this process and print time to first token and tokens a second. Not confined.
     Measure {
         /// The model directory.
@@ -53,7 +79,7 @@ const LOGGED: [(&str, LevelFilter); 3] = [
 pub fn main_with_args(args: EngineArgs) -> ExitCode {
     log_to_stderr(&LOGGED);
     let result = match args.command {
-        EngineCommand::Serve(options) => crate::run(options).map_err(|error| (error.code(), error.to_string())),
+        EngineCommand::Serve(options) => crate::run(*options).map_err(|error| (error.code(), error.to_string())),
         EngineCommand::Measure {
             model_dir,
             ask,

@@ -10,6 +10,7 @@ use llama_cpp_2::token::LlamaToken;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
+use crate::adapter::Adapter;
 use crate::load::{library, vector_params};
 
 /// Inputs to make vectors of.
@@ -28,13 +29,17 @@ pub(crate) struct Embedder<'model> {
 impl Embedder<'_> {
     /// Computes until no more inputs can come. Says through `ready` whether it could begin.
     pub(crate) fn run(
-        model: &LlamaModel,
+        (model, mut adapter): (&LlamaModel, Option<Adapter>),
         (input_tokens, threads): (usize, usize),
         jobs: Receiver<Inputs>,
         ready: oneshot::Sender<bool>,
     ) {
         let params = vector_params(input_tokens, threads);
         let context = params.and_then(|params| library(|library| model.new_context(library, params))?.ok());
+        let context = context.and_then(|mut context| {
+            let is_on = adapter.as_mut().is_none_or(|adapter| adapter.put_on(&mut context));
+            is_on.then_some(context)
+        });
         let Some(context) = context else {
             let _ = ready.send(false);
             return;

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use zeroize::Zeroizing;
 
+use crate::adapter::Lora;
 use crate::embedder::{Embedder, Inputs};
 use crate::error::LlamaError;
 use crate::grammar::{Grammar, Grammars};
@@ -55,16 +56,25 @@ impl Llama {
     /// # Errors
     /// [`LlamaError`]: not a model directory, unsound files, or the library's refusal.
     pub async fn load(options: &EngineOptions) -> Result<Self, LlamaError> {
+        Self::load_with(options, None).await
+    }
+
+    /// The same, with an adapter on all that it computes.
+    ///
+    /// # Errors
+    /// As [`Llama::load`]; [`LlamaError::Adapter`].
+    pub async fn load_with(options: &EngineOptions, lora: Option<Lora>) -> Result<Self, LlamaError> {
         let ended = |what: &str| LlamaError::Load {
             path: options.model_dir.clone(),
             what: what.into(),
         };
         let loading = options.clone();
-        let loaded = tokio::task::spawn_blocking(move || load::load(&loading))
+        let loaded = tokio::task::spawn_blocking(move || load::load(&loading, lora.as_ref()))
             .await
             .map_err(|_| ended("the task that loads ended"))??;
         let Loaded {
             model,
+            adapter,
             template,
             embeds,
             context_tokens,
@@ -77,7 +87,8 @@ impl Llama {
         let thread = std::thread::Builder::new().name("llama".into());
         let (jobs, places) = if embeds {
             let (jobs, taken) = std_mpsc::channel();
-            let started = thread.spawn(move || Embedder::run(&computed, (context_tokens, threads), taken, ready));
+            let started =
+                thread.spawn(move || Embedder::run((&computed, adapter), (context_tokens, threads), taken, ready));
             started.map_err(|error| ended(&error.to_string()))?;
             (Jobs::Vectors(jobs), 1)
         } else {
@@ -87,7 +98,7 @@ impl Llama {
                 threads,
             };
             let (jobs, taken) = std_mpsc::channel();
-            let started = thread.spawn(move || Worker::run(&computed, shape, taken, ready));
+            let started = thread.spawn(move || Worker::run((&computed, adapter), shape, taken, ready));
             started.map_err(|error| ended(&error.to_string()))?;
             (Jobs::Answers(jobs), streams)
         };

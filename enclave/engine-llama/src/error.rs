@@ -37,6 +37,14 @@ pub enum LlamaError {
         /// Which step, and the library's answer.
         what: String,
     },
+    /// The adapter is not one for this model; the library's own lines say why.
+    #[error("adapter {}: {what}", path.display())]
+    Adapter {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// The process could not be confined, or cannot serve.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -50,6 +58,7 @@ impl LlamaError {
             Self::Gguf(error) => error.code(),
             Self::Template { .. } => "engine.template",
             Self::Load { .. } => "engine.load",
+            Self::Adapter { .. } => "engine.adapter",
             Self::Serve(error) => error.code(),
         }
     }

@@ -10,11 +10,17 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! hanzo_engine_llama::run(hanzo_engine_llama::EngineOptions::new("model", "/run/engine.sock"))?;
+//! # use hanzo_engine_llama::{EngineOptions, ServeOptions, run};
+//! run(ServeOptions {
+//!     engine: EngineOptions::new("model", "/run/engine.sock"),
+//!     adapter: None,
+//!     adapter_scale_micros: 1_000_000,
+//! })?;
 //! # Ok(()) }
 //! ```
 #![forbid(unsafe_code)]
 
+mod adapter;
 mod args;
 mod batch;
 mod embedder;
@@ -28,7 +34,8 @@ mod tools;
 mod vocabulary;
 mod worker;
 
-pub use args::{EngineArgs, EngineCommand, main_with_args};
+pub use adapter::Lora;
+pub use args::{EngineArgs, EngineCommand, ServeOptions, main_with_args};
 pub use engine::Llama;
 pub use error::LlamaError;
 pub use hanzo_engine_process::{
@@ -40,8 +47,11 @@ pub use hanzo_engine_process::{
 ///
 /// # Errors
 /// [`LlamaError`]; the process should exit with a non-zero status then.
-pub fn run(options: EngineOptions) -> Result<(), LlamaError> {
+pub fn run(options: ServeOptions) -> Result<(), LlamaError> {
+    let lora = options.lora();
+    let mut options = options.engine;
     model_dir::check(&options.model_dir)?;
+    options.beside.extend(lora.iter().map(|lora| lora.file.clone()));
     let loading = options.clone();
-    hanzo_engine_process::run(&options, move || async move { Llama::load(&loading).await })
+    hanzo_engine_process::run(&options, move || async move { Llama::load_with(&loading, lora).await })
 }

@@ -13,6 +13,7 @@ use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::{LogOptions, list_llama_ggml_backend_devices, send_logs_to_tracing};
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::adapter::{Adapter, Lora};
 use crate::batch::STEP_TOKENS;
 use crate::error::LlamaError;
 use crate::model_dir::{self, ENCODERS};
@@ -32,6 +33,8 @@ const INPUT_TOKENS: usize = 2048;
 /// A model and the shape of the computation on it.
 pub(crate) struct Loaded {
     pub model: LlamaModel,
+    /// What all of it is computed with.
+    pub adapter: Option<Adapter>,
     /// A model that makes vectors needs none.
     pub template: Option<Template>,
     /// It makes vectors, and no answers.
@@ -108,7 +111,7 @@ pub(crate) fn library<T>(with: impl FnOnce(&mut LlamaBackend) -> T) -> Option<T>
 ///
 /// # Errors
 /// [`LlamaError`]: what is missing, malformed or not for this engine, before the library sees any of it; then its own refusal.
-pub(crate) fn load(options: &EngineOptions) -> Result<Loaded, LlamaError> {
+pub(crate) fn load(options: &EngineOptions, lora: Option<&Lora>) -> Result<Loaded, LlamaError> {
     let (weights, template_file) = model_dir::check(&options.model_dir)?;
     let failed = |what: &str| LlamaError::Load {
         path: weights.clone(),
@@ -118,9 +121,10 @@ pub(crate) fn load(options: &EngineOptions) -> Result<Loaded, LlamaError> {
     let text = template_file.as_deref().map(model_dir::template_text).transpose()?;
     // Mapped, not read: in the guest the file is memory already.
     let params = LlamaModelParams::default().with_n_gpu_layers(0).with_use_mmap(true);
-    let model = library(|library| LlamaModel::load_from_file(library, &weights, &params))
+    let mut model = library(|library| LlamaModel::load_from_file(library, &weights, &params))
         .ok_or_else(|| failed("the library could not be set up"))?
         .map_err(|error| failed(&error.to_string()))?;
+    let adapter = lora.map(|lora| lora.load(&mut model)).transpose()?;
     let embeds = makes_vectors(&model).map_err(failed)?;
     if let Some(why) = vocabulary::refusal(&model, embeds) {
         return Err(failed(&why));
@@ -163,6 +167,7 @@ pub(crate) fn load(options: &EngineOptions) -> Result<Loaded, LlamaError> {
         .threads
         .or_else(|| std::thread::available_parallelism().ok().map(usize::from));
     Ok(Loaded {
+        adapter,
         template,
         context_tokens: options
             .context_tokens

@@ -17,6 +17,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
+use crate::adapter::Adapter;
 use crate::batch::{STEP_TOKENS, shares};
 use crate::grammar::Grammar;
 use crate::load::{context_params, library};
@@ -92,8 +93,13 @@ pub(crate) struct Worker<'model> {
 
 impl Worker<'_> {
     /// Computes until no more jobs can come. Says through `ready` whether it could begin.
-    pub(crate) fn run(model: &LlamaModel, shape: Shape, jobs: Receiver<Job>, ready: oneshot::Sender<bool>) {
-        let Some(mut worker) = Worker::begin(model, shape) else {
+    pub(crate) fn run(
+        (model, mut adapter): (&LlamaModel, Option<Adapter>),
+        shape: Shape,
+        jobs: Receiver<Job>,
+        ready: oneshot::Sender<bool>,
+    ) {
+        let Some(mut worker) = Worker::begin(model, adapter.as_mut(), shape) else {
             let _ = ready.send(false);
             return;
         };
@@ -106,9 +112,12 @@ impl Worker<'_> {
         }
     }
 
-    fn begin(model: &LlamaModel, shape: Shape) -> Option<Worker<'_>> {
+    fn begin<'model>(model: &'model LlamaModel, adapter: Option<&mut Adapter>, shape: Shape) -> Option<Worker<'model>> {
         let params = context_params(shape.context_tokens, shape.streams, shape.threads)?;
-        let context = library(|library| model.new_context(library, params))?.ok()?;
+        let mut context = library(|library| model.new_context(library, params))?.ok()?;
+        if adapter.is_some_and(|adapter| !adapter.put_on(&mut context)) {
+            return None;
+        }
         Some(Worker {
             context,
             words: Words::of(model),

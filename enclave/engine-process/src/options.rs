@@ -30,6 +30,9 @@ pub struct EngineOptions {
     /// Largest request body, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = BODY_BYTES_MAX)]
     pub body_bytes_max: usize,
+    /// What else the process may read; an engine's own options say it.
+    #[arg(skip)]
+    pub beside: Vec<PathBuf>,
 }
 
 impl EngineOptions {
@@ -43,6 +46,7 @@ impl EngineOptions {
             streams: None,
             queue: 64,
             body_bytes_max: BODY_BYTES_MAX,
+            beside: Vec::new(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The engine process: bind, confine, load, answer.
 
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::Mode;
@@ -49,7 +49,8 @@ where
     F: Future<Output = Result<E, X>> + Send + 'static,
 {
     let listener = begin(options)?;
-    isolation::enforce(&[&options.model_dir]).map_err(ServeError::from)?;
+    let readable = std::iter::once(&options.model_dir).chain(&options.beside);
+    isolation::enforce(&readable.map(PathBuf::as_path).collect::<Vec<_>>()).map_err(ServeError::from)?;
     compute(options, listener, load)
 }
 

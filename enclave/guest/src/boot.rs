@@ -1,5 +1,6 @@
 //! The boot, in the one order there is (DESIGN section 5, flow 1). Each step can stop it; none is skipped.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -29,7 +30,7 @@ use crate::fence::Fenced;
 use crate::grants::GrantDesk;
 use crate::kbs_http::KbsDoor;
 use crate::keys::BootKeys;
-use crate::models::{OpenError, OpenedModel, Terms, open_model};
+use crate::models::{OpenError, OpenedModel, PackedModel, Terms, open_adapter, open_model};
 use crate::options::GuestOptions;
 use crate::rotation::{Epoch, Sealer, new_keys};
 use crate::runtime_dir::RuntimeDir;
@@ -88,7 +89,7 @@ async fn steps(
     let terms = Terms::new(config.model_signers.as_ref(), clock.now(), config.required_tier)
         .map_err(crate::models::ModelError::from)?;
     let models = open_models(options, &config, &terms, model_keys, &runtime).await?;
-    let (jobs, endpoints) = engine_jobs(&models, &runtime)?;
+    let (jobs, endpoints) = engine_jobs(&config, &models, &runtime)?;
     let engines = Engines::start(&options.sandbox, jobs, &options.limits).await?;
 
     let sealer = Sealer {
@@ -226,6 +227,7 @@ async fn open_log(config: &Config, store: Arc<EncryptedDb>) -> Result<Arc<Public
     opening.await.map_err(|_| GuestError::TaskEnded { what: "the log" })?
 }
 
+/// Opens them, those that others go on first; in the order of the configuration.
 async fn open_models(
     options: &GuestOptions,
     config: &Config,
@@ -233,20 +235,38 @@ async fn open_models(
     keys: Vec<Dek>,
     runtime: &RuntimeDir,
 ) -> Result<Vec<OpenedModel>, GuestError> {
-    let mut opened = Vec::new();
-    for (index, (model, dek)) in config.models.iter().zip(keys).enumerate() {
-        let out = runtime.model(index)?;
-        let one = open_model(options, model, terms, dek, out).await.map_err(|e| match e {
+    let mut sealed: Vec<_> = config.models.iter().zip(keys).enumerate().collect();
+    sealed.sort_by_key(|(index, (model, _))| (model.base.is_some(), *index));
+    let mut opened: BTreeMap<usize, OpenedModel> = BTreeMap::new();
+    for (index, (model, dek)) in sealed {
+        let sealed = PackedModel {
+            options,
+            model,
+            // Far more than a configuration may name.
+            index: u16::try_from(index).map_err(|_| GuestError::NoSubject)?,
+            terms,
+            dek,
+            out: runtime.model(index)?,
+        };
+        let base = |name: &Name| opened.values().find(|base| base.served.name == *name);
+        let one = match model.base.as_ref().map(base) {
+            None => open_model(sealed).await,
+            Some(Some(base)) => open_adapter(sealed, base, runtime.merged(index)?).await,
+            // The configuration was checked.
+            Some(None) => return Err(GuestError::NoSubject),
+        };
+        let one = one.map_err(|e| match e {
             OpenError::Model(e) => GuestError::from(e),
             OpenError::Engine(e) => e.into(),
         })?;
-        opened.push(one);
+        opened.insert(index, one);
         tracing::info!(model = %model.name, root = %model.weights_root, "pack opened");
     }
-    Ok(opened)
+    Ok(opened.into_values().collect())
 }
 
 fn engine_jobs(
+    config: &Config,
     models: &[OpenedModel],
     runtime: &RuntimeDir,
 ) -> Result<(Vec<EngineJob>, Vec<EngineEndpoint>), GuestError> {
@@ -258,16 +278,19 @@ fn engine_jobs(
             model: model.served.name.clone(),
             socket: socket.clone(),
             context_tokens: model.context_tokens,
+            callers: config.models.get(index).and_then(|model| model.callers.clone()),
         });
         jobs.push(EngineJob {
             model: model.served.name.to_string(),
             command: model.command.clone(),
             server: model.server.clone(),
             model_dir: model.dir.clone(),
+            adapter: model.adapter.clone(),
             socket,
             root,
             // Far more than a configuration may name.
             index: u16::try_from(index).map_err(|_| GuestError::NoSubject)?,
+            group: model.files_of,
             context_tokens: model.context_tokens,
             least_memory_bytes: model.least_memory_bytes,
         });

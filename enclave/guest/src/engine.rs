@@ -32,16 +32,29 @@ pub struct EngineJob {
     pub server: Option<EngineServer>,
     /// Opened, verified files.
     pub model_dir: PathBuf,
+    /// An adapter that it puts on the model.
+    pub adapter: Option<EngineAdapter>,
     /// Where it must listen; the directory is its own.
     pub socket: PathBuf,
     /// An empty directory for its root.
     pub root: PathBuf,
     /// Which of the guest's engines this is; each has a user of its own.
     pub index: u16,
+    /// Which model's files it reads: engines on the same files have one group.
+    pub group: u16,
     /// Tokens of prompt and answer together.
     pub context_tokens: u32,
     /// The least memory of its own that it needs, in bytes.
     pub least_memory_bytes: u64,
+}
+
+/// A LoRA adapter for an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineAdapter {
+    /// Opened, verified files.
+    pub dir: PathBuf,
+    /// What its product is multiplied by, in millionths.
+    pub scale_micros: u64,
 }
 
 /// A server behind an engine, as its sandbox shows it.
@@ -86,6 +99,16 @@ pub enum EngineError {
     NoServer {
         /// Of which model.
         model: String,
+    },
+    /// An engine that takes no adapter.
+    #[error(
+        "engine for {model}: LoRA adapters run on llama.cpp alone, {engine} is named for it or its base: leave `engine` out, or serve the merged model"
+    )]
+    Adapter {
+        /// Of which model.
+        model: String,
+        /// As the configuration writes it.
+        engine: &'static str,
     },
     /// The server's program, or one of its files, is not there.
     #[error("engine for {model}: the server behind it: {}: {source}; expected an absolute path in this image, as `upstream` names it", path.display())]
@@ -167,6 +190,7 @@ impl EngineError {
             Self::Absent { .. } => "engine.absent",
             Self::Format { .. } => "engine.format",
             Self::NoServer { .. } => "engine.no_server",
+            Self::Adapter { .. } => "engine.adapter",
             Self::ServerFile { .. } => "engine.server_file",
             Self::Sandbox { .. } => "engine.sandbox",
             Self::Memory { .. } => "engine.memory",

@@ -8,19 +8,25 @@ use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use hanzo_attestation::UnixTime;
 use hanzo_attestation::config::{EngineKind, ModelConfig, ModelSigners};
 use hanzo_attestation::keyset::{CountedBy, ServedModel};
+use hanzo_attestation::{Digest256, UnixTime};
+use hanzo_delta::DeltaError;
 use hanzo_model::{
-    ManifestError, ModelFacts, ModelFileError, SIGNED_BYTES_MAX, SignedModel, Subject, TOKENIZER_FILE, VerifiedModel,
+    AdapterError, ManifestError, ModelFacts, ModelFileError, SIGNED_BYTES_MAX, SignedModel, Subject, TOKENIZER_FILE,
+    VerifiedModel,
 };
 use hanzo_pack::PackError;
 use hanzo_policy::release::{ReleaseKey, ReleaseKeys};
 use hanzo_pqc::Dek;
 use rustix::fs::OFlags;
 
-use crate::engine::{EngineError, EngineServer, available_memory, choose};
+use crate::engine::{EngineAdapter, EngineError, EngineServer, available_memory, choose};
 use crate::options::{GuestOptions, PlaintextStorage};
+
+mod adapter;
+
+pub(crate) use self::adapter::open_adapter;
 
 /// What an attestation of a model without a tokenizer of its engine would lack.
 const NO_TOKENIZER: &str = "a tokenizer: tokenizer.json for mistral.rs, tokenizer.ggml.* in the GGUF for llama.cpp";
@@ -69,14 +75,30 @@ pub enum ModelError {
         /// The file, or the files of which one is needed.
         expected: &'static str,
     },
+    /// The pack of an adapter is none, or goes on another model.
+    #[error("model {model}: {source}")]
+    Adapter {
+        /// Which model.
+        model: String,
+        /// What is wrong.
+        source: AdapterError,
+    },
+    /// A delta does not fit its base.
+    #[error("model {model}: {source}")]
+    Delta {
+        /// Which model.
+        model: String,
+        /// What is wrong.
+        source: DeltaError,
+    },
     /// The opened files would not fit.
     #[error(
-        "model {model}: its pack has {needed} bytes, {free} bytes of memory are free for its files: give the machine more memory, or serve fewer or smaller models"
+        "model {model}: its files take {needed} bytes, {free} bytes of memory are free for its files: give the machine more memory, or serve fewer or smaller models"
     )]
     Room {
         /// Which model.
         model: String,
-        /// Bytes of the pack.
+        /// Bytes of the pack, or of the copy of its base where it is a delta.
         needed: u64,
         /// Bytes that may be used.
         free: u64,
@@ -97,6 +119,8 @@ impl ModelError {
             Self::Files { source, .. } => source.code(),
             Self::Manifest(source) => source.code(),
             Self::NoManifest { .. } => "model.manifest.missing",
+            Self::Adapter { source, .. } => source.code(),
+            Self::Delta { source, .. } => source.code(),
             Self::MissingFile { .. } => "pack.missing_file",
             Self::Room { .. } => "model.room",
             Self::Ended { .. } => "pack.ended",
@@ -111,8 +135,16 @@ pub struct OpenedModel {
     pub served: ServedModel,
     /// Its files.
     pub dir: PathBuf,
+    /// What they say; of an adapter those of the model that it goes on.
+    pub facts: ModelFacts,
+    /// An adapter that its engine puts on them.
+    pub adapter: Option<EngineAdapter>,
+    /// Which model's directory `dir` is, by its place in the configuration.
+    pub files_of: u16,
     /// Tokens of prompt and answer together.
     pub context_tokens: u32,
+    /// What computes it.
+    pub engine: EngineKind,
     /// Program and first arguments of its engine.
     pub command: Vec<String>,
     /// The server behind its engine.
@@ -151,7 +183,12 @@ impl Terms {
     }
 
     /// The manifest of `model` out of `<packs>/<name>.model.json`; `None` where the configuration has no signers.
-    fn manifest(&self, model: &ModelConfig, packs: &Path) -> Result<Option<VerifiedModel>, ModelError> {
+    fn manifest(
+        &self,
+        model: &ModelConfig,
+        base_root: Option<&Digest256>,
+        packs: &Path,
+    ) -> Result<Option<VerifiedModel>, ModelError> {
         let Some(keys) = &self.keys else { return Ok(None) };
         let path = packs.join(format!("{}.model.json", model.name));
         let bytes = read_manifest(&path).map_err(|source| ModelError::NoManifest {
@@ -164,6 +201,7 @@ impl Terms {
         verified.check_subject(&Subject {
             name: &model.name,
             weights_root: &model.weights_root,
+            base_root,
             context_tokens: model.context_tokens.into(),
             tier: self.tier,
             engine: model.engine,
@@ -183,67 +221,87 @@ fn read_manifest(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Opens `<packs>/<name>.pack` into `out`, which must be a fresh directory of its own, and says what runs it.
+/// A model of the configuration, and what is needed to open it.
+pub(crate) struct PackedModel<'a> {
+    pub(crate) options: &'a GuestOptions,
+    pub(crate) model: &'a ModelConfig,
+    /// Its place in the configuration.
+    pub(crate) index: u16,
+    pub(crate) terms: &'a Terms,
+    pub(crate) dek: Dek,
+    /// A fresh directory of its own.
+    pub(crate) out: PathBuf,
+}
+
+impl PackedModel<'_> {
+    fn name(&self) -> String {
+        self.model.name.to_string()
+    }
+
+    fn pack(&self) -> PathBuf {
+        self.options.packs.join(format!("{}.pack", self.model.name))
+    }
+
+    /// Checks what is known before a byte is opened, and opens the pack.
+    async fn open(self, base_root: Option<&Digest256>) -> Result<(Option<VerifiedModel>, PathBuf), ModelError> {
+        let (name, pack) = (self.name(), self.pack());
+        let manifest = self.terms.manifest(self.model, base_root, &self.options.packs)?;
+        if let Some(room) = room(self.options.plaintext) {
+            if let Some(manifest) = &manifest {
+                manifest.check_memory(self.model.context_tokens.into(), room)?;
+            }
+            check_room(&name, &pack, room)?;
+        }
+        let Self { model, dek, out, .. } = self;
+        let root = model.weights_root;
+        let opening = tokio::task::spawn_blocking(move || hanzo_pack::open(&pack, &dek, &root, &out, &|_| ()));
+        let opened = opening.await.map_err(|_| ModelError::Ended { model: name.clone() })?;
+        let opened = opened.map_err(|source| ModelError::Pack { model: name, source })?;
+        if let Some(manifest) = &manifest {
+            tracing::info!(
+                model = %model.name,
+                version = manifest.manifest().version,
+                licence = manifest.manifest().licence,
+                "manifest verified"
+            );
+        }
+        Ok((manifest, opened.dir))
+    }
+}
+
+/// Opens `<packs>/<name>.pack`, and says what runs it.
 ///
 /// # Errors
 /// [`ModelError`], [`EngineError`]; nothing of the model is left then.
-pub(crate) async fn open_model(
-    options: &GuestOptions,
-    model: &ModelConfig,
-    terms: &Terms,
-    dek: Dek,
-    out: PathBuf,
-) -> Result<OpenedModel, OpenError> {
-    let name = model.name.to_string();
-    let pack = options.packs.join(format!("{name}.pack"));
-    let manifest = terms.manifest(model, &options.packs)?;
-    if let Some(room) = room(options.plaintext) {
-        if let Some(manifest) = &manifest {
-            manifest
-                .check_memory(model.context_tokens.into(), room)
-                .map_err(ModelError::from)?;
-        }
-        check_room(&name, &pack, room)?;
-    }
-    let root = model.weights_root;
-    let opening = tokio::task::spawn_blocking(move || {
-        let opened = hanzo_pack::open(&pack, &dek, &root, &out, &|_| ());
-        opened.map(|opened| (hanzo_model::inspect(&opened.dir), opened))
-    });
-    let (facts, opened) = opening
-        .await
-        .map_err(|_| ModelError::Ended { model: name.clone() })?
-        .map_err(|source| ModelError::Pack {
-            model: name.clone(),
-            source,
-        })?;
-    let facts = facts.map_err(|source| ModelError::Files {
-        model: name.clone(),
-        source,
-    })?;
+pub(crate) async fn open_model(sealed: PackedModel<'_>) -> Result<OpenedModel, OpenError> {
+    let (options, model, index) = (sealed.options, sealed.model, sealed.index);
+    let (manifest, dir) = sealed.open(None).await?;
+    let facts = inspected(model, dir.clone()).await?;
     if let Some(manifest) = &manifest {
         manifest.check_facts(&facts).map_err(ModelError::from)?;
     }
     let named = model.engine.or(manifest.as_ref().map(|m| m.manifest().engine));
-    let chosen = choose(options, model, named, &opened.dir)?;
+    let chosen = choose(options, model, named, &dir)?;
     let engine = chosen.kind;
-    let served = served(model, &facts, engine)?;
-    if let Some(manifest) = &manifest {
-        tracing::info!(
-            model = %model.name,
-            version = manifest.manifest().version,
-            licence = manifest.manifest().licence,
-            "manifest verified"
-        );
-    }
     Ok(OpenedModel {
-        served,
-        dir: opened.dir,
+        served: served(model, None, &facts, engine)?,
+        least_memory_bytes: facts.least_memory_bytes(engine, model.context_tokens.into()),
+        dir,
+        facts,
+        adapter: None,
+        files_of: index,
         context_tokens: model.context_tokens,
+        engine,
         command: chosen.command,
         server: chosen.server,
-        least_memory_bytes: facts.least_memory_bytes(engine, model.context_tokens.into()),
     })
+}
+
+async fn inspected(model: &ModelConfig, dir: PathBuf) -> Result<ModelFacts, ModelError> {
+    let name = model.name.to_string();
+    let reading = tokio::task::spawn_blocking(move || hanzo_model::inspect(&dir));
+    let facts = reading.await.map_err(|_| ModelError::Ended { model: name.clone() })?;
+    facts.map_err(|source| ModelError::Files { model: name, source })
 }
 
 /// Why a model was not opened, or nothing runs it.
@@ -255,12 +313,18 @@ pub(crate) enum OpenError {
     Engine(#[from] EngineError),
 }
 
-fn served(model: &ModelConfig, facts: &ModelFacts, engine: EngineKind) -> Result<ServedModel, ModelError> {
+fn served(
+    model: &ModelConfig,
+    base_root: Option<Digest256>,
+    facts: &ModelFacts,
+    engine: EngineKind,
+) -> Result<ServedModel, ModelError> {
     let missing = |expected| ModelError::MissingFile {
         model: model.name.to_string(),
         expected,
     };
     Ok(ServedModel {
+        base_root,
         chat_template_sha256: facts
             .chat_template_sha256
             .ok_or_else(|| missing("chat_template.jinja or tokenizer_config.json"))?,
@@ -304,6 +368,18 @@ fn check_room(model: &str, pack: &Path, free: u64) -> Result<(), ModelError> {
     match needed <= free {
         true => Ok(()),
         false => Err(ModelError::Room {
+            model: model.to_owned(),
+            needed,
+            free,
+        }),
+    }
+}
+
+/// As [`check_room`], for `needed` bytes that come of no pack.
+fn check_free(model: &str, needed: u64, storage: PlaintextStorage) -> Result<(), ModelError> {
+    match room(storage).filter(|free| needed > *free) {
+        None => Ok(()),
+        Some(free) => Err(ModelError::Room {
             model: model.to_owned(),
             needed,
             free,

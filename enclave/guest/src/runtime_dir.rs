@@ -94,6 +94,14 @@ impl RuntimeDir {
         self.dir(format!("model-{index}"))
     }
 
+    /// A directory for the base's files with the delta of model `index` on them.
+    ///
+    /// # Errors
+    /// [`RuntimeDirError::Io`].
+    pub fn merged(&self, index: usize) -> Result<PathBuf, RuntimeDirError> {
+        self.dir(format!("merged-{index}"))
+    }
+
     /// An empty directory for the root of engine `index`.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ use hanzo_verifier::callers::{
 use crate::callers::{Callers, Present};
 use crate::error::ApiError;
 use crate::narrowed::Narrowed;
+use crate::state::Serving;
 use account::{Account, Admitted, Known};
 pub(crate) use asking::{Asking, Promise};
 use credential::Shown;
@@ -215,8 +216,12 @@ impl Access {
         }
     }
 
-    /// Takes the engine of `model` for the class of `share`, which has to be among those who may ask it.
-    pub(crate) fn may_ask(&self, share: &Share, model: &Name) -> Result<(), ApiError> {
+    /// Takes the engine of `serving` for the class of `share`, which has to be among those who may ask it.
+    pub(crate) fn may_ask(&self, share: &Share, serving: &Serving) -> Result<(), ApiError> {
+        let model = &serving.model.name;
+        if !serving.is_for(share.account()) {
+            return Err(ApiError::ModelScope);
+        }
         let (Self::Callers(gate), Share::Account(admitted)) = (self, share) else {
             return Ok(());
         };
@@ -293,10 +298,12 @@ pub(crate) enum Who {
 
 impl Who {
     /// Whether a model is among those it may ask.
-    pub(crate) fn sees(&self, model: &str) -> bool {
+    pub(crate) fn sees(&self, serving: &Serving) -> bool {
         match self {
-            Self::Anybody => true,
-            Self::Known(known) => known.caller.models.allow(model),
+            Self::Anybody => serving.is_for(None),
+            Self::Known(known) => {
+                serving.is_for(Some(&known.caller.id)) && known.caller.models.allow(serving.model.name.as_str())
+            }
         }
     }
 }

@@ -81,7 +81,7 @@ impl Arrived {
         answers: u64,
         max_tokens: Option<u64>,
     ) -> Result<Turn, ApiError> {
-        state.access.may_ask(&self.share, &serving.model.name)?;
+        state.access.may_ask(&self.share, serving)?;
         let asks = Asks {
             tenant: self.share.tenant(),
             concurrent: self.share.concurrent(),

@@ -28,7 +28,7 @@ fn model_object(state: &ServingState, serving: &Serving) -> Value {
 
 pub(crate) async fn models(State(state): State<ServingState>, asking: Asking) -> Result<Json<Value>, ApiError> {
     let who = state.who(&asking)?;
-    let seen = state.loaded().filter(|m| who.sees(m.model.name.as_str()));
+    let seen = state.loaded().filter(|m| who.sees(m));
     let data: Vec<_> = seen.map(|m| model_object(&state, m)).collect();
     Ok(Json(json!({"object": "list", "data": data})))
 }
@@ -40,7 +40,7 @@ pub(crate) async fn model(
 ) -> Result<Json<Value>, ApiError> {
     let who = state.who(&asking)?;
     let serving = state.serving(&name).ok_or(ApiError::Model)?;
-    match who.sees(&name) {
+    match who.sees(serving) {
         true => Ok(Json(model_object(&state, serving))),
         false => Err(ApiError::ModelScope),
     }

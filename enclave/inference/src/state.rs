@@ -36,6 +36,8 @@ pub struct EngineEndpoint {
     pub socket: PathBuf,
     /// Tokens of prompt and answer together.
     pub context_tokens: u32,
+    /// The only callers who may ask it; whoever the table lets if absent.
+    pub callers: Option<Vec<Name>>,
 }
 
 /// Parts of a [`ServingState`].
@@ -125,6 +127,16 @@ pub(crate) struct Serving {
     pub(crate) model: ServedModel,
     pub(crate) engine: Arc<EngineClient>,
     pub(crate) context_tokens: u64,
+    /// The only callers who may ask it.
+    callers: Option<Vec<Name>>,
+}
+
+impl Serving {
+    /// Whether the measured configuration lets `caller` ask it, whatever tables say.
+    pub(crate) fn is_for(&self, caller: Option<&Name>) -> bool {
+        let Some(callers) = &self.callers else { return true };
+        caller.is_some_and(|caller| callers.contains(caller))
+    }
 }
 
 impl std::ops::Deref for ServingState {
@@ -155,6 +167,7 @@ impl ServingState {
                 model: model.clone(),
                 engine: Arc::new(EngineClient::new(engine.socket.clone())),
                 context_tokens: engine.context_tokens.into(),
+                callers: engine.callers.clone(),
             });
         }
         if let Some(extra) = options

@@ -7,6 +7,7 @@
 //! # Spec
 //! ggml `docs/gguf.md`, versions 2 and 3.
 
+mod lora;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,8 @@ const TOKENIZER_BYTES_MAX: u64 = 512 << 20;
 const TOKENIZER_DOMAIN: &str = "hanzo/gguf-tokenizer/v1";
 /// Keys that llama.cpp makes ids with, beside those that begin with `tokenizer.`: it knows some vocabularies by name.
 const TOKENIZER_KEYS: [&str; 2] = ["general.architecture", "general.name"];
+
+pub(crate) use self::lora::lora;
 
 /// Where the tensors of `path` lie.
 pub(crate) fn tensors(path: &Path) -> Result<Vec<TensorPlace>, ModelFileError> {

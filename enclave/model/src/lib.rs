@@ -5,6 +5,8 @@
 //! * [`ModelManifest`] says the same in a few lines, with licence, engine and minimum tier; [`SignedModel`] carries it under a
 //!   quorum of keys (the sets and rules of release manifests); [`VerifiedModel`] holds it against a model and a guest.
 //!
+//! * [`AdapterFacts`] reads an adapter: LoRA or a delta, and the root of the base that it goes on.
+//!
 //! Formats, and what `tokenizer_sha256` means for each engine: `enclave/model/SPEC.md`.
 //!
 //! Never: a tensor's bytes; a number of a file that was not bounded; text of a file that could steer a terminal; a manifest
@@ -32,6 +34,7 @@
     )
 )]
 
+mod adapter;
 mod encoding;
 mod error;
 mod facts;
@@ -42,6 +45,10 @@ mod safetensors;
 mod signed;
 mod tensor;
 
+pub use adapter::{
+    ADAPTER_BYTES_MAX, ADAPTER_FILE, ADAPTER_TYPE, Adapter, AdapterError, AdapterFacts, AdapterKind, DELTA_FILE,
+    LORA_FILE, SCALE_ONE_MICROS,
+};
 pub use error::ModelFileError;
 pub use facts::{EncodingShare, Format, ModelFacts, WORKING_BYTES};
 pub use inspect::{CHAT_TEMPLATES, GGUF_FILE, TOKENIZER_FILE, inspect};

@@ -7,6 +7,7 @@ use hanzo_attestation::{Digest256, UnixTime};
 use hanzo_policy::release::ReleaseError;
 use serde::{Deserialize, Serialize};
 
+use crate::adapter::{AdapterFacts, AdapterKind};
 use crate::facts::{Format, ModelFacts, WORKING_BYTES};
 
 /// What `type` says.
@@ -21,12 +22,15 @@ const CONTEXT_MAX: u64 = 1 << 20;
 const WORD_BYTES_MAX: usize = 128;
 pub(crate) const WHAT: &str = "model manifest";
 
-/// What a model is and what it needs. Canonical JSON (RFC 8785) of at most 16 KiB with every member written out.
+/// What a model is and what it needs. Canonical JSON (RFC 8785) of at most 16 KiB with every member written out but `base_root`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelManifest {
     /// As the weights say it: 1 to 128 printable ASCII characters.
     pub architecture: String,
+    /// Of an adapter: root over all files of the model that it goes on; left out for a model of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_root: Option<Digest256>,
     /// SHA-256 of the file of the chat template.
     pub chat_template_sha256: Digest256,
     /// Most tokens of prompt and answer together: 64 to 1,048,576.
@@ -195,6 +199,7 @@ impl ModelManifest {
         let unknown = |field, remedy| ManifestError::Unknown { field, remedy };
         let manifest = Self {
             architecture: facts.architecture.clone(),
+            base_root: None,
             chat_template_sha256: facts
                 .chat_template_sha256
                 .ok_or_else(|| unknown("chat_template_sha256", "put chat_template.jinja beside the weights"))?,
@@ -217,6 +222,41 @@ impl ModelManifest {
         };
         manifest.check()?;
         Ok(manifest)
+    }
+
+    /// Drafts the manifest of an adapter: what it computes with is its base's, `base`.
+    ///
+    /// # Errors
+    /// As [`ModelManifest::draft`]; [`ManifestError::Value`] for an engine that takes no such adapter, and for a LoRA adapter of another
+    /// architecture.
+    pub fn draft_adapter(
+        base: &ModelFacts,
+        adapter: &AdapterFacts,
+        publication: Publication,
+    ) -> Result<Self, ManifestError> {
+        let mut manifest = Self::draft(base, publication)?;
+        manifest.base_root = Some(adapter.adapter.base_root);
+        let own = base.least_memory_bytes(manifest.engine, 0);
+        manifest.memory_bytes = match adapter.adapter.kind {
+            AdapterKind::Lora if manifest.engine != EngineKind::LlamaCpp => {
+                return Err(ManifestError::Value {
+                    field: "engine",
+                    expected: "llama.cpp for a LoRA adapter",
+                    got: manifest.engine.as_str().into(),
+                });
+            }
+            AdapterKind::Lora => own.saturating_add(adapter.memory_bytes()),
+            // On a copy of the base.
+            AdapterKind::BitDelta => own.saturating_add(adapter.bytes).saturating_add(base.weights_bytes),
+        };
+        match &adapter.architecture {
+            Some(other) if *other != manifest.architecture => Err(ManifestError::Value {
+                field: "architecture",
+                expected: "that of the adapter's base",
+                got: other.clone(),
+            }),
+            _ => manifest.check().map(|()| manifest),
+        }
     }
 
     /// Reads the canonical form and checks every value.

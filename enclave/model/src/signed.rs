@@ -57,6 +57,8 @@ pub struct Subject<'a> {
     pub name: &'a Name,
     /// Root over all files.
     pub weights_root: &'a Digest256,
+    /// Of an adapter: root of the model that it goes on.
+    pub base_root: Option<&'a Digest256>,
     /// Tokens of prompt and answer.
     pub context_tokens: u64,
     /// The tier that the guest keeps.
@@ -188,6 +190,8 @@ impl VerifiedModel {
         let of = &self.manifest;
         self.same("name", &of.name, subject.name)?;
         self.same("weights_root", &of.weights_root, subject.weights_root)?;
+        let root = |root: Option<&Digest256>| root.map_or_else(|| "none".to_owned(), ToString::to_string);
+        self.same("base_root", &root(of.base_root.as_ref()), &root(subject.base_root))?;
         if let Some(engine) = subject.engine {
             self.same("engine", &of.engine.as_str(), &engine.as_str())?;
         }

@@ -208,6 +208,7 @@ fn each_member_is_held_against_what_is_served() {
     let good = Subject {
         name: &model,
         weights_root: &root,
+        base_root: None,
         context_tokens: 8192,
         tier: 2,
         engine: Some(EngineKind::LlamaCpp),
@@ -221,6 +222,13 @@ fn each_member_is_held_against_what_is_served() {
             "weights_root",
             Subject {
                 weights_root: &other_root,
+                ..good
+            },
+        ),
+        (
+            "base_root",
+            Subject {
+                base_root: Some(&other_root),
                 ..good
             },
         ),

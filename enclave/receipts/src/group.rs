@@ -239,6 +239,7 @@ impl ReceiptLog {
     fn place(&self, draft: &Draft, at: &Next) -> Result<Placed, ReceiptLogError> {
         let (model, end) = (&draft.model, &draft.end);
         let receipt = Receipt {
+            base_root: model.base_root,
             chat_template_sha256: model.chat_template_sha256,
             completion_tokens: end.completion_tokens,
             counted_by: model.counted_by,

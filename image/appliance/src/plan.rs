@@ -86,6 +86,8 @@ impl Plan {
             context_tokens: self.context_tokens,
             engine: self.computes.engine,
             upstream: self.computes.upstream.clone(),
+            base: None,
+            callers: None,
         }
     }
 

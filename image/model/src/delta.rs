@@ -5,16 +5,18 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use hanzo_delta::DELTA_FILE;
+use hanzo_model::{ADAPTER_FILE, Adapter, AdapterFacts, AdapterKind, SCALE_ONE_MICROS};
 use serde_json::json;
 
 use crate::error::ToolError;
+use crate::files::write_new;
 use crate::output::{Done, bytes};
 use crate::progress::Progress;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum DeltaCommand {
-    /// Take the delta from a base model to a fine-tuned one of the same shape
+    /// Take the delta from a base model to a fine-tuned one of the same shape: an adapter, where the base is a directory
     #[command(
         after_help = "Example:\n  hanzo model delta make base/ fine/ --output delta/\n  hanzo model seal delta/ --output tuned.pack --dek-file tuned.key"
     )]
@@ -43,7 +45,15 @@ pub enum DeltaCommand {
 pub(crate) fn run(command: &DeltaCommand) -> Result<Done, ToolError> {
     match command {
         DeltaCommand::Make { base, fine, output } => {
-            let made = in_new(output, |dir| Ok(hanzo_delta::make(base, fine, &dir.join(DELTA_FILE))?))?;
+            let made = in_new(output, |dir| {
+                let made = hanzo_delta::make(base, fine, &dir.join(DELTA_FILE))?;
+                // Of a file alone there is no root.
+                if base.is_dir() {
+                    let adapter = Adapter::new(AdapterKind::BitDelta, root(base)?, SCALE_ONE_MICROS);
+                    write_new(&dir.join(ADAPTER_FILE), &adapter.document(dir)?)?;
+                }
+                Ok(made)
+            })?;
             let file = output.join(DELTA_FILE);
             let size = fs::metadata(&file).map_err(ToolError::io("reading", &file))?.len();
             let root = root(output)?;
@@ -60,6 +70,9 @@ pub(crate) fn run(command: &DeltaCommand) -> Result<Done, ToolError> {
         }
         DeltaCommand::Apply { base, delta, output } => {
             let applied = in_new(output, |dir| {
+                if delta.join(ADAPTER_FILE).is_file() {
+                    AdapterFacts::read(delta)?.check_base(delta, &root(base)?)?;
+                }
                 copy(base, dir)?;
                 Ok(hanzo_delta::apply(dir, &delta.join(DELTA_FILE))?)
             })?;
@@ -76,13 +89,13 @@ pub(crate) fn run(command: &DeltaCommand) -> Result<Done, ToolError> {
     }
 }
 
-fn root(dir: &Path) -> Result<hanzo_attestation::Digest256, ToolError> {
+pub(crate) fn root(dir: &Path) -> Result<hanzo_attestation::Digest256, ToolError> {
     let bar = Progress::bytes("hashing");
     Ok(hanzo_pack::weights_root(dir, &|at| bar.at(at))?)
 }
 
 /// Works in a directory beside `target`, which takes its place when all of it is done.
-fn in_new<T>(target: &Path, work: impl FnOnce(&Path) -> Result<T, ToolError>) -> Result<T, ToolError> {
+pub(crate) fn in_new<T>(target: &Path, work: impl FnOnce(&Path) -> Result<T, ToolError>) -> Result<T, ToolError> {
     if target.symlink_metadata().is_ok() {
         return Err(ToolError::Exists {
             path: target.to_owned(),

@@ -7,7 +7,7 @@ use hanzo_delta::DeltaError;
 use hanzo_image::ImageError;
 use hanzo_kbs::KbsError;
 use hanzo_kbs::admin::AdminError;
-use hanzo_model::{ManifestError, ModelFileError, SignError};
+use hanzo_model::{AdapterError, ManifestError, ModelFileError, SignError};
 use hanzo_pack::PackError;
 use hanzo_store::StoreError;
 
@@ -23,6 +23,9 @@ pub enum ToolError {
     /// A delta.
     #[error(transparent)]
     Delta(#[from] DeltaError),
+    /// An adapter.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
     /// The manifest.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -102,6 +105,7 @@ impl ToolError {
             Self::Files(e) => e.code(),
             Self::Pack(e) => e.code(),
             Self::Delta(e) => e.code(),
+            Self::Adapter(e) => e.code(),
             Self::Manifest(e) | Self::Sign(SignError::Manifest(e)) => e.code(),
             Self::Sign(SignError::Keys(_)) => "model.manifest.signing",
             Self::Keys(e) => e.code(),
@@ -131,6 +135,9 @@ impl ToolError {
             Self::Manifest(e) | Self::Sign(SignError::Manifest(e)) => e.exit_code(),
             Self::Delta(DeltaError::Io { .. }) => 1,
             Self::Delta(_) => 10,
+            Self::Adapter(AdapterError::Files(ModelFileError::Io { .. })) => 1,
+            Self::Adapter(AdapterError::Base { .. }) => 40,
+            Self::Adapter(_) => 10,
             Self::Root { .. } => 20,
             Self::Subject { .. } => 40,
             _ => 1,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hanzo_attestation::config::EngineKind;
-use hanzo_model::{ModelFacts, inspect};
+use hanzo_model::{ADAPTER_FILE, ModelFacts, inspect};
 use serde_json::json;
 
 use crate::error::ToolError;
@@ -17,7 +17,7 @@ use crate::output::{Done, bytes};
     after_help = "Examples:\n  hanzo model inspect model.gguf\n  hanzo model inspect model/ --context-tokens 4096 --json"
 )]
 pub struct InspectArgs {
-    /// A GGUF file, or a directory with model.gguf or with config.json and *.safetensors
+    /// A GGUF file, a directory with model.gguf or with config.json and *.safetensors, or an adapter's directory
     path: PathBuf,
     /// Tokens of prompt and answer, for the memory that is needed [default: what the model was trained for, at most 8192]
     #[arg(long, value_parser = clap::value_parser!(u64).range(64..=1_048_576))]
@@ -28,6 +28,9 @@ const ENGINES: [EngineKind; 2] = [EngineKind::LlamaCpp, EngineKind::MistralRs];
 const CONTEXT_SHOWN: u64 = 8192;
 
 pub(crate) fn run(args: &InspectArgs) -> Result<Done, ToolError> {
+    if args.path.join(ADAPTER_FILE).is_file() {
+        return crate::adapter::told(&args.path);
+    }
     let facts = inspect(&args.path)?;
     let context = args
         .context_tokens

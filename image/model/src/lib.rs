@@ -4,6 +4,7 @@
 //! * `seal`: a model directory into a pack; its data key into a running broker, or into a file of mode 0600 when that is asked for.
 //! * `verify`: a directory or a pack against a weights root and a signed manifest.
 //! * `manifest`: draft, sign offline, assemble.
+//! * `adapter`: a LoRA adapter with the root of its base, as a directory to seal.
 //! * `delta`: what fine-tuning changed, as a small artefact on a base model; and what base and delta give.
 //!
 //! `hanzo model` embeds it (and adds `pull`); `hanzo-model` is the same as a small program. Results are files that appear whole or not
@@ -12,6 +13,7 @@
 //! Never: a data key in an argument, a log or an output; a pack whose key is nowhere.
 #![forbid(unsafe_code)]
 
+mod adapter;
 mod delta;
 mod error;
 mod files;
@@ -27,6 +29,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+pub use adapter::AdapterArgs;
 pub use delta::DeltaCommand;
 pub use error::ToolError;
 pub use inspect::InspectArgs;
@@ -53,6 +56,8 @@ pub enum ModelCommand {
     /// Fine-tunes as deltas on a base model
     #[command(subcommand)]
     Delta(DeltaCommand),
+    /// A LoRA adapter, in GGUF, and the base it goes on, as a directory to seal
+    Adapter(AdapterArgs),
 }
 
 /// Does it.
@@ -67,6 +72,7 @@ pub fn run(command: ModelCommand) -> Result<Done, ToolError> {
         ModelCommand::Verify(args) => verify::run(&args),
         ModelCommand::Manifest(command) => manifest::run(command),
         ModelCommand::Delta(command) => delta::run(&command),
+        ModelCommand::Adapter(args) => adapter::run(&args),
     }
 }
 

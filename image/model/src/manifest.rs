@@ -9,7 +9,9 @@ use hanzo_attestation::config::EngineKind;
 use hanzo_attestation::jcs;
 use hanzo_attestation::name::Name;
 use hanzo_image::release::{keys, sign as release_sign};
-use hanzo_model::{MANIFEST_BYTES_MAX, ManifestError, ModelManifest, Publication, SignedModel, inspect, sign};
+use hanzo_model::{
+    AdapterFacts, MANIFEST_BYTES_MAX, ManifestError, ModelManifest, Publication, SignedModel, inspect, sign,
+};
 use serde_json::json;
 
 use crate::error::ToolError;
@@ -63,10 +65,14 @@ pub enum ManifestCommand {
 /// What a manifest is drafted from.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  hanzo model manifest draft model/ --name smollm2 --licence Apache-2.0 --minimum-tier 2 --output model.json")]
+  hanzo model manifest draft model/ --name smollm2 --licence Apache-2.0 --minimum-tier 2 --output model.json
+  hanzo model manifest draft tuned/ --base model/ --name tuned --licence MIT --minimum-tier 2 --output tuned.json")]
 pub struct DraftArgs {
     /// The model directory, as it is sealed
     dir: PathBuf,
+    /// Of an adapter: the directory of the model that it goes on
+    #[arg(long)]
+    base: Option<PathBuf>,
     /// What clients ask for
     #[arg(long, value_parser = |text: &str| Name::new(text).map_err(|e| e.to_string()))]
     name: Name,
@@ -151,7 +157,11 @@ pub(crate) fn run(command: ManifestCommand) -> Result<Done, ToolError> {
 }
 
 fn draft(args: DraftArgs) -> Result<Done, ToolError> {
-    let facts = inspect(&args.dir)?;
+    let adapter = args.base.as_ref().map(|_| AdapterFacts::read(&args.dir)).transpose()?;
+    let facts = inspect(args.base.as_ref().unwrap_or(&args.dir))?;
+    if let (Some(base), Some(adapter)) = (&args.base, &adapter) {
+        adapter.check_base(&args.dir, &crate::delta::root(base)?)?;
+    }
     let weights_root = {
         let bar = Progress::bytes("hashing");
         hanzo_pack::weights_root(&args.dir, &|at| bar.at(at))?
@@ -173,7 +183,10 @@ fn draft(args: DraftArgs) -> Result<Done, ToolError> {
         ),
         weights_root,
     };
-    let manifest = ModelManifest::draft(&facts, publication)?;
+    let manifest = match &adapter {
+        None => ModelManifest::draft(&facts, publication)?,
+        Some(adapter) => ModelManifest::draft_adapter(&facts, adapter, publication)?,
+    };
     write_new(&args.output, &manifest.canonical()?)?;
     Ok(Done {
         text: format!(

@@ -8,6 +8,7 @@ use hanzo_attestation::Digest256;
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_kbs::admin::{self, AdminReply};
 use hanzo_kbs::{KbsIdentity, load_admin_key};
+use hanzo_model::AdapterFacts;
 use hanzo_pack::SealedPack;
 use hanzo_pqc::Dek;
 use hanzo_pqc::sign::SigningKeys;
@@ -30,7 +31,7 @@ use crate::progress::Progress;
 The data key is drawn here. It goes to the broker sealed to the broker's own key, or into a new file of mode 0600, and nowhere else.
 A policy whose subject is weights-root gets the model's own. Nothing is replaced; if the broker does not take the key, the pack is removed.")]
 pub struct SealArgs {
-    /// A model directory: flat, with all files of the model
+    /// A model directory: flat, with all files of the model; or an adapter's
     dir: PathBuf,
     /// Where the pack is written; must not exist
     #[arg(long)]
@@ -71,6 +72,7 @@ pub(crate) fn run(args: SealArgs) -> Result<Done, ToolError> {
     let broker = Broker::open(&args)?;
     // A broken model is better found now than by a guest.
     match args.dir.join(hanzo_delta::DELTA_FILE) {
+        _ if args.dir.join(hanzo_model::ADAPTER_FILE).is_file() => drop(AdapterFacts::read(&args.dir)?),
         delta if delta.is_file() => drop(hanzo_model::tensors(&delta)?),
         _ => drop(hanzo_model::inspect(&args.dir)?),
     }

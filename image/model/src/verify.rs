@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 use hanzo_attestation::{Digest256, UnixTime};
 use hanzo_image::release::keys::key_set;
-use hanzo_model::{SIGNED_BYTES_MAX, SignedModel, Subject, VerifiedModel};
+use hanzo_model::{AdapterFacts, SIGNED_BYTES_MAX, SignedModel, Subject, VerifiedModel};
 use hanzo_store::KeyFile;
 use serde_json::json;
 
@@ -21,6 +21,7 @@ use crate::progress::Progress;
   hanzo model verify model/ --weights-root 63e8...
   hanzo model verify model.pack --dek-file model.key --weights-root 63e8...
   hanzo model verify model/ --manifest model.json --public ada.key.pub --public bob.key.pub
+  hanzo model verify tuned/ --base model/ --manifest tuned.json --public ada.key.pub --public bob.key.pub
 
 A directory is hashed; a pack is opened in memory, chunk by chunk, and nothing of it is written. Without a root and a manifest the root is
 printed and compared with nothing.")]
@@ -42,6 +43,9 @@ pub struct VerifyArgs {
     /// How many of them must have signed
     #[arg(long, default_value_t = 2)]
     threshold: u8,
+    /// Of an adapter: the directory of the model that it goes on
+    #[arg(long)]
+    base: Option<PathBuf>,
     /// As of this time, Unix seconds; now by default
     #[arg(long, requires = "manifest")]
     at: Option<u64>,
@@ -66,17 +70,24 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<Done, ToolError> {
             got,
         });
     }
+    let base_root = args.base.as_deref().map(crate::delta::root).transpose()?;
+    if let (Some(root), true) = (&base_root, is_dir) {
+        AdapterFacts::read(&args.path)?.check_base(&args.path, root)?;
+    }
     if let Some(manifest) = &manifest {
         let of = manifest.manifest();
         manifest.check_subject(&Subject {
             name: &of.name,
             weights_root: &got,
+            base_root: base_root.as_ref(),
             context_tokens: of.context_tokens,
             tier: of.minimum_tier,
             engine: None,
         })?;
-        if is_dir {
-            manifest.check_facts(&hanzo_model::inspect(&args.path)?)?;
+        match (&args.base, is_dir) {
+            (Some(base), _) => manifest.check_facts(&hanzo_model::inspect(base)?)?,
+            (None, true) => manifest.check_facts(&hanzo_model::inspect(&args.path)?)?,
+            (None, false) => {}
         }
     }
     let mut text = format!("root       {got}\n");

@@ -226,12 +226,109 @@ fn what_base_and_delta_give_is_under_one_root_wherever_it_is_made() {
     );
     tool.refused(
         &["delta", "apply", "model", "delta", "--output", "other"],
+        40,
+        "adapter.base",
+    );
+    fs::rename(tool.at("delta/adapter.json"), tool.at("adapter.json")).unwrap();
+    tool.refused(
+        &["delta", "apply", "model", "delta", "--output", "other"],
         10,
         "delta.unknown_tensor",
     );
+    fs::rename(tool.at("adapter.json"), tool.at("delta/adapter.json")).unwrap();
     assert!(!tool.at("other").exists());
+    let told = tool.json(&["inspect", "delta"]);
+    assert_eq!(
+        (&told["kind"], &told["weights_root"]),
+        (&"bitdelta".into(), &made["root"])
+    );
+    assert_eq!(told["base_root"], tool.json(&["verify", "base"])["weights_root"]);
     tool.json(&["seal", "delta", "--output", "d.pack", "--dek-file", "d.key"]);
     tool.json(&["verify", "d.pack", "--dek-file", "d.key"]);
+}
+
+/// A LoRA file of one pair, for a base of `architecture`.
+fn lora(architecture: &str) -> Vec<u8> {
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let word = |key: &str, value: &str| [text(key), 8_u32.to_le_bytes().to_vec(), text(value)].concat();
+    let tensor = |name: &str, offset: u64| {
+        let head = [text(name), 1_u32.to_le_bytes().to_vec(), 4_u64.to_le_bytes().to_vec()].concat();
+        [head, 0_u32.to_le_bytes().to_vec(), offset.to_le_bytes().to_vec()].concat()
+    };
+    let alpha = [
+        text("adapter.lora.alpha"),
+        6_u32.to_le_bytes().to_vec(),
+        8_f32.to_le_bytes().to_vec(),
+    ]
+    .concat();
+    let mut out = [
+        b"GGUF".to_vec(),
+        3_u32.to_le_bytes().to_vec(),
+        2_u64.to_le_bytes().to_vec(),
+        4_u64.to_le_bytes().to_vec(),
+        word("general.type", "adapter"),
+        word("general.architecture", architecture),
+        word("adapter.type", "lora"),
+        alpha,
+        tensor("w.lora_a", 0),
+        tensor("w.lora_b", 32),
+    ]
+    .concat();
+    out.resize(out.len().next_multiple_of(32) + 64, 0);
+    out
+}
+
+#[test]
+fn a_lora_adapter_is_made_for_one_base_sealed_and_drafted_and_no_other_base_takes_it() {
+    let tool = Tool::new();
+    fs::write(tool.at("l.gguf"), lora("llama")).unwrap();
+    fs::write(tool.at("q.gguf"), lora("qwen2")).unwrap();
+    let made = tool.json(&["adapter", "model", "l.gguf", "--output", "tuned"]);
+    let base = tool.json(&["verify", "model"])["weights_root"].clone();
+    assert_eq!((&made["kind"], &made["base_root"]), (&"lora".into(), &base));
+    let sealed = tool.json(&["seal", "tuned", "--output", "t.pack", "--dek-file", "t.key"]);
+    assert_eq!(sealed["weights_root"], made["weights_root"]);
+    let draft = ["--name", "tuned", "--licence", "MIT", "--minimum-tier", "2"];
+    let of = |base: &str, output: &str| -> Vec<String> {
+        let words = ["manifest", "draft", "tuned", "--base", base, "--output", output];
+        words.iter().chain(&draft).map(|word| (*word).to_owned()).collect()
+    };
+    let words = of("model", "t.json");
+    let drafted = tool.json(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(
+        (&drafted["manifest"]["base_root"], &drafted["manifest"]["weights_root"]),
+        (&base, &made["weights_root"])
+    );
+
+    tool.refused(
+        &["adapter", "model", "q.gguf", "--output", "other"],
+        1,
+        "model.document",
+    );
+    tool.refused(
+        &["adapter", "model", "model/model.gguf", "--output", "other"],
+        10,
+        "model.malformed",
+    );
+    let words = ["adapter", "model", "l.gguf", "--output", "other", "--scale-micros", "0"];
+    tool.refused(&words, 10, "adapter.value");
+    assert!(!tool.at("other").exists());
+    fs::create_dir(tool.at("elsewhere")).unwrap();
+    for file in ["model.gguf", "chat_template.jinja"] {
+        fs::copy(tool.at("model").join(file), tool.at("elsewhere").join(file)).unwrap();
+    }
+    let words = of("elsewhere", "e.json");
+    tool.refused(
+        &words.iter().map(String::as_str).collect::<Vec<_>>(),
+        40,
+        "adapter.base",
+    );
+    fs::write(tool.at("tuned/more"), "x").unwrap();
+    tool.refused(
+        &["seal", "tuned", "--output", "u.pack", "--dek-file", "u.key"],
+        10,
+        "adapter.contents",
+    );
 }
 
 #[test]

@@ -67,6 +67,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
             "MessageKeys",
             "OnConnection",
             "Opened",
+            "PackedModel",
         ],
     ),
     ("enclave/pack", &["PackCipher", "Sealed"]),

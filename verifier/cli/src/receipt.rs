@@ -286,6 +286,9 @@ fn text(receipt: &Receipt, guest: &Guest, checked: &[&str], place: Option<&Place
     );
     row("model", receipt.model.to_string());
     row("weights", receipt.weights_root.to_string());
+    if let Some(base) = &receipt.base_root {
+        row("adapter on", base.to_string());
+    }
     row(
         "tokens",
         format!(

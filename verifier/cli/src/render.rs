@@ -109,6 +109,9 @@ pub fn verdict(view: &VerdictView, channel: &str) -> String {
         row("config", &format!("sha256 {}", keyset.config_digest));
         for model in &keyset.models {
             row("weights", &format!("{} ({})", model.weights_root, model.name));
+            if let Some(base) = &model.base_root {
+                row("adapter on", base);
+            }
         }
         row("keyset", &keyset.digest);
         row(

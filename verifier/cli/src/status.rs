@@ -74,6 +74,9 @@ fn text(document: &Value) -> String {
             "weights",
             &format!("{} ({})", word(model, "/weights_root"), word(model, "/name")),
         );
+        if model.get("base_root").is_some() {
+            row("adapter on", word(model, "/base_root"));
+        }
     }
     for device in list("/verdict/devices") {
         let said = format!(

@@ -1,16 +1,14 @@
 //! What a bundle carries besides evidence.
 
 use hanzo_attestation::bundle::Bundle;
+use hanzo_attestation::keyset::ServedModel;
 
 use super::Node;
 
 pub(super) fn bundle(bundle: &Bundle) -> Vec<Node> {
     let k = &bundle.keyset;
     let keyset_digest = k.digest().map_or_else(|e| e.to_string(), |d| d.to_string());
-    let models = k
-        .models
-        .iter()
-        .map(|m| Node::stated(m.name.as_str(), format!("weights root {}", m.weights_root)));
+    let models = k.models.iter().map(|m| Node::stated(m.name.as_str(), roots(m)));
     vec![
         Node::stated("keyset_digest", keyset_digest),
         Node::stated("image", k.image.to_string()),
@@ -23,4 +21,11 @@ pub(super) fn bundle(bundle: &Bundle) -> Vec<Node> {
         Node::stated("nonce", bundle.nonce.to_string()),
         Node::stated("devices", bundle.devices.len().to_string()),
     ]
+}
+
+fn roots(model: &ServedModel) -> String {
+    match &model.base_root {
+        None => format!("weights root {}", model.weights_root),
+        Some(base) => format!("weights root {}, an adapter on {base}", model.weights_root),
+    }
 }

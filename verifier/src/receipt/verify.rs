@@ -1,7 +1,7 @@
 //! Offline verification against a keyset.
 
 use hanzo_attestation::keyset::{CountedBy, Keyset};
-use hanzo_attestation::{Digest384, UnixTime};
+use hanzo_attestation::{Digest256, Digest384, UnixTime};
 use hanzo_pqc::sign::{Signature, SignatureSuite, VerifyingKeys};
 use hanzo_pqc::{Domain, PqcError, SignatureHalf};
 
@@ -188,7 +188,9 @@ pub(super) fn contradictions(receipt: &Receipt, keyset: &Keyset) -> Vec<ReceiptE
             got: receipt.model.to_string(),
         }];
     };
+    let root = |root: Option<Digest256>| root.map_or_else(|| "none".to_owned(), |root| root.to_string());
     [
+        ("base_root", root(model.base_root), root(receipt.base_root)),
         (
             "counted_by",
             CountedBy::word(model.counted_by).to_owned(),

@@ -75,6 +75,7 @@ pub fn keyset() -> Keyset {
         image: name("0.1.0"),
         issued_at: NOW.0 - 10,
         models: vec![ServedModel {
+            base_root: None,
             chat_template_sha256: Digest256([1; 32]),
             counted_by: None,
             name: name("smollm2"),

@@ -29,7 +29,12 @@ pub struct Spec {
     pub version: u32,
     /// Type of the matrices as the header states it; the data is F32.
     pub ggml_type: u32,
+    /// The tensors.
+    pub tensors: Vec<Tensor>,
 }
+
+/// Name, shape with the slowest dimension first, elements.
+pub type Tensor = (String, Vec<usize>, Vec<f32>);
 
 pub fn text(text: &str) -> Value {
     Value::Text(text.into())
@@ -69,6 +74,7 @@ impl Spec {
             metadata: metadata.map(|(key, value)| (key.to_owned(), value)).into(),
             version: 3,
             ggml_type: 0,
+            tensors: tensors(),
         }
     }
 
@@ -85,7 +91,7 @@ impl Spec {
 
     pub fn bytes(&self) -> Vec<u8> {
         let mut out = b"GGUF".to_vec();
-        let tensors = tensors();
+        let tensors = &self.tensors;
         out.extend(self.version.to_le_bytes());
         out.extend((tensors.len() as u64).to_le_bytes());
         out.extend((self.metadata.len() as u64).to_le_bytes());
@@ -94,7 +100,7 @@ impl Spec {
             write(&mut out, value);
         }
         let mut offset = 0u64;
-        for (name, shape, _) in &tensors {
+        for (name, shape, _) in tensors {
             string(&mut out, name);
             out.extend((shape.len() as u32).to_le_bytes());
             // The fastest dimension first.
@@ -106,13 +112,55 @@ impl Spec {
             out.extend(offset.to_le_bytes());
             offset += (shape.iter().product::<usize>() * 4).next_multiple_of(ALIGNMENT) as u64;
         }
-        for (.., values) in &tensors {
+        for (.., values) in tensors {
             out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
             out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         }
         out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
         out
     }
+}
+
+/// A LoRA adapter on the model of [`Spec::new`], and the model that both together are.
+pub struct Adapted {
+    pub lora: Spec,
+    pub merged: Spec,
+}
+
+/// Changes four matrices, by rank 4 and alpha 8, each by about as much as it holds: answers become others.
+pub fn adapted(seed: u64) -> Adapted {
+    const RANK: usize = 4;
+    const ALPHA: f32 = 8.0;
+    let mut merged = Spec::new();
+    let mut random = Random(seed);
+    let mut halves = Vec::new();
+    for name in ["blk.0.attn_q", "blk.0.ffn_up", "blk.1.attn_v", "blk.1.ffn_down"] {
+        let name = format!("{name}.weight");
+        let (_, shape, values) = merged.tensors.iter_mut().find(|tensor| tensor.0 == name).unwrap();
+        let (rows, columns) = (shape[0], shape[1]);
+        let a = random.tensor(format!("{name}.lora_a"), &[RANK, columns], 0.3);
+        let b = random.tensor(format!("{name}.lora_b"), &[rows, RANK], 0.3);
+        for row in 0..rows {
+            for column in 0..columns {
+                let sum: f32 = (0..RANK).map(|k| b.2[row * RANK + k] * a.2[k * columns + column]).sum();
+                values[row * columns + column] += ALPHA / RANK as f32 * sum;
+            }
+        }
+        halves.extend([a, b]);
+    }
+    let metadata = [
+        ("general.type", text("adapter")),
+        ("general.architecture", text("llama")),
+        ("adapter.type", text("lora")),
+        ("adapter.lora.alpha", Value::Real(ALPHA)),
+    ];
+    let lora = Spec {
+        metadata: metadata.map(|(key, value)| (key.to_owned(), value)).into(),
+        version: 3,
+        ggml_type: 0,
+        tensors: halves,
+    };
+    Adapted { lora, merged }
 }
 
 /// A model directory with `spec` in it.
@@ -183,7 +231,7 @@ fn tokens() -> Vec<String> {
         .collect()
 }
 
-fn tensors() -> Vec<(String, Vec<usize>, Vec<f32>)> {
+fn tensors() -> Vec<Tensor> {
     let kv = WIDTH / HEADS * KV_HEADS;
     let parts: [(&str, &[usize]); 9] = [
         ("attn_q", &[WIDTH, WIDTH]),
@@ -212,7 +260,7 @@ fn tensors() -> Vec<(String, Vec<usize>, Vec<f32>)> {
 struct Random(u64);
 
 impl Random {
-    fn tensor(&mut self, name: String, shape: &[usize], scale: f32) -> (String, Vec<usize>, Vec<f32>) {
+    fn tensor(&mut self, name: String, shape: &[usize], scale: f32) -> Tensor {
         let values = (0..shape.iter().product())
             .map(|_| {
                 self.0 = self

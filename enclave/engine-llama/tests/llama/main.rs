@@ -1,6 +1,7 @@
 //! The engine as its peers see it: a process and a socket; and the engine against llama.cpp as others ship it.
 
 mod abilities;
+mod adapter;
 mod bounds;
 mod fixture;
 #[path = "../../../engine/tests/engine/http.rs"]

@@ -1,6 +1,6 @@
 // llama.cpp as npm ships it (node-llama-cpp): one JSON task on stdin, one JSON answer on stdout.
 // Flash attention is on, as this engine's library turns it on by itself: without it near ties fall otherwise.
-// argv: the module's path. Task: {model, threads, context, sequences, texts: [..], prompts: [{ids, max}], together}, or
+// argv: the module's path. Task: {model, threads, context, sequences, texts: [..], prompts: [{ids, max}], together, lora}, or
 // {model, threads, context, embed: [..]}
 import {readFileSync} from "node:fs";
 const {getLlama} = await import(process.argv[2]);
@@ -10,6 +10,7 @@ const model = await llama.loadModel({modelPath: task.model, gpuLayers: 0});
 const sequences = task.sequences ?? 1;
 const context = task.embed ? undefined : await model.createContext({
     contextSize: task.context, threads: task.threads, batchSize: 512, sequences, flashAttention: true,
+    lora: task.lora ? {adapters: [{filePath: task.lora, scale: 1}]} : undefined,
 });
 const texts = (task.texts ?? []).map(text => Array.from(model.tokenize(text, true)));
 const vectors = [];

@@ -49,20 +49,20 @@ fn long_question() -> String {
 
 /// Starts the test of this name again without wide kernels, which add in another order than the peer's narrow ones: near ties
 /// would fall otherwise. False in the process that it started.
-fn started_again(name: &str) -> bool {
+pub fn started_again(name: &str) -> bool {
     const KERNELS: &str = "HANZO_LLAMA_KERNELS";
     if std::env::var(KERNELS).as_deref() == Ok("avx2") {
         return false;
     }
     let status = std::process::Command::new(std::env::current_exe().unwrap())
-        .args([&format!("peer::{name}"), "--exact", "--nocapture"])
+        .args([name, "--exact", "--nocapture"])
         .env(KERNELS, "avx2")
         .status();
     assert!(status.unwrap().success(), "{name} with AVX2 kernels");
     true
 }
 
-async fn greedy(engine: &Llama, ids: Vec<u32>, max_tokens: usize) -> Vec<u32> {
+pub async fn greedy(engine: &Llama, ids: Vec<u32>, max_tokens: usize) -> Vec<u32> {
     let sampling = Sampling {
         max_tokens,
         ..Sampling::default()
@@ -79,7 +79,7 @@ async fn greedy(engine: &Llama, ids: Vec<u32>, max_tokens: usize) -> Vec<u32> {
     out
 }
 
-fn ids(value: &Value) -> Vec<u32> {
+pub fn ids(value: &Value) -> Vec<u32> {
     let ids = value.as_array().unwrap().iter();
     ids.map(|id| u32::try_from(id.as_u64().unwrap()).unwrap()).collect()
 }
@@ -112,7 +112,7 @@ async fn compare(dir: &Path, node: &Node, prompts: &[String], context: usize, ma
 
 #[tokio::test(flavor = "multi_thread")]
 async fn smollm2_gives_the_ids_and_greedy_answers_of_node_llama_cpp() {
-    if started_again("smollm2_gives_the_ids_and_greedy_answers_of_node_llama_cpp") {
+    if started_again("peer::smollm2_gives_the_ids_and_greedy_answers_of_node_llama_cpp") {
         return;
     }
     let (Some(source), Some(node)) = (real_model::source(), Node::alike()) else {
@@ -149,7 +149,7 @@ async fn smollm2_gives_the_ids_and_greedy_answers_of_node_llama_cpp() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_generated_model_gives_the_ids_and_greedy_answers_of_node_llama_cpp() {
-    if started_again("a_generated_model_gives_the_ids_and_greedy_answers_of_node_llama_cpp") {
+    if started_again("peer::a_generated_model_gives_the_ids_and_greedy_answers_of_node_llama_cpp") {
         return;
     }
     let Some(node) = Node::alike() else { return };

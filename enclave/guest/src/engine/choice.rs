@@ -131,6 +131,8 @@ mod tests {
             context_tokens: 64,
             engine: named,
             upstream,
+            base: None,
+            callers: None,
         };
         choose(&options(llama), &model, named, dir.path())
             .map(|chosen| chosen.command.join(" "))

@@ -5,6 +5,7 @@ use std::fs;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
+use hanzo_model::LORA_FILE;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -35,6 +36,11 @@ impl EngineProcess {
         let _ = fs::remove_file(&job.socket);
         let _ = fs::remove_file(job.socket.with_file_name(SERVER_SOCKET));
         let launcher = sandbox.command(job, memory_bytes);
+        let adapter = job.adapter.iter().flat_map(|adapter| {
+            let file = adapter.dir.join(LORA_FILE).display().to_string();
+            let scale = adapter.scale_micros.to_string();
+            ["--adapter".to_owned(), file, "--adapter-scale-micros".to_owned(), scale]
+        });
         let (program, arguments) = launcher.split_first().ok_or(EngineError::NoCommand)?;
         let mut child = Command::new(program)
             .args(arguments)
@@ -44,6 +50,7 @@ impl EngineProcess {
             .arg("--socket")
             .arg(&job.socket)
             .args(["--context-tokens", &job.context_tokens.to_string()])
+            .args(adapter)
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())

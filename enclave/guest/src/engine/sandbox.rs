@@ -3,7 +3,7 @@
 //! The guest does not start an engine; it starts itself as `hanzo-guest engine-sandbox … -- PROGRAM ARGUMENTS`
 //! ([`launch`]), which gives up everything in this order and then becomes the engine:
 //! 1. limits: no core dump, a bound on memory, no locked memory; first to die when memory runs out;
-//! 2. mounts and network of its own; a root that holds the program, the model (read-only), the directory of its socket, and a
+//! 2. mounts and network of its own; a root that holds the program, the model and its adapter (read-only), the directory of its socket, and a
 //!    few system files;
 //! 3. a user and group of its own, no supplementary groups, no capability, no new privileges;
 //! 4. Landlock: the same files and rights once more, which holds without step 2 as well;
@@ -45,7 +45,7 @@ pub const EXIT_REFUSED: u8 = 78;
 pub(super) const MARK: &str = "engine-sandbox: ";
 /// Begins a line about a step that was not taken.
 pub(super) const NOT_APPLIED: &str = "engine-sandbox: NOT APPLIED: ";
-/// The first engine's user and group; each engine has its own.
+/// The first engine's user; each engine has its own, and the group of the model whose files it reads.
 const FIRST_UID: u32 = 61_000;
 
 /// How much must hold before an engine runs.
@@ -82,6 +82,9 @@ impl EngineSandbox {
         option("--model-dir", job.model_dir.display().to_string());
         option("--socket", job.socket.display().to_string());
         option("--memory-bytes", memory_bytes.to_string());
+        if let Some(adapter) = &job.adapter {
+            option("--adapter-dir", adapter.dir.display().to_string());
+        }
         if let Some(server) = &job.server {
             option("--server", server.program.display().to_string());
             for path in &server.files {
@@ -90,6 +93,7 @@ impl EngineSandbox {
         }
         if is_root() {
             option("--uid", (FIRST_UID + u32::from(job.index)).to_string());
+            option("--gid", (FIRST_UID + u32::from(job.group)).to_string());
             option("--root", job.root.display().to_string());
         }
         if self.isolation == Isolation::Whole {
@@ -225,10 +229,11 @@ fn confine(arguments: &Arguments) -> Result<PathBuf, SandboxError> {
     match (arguments.uid, &arguments.root) {
         (Some(uid), Some(root)) => match files::own_namespaces() {
             Ok(()) => {
-                tree.hand_over(uid)?;
+                let gid = arguments.gid.unwrap_or(uid);
+                tree.hand_over(uid, gid)?;
                 tree.enter(root)?;
                 limits::of_own_user()?;
-                identity::become_user(uid)?;
+                identity::become_user(uid, gid)?;
             }
             Err(error) if arguments.whole => return Err(error),
             Err(error) => eprintln!("{NOT_APPLIED}own user, mounts and network: {error}"),

@@ -248,9 +248,11 @@ mod tests {
             command: command.iter().map(|s| (*s).to_owned()).collect(),
             server: None,
             model_dir: dir.to_owned(),
+            adapter: None,
             socket: dir.join("s"),
             root: dir.join("root"),
             index: 0,
+            group: 0,
             context_tokens: 64,
             least_memory_bytes: 0,
         }

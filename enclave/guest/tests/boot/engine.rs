@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use hanzo_attestation::Digest256;
 use hanzo_guest::engine::sandbox::{EngineSandbox, Isolation, SUBCOMMAND};
 
 /// How the guest starts it. What follows `--` is for the engine, not for the test harness.
@@ -54,15 +55,25 @@ async fn engine(socket: &Path, model: &Path) {
         eprintln!("cannot read tensor blk.0");
         std::process::exit(9);
     }
+    // What it computes with, where its orders ask for that.
+    let told = (mode == "telling").then(|| {
+        let weights = Digest256::of(&std::fs::read(model.join("model.gguf")).unwrap());
+        let adapter = argument("--adapter").map(|file| Digest256::of(&std::fs::read(file).unwrap()));
+        let scale = argument("--adapter-scale-micros").map(|scale| scale.display().to_string());
+        match (adapter, scale) {
+            (Some(adapter), Some(scale)) => format!("{weights}+{adapter}*{scale}"),
+            _ => weights.to_string(),
+        }
+    });
     let listener = tokio::net::UnixListener::bind(socket).unwrap();
     let routes = Router::new()
         .route("/health", get(|| async { r#"{"status":"ready"}"# }))
         .route("/tokenize", post(|| async { r#"{"count":3,"tokens":[1,2,3]}"# }))
-        .route("/v1/chat/completions", post(chat));
+        .route("/v1/chat/completions", post(move |body: Bytes| chat(body, told)));
     axum::serve(listener, routes).await.unwrap();
 }
 
-async fn chat(body: Bytes) -> Response {
+async fn chat(body: Bytes, told: Option<String>) -> Response {
     if String::from_utf8_lossy(&body).contains("die now") {
         eprintln!("a line that could hold a prompt: die now");
         std::process::exit(7);
@@ -73,5 +84,6 @@ async fn chat(body: Bytes) -> Response {
         "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n",
         "data: [DONE]\n\n"
     );
+    let frames = frames.replace("Paris", told.as_deref().unwrap_or("Paris"));
     ([("content-type", "text/event-stream")], frames).into_response()
 }

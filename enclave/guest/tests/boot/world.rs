@@ -91,6 +91,11 @@ impl World {
         Self::with(weights, "healthy").await
     }
 
+    /// With other bytes for weights, and an engine that says what it computes with.
+    pub async fn telling(weights: &[u8]) -> Self {
+        Self::with(weights, "telling").await
+    }
+
     pub async fn with_engine_mode(mode: &str) -> Self {
         Self::with(&gguf("llama"), mode).await
     }

@@ -98,6 +98,7 @@ fn again(guest: &Guest, access: AccessOptions, administrators: Vec<PinnedSigner>
             model: name("smollm2"),
             socket: guest.engine.socket.clone(),
             context_tokens: 64,
+            callers: None,
         }],
         limits: limits(),
         queue: None,

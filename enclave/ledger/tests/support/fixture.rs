@@ -249,6 +249,7 @@ pub fn boot(n: u16, change: impl FnOnce(&mut Keyset)) -> Booted {
         image: Name::new("0.1.0").unwrap(),
         issued_at: START_MS / 1000,
         models: vec![ServedModel {
+            base_root: None,
             chat_template_sha256: Digest256([3; 32]),
             counted_by: None,
             name: Name::new("smollm2").unwrap(),
@@ -282,6 +283,7 @@ impl Booted {
         id[..8].copy_from_slice(&seq.to_be_bytes());
         let model = &self.keyset.models[0];
         let mut receipt = Receipt {
+            base_root: None,
             chat_template_sha256: model.chat_template_sha256,
             completion_tokens: 40,
             counted_by: None,

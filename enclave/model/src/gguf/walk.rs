@@ -16,6 +16,7 @@ const DEPTH_MAX: u8 = 2;
 /// A value, as far as it is of use.
 pub(super) enum Value {
     Number(u64),
+    Real(f32),
     Text(String),
     /// Number of elements.
     Array(u64),
@@ -157,6 +158,7 @@ impl<'a> Walk<'a> {
             // Signed numbers are counts too in files of some tools.
             5 => signed(i32::from_le_bytes(self.bytes(key)?).into()),
             11 => signed(i64::from_le_bytes(self.bytes(key)?)),
+            6 => Value::Real(f32::from_le_bytes(self.bytes(key)?)),
             8 => Value::Text(self.string(key, TEXT_BYTES_MAX)?),
             9 => Value::Array(self.array(key, 1)?),
             other => {

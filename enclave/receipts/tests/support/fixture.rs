@@ -28,6 +28,7 @@ pub fn keyset(keys: &SigningKeys) -> Keyset {
         image: Name::new("0.1.0").unwrap(),
         issued_at: 1_800_000_000,
         models: vec![ServedModel {
+            base_root: None,
             chat_template_sha256: Digest256([3; 32]),
             counted_by: None,
             name: Name::new("smollm2").unwrap(),

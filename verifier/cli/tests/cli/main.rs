@@ -71,6 +71,7 @@ impl Files {
             image: name("0.1.0"),
             issued_at: now - 10,
             models: vec![ServedModel {
+                base_root: None,
                 chat_template_sha256: Digest256([1; 32]),
                 counted_by: None,
                 name: name("smollm2"),
@@ -168,6 +169,7 @@ impl Files {
         let digest = self.keyset.digest().unwrap();
         let model = &self.keyset.models[0];
         let receipt = Receipt {
+            base_root: None,
             chat_template_sha256: model.chat_template_sha256,
             completion_tokens: 2,
             counted_by: None,
@@ -284,7 +286,6 @@ fn a_bundle_with_its_challenge_is_accepted_and_each_twin_has_its_exit_code() {
         ],
     );
     files.run(&format!("{good} --at {}", files.now)).is(0, &["ACCEPTED"]);
-
     files.run(&verify).is(30, &["freshness.none", "->"]);
     let other = Nonce([1; 32]);
     files
@@ -450,7 +451,6 @@ fn explain_shows_every_step_and_rule_and_exits_as_the_verdict_does() {
         rules.len() > 20 && rules.iter().all(|r| r["failures"].is_array()),
         "{rules:?}"
     );
-
     // As somebody else's bundle: apart from freshness.
     files
         .run(&format!("explain bundle.json {TRUST}"))

@@ -183,6 +183,9 @@ fn weights(out: &mut String, view: &VerdictView) {
     out.push_str("<section><h2>Weights</h2>\n<dl>");
     for model in &keyset.models {
         mono(out, &model.name, &model.weights_root);
+        if let Some(base) = &model.base_root {
+            mono(out, &format!("{}, an adapter on", model.name), base);
+        }
     }
     out.push_str("</dl></section>\n");
 }

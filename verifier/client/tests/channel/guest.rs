@@ -121,6 +121,7 @@ impl Guest {
             image: Name::new("0.1.0").unwrap(),
             issued_at: now() - 10,
             models: vec![ServedModel {
+                base_root: None,
                 chat_template_sha256: Digest256([1; 32]),
                 counted_by: None,
                 name: Name::new("smollm2").unwrap(),
@@ -299,6 +300,7 @@ impl Guest {
         let digest = self.keyset.digest().unwrap();
         let model = &self.keyset.models[0];
         let receipt = Receipt {
+            base_root: None,
             chat_template_sha256: model.chat_template_sha256,
             completion_tokens: 2,
             counted_by: None,

@@ -42,6 +42,7 @@ pub fn bundle(evidence: SnpEvidence) -> Bundle {
             image: name("0.1.0"),
             issued_at: 1,
             models: vec![ServedModel {
+                base_root: None,
                 chat_template_sha256: Digest256([1; 32]),
                 counted_by: None,
                 name: name("smollm2"),

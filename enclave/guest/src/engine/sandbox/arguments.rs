@@ -7,15 +7,21 @@ pub(super) struct Arguments {
     /// Read-only.
     #[arg(long)]
     pub(super) model_dir: PathBuf,
+    /// An adapter's directory, read-only like the model's.
+    #[arg(long)]
+    pub(super) adapter_dir: Option<PathBuf>,
     /// The engine binds it; its directory is the engine's.
     #[arg(long)]
     pub(super) socket: PathBuf,
     /// Bound on private memory.
     #[arg(long)]
     pub(super) memory_bytes: u64,
-    /// User and group of the engine.
+    /// User of the engine.
     #[arg(long, requires = "root")]
     pub(super) uid: Option<u32>,
+    /// Group of the engine, which its model's files are readable by; the user's number if left out.
+    #[arg(long, requires = "uid")]
+    pub(super) gid: Option<u32>,
     /// An empty directory on which the engine's root is put together.
     #[arg(long, requires = "uid")]
     pub(super) root: Option<PathBuf>,

@@ -40,20 +40,22 @@ const DEPTH_MAX: usize = 16;
 pub(super) struct Tree {
     pub(super) program: PathBuf,
     entries: Vec<(PathBuf, Shown)>,
-    model: PathBuf,
+    /// The model's directory, and the adapter's.
+    readable: Vec<PathBuf>,
     socket_dir: PathBuf,
 }
 
 impl Tree {
     pub(super) fn of(arguments: &Arguments) -> Result<Self, SandboxError> {
         let program = real(&arguments.program())?;
-        let model = real(&arguments.model_dir)?;
+        let readable = std::iter::once(&arguments.model_dir).chain(&arguments.adapter_dir);
+        let readable: Vec<PathBuf> = readable.map(|path| real(path)).collect::<Result<_, _>>()?;
         let socket_dir = real(arguments.socket.parent().unwrap_or(Path::new("/")))?;
         let mut entries = vec![
             (program.clone(), Shown::Programs),
-            (model.clone(), Shown::Readable),
             (socket_dir.clone(), Shown::Writable),
         ];
+        entries.extend(readable.iter().map(|path| (path.clone(), Shown::Readable)));
         let server = arguments.server.iter().chain(&arguments.server_files);
         let mut server: Vec<PathBuf> = server.map(|path| real(path)).collect::<Result<_, _>>()?;
         // What lies deeper first: a shown directory is read-only, so nothing can be put into it after.
@@ -72,7 +74,7 @@ impl Tree {
         Ok(Self {
             program,
             entries,
-            model,
+            readable,
             socket_dir,
         })
     }
@@ -90,14 +92,15 @@ impl Tree {
         std::env::set_current_dir("/").map_err(failed("own root"))
     }
 
-    /// The model's files stay root's, readable by the engine's group; the socket's directory becomes the engine's.
-    pub(super) fn hand_over(&self, uid: u32) -> Result<(), SandboxError> {
+    /// The files of model and adapter stay root's, readable by the engine's group; the socket's directory becomes the engine's.
+    pub(super) fn hand_over(&self, uid: u32, gid: u32) -> Result<(), SandboxError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| SandboxError::Path { path, source }
         };
-        chown(&self.socket_dir, Some(uid), Some(uid)).map_err(failed(&self.socket_dir))?;
-        readable_by(&self.model, uid, DEPTH_MAX).map_err(failed(&self.model))
+        chown(&self.socket_dir, Some(uid), Some(gid)).map_err(failed(&self.socket_dir))?;
+        let mut given = self.readable.iter();
+        given.try_for_each(|path| readable_by(path, gid, DEPTH_MAX).map_err(failed(path)))
     }
 
     /// The same list by Landlock.

@@ -10,7 +10,7 @@ use rustix::thread::{
 
 use super::SandboxError;
 
-pub(super) fn become_user(uid: u32) -> Result<(), SandboxError> {
+pub(super) fn become_user(uid: u32, gid: u32) -> Result<(), SandboxError> {
     set_thread_groups(&[]).map_err(failed("supplementary groups"))?;
     // While there are capabilities left to do it with. A number the kernel does not know ends the list.
     for capability in CapabilitySet::all().iter() {
@@ -19,7 +19,7 @@ pub(super) fn become_user(uid: u32) -> Result<(), SandboxError> {
             Err(error) => return Err(failed("capability bounding set")(error)),
         }
     }
-    let gid = Gid::from_raw(uid);
+    let gid = Gid::from_raw(gid);
     set_thread_res_gid(gid, gid, gid).map_err(failed("group"))?;
     let uid = Uid::from_raw(uid);
     set_thread_res_uid(uid, uid, uid).map_err(failed("user"))
