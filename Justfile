@@ -48,6 +48,7 @@ bench:
     cargo bench -p hanzo-proxy --bench soak
     cargo bench -p hanzo-guest --bench windows
     cargo bench --profile dist -p hanzo-guest --bench edge
+    cargo bench --manifest-path enclave/chain/validator/Cargo.toml --profile dev -p hanzo-chain --bench chain
     cargo run --bin hanzo -- bench
 
 # The production binaries, optimised across crates and stripped

@@ -14,19 +14,21 @@ use commonware_runtime::buffer::paged::CacheRef;
 use commonware_runtime::{Clock, Handle, Metrics, Spawner, Storage};
 use commonware_utils::NonZeroDuration;
 use commonware_utils::channel::mpsc;
-use hanzo_chain_types::{COMMITTEE_MAX, ConfigError, ConsensusConfig, ConsensusMode, SetError, ValidatorSet};
+use hanzo_chain_types::{COMMITTEE_MAX, ConfigError, ConsensusConfig, ConsensusMode, SetError};
 use hanzo_ledger::PublicKey;
 use rand_core::CryptoRng;
 
 use crate::BlockId;
+use crate::epochs::{EpochStart, Outcome, Progress};
 use crate::final_blocks::FinalBlocks;
 use crate::keys::ValidatorKey;
-use crate::node::{Actor, Mailbox, Setup};
+use crate::node::{Actor, Halt, Mailbox, Setup};
+use crate::pool::Pool;
 use crate::scheme::Scheme;
 use crate::voting::VoteSigner;
 
 /// Why a validator did not start.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum StartError {
     /// Its configuration.
     #[error(transparent)]
@@ -37,25 +39,24 @@ pub enum StartError {
         /// The node that would be asked.
         endpoint: String,
     },
-    /// Another committee than the chain's first.
-    #[error(
-        "chain: validator set: expected {expected}, the genesis' first committee, got {got}: later committees are not built yet"
-    )]
-    Set {
-        /// Digest of the genesis' set.
-        expected: hanzo_attestation::Digest256,
-        /// Digest of the set that was given.
-        got: hanzo_attestation::Digest256,
-    },
-    /// The genesis names no committee.
+    /// The state names a committee that is none.
     #[error(transparent)]
     Committee(#[from] SetError),
+    /// The state names nobody.
+    #[error("chain: epoch {epoch}: the state names nobody who votes in it: the chain ends there")]
+    Nobody {
+        /// Which.
+        epoch: u64,
+    },
     /// Its key.
     #[error("chain: validator set {set}: this validator's key is not in it: it does not vote in this epoch")]
     Stranger {
         /// Digest of the set.
         set: hanzo_attestation::Digest256,
     },
+    /// It ran, and cannot go on.
+    #[error(transparent)]
+    Halted(Arc<Halt>),
 }
 
 impl StartError {
@@ -64,28 +65,32 @@ impl StartError {
         match self {
             Self::Config(e) => e.code(),
             Self::Mode { .. } => "chain.mode",
-            Self::Set { .. } => "chain.set.other",
             Self::Committee(e) => e.code(),
+            Self::Nobody { .. } => "chain.nobody",
             Self::Stranger { .. } => "chain.stranger",
+            Self::Halted(e) => e.code(),
         }
     }
 }
 
 /// Who a validator is and what it keeps.
+#[derive(Clone)]
 pub struct Validator<L, B> {
     /// Parameters of the network.
     pub config: ConsensusConfig,
-    /// Who votes: the first committee of the genesis. Its epoch is the engine's.
-    pub set: ValidatorSet,
     /// This validator's key.
     pub key: PublicKey,
     /// Casts its votes.
     pub signer: Arc<dyn VoteSigner>,
-    /// Where final blocks go.
+    /// Where final blocks go. Its state says which epoch comes next and who votes in it. Others may bring it on.
     pub ledger: L,
+    /// What it proposes.
+    pub pool: Arc<Pool>,
+    /// Says what it is doing.
+    pub progress: Progress,
     /// Shuts out peers that break the protocol.
     pub blocker: B,
-    /// Name of its files in the runtime's storage: letters, digits, `-` and `_`.
+    /// Name of its files in the runtime's storage: letters, digits, `-` and `_`. Another one for another key.
     pub partition: String,
 }
 
@@ -103,10 +108,10 @@ pub struct Links<S, R> {
 
 /// A validator that runs.
 pub struct Running {
-    /// Speaks to it.
-    pub mailbox: Mailbox,
+    /// Its epoch.
+    pub epoch: u64,
     /// Ends when it does.
-    pub handle: Handle<()>,
+    pub handle: Handle<Outcome>,
 }
 
 /// The AI chain's consensus engine.
@@ -118,7 +123,7 @@ impl ConsensusEngine {
         max_payload_size::<Scheme, BlockId>(u32::try_from(COMMITTEE_MAX).unwrap_or(u32::MAX))
     }
 
-    /// Starts a validator, whose leaders take turns.
+    /// Starts a validator in the epoch of its ledger's next block; leaders take turns. It ends with its epoch.
     ///
     /// # Errors
     /// [`StartError`].
@@ -155,26 +160,28 @@ impl ConsensusEngine {
         R: Receiver<PublicKey = ValidatorKey>,
         O: ElectorConfig<Scheme>,
     {
-        let Validator { config, set, .. } = &validator;
+        let config = &validator.config;
         let state = validator.ledger.state();
         config.check(state.genesis())?;
         if let ConsensusMode::Rpc { endpoint } = &config.mode {
             let endpoint = endpoint.clone();
             return Err(StartError::Mode { endpoint });
         }
-        let first = ValidatorSet::of_genesis(state.genesis())?;
-        if *set != first {
-            let (expected, got) = (first.digest(), set.digest());
-            return Err(StartError::Set { expected, got });
-        }
+        let EpochStart {
+            epoch,
+            floor,
+            last,
+            set,
+        } = EpochStart::after(&state)?;
+        let set = set.ok_or(StartError::Nobody { epoch })?;
+        let partition = format!("{}-{epoch}", validator.partition);
         let stranger = StartError::Stranger { set: set.digest() };
         let place = set.position(&validator.key).ok_or(stranger.clone())?;
         let account = set.validators().get(place).ok_or(stranger.clone())?.id;
         let network = *state.network();
         let signer = Arc::clone(&validator.signer);
-        let scheme = Scheme::signer(network, set.clone(), &validator.key, signer).ok_or(stranger)?;
-        let genesis = commonware_cryptography::sha256::Digest(network.genesis.0);
-        let epoch = Epoch::new(set.epoch());
+        let scheme = Scheme::signer(network, set, &validator.key, signer).ok_or(stranger)?;
+        let floor = commonware_cryptography::sha256::Digest(floor.0);
         let ms = Duration::from_millis;
         let (sender, receiver) = mpsc::unbounded_channel();
         let mailbox = Mailbox(sender);
@@ -189,10 +196,10 @@ impl ConsensusEngine {
                 reporter: mailbox.clone(),
                 track_historical_votes: false,
                 strategy: Sequential,
-                partition: format!("{}-votes", validator.partition),
+                partition: format!("{partition}-votes"),
                 mailbox_size: NonZeroUsize::MIN.saturating_add(1023),
-                epoch,
-                floor: Floor::Genesis(genesis),
+                epoch: Epoch::new(epoch),
+                floor: Floor::Genesis(floor),
                 replay_buffer: NonZeroUsize::MIN.saturating_add(0xf_ffff),
                 write_buffer: NonZeroUsize::MIN.saturating_add(0xf_ffff),
                 page_cache: CacheRef::new(
@@ -218,23 +225,36 @@ impl ConsensusEngine {
             me: (place, account),
             ledger: validator.ledger,
             blocker: validator.blocker,
-            partition: validator.partition,
+            pool: validator.pool,
+            progress: validator.progress,
+            last,
+            partition,
         };
         let (block_sender, block_receiver) = links.blocks;
         let actor = Actor::new(context.child("application"), setup, block_sender);
         let handle = context.spawn(move |context| async move {
             let application = context.child("application_loop").spawn(move |_| async move {
-                if let Err(halt) = actor.run(receiver, block_receiver).await {
-                    tracing::error!("validator stopped: {halt}");
+                match actor.run(receiver, block_receiver).await {
+                    Ok(outcome) => outcome,
+                    Err(halt) => {
+                        tracing::error!(code = halt.code(), "validator stopped: {halt}");
+                        Outcome::Halted(halt)
+                    }
                 }
             });
             let mut engine = engine.start(links.votes, links.certificates, links.resolver);
             let mut application = application;
             commonware_macros::select! {
-                _ = &mut engine => application.abort(),
-                _ = &mut application => engine.abort(),
+                _ = &mut engine => {
+                    application.abort();
+                    Outcome::Stopped
+                },
+                outcome = &mut application => {
+                    engine.abort();
+                    outcome.unwrap_or(Outcome::Stopped)
+                },
             }
         });
-        Ok(Running { mailbox, handle })
+        Ok(Running { epoch, handle })
     }
 }

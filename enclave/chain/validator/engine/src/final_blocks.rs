@@ -37,12 +37,23 @@ pub trait FinalBlocks: Send + 'static {
     /// The state after the newest final block.
     fn state(&self) -> State;
 
+    /// Height of the newest final block.
+    fn height(&self) -> u64 {
+        self.state().head().height
+    }
+
     /// Takes the next final block; it is durable when this returns. Given in order, one by one; the last one again after a crash. Not
     /// every block has a certificate of its own.
     ///
     /// # Errors
     /// [`CommitError`].
     fn commit(&mut self, block: &VerifiedBlock, certificate: Option<&FinalityCertificate>) -> Result<(), CommitError>;
+
+    /// Takes the certificate of the newest final block, which a crash may have kept from being stored. Said once or more often.
+    ///
+    /// # Errors
+    /// [`CommitError`].
+    fn certify(&mut self, certificate: &FinalityCertificate) -> Result<(), CommitError>;
 
     /// The final block of this height.
     fn block(&self, height: u64) -> Option<Block>;
@@ -75,11 +86,6 @@ impl MemoryLedger {
 
     fn held(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Height of the newest final block.
-    pub fn height(&self) -> u64 {
-        self.held().state.head().height
     }
 
     /// Ids of all final blocks, from the first.
@@ -120,6 +126,19 @@ impl FinalBlocks for MemoryLedger {
             held.certificates.insert(height, certificate.clone());
         }
         Ok(())
+    }
+
+    fn certify(&mut self, certificate: &FinalityCertificate) -> Result<(), CommitError> {
+        let height = certificate.header.height;
+        self.held()
+            .certificates
+            .entry(height)
+            .or_insert_with(|| certificate.clone());
+        Ok(())
+    }
+
+    fn height(&self) -> u64 {
+        self.held().state.head().height
     }
 
     fn block(&self, height: u64) -> Option<Block> {

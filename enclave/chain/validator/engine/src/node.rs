@@ -3,5 +3,6 @@
 mod actor;
 mod mailbox;
 
+pub use actor::Halt;
 pub(crate) use actor::{Actor, Setup};
-pub use mailbox::Mailbox;
+pub(crate) use mailbox::Mailbox;

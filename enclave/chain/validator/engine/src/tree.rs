@@ -181,12 +181,22 @@ impl Tree {
         Ok(checked.map(|c| c.0.clone()).collect())
     }
 
+    /// Goes on to a newer state, which others than the engine brought. Returns those blocks that are of no more use.
+    pub(crate) fn go_on(&mut self, state: State) -> Vec<Digest256> {
+        self.state = state;
+        self.forget()
+    }
+
     /// Goes on to `id`, a block that [`Tree::finalizing`] gave. Returns those that are of no more use.
     pub(crate) fn settle(&mut self, id: &Digest256) -> Vec<Digest256> {
         let Some(after) = self.entries.get_mut(id).and_then(|entry| entry.checked.take()) else {
             return Vec::new();
         };
         self.state = after.1;
+        self.forget()
+    }
+
+    fn forget(&mut self) -> Vec<Digest256> {
         let newest = self.state.head().height;
         let oldest = newest.saturating_sub(BEHIND);
         let gone: Vec<_> = self

@@ -112,7 +112,7 @@ fn a_vote_that_conflicts_or_is_of_another_epoch_is_not_cast() {
 
 #[test]
 fn a_validator_with_another_network_mode_or_key_does_not_start() {
-    let refused = |change: fn(&mut ConsensusConfig), place_of_seven: Option<usize>, sevens: bool| {
+    let refused = |change: fn(&mut ConsensusConfig), place_of_seven: Option<usize>| {
         Runner::seeded(1).start(|context| async move {
             let (committee, seven) = (Committee::new(4), Committee::new(7));
             let keys: Vec<_> = committee.set.validators().iter().map(|v| v.key.clone()).collect();
@@ -139,10 +139,11 @@ fn a_validator_with_another_network_mode_or_key_does_not_start() {
             let strangers: Vec<_> = strangers.filter(|key| committee.set.position(key).is_none()).collect();
             let validator = Validator {
                 config,
-                set: if sevens { &seven.set } else { &committee.set }.clone(),
                 key: place_of_seven.map_or(keys[0].clone(), |at| strangers[at].clone()),
                 signer: committee.honest(0) as Arc<dyn VoteSigner>,
                 ledger: committee.ledger(),
+                pool: Arc::default(),
+                progress: Progress::default(),
                 blocker: control,
                 partition: "validator".into(),
             };
@@ -150,18 +151,14 @@ fn a_validator_with_another_network_mode_or_key_does_not_start() {
             started.err().map(|e| e.code())
         })
     };
-    assert_eq!(refused(|_| (), None, false), None);
-    assert_eq!(refused(|c| c.network_id = 36963, None, false), Some("chain.config"));
-    assert_eq!(
-        refused(|c| c.block_interval_ms = 1000, None, false),
-        Some("chain.config")
-    );
+    assert_eq!(refused(|_| (), None), None);
+    assert_eq!(refused(|c| c.network_id = 36963, None), Some("chain.config"));
+    assert_eq!(refused(|c| c.block_interval_ms = 1000, None), Some("chain.config"));
     let rpc = |c: &mut ConsensusConfig| {
         c.mode = ConsensusMode::Rpc {
             endpoint: "https://node.example".into(),
         };
     };
-    assert_eq!(refused(rpc, None, false), Some("chain.mode"));
-    assert_eq!(refused(|_| (), Some(0), false), Some("chain.stranger"));
-    assert_eq!(refused(|_| (), Some(0), true), Some("chain.set.other"));
+    assert_eq!(refused(rpc, None), Some("chain.mode"));
+    assert_eq!(refused(|_| (), Some(0)), Some("chain.stranger"));
 }

@@ -1,6 +1,7 @@
 //! One loop: events of the engine, messages of peers, the clock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use commonware_consensus::simplex::types::{Activity, Finalization};
@@ -11,31 +12,28 @@ use commonware_runtime::{Clock, Spawner, Storage, Supervisor};
 use commonware_utils::channel::{mpsc, oneshot};
 use hanzo_attestation::Digest256;
 use hanzo_chain_types::{ConsensusConfig, FinalityCertificate};
-use hanzo_ledger::{Address, Canonical, Fixed, SignedTx, TX_BYTES_MAX, VerifiedBlock};
+use hanzo_ledger::{Address, Fixed, Header, VerifiedBlock};
 
 use super::mailbox::{EngineContext, Event};
 use crate::BlockId;
+use crate::epochs::{Outcome, Progress};
 use crate::evidence::fault_of;
 use crate::final_blocks::{CommitError, FinalBlocks};
 use crate::keys::ValidatorKey;
+use crate::pool::Pool;
 use crate::scheme::Scheme;
 use crate::store::Store;
 use crate::tree::{BEHIND, Stop, Tree};
 use crate::wire::{Message, Wanted};
 
-/// Most transactions that wait, and how often one may be left out of a block before it is dropped.
-const POOL_MAX: usize = 4096;
-const TRIES_MAX: u32 = 16;
-/// Most bytes of transactions that a block is proposed with.
-const PROPOSAL_BYTES_MAX: usize = 1 << 20;
 /// Most final certificates that wait for their blocks.
 const CERTIFICATES_MAX: usize = 256;
 /// After which a block is asked for again, from the next validator.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// What a proposal's block has to come by itself, before it is asked for.
 const GRACE: Duration = Duration::from_millis(60);
-/// With nothing to wait for.
-const IDLE: Duration = Duration::from_secs(3600);
+/// With nothing to wait for: whether the ledger went on by itself.
+const IDLE: Duration = Duration::from_millis(500);
 
 /// What an application is made of.
 pub(crate) struct Setup<L, B> {
@@ -45,26 +43,43 @@ pub(crate) struct Setup<L, B> {
     pub(crate) me: (usize, Address),
     pub(crate) ledger: L,
     pub(crate) blocker: B,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) progress: Progress,
+    /// Height of the epoch's last block.
+    pub(crate) last: u64,
     pub(crate) partition: String,
 }
 
-/// Why an application stopped before it was told to.
+/// Why a validator stopped before it was told to.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Halt {
+pub enum Halt {
+    /// Its ledger.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// Its journal.
     #[error("chain: the disk: {0}")]
     Disk(#[from] commonware_runtime::Error),
+    /// Two final blocks.
     #[error(
         "chain: the final block {id} conflicts with block {height} here, which is final too: more validators are faulty than may be; stop and compare"
     )]
-    Fork { id: Digest256, height: u64 },
+    Fork {
+        /// The other's id.
+        id: Digest256,
+        /// Where.
+        height: u64,
+    },
 }
 
-struct Pooled {
-    tx: SignedTx,
-    bytes: usize,
-    tries: u32,
+impl Halt {
+    /// Stable dotted code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Commit(_) => "chain.commit",
+            Self::Disk(_) => "chain.disk",
+            Self::Fork { .. } => "chain.fork",
+        }
+    }
 }
 
 struct Proposing {
@@ -84,7 +99,6 @@ pub(crate) struct Actor<E, L, B, S> {
     sender: S,
     tree: Tree,
     store: Store<E>,
-    pool: VecDeque<Pooled>,
     proposing: Vec<Proposing>,
     verifying: Vec<Verifying>,
     /// Certificates by view, above the newest that was followed.
@@ -114,7 +128,6 @@ where
             sender,
             tree,
             store,
-            pool: VecDeque::new(),
             proposing: Vec::new(),
             verifying: Vec::new(),
             finals: BTreeMap::new(),
@@ -127,7 +140,7 @@ where
         mut self,
         mut mailbox: mpsc::UnboundedReceiver<Event>,
         mut receiver: impl Receiver<PublicKey = ValidatorKey>,
-    ) -> Result<(), Halt> {
+    ) -> Result<Outcome, Halt> {
         let newest = self.tree.state().head().height;
         for height in newest.saturating_sub(BEHIND)..=newest {
             if let Some(block) = self.setup.ledger.block(height) {
@@ -144,18 +157,22 @@ where
         loop {
             let wake = self.wake.unwrap_or_else(|| self.context.current() + IDLE);
             select! {
-                _ = &mut stopped => return Ok(()),
+                _ = &mut stopped => return Ok(Outcome::Stopped),
                 event = mailbox.recv() => match event {
                     Some(event) => self.event(event).await?,
-                    None => return Ok(()),
+                    None => return Ok(Outcome::Stopped),
                 },
                 message = receiver.recv() => match message {
                     Ok((peer, message)) => self.message(peer, message.as_ref()),
-                    Err(_) => return Ok(()),
+                    Err(_) => return Ok(Outcome::Stopped),
                 },
                 _ = self.context.sleep_until(wake) => {},
             }
+            self.follow().await?;
             self.advance().await?;
+            if self.tree.state().head().height >= self.setup.last {
+                return Ok(Outcome::EpochOver);
+            }
         }
     }
 
@@ -184,16 +201,7 @@ where
                     self.sender.send(recipients, Message::of_block(block), false);
                 }
             }
-            Event::Submit(tx, reply) => {
-                let bytes = tx.to_bytes().len();
-                let known = self.pool.iter().any(|held| held.tx == *tx);
-                let room = self.pool.len() < POOL_MAX && bytes <= TX_BYTES_MAX && !known;
-                if room {
-                    let (tx, tries) = (*tx, 0);
-                    self.pool.push_back(Pooled { tx, bytes, tries });
-                }
-                let _ = reply.send(room);
-            }
+            Event::View(view) => self.setup.progress.at(view),
             Event::Activity(activity) => match *activity {
                 Activity::Finalization(certificate) => {
                     self.finals.insert(certificate.view().get(), certificate);
@@ -237,6 +245,19 @@ where
         }
     }
 
+    /// Goes on to where the ledger is, if somebody else brought it there.
+    async fn follow(&mut self) -> Result<(), Halt> {
+        if self.setup.ledger.height() <= self.tree.state().head().height {
+            return Ok(());
+        }
+        let state = self.setup.ledger.state();
+        self.setup.pool.settled(&state);
+        for gone in self.tree.go_on(state) {
+            self.store.remove(&gone).await?;
+        }
+        Ok(())
+    }
+
     /// Does whatever can be done now, and sets the clock for the rest.
     async fn advance(&mut self) -> Result<(), Halt> {
         self.wake = None;
@@ -258,10 +279,12 @@ where
             match self.tree.finalizing(&id) {
                 Ok(blocks) => {
                     self.commit(&blocks)?;
+                    self.certify_again(&id)?;
                     self.finals = self.finals.split_off(&view.saturating_add(1));
                     for gone in self.tree.settle(&id) {
                         self.store.remove(&gone).await?;
                     }
+                    self.setup.pool.settled(self.tree.state());
                     return Ok(());
                 }
                 Err(Stop::Missing(wanted)) => needed.push(wanted),
@@ -285,14 +308,23 @@ where
         Ok(())
     }
 
+    /// A certificate of the newest final block comes again after a restart: it may have been lost between two writes.
+    fn certify_again(&mut self, id: &Digest256) -> Result<(), Halt> {
+        let newest = *id == self.tree.state().tip();
+        let header = self.tree.block(id).map(|block| block.header).filter(|_| newest);
+        let found = self.finals.values().find(|f| id_of(&f.proposal.payload) == *id);
+        if let Some(certificate) = header.zip(found).and_then(|(h, f)| certificate_of(&h, f)) {
+            self.setup.ledger.certify(&certificate)?;
+        }
+        Ok(())
+    }
+
     fn commit(&mut self, blocks: &[VerifiedBlock]) -> Result<(), Halt> {
         for block in blocks {
             let id = block.header().id();
             let certificate = self.finals.values().find(|f| id_of(&f.proposal.payload) == id);
-            let certificate = certificate.and_then(|f| certificate_of(block, f));
+            let certificate = certificate.and_then(|f| certificate_of(block.header(), f));
             self.setup.ledger.commit(block, certificate.as_ref())?;
-            self.pool
-                .retain(|held| !block.txs().iter().any(|t| *t.signed() == held.tx));
         }
         Ok(())
     }
@@ -329,10 +361,16 @@ where
             return Ok(Verdict::Wait(Some(wanted)));
         };
         let header = block.header;
+        let parent = id_of(&waiting.context.parent.1);
+        // The epoch's last block is proposed again until it is final: nothing comes after it here.
+        let again = waiting.id == parent && header.height == self.setup.last;
+        if header.height > self.setup.last {
+            return Ok(Verdict::Decided(false));
+        }
         let validators = self.setup.scheme.set().validators();
         let leader = Fixed::new(&waiting.context.leader).and_then(|key| self.setup.scheme.set().position(&key));
         let leader = leader.and_then(|place| validators.get(place)).map(|v| v.id);
-        if header.parent != id_of(&waiting.context.parent.1) || Some(header.proposer) != leader {
+        if !again && (header.parent != parent || Some(header.proposer) != leader) {
             return Ok(Verdict::Decided(false));
         }
         // Not wrong for ever: its time will come.
@@ -369,11 +407,14 @@ where
                 continue;
             }
             let parent = id_of(&waiting.context.parent.1);
-            let due = match self.tree.check(&parent) {
+            let (due, height, candidates) = match self.tree.check(&parent) {
                 Ok((state, fresh)) => {
                     let due = state.head().time_ms.saturating_add(self.setup.config.block_interval_ms);
+                    let ready = now >= due && state.head().height < self.setup.last;
+                    let candidates = ready.then(|| self.setup.pool.candidates(state));
+                    let height = state.head().height;
                     self.keep(&fresh).await?;
-                    due
+                    (due, height, candidates.unwrap_or_default())
                 }
                 Err(Stop::Missing(wanted)) => {
                     needed.push(wanted);
@@ -387,15 +428,14 @@ where
                 self.proposing.push(waiting);
                 continue;
             }
-            let candidates = self.candidates();
+            if height >= self.setup.last {
+                let _ = waiting.reply.send(waiting.context.parent.1);
+                continue;
+            }
             match self.tree.propose(&parent, self.setup.me.1, now, &candidates) {
                 Ok(id) => {
                     if let Some(block) = self.tree.block(&id) {
-                        self.pool.iter_mut().for_each(|held| {
-                            let left_out = !block.txs.contains(&held.tx);
-                            held.tries = held.tries.saturating_add(u32::from(left_out));
-                        });
-                        self.pool.retain(|held| held.tries < TRIES_MAX);
+                        self.setup.pool.proposed(&candidates, block);
                     }
                     self.keep(&[id]).await?;
                     let _ = waiting.reply.send(commonware_cryptography::sha256::Digest(id.0));
@@ -404,21 +444,6 @@ where
             }
         }
         Ok(())
-    }
-
-    /// Transactions for the next block, in the order in which they came.
-    fn candidates(&self) -> Vec<SignedTx> {
-        let mut room = PROPOSAL_BYTES_MAX;
-        let mut fits = |held: &&Pooled| {
-            let left = room.checked_sub(held.bytes);
-            room = left.unwrap_or(room);
-            left.is_some()
-        };
-        self.pool
-            .iter()
-            .filter(|held| fits(held))
-            .map(|held| held.tx.clone())
-            .collect()
     }
 
     /// Asks for what is missing: one validator after the other.
@@ -455,11 +480,11 @@ enum Verdict {
     WaitUntil(u64),
 }
 
-fn certificate_of(block: &VerifiedBlock, f: &Finalization<Scheme, BlockId>) -> Option<FinalityCertificate> {
+fn certificate_of(header: &Header, f: &Finalization<Scheme, BlockId>) -> Option<FinalityCertificate> {
     let places = (f.epoch().get(), f.view().get(), f.proposal.parent.get());
     let signers = f.certificate.signers.iter().zip(&f.certificate.signatures);
     let votes: Option<Vec<_>> = signers
         .map(|(at, signature)| Some((usize::from(at), Fixed::new(signature.get()?)?)))
         .collect();
-    FinalityCertificate::new(*block.header(), places, votes?).ok()
+    FinalityCertificate::new(*header, places, votes?).ok()
 }

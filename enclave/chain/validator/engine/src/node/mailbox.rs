@@ -1,12 +1,11 @@
-//! How the engine, and the program around it, talk to the application.
+//! How the engine talks to the application.
 
 use commonware_actor::Feedback;
 use commonware_consensus::simplex::Plan;
 use commonware_consensus::simplex::types::{Activity, Context};
-use commonware_consensus::{Automaton, CertifiableAutomaton, Relay, Reporter};
+use commonware_consensus::{Automaton, CertifiableAutomaton, Relay, Reporter, Viewable};
 use commonware_p2p::Recipients;
 use commonware_utils::channel::{mpsc, oneshot};
-use hanzo_ledger::SignedTx;
 
 use crate::BlockId;
 use crate::keys::ValidatorKey;
@@ -19,20 +18,14 @@ pub(crate) enum Event {
     Verify(EngineContext, BlockId, oneshot::Sender<bool>),
     Send(BlockId, Recipients<ValidatorKey>),
     Activity(Box<Activity<Scheme, BlockId>>),
-    Submit(Box<SignedTx>, oneshot::Sender<bool>),
+    View(u64),
 }
 
-/// Speaks to a running validator. Copies speak to the same one.
+/// Speaks to a running application. Copies speak to the same one.
 #[derive(Clone)]
-pub struct Mailbox(pub(crate) mpsc::UnboundedSender<Event>);
+pub(crate) struct Mailbox(pub(crate) mpsc::UnboundedSender<Event>);
 
 impl Mailbox {
-    /// Gives a transaction to this validator, for blocks that it proposes. False if its pool is full, or it has stopped.
-    pub async fn submit(&self, tx: SignedTx) -> bool {
-        let (reply, answer) = oneshot::channel();
-        self.tell(Event::Submit(Box::new(tx), reply)) && answer.await.unwrap_or(false)
-    }
-
     fn tell(&self, event: Event) -> bool {
         self.0.send(event).is_ok()
     }
@@ -87,6 +80,8 @@ impl Reporter for Mailbox {
             | Activity::ConflictingNotarize(_)
             | Activity::ConflictingFinalize(_)
             | Activity::NullifyFinalize(_) => self.feedback(Event::Activity(Box::new(activity))),
+            Activity::Notarization(certificate) => self.feedback(Event::View(certificate.view().get())),
+            Activity::Nullification(certificate) => self.feedback(Event::View(certificate.view().get())),
             _ => Feedback::Ok,
         }
     }

@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use hanzo_attestation::Digest256;
 use hanzo_chain::{AIChainVote, GuardedSigner, MemoryLedger, ValidatorSet, VoteSignature, VoteSigner};
 use hanzo_ledger::{
-    Action, Address, Allocation, FirstValidator, Fixed, Genesis, List, Network, NetworkKind, Params, PublicKey,
-    SignedTx, State, TESTNET, Transfer, Tx,
+    Action, Address, Allocation, FirstValidator, Fixed, Genesis, List, Network, NetworkKind, Nothing, Params,
+    PublicKey, SignedTx, State, TESTNET, Transfer, Tx,
 };
 use hanzo_pqc::Domain;
 use hanzo_pqc::dsa::{MlDsa65, SigningKey};
@@ -17,6 +18,8 @@ use hanzo_signer::{
 };
 
 pub const START_MS: u64 = 1_800_000_000_000;
+/// Accounts with money, besides the user's.
+const PAYERS: usize = 20;
 
 fn key(place: usize) -> SigningKey<MlDsa65> {
     SigningKey::from_seed(&[place as u8 + 1; 32]).unwrap()
@@ -62,6 +65,13 @@ pub struct Committee {
 
 impl Committee {
     pub fn new(n: usize) -> Self {
+        Self::with(n, |_| ())
+    }
+
+    /// As [`Committee::new`], with other rules.
+    pub fn with(n: usize, change: impl FnOnce(&mut Params)) -> Self {
+        let mut params = params();
+        change(&mut params);
         let mut keys: Vec<_> = (0..n).map(|i| (public(&key(i)), i)).collect();
         keys.sort();
         let first = keys.iter().map(|(key, _)| FirstValidator {
@@ -72,21 +82,29 @@ impl Committee {
         let mut first: Vec<_> = first.collect();
         first.sort_by_key(|v| v.owner);
         let user = key(200);
-        let allocation = Allocation {
-            address: Address::of(&public(&user)),
-            amount: 1_000_000,
-        };
+        let mut others: Vec<_> = (0..PAYERS).map(|i| public(&key(100 + i))).collect();
+        others.push(public(&user));
+        let mut allocations: Vec<_> = keys
+            .iter()
+            .map(|(key, _)| key)
+            .chain(&others)
+            .map(|key| Allocation {
+                address: Address::of(key),
+                amount: 1_000_000,
+            })
+            .collect();
+        allocations.sort_by_key(|a| a.address);
         let genesis = Genesis {
             kind: NetworkKind::AiChain,
             id: TESTNET,
             time_ms: START_MS,
             max_supply: 1_000_000_000,
             treasury: 0,
-            allocations: List::new(vec![allocation]).unwrap(),
+            allocations: List::new(allocations).unwrap(),
             validators: List::new(first).unwrap(),
             registrars: List::new(vec![public(&key(201))]).unwrap(),
             threshold: 1,
-            params: params(),
+            params,
         };
         let set = ValidatorSet::of_genesis(&genesis).unwrap();
         Self {
@@ -106,31 +124,37 @@ impl Committee {
     }
 
     /// The user's first transaction: so much to that validator.
-    ///
-    /// Signatures are hedged, and a block's id covers those in it: one run and the next are given the same.
     pub fn transfer(&self, to: usize, amount: u128) -> SignedTx {
-        static MADE: Mutex<BTreeMap<(Address, u128, usize), SignedTx>> = Mutex::new(BTreeMap::new());
-        let (n, whom) = (self.seeds.len(), self.set.validators()[to].id);
-        let mut made = MADE.lock().unwrap();
-        let fresh = || self.sign_transfer(to, amount);
-        made.entry((whom, amount, n)).or_insert_with(fresh).clone()
+        self.transfers(0, to, amount)
     }
 
-    fn sign_transfer(&self, to: usize, amount: u128) -> SignedTx {
-        let tx = Tx {
-            network: self.network(),
-            sender: public(&self.user),
-            nonce: 0,
-            fee: 10,
-            expires: u64::MAX,
-            action: Action::Transfer(Transfer {
-                to: self.set.validators()[to].id,
-                amount,
-            }),
-        };
-        let bytes = Domain::Transaction.signed_bytes(&tx.message());
-        let signature = Fixed::new(&self.user.sign(&bytes).unwrap()).unwrap();
-        SignedTx { tx, signature }
+    /// The user's transaction of this nonce.
+    pub fn transfers(&self, nonce: u64, to: usize, amount: u128) -> SignedTx {
+        let to = self.set.validators()[to].id;
+        signed(
+            &self.user,
+            self.network(),
+            nonce,
+            Action::Transfer(Transfer { to, amount }),
+        )
+    }
+
+    /// The transaction of this nonce of one of [`PAYERS`]: one unit to a validator.
+    pub fn paid_by(&self, user: usize, nonce: u64) -> SignedTx {
+        let to = self.set.validators()[0].id;
+        let key = key(100 + user);
+        signed(
+            &key,
+            self.network(),
+            nonce,
+            Action::Transfer(Transfer { to, amount: 1 }),
+        )
+    }
+
+    /// The first transaction of a validator: it leaves.
+    pub fn leaves(&self, place: usize) -> SignedTx {
+        let key = key(self.seeds[place]);
+        signed(&key, self.network(), 0, Action::LeaveValidators(Nothing {}))
     }
 
     /// A signer with guard and journal, and a book of what it signed.
@@ -149,6 +173,26 @@ impl Committee {
     pub fn byzantine(&self, place: usize) -> Arc<dyn VoteSigner> {
         Arc::new(Unguarded(key(self.seeds[place])))
     }
+}
+
+/// Signatures are hedged, and a block's id covers those in it: one run and the next are given the same.
+fn signed(key: &SigningKey<MlDsa65>, network: Network, nonce: u64, action: Action) -> SignedTx {
+    static MADE: Mutex<BTreeMap<Digest256, SignedTx>> = Mutex::new(BTreeMap::new());
+    let tx = Tx {
+        network,
+        sender: public(key),
+        nonce,
+        fee: 10,
+        expires: u64::MAX,
+        action,
+    };
+    let fresh = || {
+        let bytes = Domain::Transaction.signed_bytes(&tx.message());
+        let signature = Fixed::new(&key.sign(&bytes).unwrap()).unwrap();
+        let tx = tx.clone();
+        SignedTx { tx, signature }
+    };
+    MADE.lock().unwrap().entry(tx.digest()).or_insert_with(fresh).clone()
 }
 
 /// The head of a journal that lives as long as its test.
@@ -180,7 +224,7 @@ type Said = (Vec<AIChainVote>, bool, Vec<AIChainVote>);
 /// An honest signer, and what it signed.
 pub struct Booked {
     signer: GuardedSigner<Volatile, Held>,
-    votes: Mutex<BTreeMap<u64, Said>>,
+    votes: Mutex<BTreeMap<(u64, u64), Said>>,
 }
 
 impl VoteSigner for Booked {
@@ -188,8 +232,8 @@ impl VoteSigner for Booked {
         let signature = self.signer.sign(network, vote)?;
         let mut votes = self.votes.lock().unwrap();
         let view = match vote {
-            AIChainVote::Notarize(p) | AIChainVote::Finalize(p) => p.view,
-            AIChainVote::Nullify { view, .. } => *view,
+            AIChainVote::Notarize(p) | AIChainVote::Finalize(p) => (p.epoch, p.view),
+            AIChainVote::Nullify { epoch, view } => (*epoch, *view),
         };
         let said = votes.entry(view).or_default();
         match vote {
@@ -203,15 +247,15 @@ impl VoteSigner for Booked {
 }
 
 impl Booked {
-    /// The first view in which it said what no honest validator says.
-    pub fn double_vote(&self) -> Option<u64> {
+    /// The first epoch and view in which it said what no honest validator says.
+    pub fn double_vote(&self) -> Option<(u64, u64)> {
         let votes = self.votes.lock().unwrap();
         let bad = |said: &Said| said.0.len() > 1 || said.2.len() > 1 || (said.1 && !said.2.is_empty());
         votes.iter().find(|(_, said)| bad(said)).map(|(view, _)| *view)
     }
 
-    /// In how many views it voted.
-    pub fn views(&self) -> usize {
-        self.votes.lock().unwrap().len()
+    /// In how many views of an epoch it voted.
+    pub fn views(&self, epoch: u64) -> usize {
+        self.votes.lock().unwrap().range((epoch, 0)..(epoch + 1, 0)).count()
     }
 }
