@@ -50,6 +50,7 @@ static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> = zeroizing_all
                   hanzo model pull\n  hanzo model inspect ./my-model.gguf\n  \
                   hanzo up --vm --ask \"What is the capital of France?\"\n  \
                   hanzo receipt 00112233445566778899aabbccddeeff\n  \
+                  hanzo chain init && hanzo chain run\n  hanzo chain --help\n  \
                   hanzo completions bash > /etc/bash_completion.d/hanzo\n\n\
                   Exit codes: 0 stopped or answered, 1 a part failed, 2 usage; a verdict that refuses: 10, 20, 30 or 40."
 )]
@@ -82,6 +83,9 @@ enum Command {
     Connect(hanzo_verify::ConnectArgs),
     /// Check a receipt offline
     Receipt(hanzo_verify::ReceiptArgs),
+    /// A chain of validators on this machine, and everything one asks a node or hands to it
+    #[command(subcommand)]
+    Chain(hanzo_chain_cli::ChainCommand),
     /// Print shell completions
     Completions {
         /// Which shell
@@ -108,6 +112,7 @@ fn main() -> ExitCode {
         Command::Policy(args) => verify(json, hanzo_verify::Command::Policy(args)),
         Command::Connect(args) => verify(json, hanzo_verify::Command::Connect(args)),
         Command::Receipt(args) => verify(json, hanzo_verify::Command::Receipt(args)),
+        Command::Chain(command) => hanzo_chain_cli::run(command, json, platform::material),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hanzo", &mut script);

@@ -39,6 +39,15 @@ pub(crate) fn processor(material: &Path) -> Result<SimulatedProcessor, Appliance
     Ok(made)
 }
 
+/// Key material of a new processor, for a network of simulated validators.
+pub(crate) fn material() -> Result<Zeroizing<Vec<u8>>, String> {
+    let _bar = Progress::spinner("making the simulated processor's keys (once)".into());
+    let mut seed = Zeroizing::new([0; 32]);
+    hanzo_pqc::random::fill(seed.as_mut()).map_err(|e| e.to_string())?;
+    let made = SimulatedProcessor::from_seed(&seed).map_err(|e| e.to_string())?;
+    Ok(made.to_material())
+}
+
 /// Reads existing material; `None` if there is none.
 pub(crate) fn load(material: &Path) -> Result<Option<SimulatedProcessor>, ApplianceError> {
     let meta = match fs::metadata(material) {

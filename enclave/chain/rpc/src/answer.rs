@@ -1,6 +1,6 @@
 //! From a call to its answer. Everything here may block.
 
-use hanzo_ledger::{Canonical, KEY_BYTES_MAX, Key, SignedTx, TX_BYTES_MAX};
+use hanzo_ledger::{Address, Canonical, KEY_BYTES_MAX, Key, SignedTx, State, TX_BYTES_MAX};
 use hanzo_mining::MiningError;
 use serde_json::{Value, json};
 
@@ -112,6 +112,7 @@ fn result(node: &dyn Node, request: &Request) -> Result<Value, Failure> {
             let bytes = bytes("transaction", call.transaction.as_deref(), TX_BYTES_MAX)?;
             let tx = SignedTx::parse(&bytes).map_err(|e| Failure::new(-32000, e.code(), e.to_string()))?;
             let id = tx.tx.digest().to_string();
+            ledger.read(|state| applies(state, &tx))?;
             node.submit(tx)?;
             done(&call, Submitted { id })
         }
@@ -132,6 +133,27 @@ fn result(node: &dyn Node, request: &Request) -> Result<Value, Failure> {
             );
             Err(Failure::new(-32601, "rpc.method", text))
         }
+    }
+}
+
+/// Whether the next block could hold `tx`, if it is the sender's next: who waits for nothing is told at once.
+fn applies(state: &State, tx: &SignedTx) -> Result<(), SubmitError> {
+    let sender = Address::of(&tx.tx.sender);
+    if state.account(&sender).nonce != tx.tx.nonce {
+        // An earlier one is for the node to refuse; a later one waits for those before it.
+        return Ok(());
+    }
+    let verified = tx.clone().verify(state)?;
+    let interval = state.genesis().params.block_interval_ms;
+    let time = state.head().time_ms.saturating_add(interval);
+    match state.propose(sender, time, [verified]) {
+        Ok(proposal) => proposal
+            .rejected
+            .into_iter()
+            .next()
+            .map_or(Ok(()), |(_, why)| Err(why.into())),
+        // No block can be made at all: the node says why.
+        Err(_) => Ok(()),
     }
 }
 

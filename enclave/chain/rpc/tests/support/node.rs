@@ -50,10 +50,11 @@ impl Node for TestNode {
             return Err(SubmitError::Full { max: WAITING_MAX });
         }
         self.ledger.read(|state| -> Result<(), Reject> {
-            let verified = tx.clone().verify(state)?;
-            let time = state.head().time_ms + 500;
-            let proposal = state.propose(Address([0; 32]), time, [verified]).unwrap();
-            proposal.rejected.into_iter().next().map_or(Ok(()), |(_, why)| Err(why))
+            let (expected, got) = (state.account(&Address::of(&tx.tx.sender)).nonce, tx.tx.nonce);
+            if got < expected {
+                return Err(Reject::Nonce { expected, got });
+            }
+            tx.clone().verify(state).map(drop)
         })?;
         waiting.push(tx);
         Ok(())
@@ -73,11 +74,25 @@ impl Node for TestNode {
 }
 
 impl TestNode {
+    /// A chain that has not begun, and the keys of its validators.
+    pub fn open(genesis: Genesis, keys: Vec<User>) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let key = Dek::from_slice(&[9; 32]).unwrap();
+        Self {
+            ledger: MiningLedger::open(&place.path().join("ledger.db"), &key, genesis).unwrap(),
+            waiting: Mutex::default(),
+            newest: watch::Sender::new(0),
+            keys,
+            standing: Mutex::default(),
+            _place: place,
+        }
+    }
+
     /// A block of what waits, final at once.
     pub fn produce(&self) -> Block {
         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap());
         let block = self.ledger.read(|state| {
-            let verified: Vec<_> = waiting.into_iter().map(|tx| tx.verify(state).unwrap()).collect();
+            let verified: Vec<_> = waiting.into_iter().filter_map(|tx| tx.verify(state).ok()).collect();
             let proposer = state.genesis().validators[0].owner;
             let proposal = state.propose(proposer, state.head().time_ms + 500, verified).unwrap();
             proposal.block.to_block()
@@ -99,20 +114,10 @@ impl TestNode {
     }
 }
 
-/// The told chain: block 3 has a paid answer, epoch 2 another key. Every third block has no certificate of its own.
+/// The told chain: block 2 has a paid answer, epoch 2 another key. Every third block has no certificate of its own.
 pub fn node() -> (Arc<TestNode>, Told) {
     let mut told = told();
-    let place = tempfile::tempdir().unwrap();
-    let key = Dek::from_slice(&[9; 32]).unwrap();
-    let ledger = MiningLedger::open(&place.path().join("ledger.db"), &key, told.genesis()).unwrap();
-    let node = TestNode {
-        ledger,
-        waiting: Mutex::default(),
-        newest: watch::Sender::new(0),
-        keys: std::mem::take(&mut told.keys),
-        standing: Mutex::default(),
-        _place: place,
-    };
+    let node = TestNode::open(told.genesis(), std::mem::take(&mut told.keys));
     let newest = told.w.blocks.len() as u64;
     for block in &told.w.blocks {
         let height = block.header.height;

@@ -1,0 +1,142 @@
+//! `hanzo chain genesis`: what a chain starts from, out of its validators' candidates.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hanzo_chain_types::{Beginning, CANDIDATE_BYTES_MAX, Candidate, CandidateError, assemble};
+use hanzo_ledger::{Allocation, Canonical, Genesis, Params};
+use serde_json::json;
+
+use crate::args::GenesisArgs;
+use crate::init::Plan;
+use crate::output::{Output, table};
+use crate::prove::address;
+use crate::{ChainError, files};
+
+/// Rules of a development network: simulated evidence counts, rewards are small.
+fn params(plan: &Plan, validators: usize) -> Params {
+    Params {
+        epoch_blocks: plan.epoch_blocks,
+        block_interval_ms: plan.block_interval_ms,
+        fee_min: 10,
+        burn_bp: 2_000,
+        factor_bp: [9_000, 9_000, 0, 2_000, 8_000],
+        rate: [2, 50, 1_000_000, 500, 3],
+        epoch_cap: [1_000_000_000; 5],
+        miner_cap: 1_000_000_000,
+        model_deposit: 5_000,
+        hosting_burn_min: 100,
+        unbond_epochs: 3,
+        claim_age_s: 86_400,
+        tier_min: 1,
+        simulated_earns: true,
+        committee_max: u16::try_from(validators).unwrap_or(u16::MAX),
+        committee_min: 4,
+        stake_min: 1_000,
+        slash_bp: 2_500,
+        reporter_bp: 1_000,
+        validator_tier_min: 1,
+        simulated_votes: true,
+    }
+}
+
+fn amount(path: &Path, text: &str) -> Result<u128, ChainError> {
+    text.parse().map_err(|_| ChainError::File {
+        path: path.into(),
+        expected: "amounts as decimal strings",
+        got: text.chars().take(60).collect(),
+    })
+}
+
+/// Reads `chain.toml`.
+pub(crate) fn plan(dir: &Path) -> Result<Plan, ChainError> {
+    let path = dir.join("chain.toml");
+    let text = files::text(&path)?;
+    toml::from_str(&text).map_err(|e| ChainError::File {
+        path,
+        expected: "what `hanzo chain init` writes",
+        got: e.to_string(),
+    })
+}
+
+/// Puts the genesis together and writes it into the folder and each validator's.
+pub(crate) fn begin(dir: &Path) -> Result<Genesis, ChainError> {
+    let plan = plan(dir)?;
+    let of = |path: &Path| {
+        let path = path.to_path_buf();
+        move |e: CandidateError| ChainError::Candidate {
+            path,
+            text: e.to_string(),
+            code: e.code(),
+        }
+    };
+    let mut candidates = Vec::new();
+    for folder in files::validators(dir) {
+        let path = folder.join("candidate.json");
+        candidates.push(Candidate::parse(&files::read(&path, CANDIDATE_BYTES_MAX)?).map_err(of(&path))?);
+    }
+    let config = dir.join("chain.toml");
+    let mut allocations = Vec::new();
+    for account in &plan.accounts {
+        allocations.push(Allocation {
+            address: address("chain.toml: account.address", &account.address)?,
+            amount: amount(&config, &account.amount)?,
+        });
+    }
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis());
+    let beginning = Beginning {
+        id: plan.network,
+        time_ms: u64::try_from(now).unwrap_or(0),
+        max_supply: amount(&config, &plan.max_supply)?,
+        treasury: 0,
+        allocations,
+        stake: amount(&config, &plan.stake)?,
+        params: params(&plan, candidates.len()),
+    };
+    let genesis = assemble(&candidates, beginning).map_err(of(dir))?;
+    spread(dir, &genesis.to_bytes())?;
+    Ok(genesis)
+}
+
+/// Writes a genesis where the validators wait for it; the folder's own last, as it says that all have it.
+pub(crate) fn spread(dir: &Path, bytes: &[u8]) -> Result<(), ChainError> {
+    for folder in files::validators(dir) {
+        let path = folder.join("genesis.bin");
+        if !path.is_file() {
+            files::write(&path, bytes, true)?;
+        }
+    }
+    let own = dir.join("genesis.bin");
+    match own.is_file() {
+        true => Ok(()),
+        false => files::write(&own, bytes, true),
+    }
+}
+
+pub(crate) fn genesis(args: &GenesisArgs) -> Result<Output, ChainError> {
+    let own = args.dir.join("genesis.bin");
+    if own.is_file() {
+        return Err(ChainError::io("cannot write", own)(
+            std::io::ErrorKind::AlreadyExists.into(),
+        ));
+    }
+    let genesis = begin(&args.dir)?;
+    let digest = genesis.digest().to_string();
+    let rows: Vec<_> = genesis
+        .validators
+        .iter()
+        .map(|v| vec![v.owner.to_string(), v.stake.to_string()])
+        .collect();
+    let text = format!(
+        "{}  genesis {digest} of network {}\n{}The candidates' evidence is not appraised here: whoever publishes this genesis vouches for it\n",
+        own.display(),
+        genesis.id,
+        table(&rows)
+    );
+    Ok(Output::new(
+        text,
+        json!({"file": own, "digest": digest, "network": genesis.id, "validators": rows.len()}),
+    ))
+}

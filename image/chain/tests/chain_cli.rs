@@ -1,0 +1,257 @@
+//! The whole command line against a chain in this process: real wallets, real votes, real proofs.
+
+#![allow(clippy::result_large_err, reason = "tests stop at the first surprise")]
+
+#[path = "support/chain.rs"]
+mod chain;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chain::{candidate, serve_chain};
+use clap::Parser;
+use hanzo_chain_cli::{ChainCommand, ChainError, Output, perform};
+use hanzo_chain_types::*;
+use hanzo_ledger::*;
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    chain: ChainCommand,
+}
+
+/// A folder, and the chain that runs out of it.
+struct Net {
+    dir: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
+    stop: Arc<AtomicBool>,
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Net {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            runtime,
+            stop: Arc::default(),
+        }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join("net").join(name)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.at(name).display().to_string()
+    }
+
+    /// `{name}` is a path in the folder of the network.
+    fn hanzo(&self, line: &str) -> Result<Output, ChainError> {
+        let words = line.split(' ').map(|word| match word.strip_prefix('@') {
+            Some(name) => self.path(name).trim_end_matches('/').to_owned(),
+            None => word.to_owned(),
+        });
+        let cli = Cli::try_parse_from(std::iter::once("hanzo".to_owned()).chain(words)).unwrap();
+        self.runtime
+            .block_on(perform(cli.chain, false, || Ok(b"material".to_vec().into())))
+    }
+
+    fn refused(&self, line: &str) -> (String, u8) {
+        let error = self.hanzo(line).unwrap_err();
+        (error.code().to_owned(), error.exit())
+    }
+
+    fn candidates(&self) {
+        (0..4).for_each(|n| candidate(&self.at(&n.to_string()), n));
+    }
+
+    /// Begins the chain, serves it and makes blocks until the test ends.
+    fn begin(&self) {
+        self.candidates();
+        self.hanzo("genesis @").unwrap();
+        serve_chain(&self.runtime, &self.at(""), &self.stop);
+    }
+}
+
+#[test]
+fn a_network_is_made_begun_asked_paid_on_and_proven_from_the_command_line() {
+    let net = Net::new();
+    let made = net.hanzo("init @").unwrap();
+    assert_eq!(made.json["validators"].as_array().unwrap().len(), 4);
+    let account = |n: usize| made.json["accounts"][n]["address"].as_str().unwrap().to_owned();
+    let (miner, customer) = (account(0), account(1));
+    // Nothing is made twice, and nothing is asked that is not there.
+    assert_eq!(net.refused("init @"), ("chain.io".into(), 1));
+    assert_eq!(net.refused("genesis @"), ("chain.io".into(), 1));
+    assert_eq!(net.refused("status --dir @"), ("chain.node.unreachable".into(), 1));
+    let genesis_bytes = {
+        net.begin();
+        std::fs::read(net.at("genesis.bin")).unwrap()
+    };
+    let genesis = Genesis::parse(&genesis_bytes).unwrap();
+    assert_eq!(genesis.threshold, 2);
+    assert!((0..4).all(|n| std::fs::read(net.at(&format!("{n}/genesis.bin"))).unwrap() == genesis_bytes));
+    assert_eq!(net.refused("genesis @"), ("chain.io".into(), 1));
+
+    let pay = format!("tx --dir @ --wallet @customer.wallet --passphrase-file @passphrase transfer {miner} 5000");
+    let paid = net.hanzo(&pay).unwrap();
+    assert_eq!(
+        (&paid.json["final"], &paid.json["checked"]),
+        (&true.into(), &true.into())
+    );
+    let shown = net.hanzo(&format!("account --dir @ {miner}")).unwrap();
+    assert_eq!(shown.json["balance"], "1000005000");
+    let status = net.hanzo("status --dir @").unwrap();
+    assert!(status.text.contains("SIMULATED") && status.json["nodes"][0]["status"]["height"].as_u64() > Some(0));
+    assert_eq!(net.hanzo("validators --dir @").unwrap().json["quorum"], 3);
+    assert_eq!(
+        net.hanzo("supply --dir @").unwrap().json["max_supply"],
+        genesis.max_supply.to_string()
+    );
+    assert_eq!(
+        net.hanzo("blocks --dir @ --count 3").unwrap().json["blocks"]
+            .as_array()
+            .unwrap()
+            .len(),
+        3
+    );
+
+    // Signed now, handed in later; not twice.
+    let later = "tx --dir @ --wallet @customer.wallet --passphrase-file @passphrase --write-to @signed.tx voucher";
+    let voucher = net.hanzo(&format!("{later} {miner} 70000")).unwrap();
+    assert_eq!(voucher.json["opened"].as_str().map(str::len), Some(64));
+    net.hanzo("tx --dir @ submit @signed.tx").unwrap();
+    assert_eq!(net.refused("tx --dir @ submit @signed.tx"), ("ledger.nonce".into(), 40));
+    let sent = std::fs::read(net.at("signed.tx")).unwrap();
+    std::fs::write(net.at("cut.tx"), &sent[..sent.len() - 1]).unwrap();
+    assert_eq!(net.refused("tx --dir @ submit @cut.tx"), ("chain.file".into(), 10));
+
+    // Proofs that a client with the genesis believes.
+    let light = |name: &str| -> (LightClient, LightProof) {
+        let proof = LightProof::parse(&std::fs::read(net.at(name)).unwrap()).unwrap();
+        (LightClient::of_genesis(&genesis).unwrap(), proof)
+    };
+    net.hanzo(&format!("prove --dir @ account {customer} --out @account.proof"))
+        .unwrap();
+    let (mut client, proof) = light("account.proof");
+    let owner = Address::from_text(&customer).unwrap();
+    let (_, held) = client.account(&proof, &owner).unwrap();
+    assert_eq!(held.balance, 1_000_000_000 - 5_000 - 70_000 - 20);
+    net.hanzo("prove --dir @ block --height 1 --out @block.proof").unwrap();
+    let (mut client, proof) = light("block.proof");
+    assert_eq!(client.block(&proof).unwrap().header().height, 1);
+    let id = paid.json["id"].as_str().unwrap();
+    let proven = net
+        .hanzo(&format!("prove --dir @ transaction {id} --out @tx.proof"))
+        .unwrap();
+    assert_eq!(proven.json["checked"], true);
+    let (mut client, proof) = light("tx.proof");
+    assert_eq!(
+        client.block(&proof).unwrap().header().height,
+        paid.json["height"].as_u64().unwrap()
+    );
+}
+
+#[test]
+fn what_the_rules_a_wallet_or_another_genesis_refuse_is_refused_by_name_and_changes_nothing() {
+    let net = Net::new();
+    net.hanzo("init @ --epoch-blocks 10").unwrap();
+    assert_eq!(net.refused("init @more --validators 16"), ("chain.usage".into(), 2));
+    assert_eq!(net.refused("init @more --network 36963"), ("chain.usage".into(), 2));
+    assert_eq!(
+        net.refused("run @ --validator-program @none"),
+        ("chain.no_program".into(), 1)
+    );
+    net.begin();
+    let wallet = "--wallet @customer.wallet --passphrase-file @passphrase";
+    let someone = format!("0x{}", "ab".repeat(32));
+    let tx =
+        |terms: &str, action: &str| net.refused(&format!("tx --dir @ {wallet} {terms} {action}").replace("  ", " "));
+    assert_eq!(
+        tx("", &format!("transfer {someone} 9000000000")),
+        ("ledger.balance".into(), 40)
+    );
+    assert_eq!(tx("", &format!("transfer {someone} 0")), ("ledger.zero".into(), 40));
+    assert_eq!(
+        tx("--fee 9", &format!("transfer {someone} 1")),
+        ("ledger.fee".into(), 40)
+    );
+    assert_eq!(
+        tx("--wait 1 --nonce 7", &format!("transfer {someone} 1")),
+        ("chain.not_final".into(), 30)
+    );
+    assert_eq!(tx("", "transfer 0xAB 1"), ("chain.usage".into(), 2));
+    assert_eq!(tx("", "withdraw"), ("ledger.unknown".into(), 40));
+    assert_eq!(tx("", "leave").1, 40);
+    let no_wallet = net.refused(&format!("tx --dir @ transfer {someone} 1"));
+    assert_eq!(no_wallet, ("chain.usage".into(), 2));
+    // Another passphrase, a file that is no wallet, a wallet that is not there.
+    let with = |wallet: &str, pass: &str| {
+        net.refused(&format!(
+            "tx --dir @ --wallet {wallet} --passphrase-file {pass} transfer {someone} 1"
+        ))
+    };
+    assert_eq!(with("@customer.wallet", "@0/passphrase"), ("wallet.open".into(), 20));
+    assert_eq!(with("@passphrase", "@passphrase"), ("wallet.file".into(), 10));
+    assert_eq!(with("@chain.toml", "@passphrase"), ("chain.file.too_long".into(), 10));
+    assert_eq!(with("@nobody.wallet", "@passphrase"), ("chain.io".into(), 1));
+    // Another chain's genesis: nothing is signed for this node's.
+    let other = Net::new();
+    other.hanzo("init @").unwrap();
+    other.candidates();
+    other.hanzo("genesis @").unwrap();
+    let theirs = other.path("genesis.bin");
+    let foreign = net.refused(&format!("tx --dir @ --genesis {theirs} {wallet} transfer {someone} 1"));
+    assert_eq!(foreign, ("chain.mismatch".into(), 40));
+    let foreign = net.refused(&format!("prove --dir @ --genesis {theirs} block --out @block.proof"));
+    assert_eq!(foreign, ("chain.mismatch".into(), 40));
+    assert!(!net.at("block.proof").exists());
+    let unknown = "00".repeat(32);
+    assert_eq!(
+        net.refused(&format!("prove --dir @ transaction {unknown}")),
+        ("rpc.none".into(), 40)
+    );
+    // A candidate of another network begins nothing.
+    let third = Net::new();
+    third.hanzo("init @ --network 77").unwrap();
+    third.candidates();
+    assert_eq!(third.refused("genesis @"), ("chain.candidate.value".into(), 10));
+    assert!(!third.at("genesis.bin").exists());
+}
+
+#[test]
+fn files_with_keys_are_their_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let net = Net::new();
+    net.hanzo("init @").unwrap();
+    for name in [
+        "passphrase",
+        "miner.wallet",
+        "simulator.bin",
+        "0/wallet.bin",
+        "0/registrar.bin",
+        "0/passphrase",
+    ] {
+        let mode = std::fs::metadata(net.at(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{name}");
+    }
+    let mode = std::fs::metadata(net.at("0")).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o700);
+    // What the validators' program reads, with every peer and no other.
+    let text = std::fs::read_to_string(net.at("1/validator.toml")).unwrap();
+    let file: toml::Table = toml::from_str(&text).unwrap();
+    assert_eq!(file["peer"].as_array().unwrap().len(), 3);
+    assert_eq!(file["listen"].as_str(), Some("127.0.0.1:27101"));
+    assert_eq!(file["rpc"].as_str(), Some("127.0.0.1:27201"));
+}
