@@ -66,6 +66,9 @@ pub struct Config {
     /// Who may send sealed messages besides clients of OHTTP over X-Wing, who always may.
     #[serde(default)]
     pub sealed: SealedMessages,
+    /// Whether ACI documents are served beside ours; `off` if left out. They are weaker (verifier/RECEIPT.md).
+    #[serde(default, skip_serializing_if = "Aci::is_off")]
+    pub aci: Aci,
     /// Names that the guest may reach through its host, at most 8; none if left out. Images of profile `core` refuse any.
     #[serde(default)]
     pub egress: Vec<EgressEntry>,
@@ -182,6 +185,23 @@ impl EngineKind {
             Self::MistralRs => "mistral.rs",
             Self::Upstream => "upstream",
         }
+    }
+}
+
+/// Whether the guest's answers have receipts in the format of ACI gateways (`aci/1`) too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Aci {
+    /// Ours alone.
+    #[default]
+    Off,
+    /// Both.
+    On,
+}
+
+impl Aci {
+    fn is_off(&self) -> bool {
+        *self == Self::Off
     }
 }
 

@@ -103,6 +103,30 @@ impl Digest384 {
     }
 }
 
+/// SHA-256 over bytes that come in pieces.
+#[derive(Clone)]
+pub struct Hasher256(lc::Context);
+
+impl Default for Hasher256 {
+    fn default() -> Self {
+        Self(lc::Context::new(&lc::SHA256))
+    }
+}
+
+impl Hasher256 {
+    /// Takes the next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all pieces.
+    pub fn finish(self) -> Digest256 {
+        let mut out = [0; 32];
+        out.copy_from_slice(self.0.finish().as_ref());
+        Digest256(out)
+    }
+}
+
 /// SHA-384 over bytes that come in pieces.
 #[derive(Clone)]
 pub struct Hasher384(lc::Context);
@@ -154,6 +178,14 @@ mod tests {
         assert_eq!(Digest256::from_hex(&good.replacen("00", "0A", 1)), None);
         assert_eq!(Digest256::from_hex(&good[2..]), None);
         assert_eq!(Digest256::from_hex(&format!("{good}00")), None);
+    }
+
+    #[test]
+    fn sha256_in_pieces_is_sha256() {
+        let mut pieces = Hasher256::default();
+        pieces.update(b"a");
+        pieces.update(b"bc");
+        assert_eq!(pieces.finish(), Digest256::of(b"abc"));
     }
 
     #[test]

@@ -15,6 +15,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod aci;
 pub mod attacks;
 pub mod binding;
 pub mod bundle;

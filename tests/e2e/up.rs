@@ -5,6 +5,8 @@
 
 #[path = "up/clients.rs"]
 mod clients;
+#[path = "up/compat.rs"]
+mod compat;
 
 use std::ffi::OsStr;
 use std::fs;

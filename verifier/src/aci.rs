@@ -5,7 +5,8 @@
 //! Bodies stand in it as bare SHA-256: whoever sees a receipt can confirm a guess at what was asked and answered. Our own receipts
 //! ([`crate::receipt`]) do not have that property; these are for programs that speak `aci/1` alone.
 //!
-//! No guest of ours issues them: this is the format, its maker and its verifier.
+//! Guests of ours issue them beside their own where their configuration says `aci = "on"` (`hanzo-receipts`): this is the format, its maker and its
+//! verifier. Where the processor is simulated, keyset and every receipt say so, and one that does not is refused.
 //!
 //! # Spec
 //! `aci/1` (Dstack-TEE/private-ai-gateway `spec/aci.md`), sections 3.1, 3.2 and 7, with its test vectors.
@@ -15,7 +16,8 @@ mod keyset;
 mod receipt;
 
 pub use error::AciError;
-pub use keyset::{ACI_KEYSET_BYTES_MAX, AciKey, AciKeyset, AciKeysetDraft, AciTlsKey, report_data};
+pub use hanzo_attestation::aci::report_data;
+pub use keyset::{ACI_KEYSET_BYTES_MAX, AciHanzo, AciKey, AciKeyset, AciKeysetDraft, AciTlsKey};
 pub use receipt::{
     ACI_EVENTS_MAX, ACI_RECEIPT_BYTES_MAX, AciDigest, AciEvent, AciReceipt, VerifiedAciReceipt, verify_aci_receipt,
 };

@@ -27,6 +27,7 @@ fn key() -> Ed25519KeyPair {
 fn draft() -> AciKeysetDraft {
     AciKeysetDraft {
         e2ee_public_keys: vec![],
+        hanzo: None,
         not_after: 1_800_003_600,
         receipt_signing_keys: vec![AciKey {
             algo: "ed25519".into(),
@@ -35,7 +36,7 @@ fn draft() -> AciKeysetDraft {
         }],
         subject: "hanzo-guest://example".into(),
         tls_public_keys: vec![AciTlsKey {
-            domain: "guest.example".into(),
+            domain: Some("guest.example".into()),
             spki_sha256: Digest256([0xab; 32]),
         }],
     }
@@ -63,6 +64,7 @@ fn receipt() -> AciReceipt {
         model: Some("smollm2".into()),
         receipt_id: "00112233445566778899aabbccddeeff".into(),
         served_at: 1_800_000_000,
+        simulated: None,
         workload_keyset_digest: AciDigest(keyset().digest()),
     }
 }
@@ -236,6 +238,36 @@ fn what_a_key_signed_must_still_tell_of_one_request_and_one_answer_within_its_li
     });
     let verified = verify_aci_receipt(&changed, &keyset()).unwrap();
     assert_eq!(verified.forwarded_unchanged(), Some(false));
+}
+
+#[test]
+fn receipts_under_a_keyset_of_ours_say_simulated_as_it_does() {
+    for (keyset_says, receipt_says, expected) in [
+        (Some(true), Some(true), "verified"),
+        (Some(false), Some(false), "verified"),
+        (None, None, "verified"),
+        (None, Some(true), "verified"),
+        (Some(true), Some(false), "aci.simulated"),
+        (Some(true), None, "aci.simulated"),
+        (Some(false), Some(true), "aci.simulated"),
+        (Some(false), None, "aci.simulated"),
+    ] {
+        let mut draft = draft();
+        draft.hanzo = keyset_says.map(|simulated| AciHanzo {
+            keyset_digest: hanzo_attestation::Digest384([7; 48]),
+            simulated,
+            tier: 2,
+        });
+        let keyset = AciKeyset::from_json(&draft.canonical().unwrap()).unwrap();
+        assert_eq!(keyset.simulated(), keyset_says == Some(true));
+        let mut receipt = receipt();
+        receipt.simulated = receipt_says;
+        receipt.workload_keyset_digest = AciDigest(keyset.digest());
+        let signature = sign(&receipt.signing_input().unwrap());
+        let verified = verify_aci_receipt(&receipt.signed(&signature).unwrap(), &keyset);
+        let got = verified.map_or_else(|e| e.code(), |_| "verified");
+        assert_eq!(got, expected, "{keyset_says:?} {receipt_says:?}");
+    }
 }
 
 #[test]

@@ -4,6 +4,9 @@
 //! the caller's nonce. The report does not repeat the nonce: the verifier builds the statement. The served encoding is
 //! free and members may be added, for nothing but the keyset is bound: it is hashed as it stands, unknown members too.
 //!
+//! Our own guests' reports (verifier/RECEIPT.md, "ACI receipts") have the member `evidence.hanzo_cpu`, which is the `cpu` member of a bundle; of a
+//! simulated processor they say [`SIMULATED_TEE_TYPE`], and so does their keyset, in `hanzo.simulated`. One without the other is refused.
+//!
 //! # Spec
 //! `aci/1`, sections 3.1, 3.2, 4.1 and 4.2.
 
@@ -12,7 +15,10 @@ use serde_json::Value;
 
 use super::encoding::Fields;
 use super::{ForeignError, ForeignEvidence, ForeignFormat, Rule, Supplied, json, tdx};
-use crate::digest::Digest256;
+use crate::aci::{SIMULATED_TEE_TYPE, report_data};
+use crate::bundle::CpuEvidence;
+use crate::digest::{Digest256, Nonce};
+use crate::evidence::RawEvidence;
 use crate::jcs;
 
 const FORMAT: ForeignFormat = ForeignFormat::Aci;
@@ -42,18 +48,12 @@ pub(super) fn read(bytes: &[u8], supplied: &Supplied) -> Result<ForeignEvidence,
         ));
     }
     let attestation = report.attestation;
-    if attestation.tee_type != "tdx" {
-        return Err(unsupported(
-            "evidence of a tee_type other than tdx",
-            "aci/1 names sev_snp and says nothing about its evidence",
-        ));
-    }
     let keyset = canonical_keyset(&attestation.workload_keyset)?;
-    let digest = keyset_digest(&keyset);
-    if report.workload_keyset_digest != digest {
+    let digest = Digest256::of(&keyset);
+    if report.workload_keyset_digest != format!("sha256:{digest}") {
         return Err(recomputed("workload_keyset_digest"));
     }
-    let report_data = report_data(&digest, supplied.nonce.as_ref());
+    let report_data = report_data(&digest, supplied.nonce.map(Nonce).as_ref());
     let stated: [u8; 32] = fields.lower_hex("attestation.report_data", &attestation.report_data)?;
     if Some(&stated) != report_data.first_chunk::<32>() {
         return Err(recomputed("attestation.report_data"));
@@ -68,11 +68,7 @@ pub(super) fn read(bytes: &[u8], supplied: &Supplied) -> Result<ForeignEvidence,
             expected: "seconds since 1970",
         })?;
     let text = |name| attestation.evidence.get(name).and_then(Value::as_str);
-    let quote = text("quote").ok_or(ForeignError::Missing {
-        format: FORMAT,
-        what: "evidence.quote",
-    })?;
-    let primary = tdx(fields.hex_quote("evidence.quote", quote)?, None, None, supplied);
+    let primary = primary(&attestation, fields, supplied)?;
     let rule = Rule {
         format: FORMAT,
         report_data: Some(report_data),
@@ -119,28 +115,60 @@ fn canonical_keyset(keyset: &Value) -> Result<Vec<u8>, ForeignError> {
     jcs::to_vec("workload keyset", keyset).map_err(|_| wrong)
 }
 
-fn keyset_digest(canonical: &[u8]) -> String {
-    format!("sha256:{}", Digest256::of(canonical))
-}
-
-/// The statement is its own JCS form: its members are a digest and a nonce, both hexadecimal.
-fn report_data(keyset_digest: &str, nonce: Option<&[u8; 32]>) -> [u8; 64] {
-    let nonce = nonce.map_or_else(|| "null".to_owned(), |nonce| format!("\"{}\"", Digest256(*nonce)));
-    let statement = format!(r#"{{"keyset_digest":"{keyset_digest}","nonce":{nonce},"purpose":"aci.report_data.v1"}}"#);
-    let mut out = [0; 64];
-    for (to, from) in out.iter_mut().zip(Digest256::of(statement.as_bytes()).0) {
-        *to = from;
+/// The processor's evidence, by what the report calls it.
+fn primary(attestation: &Attestation, fields: Fields, supplied: &Supplied) -> Result<RawEvidence, ForeignError> {
+    let wrong = |field, expected| ForeignError::Field {
+        format: FORMAT,
+        field,
+        expected,
+    };
+    let missing = |what| ForeignError::Missing { format: FORMAT, what };
+    let simulated = attestation.workload_keyset.pointer("/hanzo/simulated") == Some(&Value::Bool(true));
+    if simulated != (attestation.tee_type == SIMULATED_TEE_TYPE) {
+        return Err(wrong(
+            "attestation.tee_type",
+            "hanzo-simulated exactly where the keyset says hanzo.simulated",
+        ));
     }
-    out
+    let cpu = match attestation.evidence.get("hanzo_cpu") {
+        Some(cpu) => Some(serde_json::from_value(cpu.clone()).map_err(|e| ForeignError::Shape {
+            format: FORMAT,
+            detail: e.to_string(),
+        })?),
+        None => None,
+    };
+    let text = |name| attestation.evidence.get(name).and_then(Value::as_str);
+    match (attestation.tee_type.as_str(), cpu) {
+        ("tdx", None) => {
+            let quote = text("quote").ok_or_else(|| missing("evidence.quote"))?;
+            Ok(tdx(fields.hex_quote("evidence.quote", quote)?, None, None, supplied))
+        }
+        ("tdx", Some(cpu @ CpuEvidence::Tdx(_))) => Ok(cpu.into()),
+        ("sev_snp", Some(cpu @ CpuEvidence::Snp(_))) => Ok(cpu.into()),
+        (SIMULATED_TEE_TYPE, Some(cpu @ (CpuEvidence::Snp(_) | CpuEvidence::Tdx(_)))) => Ok(cpu.into()),
+        (SIMULATED_TEE_TYPE, None) => Err(missing("evidence.hanzo_cpu")),
+        ("sev_snp", None) => Err(unsupported(
+            "a report of tee_type sev_snp without evidence.hanzo_cpu",
+            "aci/1 names sev_snp and says nothing about its evidence; guests of this project say it there",
+        )),
+        ("tdx" | "sev_snp" | SIMULATED_TEE_TYPE, Some(_)) => Err(wrong(
+            "evidence.hanzo_cpu.kind",
+            "tdx or snp, as the report's tee_type says",
+        )),
+        _ => Err(unsupported(
+            "evidence of that tee_type",
+            "tdx, sev_snp and hanzo-simulated are read",
+        )),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The published vectors of `aci/1`, sections 1 and 2.
+    /// The published vectors of `aci/1`, section 1.
     #[test]
-    fn the_published_digests_and_report_data_are_reached() {
+    fn the_published_digest_is_reached() {
         let keyset = serde_json::json!({
             "tls_public_keys": [{"spki_sha256": "c0".repeat(32), "domain": "api.example.com"}],
             "subject": "dstack-app://example-app",
@@ -154,21 +182,10 @@ mod tests {
                 "public_key": "5dfedd3b6bd47f6fa28ee15d969d5bb0ea53774d488bdaf9df1c6e0124b3ef22",
             }],
         });
-        let digest = keyset_digest(&canonical_keyset(&keyset).unwrap());
+        let digest = Digest256::of(&canonical_keyset(&keyset).unwrap());
         assert_eq!(
-            digest,
-            "sha256:53a5cd44b30dcc51999754c719f2628a041f174ecbf9662a6f8e898a10cd9371"
-        );
-        let nonce: [u8; 32] = std::array::from_fn(|i| i as u8);
-        let with = "df2174d28130852b413646a3786927b93e94c11d770268b65def8bdba45cb49e";
-        let without = "0633919ca3f00e97bafaa3304278eb22420cc3ff0d19f87dfca2d3f7508150bc";
-        assert_eq!(
-            hex::encode(report_data(&digest, Some(&nonce))),
-            with.to_owned() + &"0".repeat(64)
-        );
-        assert_eq!(
-            hex::encode(report_data(&digest, None)),
-            without.to_owned() + &"0".repeat(64)
+            digest.to_string(),
+            "53a5cd44b30dcc51999754c719f2628a041f174ecbf9662a6f8e898a10cd9371"
         );
     }
 }

@@ -1,5 +1,6 @@
 //! ACI `aci/1` reports.
 
+use hanzo_attestation::evidence::RawEvidence;
 use hanzo_attestation::foreign::{ForeignError, ForeignEvidence, ForeignFormat, Supplied};
 use serde_json::{Value, json};
 
@@ -111,4 +112,58 @@ fn keys_beside_a_quote_that_are_not_in_the_digest_are_refused() {
         "foreign.shape",
         "a keyset that means two things"
     );
+}
+
+/// A report of a guest of ours: what it is called, what its keyset says, and what its evidence is.
+fn ours(tee_type: &str, hanzo: Value, cpu: Value) -> &'static str {
+    let mut keyset = keyset();
+    keyset["hanzo"] = hanzo;
+    let canonical = hanzo_attestation::jcs::to_vec("test", &keyset).unwrap();
+    let digest = hanzo_attestation::Digest256::of(&canonical);
+    let data = hanzo_attestation::aci::report_data(&digest, None);
+    let mut report = report(&hex::encode(&data[..32]));
+    report["workload_keyset_digest"] = json!(format!("sha256:{digest}"));
+    let attestation = &mut report["attestation"];
+    attestation["workload_keyset"] = keyset;
+    attestation["tee_type"] = json!(tee_type);
+    attestation["evidence"] = json!({});
+    if !cpu.is_null() {
+        attestation["evidence"]["hanzo_cpu"] = cpu;
+    }
+    read_with(&report, None).map_or_else(
+        |e| e.code(),
+        |read| match read.primary().unwrap() {
+            RawEvidence::Snp(_) => "snp",
+            RawEvidence::Tdx(_) => "tdx",
+            _ => "another",
+        },
+    )
+}
+
+#[test]
+fn a_report_of_a_simulated_processor_is_called_so_twice_or_refused() {
+    let snp = || json!({"kind": "snp", "ask": null, "crl": null, "report": "AAAA", "vek": "AAAA"});
+    let tdx = || json!({"kind": "tdx", "collateral": null, "event_log": null, "quote": "AAAA"});
+    let says = |simulated: bool| json!({"simulated": simulated});
+    for (tee_type, hanzo, cpu, expected) in [
+        ("hanzo-simulated", says(true), snp(), "snp"),
+        ("hanzo-simulated", says(true), tdx(), "tdx"),
+        ("sev_snp", says(false), snp(), "snp"),
+        ("sev_snp", Value::Null, snp(), "snp"),
+        ("tdx", says(false), tdx(), "tdx"),
+        // Called real where the keyset says otherwise, and the other way round.
+        ("sev_snp", says(true), snp(), "foreign.field"),
+        ("tdx", says(true), tdx(), "foreign.field"),
+        ("hanzo-simulated", says(false), snp(), "foreign.field"),
+        ("hanzo-simulated", Value::Null, snp(), "foreign.field"),
+        // Of another kind than it is called.
+        ("tdx", says(false), snp(), "foreign.field"),
+        ("sev_snp", says(false), tdx(), "foreign.field"),
+        ("hanzo-simulated", says(true), Value::Null, "foreign.missing"),
+        ("sev_snp", says(false), Value::Null, "foreign.unsupported"),
+        ("simulated", says(false), snp(), "foreign.unsupported"),
+        ("sev_snp", says(false), json!({"kind": "snp"}), "foreign.shape"),
+    ] {
+        assert_eq!(ours(tee_type, hanzo.clone(), cpu), expected, "{tee_type} {hanzo}");
+    }
 }

@@ -114,6 +114,7 @@ fn prepare(source: &Path, out_dir: &Path, encoding: Encoding) -> Result<(), conv
     let tokenizer = match prepared.tokenizer {
         TokenizerSource::Gguf => "written from the GGUF",
         TokenizerSource::Supplied => "the one supplied",
+        TokenizerSource::Absent => "none: llama.cpp reads the one in the GGUF",
     };
     println!(
         "{}: {} tensors, {} of them requantised to {}; tokenizer: {tokenizer}",

@@ -49,6 +49,8 @@ pub enum TokenizerSource {
     Gguf,
     /// The user's own file.
     Supplied,
+    /// None: the model makes vectors, and llama.cpp, which computes it, reads the vocabulary in the GGUF.
+    Absent,
 }
 
 /// Prepares whatever `source` is, deciding by content: a GGUF file or a safetensors directory.

@@ -102,6 +102,7 @@ async fn steps(
         attester,
         store,
         log,
+        shelf: Arc::default(),
         clock,
     };
     // The wrapping key and the data keys end here: this boot asks for nothing more.

@@ -10,6 +10,7 @@ use hanzo_inference::ServingError;
 use hanzo_receipts::ReceiptLogError;
 use hanzo_store::StoreError;
 
+use crate::aci::AciError;
 use crate::devices::AdmissionError;
 use crate::egress::EgressError;
 use crate::engine::EngineError;
@@ -78,6 +79,9 @@ pub enum GuestError {
     /// Evidence over the keyset.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    /// The ACI view, which the configuration asks for.
+    #[error(transparent)]
+    Aci(#[from] AciError),
     /// A document could not be written.
     #[error(transparent)]
     Jcs(#[from] JcsError),
@@ -129,6 +133,7 @@ impl GuestError {
             Self::Engine(e) => e.code(),
             Self::Sandbox(e) => e.code(),
             Self::Evidence(e) => e.code(),
+            Self::Aci(e) => e.code(),
             Self::Jcs(_) => "internal.jcs",
             Self::Channel(e) => e.code(),
             Self::Transport(e) => e.code(),

@@ -10,15 +10,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hanzo_attestation::bundle::{Bundle, DeviceCollateral};
-use hanzo_attestation::config::{Config, SealedMessages};
+use hanzo_attestation::config::{Aci, Config, SealedMessages};
 use hanzo_attestation::keyset::{KEYSET_LIFETIME_S_MAX, Keyset, ServedModel};
 use hanzo_attestation::{Nonce, UnixTime};
 use hanzo_channel::{ChannelKey, TlsIdentity};
 use hanzo_device::{Attester, entropy::mixed_seed};
-use hanzo_receipts::{PublicLog, ReceiptLog};
+use hanzo_inference::AciServing;
+use hanzo_receipts::{AciShelf, PublicLog, ReceiptLog};
 use hanzo_store::EncryptedDb;
 use tokio::task::spawn_blocking;
 
+use crate::aci::serving;
 use crate::clock::GrantClock;
 use crate::error::GuestError;
 use crate::evidence::{EvidenceDesk, Sealed, Windows};
@@ -44,6 +46,8 @@ pub(crate) struct Epoch {
     pub(crate) messages: MessageKeys,
     pub(crate) tls: Arc<rustls::ServerConfig>,
     pub(crate) receipts: Arc<ReceiptLog>,
+    /// The same receipts in another format, if the configuration asks for it.
+    pub(crate) aci: Option<AciServing>,
 }
 
 /// What every keyset of this boot is made from.
@@ -57,6 +61,8 @@ pub(crate) struct Sealer {
     pub(crate) attester: Arc<dyn Attester>,
     pub(crate) store: Arc<EncryptedDb>,
     pub(crate) log: Arc<PublicLog>,
+    /// What ACI receipts all keysets of this boot keep.
+    pub(crate) shelf: Arc<AciShelf>,
     pub(crate) clock: GrantClock,
 }
 
@@ -109,6 +115,10 @@ impl Sealer {
         let sealed = Arc::new(sealed);
         let nonce = Nonce(*mixed_seed::<32>()?);
         let desk = EvidenceDesk::open(self.attester.clone(), sealed.clone(), nonce, Windows::default()).await?;
+        let aci = match self.config.aci {
+            Aci::On => Some(serving(&sealed, &self.attester, &self.shelf).await?),
+            Aci::Off => None,
+        };
         let mut tls = keys.tls;
         carry_evidence(&mut tls, &desk.standing());
         let tls = hanzo_channel::server_config(&tls)?;
@@ -124,6 +134,7 @@ impl Sealer {
             messages: keys.messages,
             tls,
             receipts: Arc::new(receipts),
+            aci,
         })
     }
 

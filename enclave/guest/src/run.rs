@@ -80,6 +80,7 @@ pub async fn run(
     let unloader = engines.unloader();
     let serving = ServingState::new(ServingOptions {
         receipts: first.receipts.clone(),
+        aci: first.aci.clone(),
         engines: endpoints,
         limits: sealer.config.limits.clone(),
         queue: sealer.config.queue,
@@ -270,7 +271,7 @@ async fn rotate(
             Ok(next) => next,
             Err(error) => return error,
         };
-        serving = match serving.succeeded_by(next.receipts.clone()) {
+        serving = match serving.succeeded_by(next.receipts.clone(), next.aci.clone()) {
             Ok(serving) => serving,
             Err(error) => return error.into(),
         };

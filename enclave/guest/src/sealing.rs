@@ -1,7 +1,7 @@
 //! Sealing the keyset: what this boot is, in one document that evidence then proves.
 
 use hanzo_attestation::bundle::DeviceCollateral;
-use hanzo_attestation::config::{Access, Auth, Config, EgressEntry, EgressUse, HostName, Queue};
+use hanzo_attestation::config::{Access, Aci, Auth, Config, EgressEntry, EgressUse, HostName, Queue};
 use hanzo_attestation::jcs::{self, JcsError};
 use hanzo_attestation::keyset::{Keyset, ServedModel, SignerKeys, capability_digest};
 use hanzo_attestation::name::Name;
@@ -33,6 +33,7 @@ fn capabilities(config: &Config) -> Vec<Name> {
     let opened = [
         ("channel.ehbp-x25519", config.sealed.ehbp),
         ("channel.ohttp-x25519", config.sealed.ohttp_x25519),
+        ("receipts.aci", config.aci == Aci::On),
     ];
     let opened = opened.into_iter().filter_map(|(name, is_open)| is_open.then_some(name));
     let mut names: Vec<Name> = CAPABILITIES

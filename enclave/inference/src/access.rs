@@ -200,6 +200,18 @@ impl Access {
         }
     }
 
+    /// The bytes of the one key or token that a request shows, where callers have to show one; `None` for signed requests, whose signature
+    /// says whose they are. Whether it counts is for [`Self::identify`].
+    pub(crate) fn credential<'a>(&self, headers: &'a HeaderMap) -> Option<&'a [u8]> {
+        let is_signed = ["signature", "signature-input"]
+            .iter()
+            .any(|name| headers.contains_key(*name));
+        match self {
+            Self::Callers(_) if !is_signed => credential::all(headers).next(),
+            _ => None,
+        }
+    }
+
     /// Counts a request of `who`, and says where to look for what its caller is told.
     pub(crate) fn enter(&self, who: Who, owner: Option<&HeaderValue>) -> (Told, Result<Share, ApiError>) {
         match (self, who) {

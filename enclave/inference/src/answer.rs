@@ -14,10 +14,11 @@ use axum::Extension;
 use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use hanzo_receipts::{Endpoint, Owner, Pending, RequestStart, Transport};
+use hanzo_receipts::{Endpoint, Owner, RequestStart, Transport};
 use tokio::time::Instant;
 
 use crate::access::Share;
+use crate::aci::{self, Committing};
 use crate::body::{self, Whole};
 use crate::dialect::{Dialect, Identity};
 use crate::error::ApiError;
@@ -53,6 +54,8 @@ pub(crate) struct Arrived {
     pub(crate) share: Share,
     pub(crate) transport: Transport,
     owner: Option<Owner>,
+    /// Whose it is to the ACI view.
+    aci_owner: Option<Owner>,
 }
 
 impl Arrived {
@@ -63,13 +66,14 @@ impl Arrived {
         body: Body,
         share: Share,
     ) -> Result<Self, ApiError> {
-        let owner = owner(headers)?;
+        let (owner, aci_owner) = (owner(headers)?, aci::owner(state, headers)?);
         Ok(Self {
             share,
             body: body::read(headers, body, state.body_bytes_max, &state.body_room).await?,
             // Whoever hands a sealed message on says so; what comes over the attested channel itself needs no mark.
             transport: way.map_or(Transport::Tls, |Extension(way)| way),
             owner,
+            aci_owner,
         })
     }
 
@@ -114,6 +118,7 @@ impl Arrived {
             .receipts
             .begin(start, state.fresh()?)
             .map_err(|e| ApiError::Receipt { code: e.code() })?;
+        let pending = Committing::begin(state, pending, self.aci_owner.as_ref(), &self.body.bytes)?;
         let identity = Identity {
             id: pending.id(),
             created: (state.clock)().0,
@@ -134,7 +139,7 @@ impl Arrived {
 
 /// A request that has its place and its id.
 pub(crate) struct Begun {
-    pub(crate) pending: Pending,
+    pub(crate) pending: Committing,
     pub(crate) identity: Identity,
     pub(crate) serving: Serving,
     pub(crate) endpoint: Endpoint,

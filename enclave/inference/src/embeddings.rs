@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
+use crate::aci::{self, Answered};
 use crate::answer::{Arrived, Begun, Counts, RECEIPT_HEADER, finish};
 use crate::engine::{EngineError, Vectors};
 use crate::error::ApiError;
@@ -91,7 +92,16 @@ async fn run(
         answers: request.inputs.len() as u64,
     };
     begun.turn.end(prompt_tokens);
-    let response = finish(&state, pending, outcome, counts, begun.share).await.map(|_| {
+    let answered = Answered {
+        model: &request.model,
+        endpoint: begun.endpoint,
+        id,
+    };
+    let finished = finish(&state, pending, outcome, counts, begun.share).await;
+    let response = finished.map(|(_, beside)| {
+        if outcome == Outcome::Complete {
+            beside.issue(&state, answered);
+        }
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -100,7 +110,9 @@ async fn run(
         }
         response
     });
-    let _ = done.send(response);
+    if done.send(response).is_err() {
+        aci::withdraw(&state, &id);
+    }
 }
 
 /// Tokens of all inputs; each must fit by itself.

@@ -7,6 +7,7 @@ use hanzo_verifier::callers::{CallersError, RequestError, TokenError};
 use hanzo_verifier::order::OrderError;
 use serde_json::{Value, json};
 
+use crate::aci::AciReportError;
 use crate::engine::EngineError;
 
 /// What a caller did wrong, or what failed here. No text quotes a prompt, an answer or the engine.
@@ -231,6 +232,9 @@ pub enum ApiError {
     /// The fence holds no head of the log yet.
     #[error("the log shows no head yet: its head is on its way to the key broker; ask again in a few seconds")]
     LogNotShown,
+    /// There is no ACI report now.
+    #[error("aci: {0}")]
+    AciReport(AciReportError),
     /// The random source failed.
     #[error("the guest's random source failed; tell the operator")]
     Random,
@@ -265,7 +269,7 @@ impl ApiError {
             Self::CallersVersion { .. } | Self::OrderSequence { .. } => StatusCode::CONFLICT,
             Self::Engine(e) | Self::Prompt { error: e, .. } => e.status(),
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::LogNotShown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::LogNotShown | Self::AciReport(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Receipt { .. } | Self::Log { .. } | Self::Random => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -306,6 +310,8 @@ impl ApiError {
             Self::Receipt { .. } => "receipt_not_durable",
             Self::Log { .. } => "log_unreadable",
             Self::LogNotShown => "log_not_shown",
+            Self::AciReport(AciReportError::Busy) => "evidence.busy",
+            Self::AciReport(AciReportError::Evidence { code }) => code,
             Self::Random => "random_failed",
         }
     }
@@ -380,7 +386,7 @@ impl ApiError {
         let mut response = (self.status(), Json(body)).into_response();
         let headers = response.headers_mut();
         match self {
-            Self::Busy | Self::Engine(EngineError::Busy) => {
+            Self::Busy | Self::Engine(EngineError::Busy) | Self::AciReport(AciReportError::Busy) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Rate { retry_after_s, .. } => {

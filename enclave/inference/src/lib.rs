@@ -18,6 +18,7 @@
 )]
 
 mod access;
+mod aci;
 mod answer;
 mod body;
 mod callers;
@@ -43,6 +44,7 @@ mod schema;
 mod state;
 
 pub use access::{AccessOptions, Uptime};
+pub use aci::{AciReport, AciReportError, AciServing};
 pub use engine::EngineError;
 pub use error::ApiError;
 pub use hanzo_receipts::Transport;

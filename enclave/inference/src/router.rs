@@ -5,7 +5,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
 
 use crate::state::ServingState;
-use crate::{callers_table, endpoints, leftover, log, openapi, orders, routes};
+use crate::{aci, callers_table, endpoints, leftover, log, openapi, orders, routes};
 
 /// All routes of the API. Serve it inside the attested channel alone, with Nagle's algorithm off: frames are handed over one
 /// by one.
@@ -23,6 +23,9 @@ pub fn router(state: ServingState) -> Router {
         .route("/v1/models", get(routes::models))
         .route("/v1/models/{name}", get(routes::model))
         .route("/v1/receipts/{id}", get(routes::receipt))
+        .route("/v1/aci/attestation", get(aci::attestation))
+        .route("/v1/aci/receipts/{id}", get(aci::receipt))
+        .route("/v1/signature/{chat_id}", get(aci::signature))
         .route("/log/checkpoint", get(log::checkpoint))
         .route("/log/tile/{*path}", get(log::tile))
         .route("/v1/openapi.json", get(openapi::document))

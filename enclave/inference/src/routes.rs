@@ -11,9 +11,9 @@ use hanzo_receipts::{Owner, ReceiptId};
 use serde_json::{Value, json};
 
 use crate::access::Asking;
-use crate::answer;
 use crate::error::ApiError;
 use crate::state::{Serving, ServingState};
+use crate::{aci, answer};
 
 fn model_object(state: &ServingState, serving: &Serving) -> Value {
     json!({
@@ -136,5 +136,6 @@ pub(crate) async fn name_response(State(state): State<ServingState>, request: Re
         headers.insert("x-request-id", value);
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    aci::name(&state, headers);
     response
 }

@@ -12,6 +12,7 @@ use hanzo_receipts::{FreshBytes, ReceiptLog};
 use tokio::sync::Semaphore;
 
 use crate::access::{Access, AccessOptions, Asking, Promise, Uptime, Who};
+use crate::aci::AciServing;
 use crate::body;
 use crate::engine::EngineClient;
 use crate::error::ApiError;
@@ -44,6 +45,8 @@ pub struct EngineEndpoint {
 pub struct ServingOptions {
     /// Signs and keeps receipts, and says which keyset this is.
     pub receipts: Arc<ReceiptLog>,
+    /// The same answers in the format of ACI gateways, where the configuration asks for it.
+    pub aci: Option<AciServing>,
     /// One for each model of the keyset.
     pub engines: Vec<EngineEndpoint>,
     /// Bounds out of the measured configuration.
@@ -102,6 +105,7 @@ pub struct ServingState(Arc<Inner>);
 /// Crate-private but for its name, which `Deref` shows.
 pub struct Inner {
     pub(crate) receipts: Arc<ReceiptLog>,
+    pub(crate) aci: Option<AciServing>,
     pub(crate) models: Vec<Serving>,
     pub(crate) body_bytes_max: u64,
     /// In bytes.
@@ -211,15 +215,16 @@ impl ServingState {
             log_reader: Arc::new(Semaphore::new(1)),
             receipt_readers: Arc::new(Semaphore::new(4)),
             fingerprint: fingerprint(&options.receipts),
+            aci: options.aci,
             receipts: options.receipts,
         })))
     }
 
-    /// The state of the keyset that follows: other receipts, the same engines, bounds and counters.
+    /// The state of the keyset that follows: other receipts, with the ACI view that goes with them, the same engines, bounds and counters.
     ///
     /// # Errors
     /// [`ServingError::Engines`] unless the keyset of `receipts` names the models of this one, and no others.
-    pub fn succeeded_by(&self, receipts: Arc<ReceiptLog>) -> Result<Self, ServingError> {
+    pub fn succeeded_by(&self, receipts: Arc<ReceiptLog>, aci: Option<AciServing>) -> Result<Self, ServingError> {
         let mut models = Vec::new();
         for model in &receipts.keyset().models {
             let before = self.0.models.iter().find(|before| before.model == *model);
@@ -249,6 +254,7 @@ impl ServingState {
             log_reader: self.0.log_reader.clone(),
             receipt_readers: self.0.receipt_readers.clone(),
             fingerprint: fingerprint(&receipts),
+            aci,
             receipts,
         })))
     }

@@ -196,6 +196,11 @@ pub enum Reject {
     /// An answer that failed.
     #[error("ledger: receipt: outcome: expected complete or cut, got failed: answers that failed earn nothing")]
     Failed,
+    /// Counts that the measured engine did not make.
+    #[error(
+        "ledger: receipt: counted_by: expected none (the measured engine counted), got upstream: counts that are a server's word earn nothing; serve the model with an engine of the image"
+    )]
+    Counted,
     /// The receipt's time.
     #[error("ledger: receipt: time {time} s: expected {earliest} to {latest} s (this block's time and claim_age_s)")]
     Age {
@@ -314,6 +319,7 @@ impl Reject {
             Self::Tier { .. } => "ledger.tier",
             Self::Receipt(e) => e.code(),
             Self::Failed => "ledger.receipt.failed",
+            Self::Counted => "ledger.receipt.counted_by",
             Self::Age { .. } => "ledger.receipt.age",
             Self::Claimed { .. } => "ledger.claimed",
             Self::TooOld { .. } => "ledger.too_old",

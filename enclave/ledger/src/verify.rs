@@ -4,7 +4,7 @@ use hanzo_attestation::keyset::{Keyset, SignerKeys};
 use hanzo_attestation::{Digest256, Digest384};
 use hanzo_pqc::sign::{Signature, SignatureSuite, VerifyingKeys};
 use hanzo_pqc::{Domain, to_hex};
-use hanzo_verifier::receipt::{Outcome, VerifiedReceipt, verify_receipt};
+use hanzo_verifier::receipt::{Outcome, Receipt, VerifiedReceipt, verify_receipt};
 
 use crate::claim::{
     BootSignature, Claim, ComputeClaim, DataClaim, EndorsedBoot, Heartbeat, HostingClaim, InferenceClaim, LeaseNote,
@@ -153,6 +153,7 @@ fn answer(state: &State, sender: Address, claim: &InferenceClaim) -> Result<Prov
     if receipt.receipt().outcome == Outcome::Failed {
         return Err(Reject::Failed);
     }
+    counted(receipt.receipt())?;
     let network = state.network();
     match &claim.payment {
         Payment::CoSigned(payment) => {
@@ -180,6 +181,11 @@ fn answer(state: &State, sender: Address, claim: &InferenceClaim) -> Result<Prov
         }
     }
     Ok(Proven::Answer(Box::new(receipt), Address::of(&claim.customer)))
+}
+
+/// That the measured engine counted the tokens: whoever runs a server behind it could have it say any number.
+pub(crate) fn counted(receipt: &Receipt) -> Result<(), Reject> {
+    receipt.counted_by.map_or(Ok(()), |_| Err(Reject::Counted))
 }
 
 fn lease(state: &State, claim: &ComputeClaim) -> Result<Proven, Reject> {

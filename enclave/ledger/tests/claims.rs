@@ -43,6 +43,44 @@ fn an_answer_is_paid_once_for_the_customers_signature_and_within_what_the_fee_ga
 }
 
 #[test]
+fn an_answer_whose_counts_are_a_servers_word_earns_nothing() {
+    use hanzo_attestation::keyset::CountedBy;
+    let mut w = world(params());
+    let counted = w.boot.receipt(0, |_| {});
+    pays(&mut w, &counted, 1_000).unwrap();
+    let lie = w.boot.receipt(1, |r| r.counted_by = Some(CountedBy::Upstream));
+    assert!(matches!(
+        pays(&mut w, &lie, 1_000),
+        Err(Reject::Receipt(ReceiptError::Contradiction {
+            field: "counted_by",
+            ..
+        }))
+    ));
+    let upstream = boot(2, |k| k.models[0].counted_by = Some(CountedBy::Upstream));
+    let register = upstream.register(&w.network(), &w.users[0], 2, &w.registrars);
+    w.does(0, register).unwrap();
+    let told = upstream.receipt(0, |r| r.counted_by = Some(CountedBy::Upstream));
+    let before = (w.balance(0), w.balance(1));
+    let refused = pays(&mut w, &told, 1_000).unwrap_err();
+    assert_eq!(
+        (&refused, refused.code()),
+        (&Reject::Counted, "ledger.receipt.counted_by")
+    );
+    let claim = told.cosigned(&w.network(), &w.users[0], &w.users[1], 1_000);
+    assert_eq!(params().inference_pay(&claim).unwrap_err(), Reject::Counted);
+    // One that leaves it out contradicts its keyset.
+    let lie = upstream.receipt(0, |_| {});
+    assert!(matches!(
+        pays(&mut w, &lie, 1_000),
+        Err(Reject::Receipt(ReceiptError::Contradiction {
+            field: "counted_by",
+            ..
+        }))
+    ));
+    assert_eq!((w.balance(0), w.balance(1)), before);
+}
+
+#[test]
 fn receipts_of_simulated_boots_earn_nothing_on_a_real_network() {
     let mut w = world(params());
     let simulated = boot(2, |k| k.simulated = true);

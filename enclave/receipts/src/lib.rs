@@ -7,6 +7,8 @@
 //! [`PublicLog`] is that log for everybody: one tree over the receipts of all boots, in the order in which they were made,
 //! under a name and a key of its own (C2SP tlog-tiles). A receipt becomes a leaf in the transaction that gives it its number.
 //!
+//! [`AciView`] signs the receipts of another project's format beside ours, for the same answers, and keeps them for a while.
+//!
 //! Never: a receipt before its commit; two receipts with one `seq`; salts that the store's key opens. Salts are sealed under a
 //! key derived from the owner's secret, of which only the SHA-256 is stored: whoever holds the database and its key learns
 //! nothing from the commitments. A request without an owner gets its salts once, in its stream, or never.
@@ -18,6 +20,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod accounts;
+mod aci;
 mod error;
 mod group;
 mod log;
@@ -29,9 +32,11 @@ mod schema;
 mod tree;
 
 pub use accounts::{Accounts, Usage};
+pub use aci::{AciEnd, AciKept, AciPending, AciShelf, AciView, AciViewError, KEPT_MAX, KEPT_S};
 pub use error::ReceiptLogError;
 pub use hanzo_log::Origin;
 pub use hanzo_log::tile::Tile;
+pub use hanzo_verifier::aci::API_VERSION as ACI_VERSION;
 pub use hanzo_verifier::receipt::{
     Commitment, DisclosedReceipt, Endpoint, Fence, LogHead, LogProof, Outcome, ReceiptId, Salt, Salts, Sampling,
     SignedReceipt, TRANSPORT_TLS, Transport, Work,

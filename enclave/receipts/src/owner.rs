@@ -15,6 +15,17 @@ impl Owner {
         Salt::from_hex(text).map(|s| Self(Zeroizing::new(s.0)))
     }
 
+    /// For a caller who showed a credential and no `hanzo-owner`, as clients of other projects' guests do: 32 bytes that follow from
+    /// the credential, HKDF-SHA-384(ikm = credential, no salt, info = domain). What it owns is its for as long as it shows that one.
+    ///
+    /// # Errors
+    /// [`PqcError`] for an empty one.
+    pub fn from_credential(credential: &[u8]) -> Result<Self, PqcError> {
+        let mut owner = Zeroizing::new([0; 32]);
+        kdf::hkdf_sha384(&[], credential, b"hanzo/aci-credential/v1", owner.as_mut_slice())?;
+        Ok(Self(owner))
+    }
+
     /// What is stored of it.
     pub(crate) fn digest(&self) -> Digest256 {
         Digest256::of(self.0.as_slice())
@@ -28,6 +39,13 @@ impl Owner {
     fn key(&self, id: &ReceiptId) -> Result<Zeroizing<[u8; 32]>, PqcError> {
         let mut key = Zeroizing::new([0; 32]);
         kdf::hkdf_sha384(&id.0, self.0.as_slice(), b"hanzo/receipt-salts/v1", key.as_mut_slice())?;
+        Ok(key)
+    }
+
+    /// As [`Self::key`], for what is kept of an ACI receipt.
+    pub(crate) fn aci_key(&self, id: &ReceiptId) -> Result<Zeroizing<[u8; 32]>, PqcError> {
+        let mut key = Zeroizing::new([0; 32]);
+        kdf::hkdf_sha384(&id.0, self.0.as_slice(), b"hanzo/aci-receipt/v1", key.as_mut_slice())?;
         Ok(key)
     }
 

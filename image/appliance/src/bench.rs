@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Args;
-use hanzo_attestation::config::EngineKind;
+use hanzo_attestation::config::{Aci, EngineKind};
 use hanzo_client::connect::{self, ConnectOptions};
 use hanzo_client::{AttestedClient, ClientConfig};
 use hanzo_engine_llama::{EngineOptions, Llama, Message, Role, Sampling};
@@ -92,7 +92,7 @@ async fn bench(args: BenchArgs, as_json: bool) -> Result<(), ApplianceError> {
     let mut parts = Parts::default();
     let outcome = tokio::select! {
         outcome = async {
-            let reach = start(Wanted::of(args.model, None), Computes::by(EngineKind::LlamaCpp), &layout, &cache, &mut parts).await?;
+            let reach = start(Wanted::of(args.model, None), Computes::by(EngineKind::LlamaCpp), Aci::Off, &layout, &cache, &mut parts).await?;
             measure(&reach, &layout, runs, tokens).await
         } => outcome,
         _ = tokio::signal::ctrl_c() => Err(ApplianceError::Part("interrupted: nothing was measured".into())),

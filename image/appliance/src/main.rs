@@ -46,6 +46,7 @@ static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> = zeroizing_all
     after_help = "Examples:\n  hanzo up\n  hanzo up --ask \"What is the capital of France?\"\n  \
                   hanzo up --model ./my-model.gguf --listen 127.0.0.1:9000\n  \
                   hanzo up --models ./models\n  \
+                  hanzo up --aci\n  \
                   hanzo up --server ./llama.cpp/llama-server --model ./my-model.gguf\n  \
                   hanzo model pull\n  hanzo model inspect ./my-model.gguf\n  \
                   hanzo up --vm --ask \"What is the capital of France?\"\n  \

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hanzo_attestation::config::{
-    Auth, Config, Limits, ModelConfig, PinnedKbs, PinnedSigner, Queue, SealedMessages, StoreConfig, StoreWriters,
+    Aci, Auth, Config, Limits, ModelConfig, PinnedKbs, PinnedSigner, Queue, SealedMessages, StoreConfig, StoreWriters,
 };
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::padding::Padding;
@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) context_tokens: u32,
     /// What computes; by the model's format if not said.
     pub(crate) computes: Computes,
+    /// Whether ACI documents are served too.
+    pub(crate) aci: Aci,
 }
 
 /// One of its models.
@@ -69,12 +71,19 @@ impl Plan {
             store_key: key_id("hanzo/store/appliance-store")?,
             context_tokens,
             computes: Computes::default(),
+            aci: Aci::Off,
         })
     }
 
     /// On what somebody chose.
     pub(crate) fn on(mut self, computes: Computes) -> Self {
         self.computes = computes;
+        self
+    }
+
+    /// With ACI documents, or without.
+    pub(crate) fn with_aci(mut self, aci: Aci) -> Self {
+        self.aci = aci;
         self
     }
 
@@ -125,6 +134,7 @@ impl Plan {
                 tokens: None,
             }),
             admin_keys: Vec::new(),
+            aci: self.aci,
             sealed: SealedMessages::default(),
             padding: Padding::default(),
             egress: Vec::new(),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use hanzo_attestation::config::Aci;
 use hanzo_attestation::{Anchors, Collateral, Digest256};
 use hanzo_client::connect::{self, ConnectOptions};
 use hanzo_client::{AttestedClient, ClientConfig, ClientError, Endpoint, Pinned, ReceiptStatus, StateDir};
@@ -58,6 +59,9 @@ pub(crate) struct UpArgs {
     models: Option<PathBuf>,
     #[command(flatten)]
     engine: EngineChoice,
+    /// Serve every answer's receipt in the format of ACI gateways (aci/1) too: weaker, and for programs that speak nothing else
+    #[arg(long, conflicts_with = "vm")]
+    aci: bool,
     /// Where to serve the OpenAI endpoint
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "IP:PORT")]
     listen: SocketAddr,
@@ -194,7 +198,10 @@ async fn start_either(
     let computes = args.engine.computes()?;
     match args.vm.vm {
         true => vm::start(args.vm.clone(), wanted, computes, layout, cache, parts).await,
-        false => start(wanted, computes, layout, cache, parts).await,
+        false => {
+            let aci = if args.aci { Aci::On } else { Aci::Off };
+            start(wanted, computes, aci, layout, cache, parts).await
+        }
     }
 }
 
@@ -289,6 +296,7 @@ async fn ended(role: &mut Option<Role>) -> ApplianceError {
 pub(crate) async fn start(
     wanted: Wanted,
     computes: Computes,
+    aci: Aci,
     layout: &Layout,
     cache: &Path,
     parts: &mut Parts,
@@ -303,7 +311,9 @@ pub(crate) async fn start(
 
     // Each model, sealed under a fresh key that goes to the broker and nowhere else.
     let (models, sealed) = seal(models, layout).await?;
-    let plan = Plan::new(sealed.iter().map(|s| (&*s.name, s.root)), CONTEXT_TOKENS)?.on(computes);
+    let plan = Plan::new(sealed.iter().map(|s| (&*s.name, s.root)), CONTEXT_TOKENS)?
+        .on(computes)
+        .with_aci(aci);
 
     let broker = Broker::create(layout, processor.ark_der())?;
     let kbs = parts.kbs.insert(Role::start(

@@ -4,10 +4,12 @@
 //! several formats and none of them is mistaken for another. Ids hash messages, never signatures: ML-DSA signing is
 //! hedged, two signatures of one message differ.
 
+mod foreign;
 mod note;
 
 use std::fmt;
 
+pub use foreign::ForeignSigningKey;
 pub use note::{NoteSignature, NoteSigningKeys, NoteVerifyingKeys, WitnessVerifyingKey};
 
 use aws_lc_rs::signature::{

@@ -73,7 +73,15 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
     ("enclave/pack", &["PackCipher", "Sealed"]),
     (
         "enclave/receipts",
-        &["Owner", "Pending", "PublicLog", "ReceiptLog", "RequestStart"],
+        &[
+            "AciPending",
+            "AciView",
+            "Owner",
+            "Pending",
+            "PublicLog",
+            "ReceiptLog",
+            "RequestStart",
+        ],
     ),
     (
         "enclave/sealed",
@@ -110,6 +118,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
             "Context",
             "DecapsulationKey",
             "Dek",
+            "ForeignSigningKey",
             "GcmKey",
             "HybridKey",
             "Key",

@@ -61,6 +61,9 @@ impl Checked {
             "aci receipt",
             format!("{} signed by {}", receipt.receipt_id, receipt.key_id),
         );
+        if receipt.simulated == Some(true) {
+            row("", "SIMULATED: the guest that signed it has no real processor".into());
+        }
         row(
             "",
             format!(

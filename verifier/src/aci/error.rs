@@ -63,6 +63,9 @@ pub enum AciError {
         /// The keyset's last second.
         not_after: u64,
     },
+    /// Receipt and keyset of a guest of this project disagree.
+    #[error("aci receipt: simulated: expected what the keyset says in hanzo.simulated, got another value or none")]
+    Simulated,
     /// The events do not tell of one request and one answer.
     #[error("aci receipt: event_log: expected {expected}")]
     Events {
@@ -87,6 +90,7 @@ impl AciError {
             Self::Key => "aci.key",
             Self::Signature => "aci.signature",
             Self::Time { .. } => "aci.time",
+            Self::Simulated => "aci.simulated",
             Self::Events { .. } => "aci.events",
             Self::Body {
                 event: "request.received",

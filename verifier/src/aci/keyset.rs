@@ -1,7 +1,7 @@
 //! The keyset, its digest, and what the hardware signs over it.
 
 use hanzo_attestation::foreign::json_without_duplicates;
-use hanzo_attestation::{Digest256, Nonce, jcs};
+use hanzo_attestation::{Digest256, Digest384, jcs};
 use hanzo_pqc::sign::WitnessVerifyingKey;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,6 +24,7 @@ pub struct AciKeyset {
     digest: Digest256,
     not_after: u64,
     receipt_keys: Vec<(String, WitnessVerifyingKey)>,
+    hanzo: Option<AciHanzo>,
 }
 
 /// A keyset to be made.
@@ -31,6 +32,9 @@ pub struct AciKeyset {
 pub struct AciKeysetDraft {
     /// Keys of end-to-end encryption.
     pub e2ee_public_keys: Vec<AciKey>,
+    /// What a guest of this project adds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hanzo: Option<AciHanzo>,
     /// Its last second, Unix time.
     pub not_after: u64,
     /// Keys that sign receipts.
@@ -39,6 +43,17 @@ pub struct AciKeysetDraft {
     pub subject: String,
     /// Keys of TLS.
     pub tls_public_keys: Vec<AciTlsKey>,
+}
+
+/// What a guest of this project adds to its keyset: which of its own it goes with, and what its grants said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AciHanzo {
+    /// SHA-384 of its own keyset's canonical form.
+    pub keyset_digest: Digest384,
+    /// True if any grant came from simulated evidence. Then every receipt says so too.
+    pub simulated: bool,
+    /// The tier of its grants.
+    pub tier: u8,
 }
 
 /// A public key for one purpose.
@@ -55,8 +70,9 @@ pub struct AciKey {
 /// A key of TLS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AciTlsKey {
-    /// Where it serves.
-    pub domain: String,
+    /// The one host name at which it serves; `None`: at any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
     /// SHA-256 of its SubjectPublicKeyInfo.
     pub spki_sha256: Digest256,
 }
@@ -67,6 +83,8 @@ struct Known {
     not_after: u64,
     #[serde(default)]
     receipt_signing_keys: Vec<AciKey>,
+    #[serde(default)]
+    hanzo: Option<AciHanzo>,
 }
 
 impl AciKeysetDraft {
@@ -130,6 +148,7 @@ impl AciKeyset {
             digest,
             not_after: known.not_after,
             receipt_keys,
+            hanzo: known.hanzo,
         })
     }
 
@@ -143,26 +162,20 @@ impl AciKeyset {
         self.not_after
     }
 
+    /// What a guest of this project added; `None` in other projects' keysets.
+    pub fn hanzo(&self) -> Option<&AciHanzo> {
+        self.hanzo.as_ref()
+    }
+
+    /// True if it says that its processor is simulated.
+    pub fn simulated(&self) -> bool {
+        self.hanzo.as_ref().is_some_and(|hanzo| hanzo.simulated)
+    }
+
     pub(super) fn receipt_key(&self, id: &str) -> Option<&WitnessVerifyingKey> {
         self.receipt_keys
             .iter()
             .find(|(known, _)| known == id)
             .map(|(_, key)| key)
     }
-}
-
-/// REPORT_DATA over a keyset: SHA-256 of the statement that names its digest and the challenger's nonce, and 32 zeros.
-///
-/// # Spec
-/// `aci/1`, section 3.2.
-pub fn report_data(keyset_digest: &Digest256, nonce: Option<&Nonce>) -> [u8; 64] {
-    // Its own JCS form: digests and nonces are hexadecimal.
-    let nonce = nonce.map_or_else(|| "null".to_owned(), |nonce| format!("\"{nonce}\""));
-    let statement =
-        format!(r#"{{"keyset_digest":"sha256:{keyset_digest}","nonce":{nonce},"purpose":"aci.report_data.v1"}}"#);
-    let mut out = [0; 64];
-    for (to, from) in out.iter_mut().zip(Digest256::of(statement.as_bytes()).0) {
-        *to = from;
-    }
-    out
 }

@@ -114,6 +114,9 @@ pub struct AciReceipt {
     pub receipt_id: String,
     /// When the answer ended, Unix seconds.
     pub served_at: u64,
+    /// True where the guest's processor is simulated; a guest of this project says it, others leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub simulated: Option<bool>,
     /// Under which keyset.
     pub workload_keyset_digest: AciDigest,
 }
@@ -218,6 +221,12 @@ pub fn verify_aci_receipt(bytes: &[u8], keyset: &AciKeyset) -> Result<VerifiedAc
             served_at: UnixTime(receipt.served_at),
             not_after: keyset.not_after(),
         });
+    }
+    if keyset
+        .hanzo()
+        .is_some_and(|hanzo| receipt.simulated != Some(hanzo.simulated))
+    {
+        return Err(AciError::Simulated);
     }
     let (request, response) = bodies(&receipt.event_log)?;
     Ok(VerifiedAciReceipt {

@@ -53,7 +53,7 @@ impl Encoding {
 ///
 /// Matrices in a type without a vectorised kernel (Q4_1, Q5_0, Q5_1, Q8_1) become `encoding`; all others, and everything of rank
 /// one, stay bit for bit. A file without such matrices is copied unchanged. `tokenizer.json` or `chat_template.jinja` beside
-/// the file are used where the GGUF itself does not serve.
+/// the file are used where the GGUF itself does not serve. A model that makes vectors needs neither: then its template refuses chats.
 ///
 /// # Errors
 /// [`ConvertError`]. `out_dir` must not exist.
@@ -63,7 +63,7 @@ pub fn prepare_gguf(
     encoding: Encoding,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Prepared, ConvertError> {
-    let header = header::read(source)?;
+    let header = header::read_to_prepare(source)?;
     let file = File::open(source).map_err(|error| ConvertError::Io {
         what: "opening",
         path: source.into(),
@@ -73,7 +73,12 @@ pub fn prepare_gguf(
     let content = Content::read(&mut reader).map_err(|error| tensor_error(source, "reading the header", error))?;
 
     let template = chat_template(source, &content.metadata)?;
-    let words = tokenizer::from_gguf(source, &content.metadata, &template)?;
+    let words = match tokenizer::from_gguf(source, &content.metadata, &template) {
+        Ok(words) => Some(words),
+        // No file here is for a model that the other engine alone computes.
+        Err(_) if template == VECTORS_ALONE => None,
+        Err(error) => return Err(error),
+    };
     let staging = Staging::new(out_dir)?;
 
     let requantised = header.tensors.iter().filter(|tensor| is_converted(tensor)).count();
@@ -83,14 +88,16 @@ pub fn prepare_gguf(
     } else {
         write_requantised(source, &header, &content, &mut reader, encoding, &staging, progress)?;
     }
-    staging.write_bytes("tokenizer.json", &words.tokenizer_json)?;
-    staging.write_bytes("tokenizer_config.json", &words.tokenizer_config_json)?;
+    if let Some(words) = &words {
+        staging.write_bytes("tokenizer.json", &words.tokenizer_json)?;
+        staging.write_bytes("tokenizer_config.json", &words.tokenizer_config_json)?;
+    }
     staging.write_bytes("chat_template.jinja", template.as_bytes())?;
     staging.publish()?;
-    let tokenizer = if words.supplied {
-        TokenizerSource::Supplied
-    } else {
-        TokenizerSource::Gguf
+    let tokenizer = match words {
+        None => TokenizerSource::Absent,
+        Some(words) if words.supplied => TokenizerSource::Supplied,
+        Some(_) => TokenizerSource::Gguf,
     };
     Ok(Prepared {
         requantised,
@@ -149,6 +156,19 @@ fn write_requantised(
     })
 }
 
+/// The template of a model that makes vectors and has none: no chat has a form for it, and whoever sends one is told so.
+const VECTORS_ALONE: &str =
+    "{{ raise_exception('this model makes vectors and answers no chats: use /v1/embeddings') }}";
+
+/// Whether the file says how its states become one vector (`{architecture}.pooling_type`): 1 their mean, 2 the first, 3 the last.
+fn makes_vectors(metadata: &HashMap<String, Value>) -> bool {
+    let Some(Value::String(architecture)) = metadata.get("general.architecture") else {
+        return false;
+    };
+    let pooling = metadata.get(&format!("{architecture}.pooling_type"));
+    matches!(pooling, Some(Value::U32(1..=3)))
+}
+
 fn chat_template(source: &Path, metadata: &HashMap<String, Value>) -> Result<String, ConvertError> {
     if let Some(Value::String(template)) = metadata.get("tokenizer.chat_template") {
         return Ok(template.clone());
@@ -156,9 +176,10 @@ fn chat_template(source: &Path, metadata: &HashMap<String, Value>) -> Result<Str
     let beside = source.with_file_name("chat_template.jinja");
     match std::fs::read_to_string(&beside) {
         Ok(template) => Ok(template),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(ConvertError::NoChatTemplate { path: source.into() })
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => match makes_vectors(metadata) {
+            true => Ok(VECTORS_ALONE.to_owned()),
+            false => Err(ConvertError::NoChatTemplate { path: source.into() }),
+        },
         Err(error) => Err(ConvertError::Io {
             what: "reading",
             path: beside,

@@ -161,6 +161,12 @@ fn metadata_that_does_not_serve_is_refused() {
         code(spec().without("tokenizer.chat_template")),
         "convert.no_chat_template"
     );
+    // Nor does one do that says it makes no vectors, or ranks.
+    for pooling in [0, 4] {
+        let spec = spec().without("tokenizer.chat_template");
+        let spec = spec.set("llama.pooling_type", Value::U32(pooling));
+        assert_eq!(code(spec), "convert.no_chat_template", "{pooling}");
+    }
 
     let error = {
         spec().set("tokenizer.ggml.pre", text("new-thing")).write(&source);
@@ -240,4 +246,43 @@ fn safetensors_directories() {
     )
     .unwrap();
     assert_eq!(refused_code(&source), "convert.missing_file");
+}
+
+#[test]
+fn a_model_that_makes_vectors_needs_no_chat_template_and_gets_one_that_refuses_chats() {
+    let root = tempfile::tempdir().unwrap();
+    let source = root.path().join("vectors.gguf");
+    let vectors = || {
+        Spec::new(GgmlDType::Q8_0)
+            .without("tokenizer.chat_template")
+            .set("llama.pooling_type", Value::U32(1))
+    };
+    vectors().write(&source);
+    let out = root.path().join("a");
+    let prepared = convert::prepare(&source, &out, &mut |_| {}).unwrap();
+    assert_eq!(prepared.tokenizer, TokenizerSource::Gguf);
+    let template = fs::read_to_string(out.join("chat_template.jinja")).unwrap();
+    assert!(
+        template.contains("raise_exception") && template.contains("/v1/embeddings"),
+        "{template}"
+    );
+    // A vocabulary that only llama.cpp reads keeps nobody from it.
+    vectors()
+        .set("tokenizer.ggml.model", Value::String("bert".into()))
+        .write(&source);
+    let out = root.path().join("b");
+    let prepared = convert::prepare(&source, &out, &mut |_| {}).unwrap();
+    assert_eq!(prepared.tokenizer, TokenizerSource::Absent);
+    assert!(!out.join("tokenizer.json").exists() && out.join("model.gguf").is_file());
+    // One that the file brings is taken as it is.
+    Spec::new(GgmlDType::Q8_0)
+        .set("llama.pooling_type", Value::U32(1))
+        .write(&source);
+    let out = root.path().join("c");
+    convert::prepare(&source, &out, &mut |_| {}).unwrap();
+    assert!(
+        !fs::read_to_string(out.join("chat_template.jinja"))
+            .unwrap()
+            .contains("/v1/embeddings")
+    );
 }

@@ -16,8 +16,8 @@ pub(super) enum Shown<'a> {
     Token(&'a [u8]),
 }
 
-/// Reads it.
-pub(super) fn shown(headers: &HeaderMap) -> Result<Shown<'_>, ApiError> {
+/// The bytes of the key or token, wherever it stands.
+pub(super) fn all(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let bearer = headers.get_all(header::AUTHORIZATION).iter().map(|value| {
         let text = value.as_bytes();
         match text.split_at_checked(7) {
@@ -25,8 +25,12 @@ pub(super) fn shown(headers: &HeaderMap) -> Result<Shown<'_>, ApiError> {
             _ => &[],
         }
     });
-    let plain = headers.get_all("x-api-key").iter().map(|value| value.as_bytes());
-    let mut all = bearer.chain(plain);
+    bearer.chain(headers.get_all("x-api-key").iter().map(|value| value.as_bytes()))
+}
+
+/// Reads it.
+pub(super) fn shown(headers: &HeaderMap) -> Result<Shown<'_>, ApiError> {
+    let mut all = all(headers);
     let first = all.next().ok_or(ApiError::KeyMissing)?;
     // Clients of both kinds in one program send the same key twice; two keys are nobody's.
     let is_one = all.all(|other| other == first);

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use hanzo_receipts::{DisclosedReceipt, Endpoint, Finished, Outcome, Pending, Sampling, Work};
+use hanzo_receipts::{Endpoint, Finished, Outcome, Sampling, Work};
 
 use crate::access::Share;
+use crate::aci::{Committing, Receipted};
 use crate::error::ApiError;
 use crate::state::ServingState;
 
@@ -19,14 +20,15 @@ pub(crate) struct Counts {
 }
 
 /// Signs and appends the receipt, and settles with its caller by the same numbers. On an error there is none, and nothing more
-/// of the answer may leave.
+/// of the answer may leave. What stands beside the receipt is still to be issued, by whoever knows that the answer is whole.
 pub(crate) async fn finish(
     state: &ServingState,
-    pending: Pending,
+    pending: Committing,
     outcome: Outcome,
     counts: Counts,
     share: Share,
-) -> Result<DisclosedReceipt, ApiError> {
+) -> Result<Receipted, ApiError> {
+    let (pending, beside) = pending.parts();
     let end = Finished {
         outcome,
         completion_tokens: counts.completion_tokens,
@@ -42,7 +44,7 @@ pub(crate) async fn finish(
     let code = match appended {
         Ok(Ok(receipt)) => {
             share.settle(counts.prompt_tokens, counts.completion_tokens);
-            return Ok(receipt);
+            return Ok((receipt, beside));
         }
         Ok(Err(e)) => e.code(),
         Err(_) => "receipts.interrupted",

@@ -14,6 +14,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::running::{Event, Running};
 use super::{Counts, Job, RECEIPT_HEADER, finish};
+use crate::aci::{self, Answered};
 use crate::dialect;
 use crate::error::ApiError;
 
@@ -203,16 +204,31 @@ async fn close(job: Job, running: Running, tokens: u64, end: End, frames: mpsc::
             (Outcome::Failed, "", told)
         }
     };
+    let (id, endpoint) = (pending.id(), begun.endpoint);
     let last = match finish(&state, pending, outcome, counts, begun.share).await {
-        Ok(receipt) => dialect::receipt_frame(&receipt)
+        Ok((receipt, mut beside)) => dialect::receipt_frame(&receipt)
             .map(|frame| Bytes::from(frame + tail))
-            .map(|frame| match told {
-                true => Piece::Last(frame),
-                false => Piece::Frame(frame),
+            .map(|frame| {
+                // Before the end leaves, so that whoever has read it finds it.
+                beside.sent(&frame);
+                if outcome == Outcome::Complete {
+                    let answered = Answered {
+                        model: &ask.model,
+                        endpoint,
+                        id,
+                    };
+                    beside.issue(&state, answered);
+                }
+                match told {
+                    true => Piece::Last(frame),
+                    false => Piece::Frame(frame),
+                }
             }),
         Err(e) => Some(Piece::Last(Bytes::from(dialect.error_frame(&e)))),
     };
-    if let Some(last) = last {
-        let _ = frames.send_timeout(last, LAST_GRACE).await;
+    if let Some(last) = last
+        && frames.send_timeout(last, LAST_GRACE).await.is_err()
+    {
+        aci::withdraw(&state, &id);
     }
 }

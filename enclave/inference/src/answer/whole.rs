@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::running::{Event, Running};
 use super::{Counts, Job, RECEIPT_HEADER, finish};
+use crate::aci::{self, Answered};
 use crate::dialect::Told;
 use crate::engine::Usage;
 use crate::error::ApiError;
@@ -62,7 +63,16 @@ async fn run(mut job: Job, mut done: oneshot::Sender<Result<Response, ApiError>>
     };
     drop(running);
     begun.turn.end(counts.prompt_tokens.saturating_add(tokens));
-    let response = finish(&state, pending, outcome, counts, begun.share).await.map(|_| {
+    let answered = Answered {
+        model: &ask.model,
+        endpoint: begun.endpoint,
+        id,
+    };
+    let finished = finish(&state, pending, outcome, counts, begun.share).await;
+    let response = finished.map(|(_, beside)| {
+        if outcome == Outcome::Complete {
+            beside.issue(&state, answered);
+        }
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -71,7 +81,9 @@ async fn run(mut job: Job, mut done: oneshot::Sender<Result<Response, ApiError>>
         }
         response
     });
-    let _ = done.send(response);
+    if done.send(response).is_err() {
+        aci::withdraw(&state, &id);
+    }
 }
 
 async fn collect(job: &Job, running: &mut Running) -> Result<(Vec<Told>, Usage), ApiError> {

@@ -10,10 +10,10 @@ use hanzo_attestation::config::{Limits, Queue};
 use hanzo_attestation::keyset::{KemKey, Keyset, ServedModel, SignerKeys};
 use hanzo_attestation::name::Name;
 use hanzo_attestation::{Digest256, Digest384, UnixTime};
-use hanzo_inference::{AccessOptions, EngineEndpoint, ServingOptions, ServingState, Uptime, router};
+use hanzo_inference::{AccessOptions, AciServing, EngineEndpoint, ServingOptions, ServingState, Uptime, router};
 use hanzo_pqc::Dek;
 use hanzo_pqc::sign::{SignatureSuite, SigningKeys};
-use hanzo_receipts::{DisclosedReceipt, Fence, Origin, PublicLog, ReceiptLog, SCHEMA};
+use hanzo_receipts::{AciShelf, DisclosedReceipt, Fence, Origin, PublicLog, ReceiptLog, SCHEMA};
 use hanzo_store::EncryptedDb;
 use hanzo_verifier::receipt::{VerifiedReceipt, verify_signed};
 use http_body_util::BodyExt;
@@ -30,6 +30,9 @@ pub struct Guest {
     pub db: Arc<EncryptedDb>,
     /// Models whose engines were ended, in their order.
     pub unloaded: Arc<Mutex<Vec<String>>>,
+    /// Its ACI view, if it has one.
+    pub aci: Option<AciServing>,
+    pub shelf: Arc<AciShelf>,
     _dir: tempfile::TempDir,
 }
 
@@ -51,12 +54,29 @@ impl Guest {
         Self::made(script, limits, None, |_| AccessOptions::Anybody, uptime)
     }
 
+    /// One whose configuration says `aci = "on"`.
+    pub fn with_aci(script: Script) -> Self {
+        let uptime: Uptime = Arc::new(|| Duration::ZERO);
+        Self::made_with(script, limits(), None, |_| AccessOptions::Anybody, uptime, true)
+    }
+
     pub fn made(
         script: Script,
         limits: Limits,
         queue: Option<Queue>,
         access: impl FnOnce(&Arc<EncryptedDb>) -> AccessOptions,
         uptime: Uptime,
+    ) -> Self {
+        Self::made_with(script, limits, queue, access, uptime, false)
+    }
+
+    pub fn made_with(
+        script: Script,
+        limits: Limits,
+        queue: Option<Queue>,
+        access: impl FnOnce(&Arc<EncryptedDb>) -> AccessOptions,
+        uptime: Uptime,
+        aci: bool,
     ) -> Self {
         let engine = Engine::start(script);
         let dir = tempfile::tempdir().unwrap();
@@ -71,8 +91,11 @@ impl Guest {
         let counter = AtomicU64::new(1);
         let unloaded = Arc::new(Mutex::new(Vec::new()));
         let ended = unloaded.clone();
+        let shelf = Arc::new(AciShelf::default());
+        let aci = aci.then(|| crate::aci::view(&log, &shelf));
         let state = ServingState::new(ServingOptions {
             receipts: log.clone(),
+            aci: aci.clone(),
             engines: vec![EngineEndpoint {
                 model: Name::new("smollm2").unwrap(),
                 socket: engine.socket.clone(),
@@ -100,8 +123,37 @@ impl Guest {
             app: router(state),
             db,
             unloaded,
+            aci,
+            shelf,
             _dir: dir,
         }
+    }
+
+    /// What serves over the same log and engine with that view and by that clock.
+    pub fn served_again(&self, aci: Option<AciServing>, now: impl Fn() -> u64 + Send + Sync + 'static) -> axum::Router {
+        let state = ServingState::new(ServingOptions {
+            receipts: self.log.clone(),
+            aci,
+            engines: vec![EngineEndpoint {
+                model: Name::new("smollm2").unwrap(),
+                socket: self.engine.socket.clone(),
+                context_tokens: 64,
+                callers: None,
+            }],
+            limits: limits(),
+            queue: None,
+            access: AccessOptions::Anybody,
+            administrators: vec![],
+            operator: Name::new("example").unwrap(),
+            unload: Arc::new(|_| {}),
+            uptime: Arc::new(|| Duration::ZERO),
+            clock: Arc::new(move || UnixTime(now())),
+            random: Arc::new(|out| {
+                out.fill(7);
+                true
+            }),
+        });
+        router(state.unwrap())
     }
 
     pub async fn send(&self, request: Request<Body>) -> Response<Body> {

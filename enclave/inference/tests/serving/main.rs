@@ -1,6 +1,7 @@
 //! The API over a small engine that speaks the protocol, honestly or not.
 
 mod access;
+mod aci;
 mod anthropic;
 mod choices;
 mod double;

@@ -94,6 +94,7 @@ fn again(guest: &Guest, access: AccessOptions, administrators: Vec<PinnedSigner>
     let heard = ended.clone();
     let state = ServingState::new(ServingOptions {
         receipts: guest.log.clone(),
+        aci: None,
         engines: vec![EngineEndpoint {
             model: name("smollm2"),
             socket: guest.engine.socket.clone(),

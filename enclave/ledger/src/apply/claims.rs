@@ -9,7 +9,7 @@ use crate::claim::{Claim, ComputeClaim, DataClaim, HostingClaim, InferenceClaim,
 use crate::entry::{Boot, Key, Pair, Resident};
 use crate::genesis::{Params, RewardKind};
 use crate::network::Address;
-use crate::verify::Proven;
+use crate::verify::{Proven, counted};
 
 /// Clocks of guests may be so far ahead of blocks.
 const AHEAD_S: u64 = 60;
@@ -69,9 +69,10 @@ impl Params {
     /// That it was paid: that is for [`State::apply`](crate::State::apply).
     ///
     /// # Errors
-    /// [`Reject::Receipt`] for a receipt that is none, [`Reject::Overflow`].
+    /// [`Reject::Receipt`] for a receipt that is none, [`Reject::Counted`], [`Reject::Overflow`].
     pub fn inference_pay(&self, claim: &InferenceClaim) -> Result<InferencePay, Reject> {
         let signed = SignedReceipt::from_bytes(&claim.receipt).map_err(|e| Reject::Receipt(e.into()))?;
+        counted(&signed.receipt)?;
         let (fee, burned) = (claim.fee, portion(claim.fee, self.burn_bp)?);
         let reward = worth(self, RewardKind::InferenceServing, tokens(&signed.receipt)?, burned)?;
         Ok(InferencePay { fee, burned, reward })

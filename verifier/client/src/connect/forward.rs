@@ -25,7 +25,7 @@ pub(crate) const RECEIPT_STATUS_HEADER: &str = "hanzo-receipt-status";
 /// The least tier that this one request may go to. It says so here, and goes no further.
 const MINIMUM_TIER_HEADER: &str = "hanzo-min-tier";
 
-const PASSED_BACK: [HeaderName; 19] = [
+const PASSED_BACK: [HeaderName; 22] = [
     header::CONTENT_TYPE,
     header::CACHE_CONTROL,
     header::RETRY_AFTER,
@@ -46,6 +46,10 @@ const PASSED_BACK: [HeaderName; 19] = [
     HeaderName::from_static("anthropic-ratelimit-tokens-remaining"),
     HeaderName::from_static("x-should-retry"),
     header::WWW_AUTHENTICATE,
+    // For programs that speak ACI.
+    HeaderName::from_static("x-receipt-id"),
+    HeaderName::from_static("x-aci-version"),
+    HeaderName::from_static("x-aci-keyset-digest"),
 ];
 
 pub(crate) async fn forward(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Response {
