@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 
 pub mod access;
 pub mod egress;
-mod models;
+pub mod models;
 mod signers;
 pub mod upstream;
 
 pub use access::{Access, Auth, Queue};
 pub use egress::{EgressEntry, EgressUse, HostName};
+pub use models::OnDemand;
 pub use signers::{ModelSigner, ModelSigners};
 pub use upstream::{UpstreamApi, UpstreamServer};
 
@@ -161,6 +162,9 @@ pub struct ModelConfig {
     /// The only callers who may ask it, whatever tables say; whoever the table lets if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callers: Option<Vec<Name>>,
+    /// Its engine runs while somebody asks it; from boot on if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_demand: Option<OnDemand>,
 }
 
 /// An engine by name. An image holds one program for each that it can run.

@@ -18,8 +18,6 @@ mod issuer;
 mod request;
 mod token;
 
-use std::collections::BTreeMap;
-
 use hanzo_attestation::config::PinnedSigner;
 use hanzo_attestation::jcs;
 use hanzo_attestation::keyset::SignaturePair;
@@ -120,7 +118,7 @@ pub enum Credential {
 pub enum Isolation {
     /// With whoever may ask the same model.
     Shared,
-    /// With nobody: its models are named and no other caller's.
+    /// With nobody: each model that it asks is started for it alone.
     Own,
 }
 
@@ -187,7 +185,7 @@ impl Table {
     /// Refuses what no guest may take.
     ///
     /// # Errors
-    /// [`CallersError::Value`], [`CallersError::Shared`].
+    /// [`CallersError::Value`].
     pub fn check(&self) -> Result<(), CallersError> {
         let value = |ok: bool, field, expected, got: String| match ok {
             true => Ok(()),
@@ -231,46 +229,7 @@ impl Table {
             Credential::Claim(claim) => Some(claim.issuer.as_str()),
             Credential::ApiKey(_) | Credential::RequestKeys(_) => None,
         });
-        issuer::check(&self.issuers, claims)?;
-        self.check_isolation()
-    }
-
-    /// No model of a caller of class `own` is anybody else's. One pass over models, whatever the number of callers.
-    fn check_isolation(&self) -> Result<(), CallersError> {
-        let shared = |own: &Caller, other: &Caller| CallersError::Shared {
-            own: own.id.clone(),
-            other: other.id.clone(),
-        };
-        let mut owners: BTreeMap<&Name, &Caller> = BTreeMap::new();
-        let own = self.callers.iter().filter(|c| c.isolation == Isolation::Own);
-        let mut first_own = None;
-        for caller in own {
-            first_own.get_or_insert(caller);
-            let Models::Named(names) = &caller.models else {
-                return Err(CallersError::Value {
-                    field: "callers.models",
-                    expected: "named models beside isolation own",
-                    got: "any".into(),
-                });
-            };
-            for name in names {
-                if let Some(other) = owners.insert(name, caller) {
-                    return Err(shared(caller, other));
-                }
-            }
-        }
-        let Some(first_own) = first_own else { return Ok(()) };
-        for caller in self.callers.iter().filter(|c| c.isolation == Isolation::Shared) {
-            match &caller.models {
-                Models::Any => return Err(shared(first_own, caller)),
-                Models::Named(names) => {
-                    if let Some(own) = names.iter().find_map(|name| owners.get(name)) {
-                        return Err(shared(own, caller));
-                    }
-                }
-            }
-        }
-        Ok(())
+        issuer::check(&self.issuers, claims)
     }
 
     /// Signed by `sign`, which gets the domain and the bytes to be signed, once the table is one that a guest may take.

@@ -2,11 +2,20 @@
 
 use super::{Auth, Config, ConfigError, EngineKind, ModelConfig, upstream};
 use crate::name::Name;
+use serde::{Deserialize, Serialize};
 
 /// Most models of one guest.
 const MODELS_MAX: usize = 64;
 /// Most callers of one model.
 const CALLERS_MAX: usize = 64;
+
+/// A model whose engine is started when somebody asks it, and ended when nobody did for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnDemand {
+    /// How long its engine idles before it ends, in seconds: 1 to 86,400.
+    pub idle_s: u64,
+}
 
 /// Numbers, names, and what adapters go on.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
@@ -37,6 +46,14 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             "64 to 1048576",
             model.context_tokens.to_string(),
         )?;
+        if let Some(OnDemand { idle_s }) = model.on_demand {
+            value(
+                (1..=86_400).contains(&idle_s),
+                "models.on_demand.idle_s",
+                "1 to 86400",
+                idle_s.to_string(),
+            )?;
+        }
         upstream::check(model)?;
         check_base(config, model)?;
         check_callers(config, model)?;
@@ -120,6 +137,18 @@ mod tests {
         ] {
             assert_eq!(field(with_adapter(&example(), more)), "models.base", "{more}");
         }
+    }
+
+    #[test]
+    fn a_model_on_demand_says_how_long_it_idles() {
+        let with = |more: &str| Config::parse(example().replace("2048", &format!("2048\n{more}")).as_bytes());
+        let good = with("on_demand = { idle_s = 1 }").unwrap();
+        assert_eq!(good.models[0].on_demand, Some(OnDemand { idle_s: 1 }));
+        for idle_s in [0, 86_401] {
+            let got = with(&format!("on_demand = {{ idle_s = {idle_s} }}"));
+            assert_eq!(field(got), "models.on_demand.idle_s");
+        }
+        assert_eq!(with("on_demand = {}").unwrap_err().code(), "config.malformed");
     }
 
     #[test]

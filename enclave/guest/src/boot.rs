@@ -21,10 +21,11 @@ use rustix::fs::OFlags;
 use tokio::task::spawn_blocking;
 
 use crate::clock::GrantClock;
+use crate::demand;
 use crate::devices::admit_devices;
 use crate::egress::{Egress, EgressLimits};
 use crate::engine::sandbox::{Isolation, spare_this_process};
-use crate::engine::{EngineJob, Engines};
+use crate::engine::{EngineJob, Engines, Pool};
 use crate::error::GuestError;
 use crate::fence::Fenced;
 use crate::grants::GrantDesk;
@@ -33,7 +34,7 @@ use crate::keys::BootKeys;
 use crate::models::{OpenError, OpenedModel, PackedModel, Terms, open_adapter, open_model};
 use crate::options::GuestOptions;
 use crate::rotation::{Epoch, Sealer, new_keys};
-use crate::runtime_dir::RuntimeDir;
+use crate::runtime_dir::{RuntimeDir, RuntimeDirError};
 use crate::sealing::Standing;
 use crate::versions::hold_versions;
 
@@ -44,6 +45,7 @@ pub(crate) struct Booted {
     pub(crate) endpoints: Vec<EngineEndpoint>,
     // Engines before the directory they run in.
     pub(crate) engines: Engines,
+    pub(crate) pool: Pool,
     pub(crate) runtime: RuntimeDir,
     /// The lease of the store, where the configuration says that it has one writer.
     pub(crate) fenced: Option<Fenced>,
@@ -88,9 +90,12 @@ async fn steps(
     }
     let terms = Terms::new(config.model_signers.as_ref(), clock.now(), config.required_tier)
         .map_err(crate::models::ModelError::from)?;
-    let models = open_models(options, &config, &terms, model_keys, &runtime).await?;
+    let model_keys: Vec<_> = model_keys.into_iter().map(Arc::new).collect();
+    let models = open_models(options, &config, &terms, &model_keys, &runtime).await?;
     let (jobs, endpoints) = engine_jobs(&config, &models, &runtime)?;
-    let engines = Engines::start(&options.sandbox, jobs, &options.limits).await?;
+    let pool = demand::pool(options, &config, &models, model_keys, &runtime, clock)?;
+    let on_demand = config.models.iter().filter(|model| model.on_demand.is_some()).count();
+    let engines = Engines::start(&options.sandbox, jobs, on_demand, &options.limits).await?;
 
     let sealer = Sealer {
         booted_at: clock.now(),
@@ -105,7 +110,7 @@ async fn steps(
         shelf: Arc::default(),
         clock,
     };
-    // The wrapping key and the data keys end here: this boot asks for nothing more.
+    // The wrapping key ends here, and the data keys but those of models on demand: this boot asks for nothing more.
     let first = sealer.seal(keys).await?;
     if let Some(fenced) = fenced {
         // Nobody is shown a log that the broker does not hold.
@@ -116,6 +121,7 @@ async fn steps(
         first,
         endpoints,
         engines,
+        pool,
         runtime,
         fenced: None,
     })
@@ -233,7 +239,7 @@ async fn open_models(
     options: &GuestOptions,
     config: &Config,
     terms: &Terms,
-    keys: Vec<Dek>,
+    keys: &[Arc<Dek>],
     runtime: &RuntimeDir,
 ) -> Result<Vec<OpenedModel>, GuestError> {
     let mut sealed: Vec<_> = config.models.iter().zip(keys).enumerate().collect();
@@ -246,13 +252,13 @@ async fn open_models(
             // Far more than a configuration may name.
             index: u16::try_from(index).map_err(|_| GuestError::NoSubject)?,
             terms,
-            dek,
-            out: runtime.model(index)?,
+            dek: dek.clone(),
+            out: runtime.places().model(index)?,
         };
         let base = |name: &Name| opened.values().find(|base| base.served.name == *name);
         let one = match model.base.as_ref().map(base) {
             None => open_model(sealed).await,
-            Some(Some(base)) => open_adapter(sealed, base, runtime.merged(index)?).await,
+            Some(Some(base)) => open_adapter(sealed, base, runtime.places().merged(index)?).await,
             // The configuration was checked.
             Some(None) => return Err(GuestError::NoSubject),
         };
@@ -260,6 +266,13 @@ async fn open_models(
             OpenError::Model(e) => GuestError::from(e),
             OpenError::Engine(e) => e.into(),
         })?;
+        if demand::closes(config, model) {
+            // It was what the keyset will say of it; who asks it opens it again.
+            std::fs::remove_dir_all(&one.dir).map_err(|source| RuntimeDirError::Io {
+                path: one.dir.clone(),
+                source,
+            })?;
+        }
         opened.insert(index, one);
         tracing::info!(model = %model.name, root = %model.weights_root, "pack opened");
     }
@@ -272,29 +285,25 @@ fn engine_jobs(
     runtime: &RuntimeDir,
 ) -> Result<(Vec<EngineJob>, Vec<EngineEndpoint>), GuestError> {
     let (mut jobs, mut endpoints) = (Vec::new(), Vec::new());
-    for (index, model) in models.iter().enumerate() {
-        let socket = runtime.socket(index)?;
-        let root = runtime.root(index)?;
+    for (index, (model, said)) in models.iter().zip(&config.models).enumerate() {
+        let on_demand = said.on_demand.is_some();
+        let mut job = model.job();
+        if !on_demand {
+            job.socket = runtime.places().socket(index)?;
+            job.root = runtime.places().root(index)?;
+        }
+        // Far more than a configuration may name.
+        job.index = u16::try_from(index).map_err(|_| GuestError::NoSubject)?;
         endpoints.push(EngineEndpoint {
             model: model.served.name.clone(),
-            socket: socket.clone(),
+            socket: job.socket.clone(),
             context_tokens: model.context_tokens,
-            callers: config.models.get(index).and_then(|model| model.callers.clone()),
+            callers: said.callers.clone(),
+            on_demand,
         });
-        jobs.push(EngineJob {
-            model: model.served.name.to_string(),
-            command: model.command.clone(),
-            server: model.server.clone(),
-            model_dir: model.dir.clone(),
-            adapter: model.adapter.clone(),
-            socket,
-            root,
-            // Far more than a configuration may name.
-            index: u16::try_from(index).map_err(|_| GuestError::NoSubject)?,
-            group: model.files_of,
-            context_tokens: model.context_tokens,
-            least_memory_bytes: model.least_memory_bytes,
-        });
+        if !on_demand {
+            jobs.push(job);
+        }
     }
     Ok((jobs, endpoints))
 }

@@ -7,6 +7,7 @@
 
 mod choice;
 mod health;
+mod pool;
 mod process;
 pub mod sandbox;
 mod supervisor;
@@ -14,6 +15,7 @@ mod supervisor;
 use std::path::PathBuf;
 
 pub(crate) use choice::choose;
+pub(crate) use pool::{Pool, Reopen, Startable};
 pub use supervisor::{EngineStopped, Engines};
 
 /// What opened files and engines may use now, in bytes; `None` where the kernel does not say.

@@ -25,6 +25,7 @@
 pub mod aci;
 mod boot;
 mod clock;
+mod demand;
 mod devices;
 pub mod egress;
 pub mod engine;

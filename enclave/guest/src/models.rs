@@ -7,6 +7,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hanzo_attestation::config::{EngineKind, ModelConfig, ModelSigners};
 use hanzo_attestation::keyset::{CountedBy, ServedModel};
@@ -21,7 +22,7 @@ use hanzo_policy::release::{ReleaseKey, ReleaseKeys};
 use hanzo_pqc::Dek;
 use rustix::fs::OFlags;
 
-use crate::engine::{EngineAdapter, EngineError, EngineServer, available_memory, choose};
+use crate::engine::{EngineAdapter, EngineError, EngineJob, EngineServer, available_memory, choose};
 use crate::options::{GuestOptions, PlaintextStorage};
 
 mod adapter;
@@ -153,6 +154,25 @@ pub struct OpenedModel {
     pub least_memory_bytes: u64,
 }
 
+impl OpenedModel {
+    /// What an engine on it is started with; its places and number are its starter's.
+    pub(crate) fn job(&self) -> EngineJob {
+        EngineJob {
+            model: self.served.name.to_string(),
+            command: self.command.clone(),
+            server: self.server.clone(),
+            model_dir: self.dir.clone(),
+            adapter: self.adapter.clone(),
+            socket: PathBuf::new(),
+            root: PathBuf::new(),
+            index: self.files_of,
+            group: self.files_of,
+            context_tokens: self.context_tokens,
+            least_memory_bytes: self.least_memory_bytes,
+        }
+    }
+}
+
 /// Whose manifests count, when, and at which tier the guest serves.
 pub(crate) struct Terms {
     keys: Option<ReleaseKeys>,
@@ -228,7 +248,7 @@ pub(crate) struct PackedModel<'a> {
     /// Its place in the configuration.
     pub(crate) index: u16,
     pub(crate) terms: &'a Terms,
-    pub(crate) dek: Dek,
+    pub(crate) dek: Arc<Dek>,
     /// A fresh directory of its own.
     pub(crate) out: PathBuf,
 }

@@ -84,6 +84,10 @@ pub struct OperatingLimits {
     pub lease_wait_s: u64,
     /// Time for an engine to load its model, in milliseconds.
     pub engine_start_timeout_ms: u64,
+    /// How long a request waits for an engine that is started for it, in milliseconds; then it is told to come again.
+    pub engine_load_wait_ms: u64,
+    /// Engines that are started when somebody asks, at a time, whatever memory there is.
+    pub engines_on_demand_max: usize,
     /// Private memory of one engine, in bytes; what is available when it starts, less a part for the guest, when absent.
     pub engine_memory_bytes_max: Option<u64>,
     /// Restarts of one engine in one boot; then it is given up, and with the last one the guest stops.
@@ -108,6 +112,8 @@ impl Default for OperatingLimits {
             lease_s: 60,
             lease_wait_s: 90,
             engine_start_timeout_ms: 600_000,
+            engine_load_wait_ms: 20_000,
+            engines_on_demand_max: 16,
             engine_memory_bytes_max: None,
             engine_restarts_max: 5,
             drain_timeout_ms: 30_000,

@@ -72,22 +72,28 @@ pub async fn run(
         first,
         endpoints,
         mut engines,
+        pool,
         runtime,
         mut fenced,
     } = booted;
     let clock = sealer.clock;
     let booted = Instant::now();
     let unloader = engines.unloader();
+    let (opens, unloads) = (pool.door(), pool.door());
     let serving = ServingState::new(ServingOptions {
         receipts: first.receipts.clone(),
         aci: first.aci.clone(),
         engines: endpoints,
+        open: Arc::new(move |model, class| opens.open(model, class)),
         limits: sealer.config.limits.clone(),
         queue: sealer.config.queue,
         access: access(&sealer),
         administrators: sealer.config.admin_keys.clone(),
         operator: sealer.config.operator.clone(),
-        unload: Arc::new(move |model| unloader.unload(model.as_str())),
+        unload: Arc::new(move |model| {
+            unloader.unload(model.as_str());
+            unloads.unload(model);
+        }),
         uptime: Arc::new(move || booted.elapsed()),
         clock: Arc::new(move || clock.now()),
         random: Arc::new(fill_mixed),
@@ -133,6 +139,7 @@ pub async fn run(
         drained = drained.and(ended);
     }
     engines.stop().await;
+    pool.stop().await;
     drop(runtime);
     // The last receipt is in the log by now.
     if let Some(fenced) = fenced {

@@ -53,6 +53,12 @@ impl RuntimeDirError {
 /// A fresh directory of mode 0700; removed with all it holds when dropped.
 #[derive(Debug)]
 pub struct RuntimeDir {
+    places: Places,
+}
+
+/// What lies in a [`RuntimeDir`], for whoever outlives no part of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
     path: PathBuf,
 }
 
@@ -83,22 +89,43 @@ impl RuntimeDir {
         hanzo_pqc::random::fill(&mut name).map_err(|_| failed(parent)(std::io::ErrorKind::Other.into()))?;
         let path = parent.join(format!("boot-{}", hex::encode(name)));
         DirBuilder::new().mode(0o700).create(&path).map_err(failed(&path))?;
-        Ok(Self { path })
+        Ok(Self {
+            places: Places { path },
+        })
     }
 
+    /// Its places.
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
+    }
+}
+
+impl Places {
     /// A directory for the files of model `index`.
     ///
     /// # Errors
     /// [`RuntimeDirError::Io`].
-    pub fn model(&self, index: usize) -> Result<PathBuf, RuntimeDirError> {
+    pub(crate) fn model(&self, index: usize) -> Result<PathBuf, RuntimeDirError> {
         self.dir(format!("model-{index}"))
+    }
+
+    /// The same where it may be there already, empty.
+    ///
+    /// # Errors
+    /// [`RuntimeDirError::Io`].
+    pub(crate) fn model_again(&self, index: usize) -> Result<PathBuf, RuntimeDirError> {
+        let path = self.path.join(format!("model-{index}"));
+        match path.is_dir() {
+            true => Ok(path),
+            false => self.model(index),
+        }
     }
 
     /// A directory for the base's files with the delta of model `index` on them.
     ///
     /// # Errors
     /// [`RuntimeDirError::Io`].
-    pub fn merged(&self, index: usize) -> Result<PathBuf, RuntimeDirError> {
+    pub(crate) fn merged(&self, index: usize) -> Result<PathBuf, RuntimeDirError> {
         self.dir(format!("merged-{index}"))
     }
 
@@ -106,7 +133,7 @@ impl RuntimeDir {
     ///
     /// # Errors
     /// [`RuntimeDirError::Io`].
-    pub fn root(&self, index: usize) -> Result<PathBuf, RuntimeDirError> {
+    pub(crate) fn root(&self, index: usize) -> Result<PathBuf, RuntimeDirError> {
         self.dir(format!("root-{index}"))
     }
 
@@ -114,7 +141,7 @@ impl RuntimeDir {
     ///
     /// # Errors
     /// [`RuntimeDirError::TooLong`], [`RuntimeDirError::Io`].
-    pub fn socket(&self, index: usize) -> Result<PathBuf, RuntimeDirError> {
+    pub(crate) fn socket(&self, index: usize) -> Result<PathBuf, RuntimeDirError> {
         let dir = format!("engine-{index}");
         let path = self.path.join(&dir).join("sock");
         if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
@@ -124,6 +151,19 @@ impl RuntimeDir {
         }
         self.dir(dir)?;
         Ok(path)
+    }
+
+    /// Takes away what engine `index` had, once it is gone.
+    pub(crate) fn remove_engine(&self, index: usize) {
+        for name in [format!("engine-{index}"), format!("root-{index}")] {
+            let path = self.path.join(name);
+            match fs::remove_dir_all(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::error!(path = %path.display(), error = %e, "an engine's directory could not be removed");
+                }
+                _ => {}
+            }
+        }
     }
 
     fn dir(&self, name: String) -> Result<PathBuf, RuntimeDirError> {
@@ -137,8 +177,9 @@ impl RuntimeDir {
 
 impl Drop for RuntimeDir {
     fn drop(&mut self) {
-        if let Err(e) = fs::remove_dir_all(&self.path) {
-            tracing::error!(path = %self.path.display(), error = %e, "the runtime directory could not be removed");
+        let path = &self.places.path;
+        if let Err(e) = fs::remove_dir_all(path) {
+            tracing::error!(path = %path.display(), error = %e, "the runtime directory could not be removed");
         }
     }
 }
@@ -152,9 +193,12 @@ mod tests {
     fn it_is_private_in_memory_if_asked_and_gone_afterwards() {
         let parent = tempfile::tempdir().unwrap();
         let dir = RuntimeDir::create(parent.path(), PlaintextStorage::AnyFileSystem).unwrap();
-        assert_eq!(fs::metadata(&dir.path).unwrap().permissions().mode() & 0o777, 0o700);
-        fs::write(dir.model(0).unwrap().join("x"), b"weights").unwrap();
-        let path = dir.path.clone();
+        assert_eq!(
+            fs::metadata(&dir.places.path).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
+        fs::write(dir.places().model(0).unwrap().join("x"), b"weights").unwrap();
+        let path = dir.places.path.clone();
         drop(dir);
         assert!(!path.exists());
 
@@ -164,6 +208,6 @@ mod tests {
         assert_eq!(proc.code(), "runtime_dir.not_memory");
         let long = parent.path().join("x".repeat(120));
         let dir = RuntimeDir::create(&long, PlaintextStorage::AnyFileSystem).unwrap();
-        assert_eq!(dir.socket(0).unwrap_err().code(), "runtime_dir.too_long");
+        assert_eq!(dir.places().socket(0).unwrap_err().code(), "runtime_dir.too_long");
     }
 }

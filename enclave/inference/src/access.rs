@@ -22,14 +22,15 @@ use hanzo_attestation::name::Name;
 use hanzo_attestation::{Digest384, UnixTime};
 use hanzo_receipts::{Accounts, Usage};
 use hanzo_verifier::callers::{
-    Caller, Claim, Claims, Credential, Isolation, Issuer, RequestError, RequestKeys, Role, SignedTable, TokenError,
-    VerifiedTable, verify_token,
+    Claim, Claims, Credential, Issuer, RequestError, RequestKeys, Role, SignedTable, TokenError, VerifiedTable,
+    verify_token,
 };
 
 use crate::callers::{Callers, Present};
 use crate::error::ApiError;
 use crate::narrowed::Narrowed;
 use crate::state::Serving;
+use crate::supply::EngineClass;
 use account::{Account, Admitted, Known};
 pub(crate) use asking::{Asking, Promise};
 use credential::Shown;
@@ -70,8 +71,6 @@ pub(crate) struct Gate {
     nonces: Nonces,
     /// Tables are taken one after the other.
     taking: Mutex<()>,
-    /// Whose each model's engine is, for as long as it runs.
-    engines: Mutex<HashMap<Name, Class>>,
 }
 
 /// The table in force.
@@ -103,22 +102,6 @@ impl Book {
         match self.version == 0 || now.0 > self.not_after {
             true => Err(ApiError::NoCallers),
             false => Ok(self),
-        }
-    }
-}
-
-/// Callers that share an engine's process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Class {
-    Shared,
-    Own(Name),
-}
-
-impl Class {
-    fn of(caller: &Caller) -> Self {
-        match caller.isolation {
-            Isolation::Shared => Self::Shared,
-            Isolation::Own => Self::Own(caller.id.clone()),
         }
     }
 }
@@ -167,7 +150,6 @@ impl Access {
             book: RwLock::default(),
             nonces: Nonces::default(),
             taking: Mutex::default(),
-            engines: Mutex::default(),
         };
         if let Some(kept) = gate.accounts.kept_callers().map_err(|e| e.code())? {
             match gate.verified(&kept, now) {
@@ -228,27 +210,19 @@ impl Access {
         }
     }
 
-    /// Takes the engine of `serving` for the class of `share`, which has to be among those who may ask it.
+    /// Whether `share` is among those who may ask `serving`.
     pub(crate) fn may_ask(&self, share: &Share, serving: &Serving) -> Result<(), ApiError> {
         let model = &serving.model.name;
         if !serving.is_for(share.account()) {
             return Err(ApiError::ModelScope);
         }
-        let (Self::Callers(gate), Share::Account(admitted)) = (self, share) else {
+        let Share::Account(admitted) = share else {
             return Ok(());
         };
         if !admitted.caller().models.allow(model.as_str()) {
             return Err(ApiError::ModelScope);
         }
-        let mut engines = gate.engines.lock().unwrap_or_else(PoisonError::into_inner);
-        match engines.entry(model.clone()) {
-            Entry::Vacant(free) => {
-                free.insert(admitted.class());
-                Ok(())
-            }
-            Entry::Occupied(taken) if *taken.get() == admitted.class() => Ok(()),
-            Entry::Occupied(_) => Err(ApiError::Isolation),
-        }
+        Ok(())
     }
 
     /// Whether callers are told apart at all.
@@ -461,6 +435,14 @@ impl Share {
         match self {
             Self::Anybody(_) => u32::MAX,
             Self::Account(admitted) => admitted.caller().concurrent_requests,
+        }
+    }
+
+    /// With whom its engine is shared.
+    pub(crate) fn class(&self) -> EngineClass {
+        match self {
+            Self::Anybody(_) => EngineClass::Shared,
+            Self::Account(admitted) => admitted.class(),
         }
     }
 

@@ -77,15 +77,17 @@ impl Arrived {
         })
     }
 
-    /// Waits for a turn at the engine of `serving`, if this caller may have one.
+    /// Waits for a turn at the engine of `serving`, if this caller may have one; and says which engine that is.
     pub(crate) async fn turn(
         &self,
         state: &ServingState,
         serving: &Serving,
         answers: u64,
         max_tokens: Option<u64>,
-    ) -> Result<Turn, ApiError> {
+    ) -> Result<(Turn, Serving), ApiError> {
         state.access.may_ask(&self.share, serving)?;
+        // Before it takes a place: what loads keeps nobody from being answered.
+        let serving = serving.supplied(&state.open, &self.share.class()).await?;
         let asks = Asks {
             tenant: self.share.tenant(),
             concurrent: self.share.concurrent(),
@@ -94,7 +96,7 @@ impl Arrived {
             answers,
             context_tokens: serving.context_tokens,
         };
-        state.queue.turn(asks).await
+        Ok((state.queue.turn(asks).await?, serving))
     }
 
     /// Waits for a turn, and fixes the receipt's id.
@@ -106,8 +108,8 @@ impl Arrived {
         answers: u64,
         max_tokens: Option<u64>,
     ) -> Result<Begun, ApiError> {
-        let serving = state.serving(model).ok_or(ApiError::Model)?.clone();
-        let turn = self.turn(state, &serving, answers, max_tokens).await?;
+        let serving = state.serving(model).ok_or(ApiError::Model)?;
+        let (turn, serving) = self.turn(state, serving, answers, max_tokens).await?;
         let start = RequestStart {
             model,
             request: &self.body.bytes,

@@ -149,9 +149,6 @@ pub enum ApiError {
     /// The key is not for this model.
     #[error("model: this API key is not for that model; GET /v1/models lists what it is for")]
     ModelScope,
-    /// The model's engine runs for a caller of another isolation class.
-    #[error("model: its engine already runs for a caller that shares it with nobody else; tell the operator")]
-    Isolation,
     /// A limit per minute.
     #[error("this API key's {of} per minute are used up; try again in {retry_after_s} s")]
     Rate {
@@ -260,7 +257,7 @@ impl ApiError {
             Self::Model | Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::KeyMissing | Self::Key | Self::Token(_) | Self::Signed(_) => StatusCode::UNAUTHORIZED,
-            Self::TierScope { .. } | Self::ModelScope | Self::Isolation => StatusCode::FORBIDDEN,
+            Self::TierScope { .. } | Self::ModelScope => StatusCode::FORBIDDEN,
             Self::Busy | Self::Rate { .. } | Self::RateNever { .. } | Self::Quota { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
             }
@@ -297,7 +294,6 @@ impl ApiError {
             Self::NoCallers => "callers_unavailable",
             Self::TierScope { .. } => "tier_not_allowed",
             Self::ModelScope => "model_not_allowed",
-            Self::Isolation => "isolation_not_kept",
             Self::Busy | Self::Rate { .. } | Self::RateNever { .. } => "rate_limit_exceeded",
             Self::Quota { .. } => "insufficient_quota",
             Self::Callers(e) => e.code(),
@@ -333,7 +329,7 @@ impl ApiError {
             | Self::Unknown { param }
             | Self::TooMany { param, .. }
             | Self::Schema { param, .. } => Value::from(param.as_str()),
-            Self::Model | Self::ModelScope | Self::Isolation | Self::ModelLacks { .. } => "model".into(),
+            Self::Model | Self::ModelScope | Self::ModelLacks { .. } => "model".into(),
             Self::Engine(EngineError::Lacks { member }) => Value::from(*member),
             Self::Context { param, .. } | Self::Prompt { param, .. } => Value::from(*param),
             Self::Engine(EngineError::Parameter) => "seed".into(),
@@ -388,6 +384,12 @@ impl ApiError {
         match self {
             Self::Busy | Self::Engine(EngineError::Busy) | Self::AciReport(AciReportError::Busy) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::Engine(EngineError::Loading | EngineError::Unavailable) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+            }
+            Self::Engine(EngineError::Room) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("15"));
             }
             Self::Rate { retry_after_s, .. } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_s));

@@ -42,6 +42,7 @@ mod router;
 mod routes;
 mod schema;
 mod state;
+mod supply;
 
 pub use access::{AccessOptions, Uptime};
 pub use aci::{AciReport, AciReportError, AciServing};
@@ -51,3 +52,4 @@ pub use hanzo_receipts::Transport;
 pub use router::router;
 pub use routes::AnswerFloor;
 pub use state::{Clock, EngineEndpoint, Random, ServingError, ServingOptions, ServingState, Unload};
+pub use supply::{EngineClass, EngineUse, OpenEngine, OpenError, Opening};

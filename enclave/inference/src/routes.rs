@@ -101,9 +101,9 @@ async fn find_receipt(state: &ServingState, id: &str, headers: &HeaderMap) -> Re
     Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
 }
 
-/// Ready only if every engine is.
+/// Ready only if every engine is that runs from boot on.
 pub(crate) async fn health(State(state): State<ServingState>) -> Result<Json<Value>, ApiError> {
-    for serving in state.loaded() {
+    for serving in state.loaded().filter(|serving| !serving.on_demand) {
         serving.engine.ready().await?;
     }
     Ok(Json(json!({"status": "ready"})))

@@ -1,5 +1,6 @@
 //! What the API serves with. Everything that differs between a guest and a test is handed in.
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::error::ApiError;
 use crate::metrics::Metrics;
 use crate::orders::{Administration, Orders};
 use crate::queue::Queue;
+use crate::supply::OpenEngine;
 
 /// The guest's clock.
 pub type Clock = Arc<dyn Fn() -> UnixTime + Send + Sync>;
@@ -39,6 +41,8 @@ pub struct EngineEndpoint {
     pub context_tokens: u32,
     /// The only callers who may ask it; whoever the table lets if absent.
     pub callers: Option<Vec<Name>>,
+    /// It runs while somebody asks; `socket` says nothing then.
+    pub on_demand: bool,
 }
 
 /// Parts of a [`ServingState`].
@@ -49,6 +53,8 @@ pub struct ServingOptions {
     pub aci: Option<AciServing>,
     /// One for each model of the keyset.
     pub engines: Vec<EngineEndpoint>,
+    /// Starts those that do not run from boot on.
+    pub open: OpenEngine,
     /// Bounds out of the measured configuration.
     pub limits: Limits,
     /// How requests wait for the engine, out of the measured configuration.
@@ -111,6 +117,7 @@ pub struct Inner {
     /// In bytes.
     pub(crate) body_room: Arc<Semaphore>,
     pub(crate) request_timeout: Duration,
+    pub(crate) open: OpenEngine,
     pub(crate) queue: Arc<Queue>,
     pub(crate) access: Arc<Access>,
     pub(crate) orders: Arc<Orders>,
@@ -132,7 +139,11 @@ pub(crate) struct Serving {
     pub(crate) engine: Arc<EngineClient>,
     pub(crate) context_tokens: u64,
     /// The only callers who may ask it.
-    callers: Option<Vec<Name>>,
+    pub(crate) callers: Option<Vec<Name>>,
+    /// Its engine runs while somebody asks.
+    pub(crate) on_demand: bool,
+    /// Keeps an engine that was opened for one request.
+    pub(crate) _hold: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl Serving {
@@ -172,6 +183,8 @@ impl ServingState {
                 engine: Arc::new(EngineClient::new(engine.socket.clone())),
                 context_tokens: engine.context_tokens.into(),
                 callers: engine.callers.clone(),
+                on_demand: engine.on_demand,
+                _hold: None,
             });
         }
         if let Some(extra) = options
@@ -206,6 +219,7 @@ impl ServingState {
             body_bytes_max: options.limits.body_bytes_max,
             body_room: body::room(options.limits.body_bytes_max, options.limits.concurrent_requests),
             request_timeout: Duration::from_secs(options.limits.request_timeout_s),
+            open: options.open,
             queue: Queue::new(options.limits.concurrent_requests, options.queue),
             access: Arc::new(access),
             orders: Arc::new(orders),
@@ -245,6 +259,7 @@ impl ServingState {
             body_bytes_max: self.0.body_bytes_max,
             body_room: self.0.body_room.clone(),
             request_timeout: self.0.request_timeout,
+            open: self.0.open.clone(),
             queue: self.0.queue.clone(),
             access: self.0.access.clone(),
             orders: self.0.orders.clone(),

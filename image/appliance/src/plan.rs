@@ -97,6 +97,7 @@ impl Plan {
             upstream: self.computes.upstream.clone(),
             base: None,
             callers: None,
+            on_demand: None,
         }
     }
 

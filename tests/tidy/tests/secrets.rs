@@ -45,6 +45,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
     (
         "enclave/guest",
         &[
+            "Again",
             "BootKeys",
             "Booted",
             "Candidate",

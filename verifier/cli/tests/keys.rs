@@ -154,16 +154,6 @@ fn what_cannot_be_done_changes_nothing_and_says_what_to_do() {
     assert!(!desk.at("a.key").exists(), "a key that opens nothing is not kept");
     refused(&["new", "--id", "Acme", "--models", "any"], 1, "--id");
     refused(
-        &["new", "--id", "alone", "--models", "any", "--isolation", "own"],
-        10,
-        "named models",
-    );
-    refused(
-        &["new", "--id", "alone", "--models", "a", "--isolation", "own"],
-        10,
-        "shares a model with acme",
-    );
-    refused(
         &["new", "--id", "b", "--models", "a", "--requests-per-min", "0"],
         10,
         "callers.requests_per_min",

@@ -22,16 +22,6 @@ pub enum CallersError {
         /// What came.
         got: String,
     },
-    /// A caller of class `own` would share an engine.
-    #[error(
-        "table of callers: {own} has isolation own and shares a model with {other}: name models of its own, and name the others' too"
-    )]
-    Shared {
-        /// Who shares with nobody.
-        own: Name,
-        /// Who asks the same model.
-        other: Name,
-    },
     /// The pinned signer's suite is none.
     #[error("table of callers: the signer's suite: expected ml-dsa-65 or ml-dsa-87, got another")]
     Suite,
@@ -74,7 +64,6 @@ impl CallersError {
         match self {
             Self::Format(_) => "callers.format",
             Self::Value { .. } => "callers.value",
-            Self::Shared { .. } => "callers.isolation",
             Self::Suite => "callers.suite",
             Self::Signature => "callers.signature",
             Self::Operator { .. } => "callers.operator",

@@ -133,6 +133,7 @@ mod tests {
             upstream,
             base: None,
             callers: None,
+            on_demand: None,
         };
         choose(&options(llama), &model, named, dir.path())
             .map(|chosen| chosen.command.join(" "))

@@ -48,18 +48,20 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// Starts one engine per job and waits until each is ready.
+    /// Starts one engine per job and waits until each is ready. `on_demand` models more have theirs when somebody asks.
     ///
     /// # Errors
     /// The first [`EngineError`]; engines already started are killed.
     pub async fn start(
         sandbox: &EngineSandbox,
         jobs: Vec<EngineJob>,
+        on_demand: usize,
         limits: &OperatingLimits,
     ) -> Result<Self, EngineError> {
         let (stop, stopping) = stop_signal();
         let (report, ended) = mpsc::channel(jobs.len().max(1));
-        let alive = jobs.len();
+        // Those that may come yet keep the guest up as well.
+        let alive = jobs.len().saturating_add(on_demand);
         let mut watchers = JoinSet::new();
         let mut unloading = HashMap::new();
         for job in jobs {
@@ -169,7 +171,7 @@ impl Watcher {
     }
 }
 
-async fn start_ready(
+pub(super) async fn start_ready(
     sandbox: &EngineSandbox,
     job: &EngineJob,
     limits: &OperatingLimits,
@@ -286,7 +288,7 @@ mod tests {
             engine_start_timeout_ms: limit_ms,
             ..Default::default()
         };
-        Engines::start(&sandbox(), vec![job], &limits).await.err().unwrap()
+        Engines::start(&sandbox(), vec![job], 0, &limits).await.err().unwrap()
     }
 
     #[tokio::test]

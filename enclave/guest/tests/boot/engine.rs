@@ -55,6 +55,9 @@ async fn engine(socket: &Path, model: &Path) {
         eprintln!("cannot read tensor blk.0");
         std::process::exit(9);
     }
+    if mode == "slow" {
+        tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    }
     // What it computes with, where its orders ask for that.
     let told = (mode == "telling").then(|| {
         let weights = Digest256::of(&std::fs::read(model.join("model.gguf")).unwrap());
@@ -77,6 +80,14 @@ async fn chat(body: Bytes, told: Option<String>) -> Response {
     if String::from_utf8_lossy(&body).contains("die now") {
         eprintln!("a line that could hold a prompt: die now");
         std::process::exit(7);
+    }
+    if String::from_utf8_lossy(&body).contains("\"wait\"") {
+        // Whoever looks sees by this thread's name that the request is here.
+        let waiting = std::thread::Builder::new().name("waiting".into());
+        let waiting = waiting
+            .spawn(|| std::thread::sleep(std::time::Duration::from_secs(4)))
+            .unwrap();
+        tokio::task::spawn_blocking(|| waiting.join().unwrap()).await.unwrap();
     }
     let frames = concat!(
         "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Paris\"},\"finish_reason\":null}],\"usage\":null}\n\n",

@@ -7,6 +7,7 @@ mod broker;
 mod callers;
 mod client;
 mod clock;
+mod demand;
 mod egress;
 mod engine;
 #[path = "../../../tdx-attest-rs/tests/machine/fake_kernel.rs"]

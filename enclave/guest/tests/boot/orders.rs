@@ -40,7 +40,7 @@ async fn ask(guest: &Running, model: &str) -> StatusCode {
 }
 
 /// Processes whose arguments name a file of this world: its engines and their launchers.
-fn engines(world: &World) -> usize {
+pub fn engines(world: &World) -> usize {
     let mark = world.dir.path().display().to_string();
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     processes
@@ -49,8 +49,29 @@ fn engines(world: &World) -> usize {
         .count()
 }
 
-async fn engines_become(world: &World, expected: usize) {
-    for _ in 0..200 {
+/// Returns once an engine of this world works on a request that says `wait`.
+pub async fn engine_waits(world: &World) {
+    let mark = world.dir.path().display().to_string();
+    for _ in 0..2000 {
+        let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+        let ours = processes.filter(|entry| {
+            let arguments = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&arguments).contains(&mark)
+        });
+        let threads = ours.filter_map(|entry| std::fs::read_dir(entry.path().join("task")).ok());
+        let mut names = threads
+            .flatten()
+            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        if names.any(|name| name.trim() == "waiting") {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("no engine waits");
+}
+
+pub async fn engines_become(world: &World, expected: usize) {
+    for _ in 0..800 {
         if engines(world) == expected {
             return;
         }

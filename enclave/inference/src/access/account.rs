@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use hanzo_attestation::UnixTime;
 use hanzo_attestation::name::Name;
-use hanzo_verifier::callers::Caller;
+use hanzo_verifier::callers::{Caller, Isolation};
 
+use super::Uptime;
 use super::bucket::{Bucket, Short};
-use super::{Class, Uptime};
 use crate::error::ApiError;
+use crate::supply::EngineClass;
 
 /// A caller of the table in force, and its account.
 pub(crate) struct Known {
@@ -139,8 +140,11 @@ impl Admitted {
         &self.known.caller
     }
 
-    pub(super) fn class(&self) -> Class {
-        Class::of(&self.known.caller)
+    pub(super) fn class(&self) -> EngineClass {
+        match self.known.caller.isolation {
+            Isolation::Shared => EngineClass::Shared,
+            Isolation::Own => EngineClass::Own(self.known.caller.id.clone()),
+        }
     }
 
     /// Holds what a request may use: its prompts, and `answers` of at most `most` tokens each. Where the caller gave no number, an

@@ -11,6 +11,11 @@ pub enum EngineError {
     /// It loads its model.
     #[error("the engine is still loading its model; try again shortly")]
     Loading,
+    /// There is no memory to start it in.
+    #[error(
+        "there is no memory for an engine of this model now: others are in use; try again shortly, ask another model, or tell the operator, who may give the machine more"
+    )]
+    Room,
     /// It works on as much as it can.
     #[error("the engine is busy; try again shortly")]
     Busy,
@@ -53,7 +58,7 @@ impl EngineError {
     /// The HTTP status it gets.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::Unavailable | Self::Loading => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable | Self::Loading | Self::Room => StatusCode::SERVICE_UNAVAILABLE,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
             Self::Context
             | Self::Parameter
@@ -71,6 +76,7 @@ impl EngineError {
         match self {
             Self::Unavailable => "engine_unavailable",
             Self::Loading => "engine_loading",
+            Self::Room => "engine_memory",
             Self::Busy => "rate_limit_exceeded",
             Self::Context => "context_length_exceeded",
             Self::Parameter | Self::Lacks { .. } => "unsupported_parameter",

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, Response};
 use hanzo_attestation::config::{Access, PinnedSigner};
 use hanzo_attestation::name::Name;
-use hanzo_inference::{AccessOptions, Uptime};
+use hanzo_inference::{AccessOptions, EngineClass, Uptime};
 use hanzo_pqc::sign::{SignatureSuite, SigningKeys};
 use hanzo_receipts::Accounts;
 use hanzo_verifier::callers::{ApiKey, Caller, Credential, Isolation, Models, Purpose, Role, Table};
@@ -413,20 +413,31 @@ async fn an_answer_that_failed_is_paid_as_its_receipt_says() {
 }
 
 #[tokio::test]
-async fn an_engine_belongs_to_one_class_for_as_long_as_it_runs() {
-    let office = Office::with(honest(), vec![caller("acme", 1)]).await;
+async fn a_caller_that_shares_with_nobody_has_an_engine_of_its_own() {
+    let own = |id: &str, byte: u8| {
+        let mut caller = caller(id, byte);
+        caller.isolation = Isolation::Own;
+        caller
+    };
+    let office = Office::with(
+        honest(),
+        vec![caller("acme", 1), own("alone", 2), own("large", 3), own("slow", 4)],
+    )
+    .await;
     assert_eq!(office.ask(1, "").await.status(), 200);
-    let mut alone = caller("alone", 2);
-    alone.isolation = Isolation::Own;
-    alone.models = Models::Named(vec![name("smollm2")]);
-    let mut elsewhere = caller("acme", 1);
-    elsewhere.models = Models::Named(vec![name("other")]);
-    assert_eq!(office.put(table(3, vec![alone, elsewhere])).await.0, 200);
-    // Others' prompts went through that process.
-    assert_eq!(
-        outcome(office.ask(2, "").await).await,
-        (403, "isolation_not_kept".into())
+    assert!(
+        office.guest.opens.lock().unwrap().is_empty(),
+        "that one runs from boot on"
     );
+    assert_eq!(office.ask(2, "").await.status(), 200);
+    let opened = office.guest.opens.lock().unwrap().clone();
+    assert_eq!(opened, [("smollm2".to_owned(), EngineClass::Own(name("alone")))]);
+    for (byte, code, seconds) in [(3, "engine_memory", "15"), (4, "engine_loading", "2")] {
+        let refused = office.ask(byte, "").await;
+        assert_eq!(refused.headers()["retry-after"], seconds);
+        assert_eq!(outcome(refused).await, (503, code.into()));
+    }
+    assert_eq!(office.ask(1, "").await.status(), 200);
 }
 
 #[tokio::test]

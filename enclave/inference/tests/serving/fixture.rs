@@ -1,5 +1,6 @@
 //! A serving guest without its channel: real store, real keys, real router.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +11,10 @@ use hanzo_attestation::config::{Limits, Queue};
 use hanzo_attestation::keyset::{KemKey, Keyset, ServedModel, SignerKeys};
 use hanzo_attestation::name::Name;
 use hanzo_attestation::{Digest256, Digest384, UnixTime};
-use hanzo_inference::{AccessOptions, AciServing, EngineEndpoint, ServingOptions, ServingState, Uptime, router};
+use hanzo_inference::{
+    AccessOptions, AciServing, EngineClass, EngineEndpoint, EngineUse, OpenEngine, OpenError, ServingOptions,
+    ServingState, Uptime, router,
+};
 use hanzo_pqc::Dek;
 use hanzo_pqc::sign::{SignatureSuite, SigningKeys};
 use hanzo_receipts::{AciShelf, DisclosedReceipt, Fence, Origin, PublicLog, ReceiptLog, SCHEMA};
@@ -33,7 +37,28 @@ pub struct Guest {
     /// Its ACI view, if it has one.
     pub aci: Option<AciServing>,
     pub shelf: Arc<AciShelf>,
+    /// For whom engines were started, in their order.
+    pub opens: Opens,
     _dir: tempfile::TempDir,
+}
+
+/// Models and classes.
+pub type Opens = Arc<Mutex<Vec<(String, EngineClass)>>>;
+
+/// Opens everything at one socket; there is no room for the caller `large`, and what `slow` asks loads.
+pub fn opened(socket: PathBuf, opens: Opens) -> OpenEngine {
+    Arc::new(move |model, class| {
+        opens.lock().unwrap().push((model.to_string(), class.clone()));
+        let outcome = match class {
+            EngineClass::Own(id) if id.as_str() == "large" => Err(OpenError::Room),
+            EngineClass::Own(id) if id.as_str() == "slow" => Err(OpenError::Loading),
+            EngineClass::Own(_) | EngineClass::Shared => Ok(EngineUse {
+                socket: socket.clone(),
+                hold: Box::new(()),
+            }),
+        };
+        Box::pin(std::future::ready(outcome))
+    })
 }
 
 pub fn limits() -> Limits {
@@ -89,6 +114,7 @@ impl Guest {
         let public = Arc::new(PublicLog::open(db.clone(), origin, suite, &[2; 64], Fence::None).unwrap());
         let log = Arc::new(ReceiptLog::open(public, keys, keyset).unwrap());
         let counter = AtomicU64::new(1);
+        let opens = Arc::new(Mutex::new(Vec::new()));
         let unloaded = Arc::new(Mutex::new(Vec::new()));
         let ended = unloaded.clone();
         let shelf = Arc::new(AciShelf::default());
@@ -101,7 +127,9 @@ impl Guest {
                 socket: engine.socket.clone(),
                 context_tokens: 64,
                 callers: None,
+                on_demand: false,
             }],
+            open: opened(engine.socket.clone(), opens.clone()),
             limits,
             queue,
             access: access(&db),
@@ -125,6 +153,7 @@ impl Guest {
             unloaded,
             aci,
             shelf,
+            opens,
             _dir: dir,
         }
     }
@@ -139,7 +168,9 @@ impl Guest {
                 socket: self.engine.socket.clone(),
                 context_tokens: 64,
                 callers: None,
+                on_demand: false,
             }],
+            open: opened(self.engine.socket.clone(), Arc::default()),
             limits: limits(),
             queue: None,
             access: AccessOptions::Anybody,

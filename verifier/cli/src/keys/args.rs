@@ -191,7 +191,7 @@ pub struct NewArgs {
 pub enum IsolationArg {
     /// With whoever may ask the same model.
     Shared,
-    /// With nobody: its models are nobody else's.
+    /// With nobody: each model that it asks is started for it alone.
     Own,
 }
 
