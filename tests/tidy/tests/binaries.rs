@@ -98,6 +98,7 @@ fn production_programs_do_not_contain_the_simulator_and_the_appliance_does() {
             "hanzo-engine",
             "hanzo-engine-llama",
             "hanzo-engine-upstream",
+            "hanzo-validator",
         ] {
             if let Some((_, bytes)) = built(profile, name) {
                 assert!(!has_marker(&bytes), "{profile}/{name} contains the simulator");

@@ -37,6 +37,12 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
             "TlsKey",
         ],
     ),
+    ("enclave/chain/validator/links", &["Identity", "Inner"]),
+    (
+        "enclave/chain/validator/node",
+        &["Account", "Boot", "ConsensusKey", "WaitingKey", "Wallets", "Watched"],
+    ),
+    ("enclave/chain/validator/simulated", &["Guest"]),
     (
         "enclave/engine-llama",
         &["Answering", "Embedder", "Inputs", "Job", "Jobs", "Llama", "Worker"],

@@ -1,0 +1,80 @@
+//! Evidence made and judged: both are the caller's, because one of them needs hardware and the other a policy.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hanzo_attestation::UnixTime;
+use hanzo_attestation::bundle::CpuEvidence;
+use hanzo_attestation::foreign::{ForeignEvidence, ForeignExpectation, ForeignFormat, Supplied};
+use hanzo_attestation::jcs;
+use hanzo_attestation::statement::EvidenceRequest;
+use hanzo_chain_types::{EVIDENCE_BYTES_MAX, ValidatorKeys};
+use hanzo_verifier::VerifierContext;
+use hanzo_verifier::foreign::verify_foreign;
+
+use crate::error::LinkError;
+
+/// Why there is no evidence.
+#[derive(Debug, thiserror::Error)]
+#[error("evidence: {0}")]
+pub struct AttestError(pub String);
+
+/// Makes evidence about this machine.
+pub trait Attester: Send + Sync {
+    /// Evidence whose REPORT_DATA is the request's.
+    ///
+    /// # Errors
+    /// [`AttestError`].
+    fn evidence(&self, request: &EvidenceRequest) -> Result<CpuEvidence, AttestError>;
+}
+
+/// What evidence was found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appraised {
+    /// Its tier by the caller's policy.
+    pub tier: u8,
+    /// True if its root is not a vendor's.
+    pub simulated: bool,
+}
+
+/// Judges evidence.
+pub trait Appraiser: Send + Sync {
+    /// Whether `evidence` (JCS of the `cpu` member of a bundle) is genuine, signs the statement of exactly these keys, and is good
+    /// enough.
+    ///
+    /// # Errors
+    /// [`LinkError::Evidence`].
+    fn appraise(&self, evidence: &[u8], keys: &ValidatorKeys) -> Result<Appraised, LinkError>;
+}
+
+/// By roots and an appraisal policy, at the machine's clock.
+pub struct PolicyAppraiser(pub VerifierContext);
+
+fn refused(code: &'static str, why: impl std::fmt::Display) -> LinkError {
+    let why = why.to_string();
+    LinkError::Evidence { code, why }
+}
+
+impl Appraiser for PolicyAppraiser {
+    fn appraise(&self, evidence: &[u8], keys: &ValidatorKeys) -> Result<Appraised, LinkError> {
+        let cpu: CpuEvidence =
+            jcs::from_slice("evidence", evidence, EVIDENCE_BYTES_MAX).map_err(|e| refused("links.evidence.json", e))?;
+        if !matches!(cpu, CpuEvidence::Snp(_) | CpuEvidence::Tdx(_)) {
+            let why = format!("expected snp or tdx, got {}", cpu.kind());
+            return Err(refused("links.evidence.kind", why));
+        }
+        let evidence = ForeignEvidence::read(ForeignFormat::Member, evidence, &Supplied::default())
+            .map_err(|e| refused(e.code(), e))?;
+        let report_data = keys.report_data().map_err(|e| refused("links.evidence.statement", e))?;
+        let expected = ForeignExpectation {
+            report_data: Some(report_data.to_vec()),
+            nonce: None,
+        };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let reading =
+            verify_foreign(&evidence, &expected, &self.0, UnixTime(now.as_secs())).map_err(|e| refused(e.code(), e))?;
+        Ok(Appraised {
+            tier: reading.tier_if_fresh().number(),
+            simulated: reading.simulated(),
+        })
+    }
+}

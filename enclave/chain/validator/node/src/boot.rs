@@ -1,0 +1,194 @@
+//! The keys of one boot: the account's signer, the registrar's wallet, and a consensus key that is written nowhere.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hanzo_attestation::Digest256;
+use hanzo_chain::{GuardedSigner, VoteSigner};
+use hanzo_chain_types::ValidatorKeys;
+use hanzo_ledger::{Address, Fixed, MlDsaSignature, Network, PublicKey, SignedTx, Tx};
+use hanzo_signer::ephemeral;
+use hanzo_signer::{
+    FreshnessError, FreshnessSource, Head, MiningWallet, Network as SignerNetwork, Role, SecurityLevel, SignRequest,
+    Signer, SignerError, SignerKey, Subject, Volatile,
+};
+
+use crate::error::NodeError;
+
+fn failed(error: SignerError) -> NodeError {
+    NodeError::part("signer", error.code(), error)
+}
+
+/// A network as the signer names it.
+pub fn signer_network(network: &Network) -> SignerNetwork {
+    SignerNetwork::ai_chain(network.id, network.genesis.0)
+}
+
+/// An ML-DSA-65 key as the ledger has it.
+///
+/// # Errors
+/// [`NodeError::Part`] for a key of another level.
+pub fn ledger_key(key: &hanzo_signer::PublicKey) -> Result<PublicKey, NodeError> {
+    let fixed = (key.level() == SecurityLevel::MlDsa65)
+        .then(|| Fixed::new(key.as_bytes()))
+        .flatten();
+    fixed.ok_or_else(|| {
+        let text = format!("expected ML-DSA-65, got {}: make the wallet again", key.level());
+        NodeError::part("wallet", "node.wallet.level", text)
+    })
+}
+
+/// The head of a journal that ends with the process, as its key's use does: of a key that this process drew, or of an account's, whose
+/// nonces and incarnations the chain itself counts.
+pub struct OfThisBoot(Head);
+
+impl FreshnessSource for OfThisBoot {
+    fn newest(&mut self) -> Result<Head, FreshnessError> {
+        Ok(self.0)
+    }
+
+    fn advance(&mut self, from: Head, to: Head) -> Result<(), FreshnessError> {
+        if from != self.0 {
+            return Err(FreshnessError::Moved {
+                via: "this boot",
+                held: self.0.count,
+                from: from.count,
+            });
+        }
+        self.0 = to;
+        Ok(())
+    }
+}
+
+/// The validator's account: signs its transactions and the statement that gives it a consensus key.
+///
+/// Its journal lives as long as the process: what must not go back, nonces and incarnations, the chain itself counts.
+pub struct Account {
+    signer: Mutex<Signer<Volatile, OfThisBoot>>,
+    public: PublicKey,
+    network: Network,
+}
+
+impl Account {
+    /// Of a wallet, on one chain.
+    ///
+    /// # Errors
+    /// [`NodeError::Part`].
+    pub fn open(wallet: MiningWallet, network: Network) -> Result<Self, NodeError> {
+        let public = ledger_key(wallet.public())?;
+        let key = wallet.into_key();
+        let on = signer_network(&network);
+        let signer = Signer::create(Role::Wallet, on, key, Volatile, OfThisBoot(Head::EMPTY)).map_err(failed)?;
+        Ok(Self {
+            signer: Mutex::new(signer),
+            public,
+            network,
+        })
+    }
+
+    /// The account's key.
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// The account.
+    pub fn address(&self) -> Address {
+        Address::of(&self.public)
+    }
+
+    /// Signs a request, or says in the log why not.
+    pub fn sign(&self, request: &SignRequest) -> Option<Vec<u8>> {
+        let mut signer = self.signer.lock().unwrap_or_else(PoisonError::into_inner);
+        match signer.sign(request) {
+            Ok(signature) => Some(signature.to_vec()),
+            Err(error) => {
+                tracing::warn!(code = error.code(), "the account did not sign: {error}");
+                None
+            }
+        }
+    }
+
+    /// Signs a transaction of its own.
+    pub fn transaction(&self, tx: Tx) -> Option<SignedTx> {
+        let subject = Subject::Transaction {
+            nonce: tx.nonce,
+            body: tx.digest().0,
+        };
+        let network = signer_network(&self.network);
+        let signature = self.sign(&SignRequest { network, subject })?;
+        let signature = Fixed::new(&signature)?;
+        Some(SignedTx { tx, signature })
+    }
+}
+
+/// A consensus key of this boot.
+pub struct ConsensusKey {
+    /// Its incarnation.
+    pub incarnation: u64,
+    /// The public half.
+    pub public: PublicKey,
+    /// Of the key itself, over the signer's request `Possession`; none of a key that a genesis names.
+    pub possession: Option<MlDsaSignature>,
+    /// Casts its votes.
+    pub signer: Arc<dyn VoteSigner>,
+}
+
+/// A key that waits for a genesis: the chain that it will sign for does not exist yet.
+pub struct WaitingKey(SignerKey);
+
+impl WaitingKey {
+    /// Draws it.
+    ///
+    /// # Errors
+    /// [`NodeError::Part`] if the random generator fails.
+    pub fn draw() -> Result<Self, NodeError> {
+        let drawn = SignerKey::generate(SecurityLevel::MlDsa65);
+        drawn.map(Self).map_err(|e| NodeError::part("signer", e.code(), e))
+    }
+
+    /// The public half.
+    ///
+    /// # Errors
+    /// Never for a key of its level.
+    pub fn public(&self) -> Result<PublicKey, NodeError> {
+        ledger_key(self.0.public())
+    }
+
+    /// Enrols it on the chain whose genesis names it.
+    ///
+    /// # Errors
+    /// [`NodeError::Part`].
+    pub fn enrol(self, network: &Network) -> Result<ConsensusKey, NodeError> {
+        let public = self.public()?;
+        let on = signer_network(network);
+        let signer = Signer::create(Role::Consensus, on, self.0, Volatile, OfThisBoot(Head::EMPTY)).map_err(failed)?;
+        Ok(ConsensusKey {
+            incarnation: 1,
+            public,
+            possession: None,
+            signer: Arc::new(GuardedSigner::new(signer)),
+        })
+    }
+}
+
+/// Draws the key of a later boot.
+///
+/// # Errors
+/// [`NodeError::Part`].
+pub fn draw(network: &Network, validator: &Address, incarnation: u64) -> Result<ConsensusKey, NodeError> {
+    let on = signer_network(network);
+    let (signer, registration) =
+        ephemeral::boot(on, validator.0, incarnation, SecurityLevel::MlDsa65).map_err(failed)?;
+    Ok(ConsensusKey {
+        incarnation,
+        public: ledger_key(&registration.key)?,
+        possession: Fixed::new(&registration.possession),
+        signer: Arc::new(GuardedSigner::new(signer)),
+    })
+}
+
+/// The name of a boot's files in the engine's storage: none is read by a boot with another key.
+pub fn partition(keys: &ValidatorKeys) -> String {
+    let digest: Digest256 = keys.key_digest();
+    let name: String = digest.to_string().chars().take(16).collect();
+    format!("v{}-{name}", keys.incarnation)
+}

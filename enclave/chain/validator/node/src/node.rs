@@ -1,0 +1,562 @@
+//! A validator from its start to its end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use commonware_p2p::{Blocker as _, Receiver as _, Recipients};
+use commonware_runtime::{Runner as _, Spawner as _, Supervisor as _, tokio as runtime};
+use hanzo_chain::{
+    ConsensusConfig, ConsensusEngine, Links, MESSAGE_BYTES_MAX, Pool, Progress, StoredBlocks, Validator, run_epochs,
+};
+use hanzo_chain_links::{Identity, Limits, LinkReceiver, LinkSender, Network, PeerAddress, Registered};
+use hanzo_chain_rpc::ServerConfig;
+use hanzo_ledger::{Address, Canonical, Genesis, Key, State, TX_BYTES_MAX, Value};
+use hanzo_mining::MiningLedger;
+use hanzo_signer::MiningWallet;
+use hanzo_store::KeyFile;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::boot::{Account, ConsensusKey, draw, ledger_key, partition};
+use crate::ceremony;
+use crate::config::Config;
+use crate::error::NodeError;
+use crate::files::{self, INCARNATION_FILE, JOURNAL_DIR, LEDGER_FILE, LEDGER_KEY_FILE, READY_FILE};
+use crate::gossip;
+use crate::machine::{Machine, MakeMachine};
+use crate::rotate::{self, Registration, Rotation, registration};
+use crate::rpc::{Heard, Seen};
+use crate::sync;
+
+/// Channels of the engine of epoch e begin at (e + 1) times this.
+const CHANNELS: u64 = 16;
+/// How often the state is looked at for members, rotation and what is missing.
+const TICK: Duration = Duration::from_millis(250);
+/// Ticks without a new block after which others are asked for newer ones.
+const QUIET_TICKS: u32 = 5;
+/// Ticks between two requests for endorsements.
+const ASK_TICKS: u32 = 4;
+/// How often one process begins again with another incarnation before it gives up.
+const BOOTS_MAX: u32 = 4;
+
+/// Checks a folder without starting anything; its account.
+///
+/// # Errors
+/// [`NodeError`].
+pub fn check(config: &Config, make: MakeMachine) -> Result<Address, NodeError> {
+    let wallets = Wallets::open(config)?;
+    make(config)?;
+    ceremony::genesis(config)?;
+    Ok(Address::of(&ledger_key(wallets.account.public())?))
+}
+
+/// Runs a validator until it is told to stop.
+///
+/// # Errors
+/// [`NodeError`]; [`NodeError::Halted`] after it ran.
+pub fn run(config: Config, make: MakeMachine) -> Result<(), NodeError> {
+    let machine = make(&config)?;
+    let storage = config.file(JOURNAL_DIR);
+    let runner = runtime::Runner::new(runtime::Config::new().with_storage_directory(storage));
+    runner.start(|context| async move {
+        let stop = stopped();
+        tokio::pin!(stop);
+        tokio::select! {
+            () = &mut stop => {
+                tracing::info!("stopping: told to");
+                Ok(())
+            }
+            ended = begin(&context, &config, &machine) => ended,
+        }
+    })
+}
+
+/// SIGTERM or SIGINT.
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    match (terminate, interrupt) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        }
+        _ => std::future::pending().await,
+    }
+}
+
+struct Wallets {
+    account: MiningWallet,
+    registrar: Option<MiningWallet>,
+}
+
+impl Wallets {
+    fn open(config: &Config) -> Result<Self, NodeError> {
+        let passphrase = files::passphrase(&config.passphrase)?;
+        let registrar = config.registrar.as_ref();
+        Ok(Self {
+            account: files::wallet(&config.wallet, &passphrase)?,
+            registrar: registrar.map(|path| files::wallet(path, &passphrase)).transpose()?,
+        })
+    }
+}
+
+async fn listen(what: &'static str, address: &str) -> Result<(TcpListener, String), NodeError> {
+    let failed = |e: std::io::Error| NodeError::part(what, "node.listen", format!("{address}: {e}"));
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let at = listener.local_addr().map_err(failed)?.to_string();
+    Ok((listener, at))
+}
+
+/// What a process has once, however often it begins with another incarnation.
+struct House {
+    ledger: Arc<MiningLedger>,
+    pool: Arc<Pool>,
+    progress: Progress,
+    heard: Arc<Heard>,
+    config: ConsensusConfig,
+}
+
+/// The engine's parameters for a genesis.
+fn consensus(genesis: &Genesis) -> ConsensusConfig {
+    let interval = genesis.params.block_interval_ms;
+    let leader = interval.saturating_mul(2).max(1_000);
+    ConsensusConfig {
+        network_id: genesis.id,
+        block_interval_ms: interval,
+        leader_timeout_ms: leader,
+        certification_timeout_ms: leader.saturating_add(500),
+        ..ConsensusConfig::ai_chain_testnet()
+    }
+}
+
+async fn begin(context: &runtime::Context, config: &Config, machine: &Machine) -> Result<(), NodeError> {
+    let wallets = Wallets::open(config)?;
+    let owner = ledger_key(wallets.account.public())?;
+    let registrar = wallets.registrar.as_ref().map(|w| ledger_key(w.public())).transpose()?;
+    let (link, link_at) = listen("link", &config.listen).await?;
+    let (rpc, rpc_at) = listen("rpc", &config.rpc).await?;
+    let ready = format!("{{\"link\":\"{link_at}\",\"rpc\":\"{rpc_at}\"}}");
+    files::write(&config.file(READY_FILE), ready.as_bytes())?;
+    let (genesis, mut first) = match ceremony::genesis(config)? {
+        Some(genesis) => (genesis, None),
+        None => {
+            let address = config.address.clone().unwrap_or_else(|| link_at.clone());
+            let (genesis, key) = ceremony::wait(config, &owner, registrar.as_ref(), machine, address).await?;
+            (genesis, Some(key))
+        }
+    };
+    let network = genesis.network();
+    let consensus = consensus(&genesis);
+    let key = KeyFile::load_or_create(&config.file(LEDGER_KEY_FILE))
+        .map_err(|e| NodeError::part("ledger key", e.code(), e))?;
+    let ledger = MiningLedger::open(&config.file(LEDGER_FILE), &key, genesis)
+        .map_err(|e| NodeError::part("ledger", e.code(), e))?;
+    let (newest, _) = watch::channel(ledger.read(|state| state.head().height));
+    let house = House {
+        ledger: Arc::new(ledger),
+        pool: Arc::new(Pool::new()),
+        progress: Progress::default(),
+        heard: Arc::new(Heard {
+            newest,
+            faults: AtomicU64::new(0),
+        }),
+        config: consensus,
+    };
+    let me = Address::of(&owner);
+    let mut listeners = Some((link, rpc));
+    let mut next = None;
+    for _ in 0..BOOTS_MAX {
+        let key = match first.take() {
+            Some(key) => key.enrol(&network)?,
+            None => {
+                let incarnation = incarnation(config, &house, &me, next)?;
+                draw(&network, &me, incarnation)?
+            }
+        };
+        files::write(&config.file(INCARNATION_FILE), key.incarnation.to_string().as_bytes())?;
+        let account = Account::open(Wallets::open(config)?.account, network)?;
+        let boot = Boot {
+            config,
+            machine,
+            house: &house,
+            account,
+            registrar: wallets.registrar.as_ref(),
+            listeners: match listeners.take() {
+                Some(both) => both,
+                None => (listen("link", &link_at).await?.0, listen("rpc", &rpc_at).await?.0),
+            },
+        };
+        next = Some(boot.run(context, key).await?);
+    }
+    Err(NodeError::Halted {
+        code: "node.twice",
+        text: format!(
+            "the chain gets other keys for {me}: does a second process run with this wallet? Stop one of them"
+        ),
+    })
+}
+
+/// The number of this boot's key: after the chain's last, and after every one that this folder booted with before, as far as the
+/// ledger here knows; `next` if the chain told better.
+fn incarnation(config: &Config, house: &House, me: &Address, next: Option<u64>) -> Result<u64, NodeError> {
+    if let Some(next) = next {
+        return Ok(next);
+    }
+    let registered = house
+        .ledger
+        .read(|state| state.validator(me).map_or(0, |v| v.incarnation));
+    let path = config.file(INCARNATION_FILE);
+    let before = files::read_if_there(&path, 32)?.unwrap_or_default();
+    let before = String::from_utf8(before)
+        .ok()
+        .and_then(|text| text.trim().parse::<u64>().ok());
+    Ok(registered.max(before.unwrap_or(0)).saturating_add(1))
+}
+
+struct Boot<'a> {
+    config: &'a Config,
+    machine: &'a Machine,
+    house: &'a House,
+    account: Account,
+    registrar: Option<&'a MiningWallet>,
+    listeners: (TcpListener, TcpListener),
+}
+
+fn members(state: &State) -> BTreeMap<Address, Registered> {
+    let all = Key::Validator(Address([0; 32]))..=Key::Validator(Address([0xff; 32]));
+    let each = state
+        .entries()
+        .range(all)
+        .filter_map(|(key, value)| match (key, value) {
+            (Key::Validator(account), Value::Validator(held)) => Some((
+                *account,
+                Registered {
+                    incarnation: held.incarnation,
+                    key: held.key,
+                },
+            )),
+            _ => None,
+        });
+    each.collect()
+}
+
+impl Boot<'_> {
+    /// Runs with one key until the chain is seen to want another; the number of that.
+    async fn run(self, context: &runtime::Context, key: ConsensusKey) -> Result<u64, NodeError> {
+        let Self {
+            config,
+            machine,
+            house,
+            account,
+            registrar,
+            listeners: (link, rpc),
+        } = self;
+        let ledger = &house.ledger;
+        let (network, params) = ledger.read(|state| (*state.network(), state.genesis().params));
+        let possession = rotate::of(&key);
+        let linked = |e: hanzo_chain_links::LinkError| NodeError::part("links", e.code(), e);
+        let identity = Identity::attest(
+            network,
+            account.public().clone(),
+            key.incarnation,
+            key.public.clone(),
+            &*machine.attester,
+            &mut |request| account.sign(request),
+        )
+        .map_err(linked)?;
+        let greeting = identity.greeting().clone();
+        let limits = Limits {
+            message_bytes_max: sync::ANSWER_BYTES_MAX,
+            queue_bytes: sync::ANSWER_BYTES_MAX.saturating_mul(2),
+            ..Limits::default()
+        };
+        let rules = (params.simulated_votes, params.validator_tier_min);
+        let links = Network::new(identity, Arc::clone(&machine.appraiser), rules, limits).map_err(linked)?;
+        links.set_members(ledger.read(members));
+        let (asks, asked) = links.register(sync::CHANNEL, sync::ANSWER_BYTES_MAX);
+        let (transactions, heard) = links.register(gossip::CHANNEL, TX_BYTES_MAX);
+        let (words, told) = links.register(rotate::CHANNEL, rotate::MESSAGE_BYTES_MAX);
+        tracing::info!(account = %account.address(), incarnation = key.incarnation, "booted");
+
+        let seen = Arc::new(Seen {
+            ledger: Arc::clone(ledger),
+            pool: Arc::clone(&house.pool),
+            progress: house.progress.clone(),
+            heard: Arc::clone(&house.heard),
+            links: links.clone(),
+            transactions: transactions.clone(),
+            account: account.address(),
+            peers: config.peers.clone(),
+        });
+        let mut tasks = JoinSet::new();
+        let peers = config.peers.iter().map(|(account, address)| PeerAddress {
+            account: *account,
+            address: address.clone(),
+        });
+        tasks.spawn(links.clone().run(link, peers.collect()));
+        let hosts = config.rpc_hosts.clone();
+        tasks.spawn(async move {
+            let config = ServerConfig {
+                hosts,
+                ..ServerConfig::default()
+            };
+            if let Err(error) = hanzo_chain_rpc::serve(rpc, seen, config, std::future::pending()).await {
+                tracing::error!("rpc stopped: {error}");
+            }
+        });
+        tasks.spawn(gossip::receive(
+            heard,
+            links.blocker(),
+            Arc::clone(&house.pool),
+            Arc::clone(ledger),
+        ));
+        tasks.spawn(serve_sync(
+            asked,
+            asks.clone(),
+            links.clone(),
+            Arc::clone(ledger),
+            Arc::clone(&house.heard),
+        ));
+
+        let validator = Validator {
+            config: house.config.clone(),
+            key: key.public.clone(),
+            signer: Arc::clone(&key.signer),
+            ledger: StoredBlocks::new(Arc::clone(ledger), Arc::clone(&house.heard)),
+            pool: Arc::clone(&house.pool),
+            progress: house.progress.clone(),
+            blocker: links.blocker(),
+            partition: partition(&greeting.keys),
+        };
+        let channels = links.clone();
+        let epochs = context.child("epochs").spawn(move |context| {
+            run_epochs(context, validator, move |epoch| {
+                std::future::ready(of_epoch(&channels, epoch))
+            })
+        });
+        let mut epochs = epochs;
+
+        let mut watched = Watched {
+            house,
+            links: &links,
+            asks,
+            words,
+            transactions,
+            account: &account,
+            registrar,
+            possession,
+            rotation: Rotation::default(),
+            height: 0,
+            quiet: 0,
+            ticks: 0,
+        };
+        let ended = tokio::select! {
+            ended = &mut epochs => Err(match ended {
+                Ok(Ok(())) => NodeError::Halted { code: "node.engine", text: "the engine stopped".into() },
+                Ok(Err(error)) => NodeError::Halted { code: error.code(), text: error.to_string() },
+                Err(error) => NodeError::Halted { code: "node.engine", text: error.to_string() },
+            }),
+            next = watched.watch(told) => Ok(next),
+        };
+        epochs.abort();
+        tasks.shutdown().await;
+        ended
+    }
+}
+
+/// Networks of the engine of an epoch.
+fn of_epoch(links: &Network, epoch: u64) -> Links<LinkSender, LinkReceiver> {
+    let first = epoch.saturating_add(1).saturating_mul(CHANNELS);
+    let vote = ConsensusEngine::message_bytes_max();
+    Links {
+        votes: links.register(first, vote),
+        certificates: links.register(first.saturating_add(1), vote),
+        resolver: links.register(first.saturating_add(2), vote),
+        blocks: links.register(first.saturating_add(3), MESSAGE_BYTES_MAX),
+    }
+}
+
+/// Answers those who are behind, and takes what was asked for.
+async fn serve_sync(
+    mut asked: LinkReceiver,
+    answers: LinkSender,
+    links: Network,
+    ledger: Arc<MiningLedger>,
+    heard: Arc<Heard>,
+) {
+    let mut blocker = links.blocker();
+    while let Ok((peer, message)) = asked.recv().await {
+        let ledger = Arc::clone(&ledger);
+        let work = tokio::task::spawn_blocking(move || {
+            match sync::Message::from_bytes("sync", message.as_ref(), sync::ANSWER_BYTES_MAX) {
+                Err(error) => Err(error.to_string()),
+                Ok(sync::Message::Ask(height)) => match sync::answer(&ledger, height) {
+                    Ok(answer) => Ok((answer.map(|answer| answer.to_bytes()), None)),
+                    Err(error) => {
+                        tracing::error!(code = error.code(), "stored blocks cannot be shown: {error}");
+                        Ok((None, None))
+                    }
+                },
+                Ok(sync::Message::Answer(answer)) => match sync::take(&ledger, &answer) {
+                    Ok(new) => Ok((None, Some((new, ledger.read(|state| state.head().height))))),
+                    Err(sync::SyncError::Wrong(why)) => Err(why),
+                    Err(error) => {
+                        tracing::debug!("{error}");
+                        Ok((None, None))
+                    }
+                },
+            }
+        });
+        match work.await {
+            Ok(Ok((answer, taken))) => {
+                if let Some(answer) = answer {
+                    answers.tell(&Recipients::One(peer.clone()), answer);
+                }
+                if let Some((new, height)) = taken.filter(|(new, _)| *new > 0) {
+                    tracing::info!(new, height, "final blocks from a peer");
+                    heard.newest.send_replace(height);
+                    let more = sync::Message::Ask(height.saturating_add(1)).to_bytes();
+                    answers.tell(&Recipients::One(peer), more);
+                }
+            }
+            Ok(Err(why)) => {
+                tracing::warn!(%peer, "peer blocked: {why}");
+                let _ = blocker.block(peer);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// What is done now and then.
+struct Watched<'a> {
+    house: &'a House,
+    links: &'a Network,
+    asks: LinkSender,
+    words: LinkSender,
+    transactions: LinkSender,
+    account: &'a Account,
+    registrar: Option<&'a MiningWallet>,
+    possession: Option<(hanzo_ledger::MlDsaSignature, u64)>,
+    rotation: Rotation,
+    height: u64,
+    quiet: u32,
+    ticks: u32,
+}
+
+impl Watched<'_> {
+    /// Until the chain wants another key of this validator.
+    async fn watch(&mut self, mut told: LinkReceiver) -> u64 {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {
+                    if let Some(next) = self.tick() {
+                        return next;
+                    }
+                }
+                message = told.recv() => match message {
+                    Ok((peer, message)) => self.told(peer, message.as_ref()),
+                    Err(_) => std::future::pending().await,
+                },
+            }
+        }
+    }
+
+    fn tick(&mut self) -> Option<u64> {
+        self.ticks = self.ticks.wrapping_add(1);
+        let ledger = &self.house.ledger;
+        let height = ledger.read(|state| state.head().height);
+        match height == self.height {
+            true => self.quiet = self.quiet.saturating_add(1),
+            false => {
+                (self.height, self.quiet) = (height, 0);
+                self.links.set_members(ledger.read(members));
+            }
+        }
+        let greeting = self.links.identity().greeting();
+        let votes = self.house.progress.standing().votes;
+        if self.quiet >= QUIET_TICKS || (!votes && self.ticks.is_multiple_of(2)) {
+            self.ask_newer(height);
+        }
+        match ledger.read(|state| registration(state, greeting)) {
+            Registration::Done | Registration::Nobody => {}
+            Registration::Past { next } => return Some(next),
+            // Behind, or a boot that the chain never saw: known once nobody has newer blocks.
+            Registration::Early { next }
+                if self.quiet >= QUIET_TICKS.saturating_mul(4) && !self.links.peers().is_empty() =>
+            {
+                return Some(next);
+            }
+            Registration::Early { .. } => {}
+            Registration::Next => self.rotate(),
+        }
+        None
+    }
+
+    fn ask_newer(&self, height: u64) {
+        let peers = self.links.peers();
+        let turn = usize::try_from(self.ticks)
+            .unwrap_or(0)
+            .checked_rem(peers.len())
+            .unwrap_or(0);
+        if let Some(peer) = peers.get(turn) {
+            let ask = sync::Message::Ask(height.saturating_add(1)).to_bytes();
+            self.asks.tell(&Recipients::One(peer.key.clone()), ask);
+        }
+    }
+
+    fn rotate(&mut self) {
+        if !self.ticks.is_multiple_of(ASK_TICKS) {
+            return;
+        }
+        let Some((possession, incarnation)) = &self.possession else {
+            return;
+        };
+        let greeting = self.links.identity().greeting();
+        let made = self.house.ledger.read(|state| {
+            let tx = self
+                .rotation
+                .transaction(state, greeting, (possession, *incarnation), self.account)?;
+            let _ = self.house.pool.submit(tx.clone(), state);
+            Some(tx)
+        });
+        match made {
+            Some(tx) => {
+                self.transactions.tell(&Recipients::All, tx.to_bytes());
+            }
+            None => {
+                self.words.tell(&Recipients::All, rotate::Message::Ask.to_bytes());
+            }
+        }
+    }
+
+    fn told(&mut self, peer: hanzo_chain::ValidatorKey, message: &[u8]) {
+        let ledger = &self.house.ledger;
+        match rotate::Message::from_bytes("endorsement", message, rotate::MESSAGE_BYTES_MAX) {
+            Ok(rotate::Message::Ask) => {
+                let (Some(registrar), Some(asking)) = (self.registrar, self.links.peer(&peer)) else {
+                    return;
+                };
+                if let Some(word) = ledger.read(|state| rotate::endorse(registrar, state, &asking)) {
+                    tracing::info!(account = %asking.account(), incarnation = word.incarnation, "endorsed a key");
+                    let word = rotate::Message::Word(Box::new(word)).to_bytes();
+                    self.words.tell(&Recipients::One(peer), word);
+                }
+            }
+            Ok(rotate::Message::Word(word)) => {
+                let greeting = self.links.identity().greeting();
+                let good = ledger.read(|state| self.rotation.hear(state, greeting, &word));
+                if !good {
+                    tracing::debug!(%peer, "an endorsement that does not verify");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%peer, code = error.code(), "peer blocked: {error}");
+                let _ = self.links.blocker().block(peer);
+            }
+        }
+    }
+}
