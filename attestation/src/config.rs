@@ -1,6 +1,5 @@
 //! The guest's configuration: the only thing that configures it (DESIGN section 4, "Config").
 //!
-//! # Layout
 //! TOML, at most 64 KiB, UTF-8. Its SHA-256 stands on the measured command line (on the simulated TEE: in the
 //! simulated measurement), so a changed byte is a different guest. Unknown and duplicate keys are refused.
 
