@@ -9,7 +9,7 @@ up *ARGS:
 
 # All tests
 test:
-    cargo test && cargo test --manifest-path enclave/chain/validator/Cargo.toml
+    cargo test --manifest-path enclave/chain/validator/Cargo.toml && cargo test
 
 # The AI chain's validator alone
 test-chain:

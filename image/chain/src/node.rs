@@ -20,6 +20,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two questions whether something is final.
 const POLL: Duration = Duration::from_millis(200);
+/// How long a certificate of a final block is waited for: many times the least time between blocks.
+const CERTIFIED_WITHIN: Duration = Duration::from_secs(15);
 /// Longest genesis in bytes.
 pub(crate) const GENESIS_BYTES_MAX: usize = 2 << 20;
 
@@ -225,6 +227,20 @@ impl Asked {
         }
         let proof = LightProof::parse(&bytes).map_err(hanzo_chain_types::LightError::from)?;
         Ok((proof, bytes, view))
+    }
+
+    /// As [`Self::proof`]; a block that is final only now gets its certificate with the next one, which is waited for.
+    ///
+    /// # Errors
+    /// [`ChainError`].
+    pub(crate) async fn proof_soon(&self, call: &GetProof) -> Result<(LightProof, Vec<u8>, ProofView), ChainError> {
+        let end = Instant::now() + CERTIFIED_WITHIN;
+        loop {
+            match self.proof(call).await {
+                Err(e) if e.code() == "chain.proof.not_yet" && Instant::now() < end => tokio::time::sleep(POLL).await,
+                other => return other,
+            }
+        }
     }
 
     /// Waits until a transaction stands in a final block; with a trusted genesis its proof is checked.

@@ -47,7 +47,7 @@ pub(crate) async fn prove(args: &ProveArgs) -> Result<Output, ChainError> {
         }
     };
     let asked = args.node.asked()?;
-    let (light, bytes, view) = asked.proof(&call).await?;
+    let (light, bytes, view) = asked.proof_soon(&call).await?;
     // A proof that goes on from a saved set is checked by whoever has that set.
     let checked = asked.verifies() && args.from_epoch.is_none_or(|epoch| epoch <= 1);
     if checked {

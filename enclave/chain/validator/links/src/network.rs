@@ -12,7 +12,7 @@ use commonware_runtime::IoBuf;
 use commonware_utils::channel::ring;
 use commonware_utils::ordered::Set;
 use hanzo_chain::{MESSAGE_BYTES_MAX, ValidatorKey};
-use hanzo_ledger::{Address, Network as Chain};
+use hanzo_ledger::{Address, Fixed, Network as Chain, key_digest};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -249,6 +249,15 @@ impl Network {
             connected: live.since.elapsed(),
         };
         self.0.state().live.values().map(status).collect()
+    }
+
+    /// Members that are kept away with the key that they have now.
+    pub fn blocked(&self) -> BTreeSet<Address> {
+        let state = self.0.state();
+        let keys = state.blocked.iter().filter_map(|key| Fixed::new(key));
+        let digests: BTreeSet<_> = keys.map(|key| key_digest(&key)).collect();
+        let away = state.members.iter().filter(|(_, member)| digests.contains(&member.key));
+        away.map(|(account, _)| *account).collect()
     }
 
     /// The peer that is connected with this consensus key: what it said of itself, and what its evidence is worth.

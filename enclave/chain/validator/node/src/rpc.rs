@@ -67,12 +67,12 @@ impl Node for Seen {
 
     fn standing(&self) -> NodeStanding {
         let keys = &self.links.identity().greeting().keys;
-        let (standing, live) = (self.progress.standing(), self.links.peers());
+        let (standing, live, away) = (self.progress.standing(), self.links.peers(), self.links.blocked());
         let peers = self.peers.iter().map(|(account, address)| PeerStanding {
             account: account.to_string(),
             address: address.clone(),
             connected: live.iter().any(|peer| peer.account == *account),
-            blocked: false,
+            blocked: away.contains(account),
         });
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         NodeStanding {
