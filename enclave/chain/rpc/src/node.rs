@@ -96,6 +96,9 @@ pub struct NodeStanding {
     pub peers: Vec<PeerStanding>,
     /// Conflicting votes of others that were seen.
     pub faults: u64,
+    /// Validators that this node has yet to report for them: a report waits for its turn and for a block.
+    #[serde(default)]
+    pub reports: u64,
 }
 
 /// A peer, as a node sees it.

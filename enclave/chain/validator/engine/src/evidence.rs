@@ -28,8 +28,10 @@ pub(crate) fn fault_of(scheme: &Scheme, activity: &Activity<Scheme, BlockId>) ->
     let whose = first.0;
     let same = whose == second.0;
     let valid = |said: &Said| scheme.verifies(&said.1, said.0, &said.2);
+    let key = scheme.set().validators().get(whose)?.key.clone();
     (same && valid(&first) && valid(&second)).then_some(Fault {
         validator: whose,
+        key,
         first: (first.1, first.2),
         second: (second.1, second.2),
     })

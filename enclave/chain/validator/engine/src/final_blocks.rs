@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hanzo_attestation::Digest256;
 use hanzo_chain_types::{AIChainVote, FinalityCertificate};
-use hanzo_ledger::{Block, BlockReject, State, VerifiedBlock};
+use hanzo_ledger::{Block, BlockReject, PublicKey, State, VerifiedBlock};
 
 use crate::keys::VoteSignature;
 
@@ -26,6 +26,8 @@ pub struct CommitError {
 pub struct Fault {
     /// Its place in the set.
     pub validator: usize,
+    /// The key that both votes are signed with.
+    pub key: PublicKey,
     /// The first vote and its signature.
     pub first: (AIChainVote, VoteSignature),
     /// The second, which conflicts with it.

@@ -26,6 +26,9 @@ pub const READY_FILE: &str = "ready.json";
 /// The greatest incarnation that this folder's validator booted with.
 pub const INCARNATION_FILE: &str = "incarnation";
 
+/// Conflicting votes that the chain has no report of yet.
+pub const REPORTS_FILE: &str = "reports.bin";
+
 fn failed<'a>(path: &'a Path, what: &'static str) -> impl FnOnce(io::Error) -> NodeError + 'a {
     move |source| NodeError::File {
         path: path.to_owned(),

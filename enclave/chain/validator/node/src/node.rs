@@ -1,9 +1,8 @@
 //! A validator from its start to its end.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use commonware_p2p::{Blocker as _, Receiver as _, Recipients};
 use commonware_runtime::{Runner as _, Spawner as _, Supervisor as _, tokio as runtime};
@@ -24,21 +23,17 @@ use crate::boot::{Account, ConsensusKey, draw, ledger_key, partition};
 use crate::ceremony;
 use crate::config::Config;
 use crate::error::NodeError;
-use crate::files::{self, INCARNATION_FILE, JOURNAL_DIR, LEDGER_FILE, LEDGER_KEY_FILE, READY_FILE};
+use crate::files::{self, INCARNATION_FILE, JOURNAL_DIR, LEDGER_FILE, LEDGER_KEY_FILE, READY_FILE, REPORTS_FILE};
 use crate::gossip;
 use crate::machine::{Machine, MakeMachine};
-use crate::rotate::{self, Registration, Rotation, registration};
+use crate::reports::Reports;
+use crate::rotate::{self, Rotation};
 use crate::rpc::{Heard, Seen};
 use crate::sync;
+use crate::watch::Watched;
 
 /// Channels of the engine of epoch e begin at (e + 1) times this.
 const CHANNELS: u64 = 16;
-/// How often the state is looked at for members, rotation and what is missing.
-const TICK: Duration = Duration::from_millis(250);
-/// Ticks without a new block after which others are asked for newer ones.
-const QUIET_TICKS: u32 = 5;
-/// Ticks between two requests for endorsements.
-const ASK_TICKS: u32 = 4;
 /// How often one process begins again with another incarnation before it gives up.
 const BOOTS_MAX: u32 = 4;
 
@@ -86,13 +81,13 @@ async fn stopped() {
     }
 }
 
-struct Wallets {
-    account: MiningWallet,
+pub(crate) struct Wallets {
+    pub(crate) account: MiningWallet,
     registrar: Option<MiningWallet>,
 }
 
 impl Wallets {
-    fn open(config: &Config) -> Result<Self, NodeError> {
+    pub(crate) fn open(config: &Config) -> Result<Self, NodeError> {
         let passphrase = files::passphrase(&config.passphrase)?;
         let registrar = config.registrar.as_ref();
         Ok(Self {
@@ -110,11 +105,11 @@ async fn listen(what: &'static str, address: &str) -> Result<(TcpListener, Strin
 }
 
 /// What a process has once, however often it begins with another incarnation.
-struct House {
-    ledger: Arc<MiningLedger>,
-    pool: Arc<Pool>,
-    progress: Progress,
-    heard: Arc<Heard>,
+pub(crate) struct House {
+    pub(crate) ledger: Arc<MiningLedger>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) progress: Progress,
+    pub(crate) heard: Arc<Heard>,
     config: ConsensusConfig,
 }
 
@@ -161,6 +156,7 @@ async fn begin(context: &runtime::Context, config: &Config, machine: &Machine) -
         heard: Arc::new(Heard {
             newest,
             faults: AtomicU64::new(0),
+            reports: Mutex::new(Reports::load(&config.file(REPORTS_FILE))?),
         }),
         config: consensus,
     };
@@ -224,7 +220,7 @@ struct Boot<'a> {
     listeners: (TcpListener, TcpListener),
 }
 
-fn members(state: &State) -> BTreeMap<Address, Registered> {
+pub(crate) fn members(state: &State) -> BTreeMap<Address, Registered> {
     let all = Key::Validator(Address([0; 32]))..=Key::Validator(Address([0xff; 32]));
     let each = state
         .entries()
@@ -339,6 +335,7 @@ impl Boot<'_> {
         let mut epochs = epochs;
 
         let mut watched = Watched {
+            config,
             house,
             links: &links,
             asks,
@@ -426,137 +423,6 @@ async fn serve_sync(
                 let _ = blocker.block(peer);
             }
             Err(_) => {}
-        }
-    }
-}
-
-/// What is done now and then.
-struct Watched<'a> {
-    house: &'a House,
-    links: &'a Network,
-    asks: LinkSender,
-    words: LinkSender,
-    transactions: LinkSender,
-    account: &'a Account,
-    registrar: Option<&'a MiningWallet>,
-    possession: Option<(hanzo_ledger::MlDsaSignature, u64)>,
-    rotation: Rotation,
-    height: u64,
-    quiet: u32,
-    ticks: u32,
-}
-
-impl Watched<'_> {
-    /// Until the chain wants another key of this validator.
-    async fn watch(&mut self, mut told: LinkReceiver) -> u64 {
-        let mut tick = tokio::time::interval(TICK);
-        loop {
-            tokio::select! {
-                _ = tick.tick() => {
-                    if let Some(next) = self.tick() {
-                        return next;
-                    }
-                }
-                message = told.recv() => match message {
-                    Ok((peer, message)) => self.told(peer, message.as_ref()),
-                    Err(_) => std::future::pending().await,
-                },
-            }
-        }
-    }
-
-    fn tick(&mut self) -> Option<u64> {
-        self.ticks = self.ticks.wrapping_add(1);
-        let ledger = &self.house.ledger;
-        let height = ledger.read(|state| state.head().height);
-        match height == self.height {
-            true => self.quiet = self.quiet.saturating_add(1),
-            false => {
-                (self.height, self.quiet) = (height, 0);
-                self.links.set_members(ledger.read(members));
-            }
-        }
-        let greeting = self.links.identity().greeting();
-        let votes = self.house.progress.standing().votes;
-        if self.quiet >= QUIET_TICKS || (!votes && self.ticks.is_multiple_of(2)) {
-            self.ask_newer(height);
-        }
-        match ledger.read(|state| registration(state, greeting)) {
-            Registration::Done | Registration::Nobody => {}
-            Registration::Past { next } => return Some(next),
-            // Behind, or a boot that the chain never saw: known once nobody has newer blocks.
-            Registration::Early { next }
-                if self.quiet >= QUIET_TICKS.saturating_mul(4) && !self.links.peers().is_empty() =>
-            {
-                return Some(next);
-            }
-            Registration::Early { .. } => {}
-            Registration::Next => self.rotate(),
-        }
-        None
-    }
-
-    fn ask_newer(&self, height: u64) {
-        let peers = self.links.peers();
-        let turn = usize::try_from(self.ticks)
-            .unwrap_or(0)
-            .checked_rem(peers.len())
-            .unwrap_or(0);
-        if let Some(peer) = peers.get(turn) {
-            let ask = sync::Message::Ask(height.saturating_add(1)).to_bytes();
-            self.asks.tell(&Recipients::One(peer.key.clone()), ask);
-        }
-    }
-
-    fn rotate(&mut self) {
-        if !self.ticks.is_multiple_of(ASK_TICKS) {
-            return;
-        }
-        let Some((possession, incarnation)) = &self.possession else {
-            return;
-        };
-        let greeting = self.links.identity().greeting();
-        let made = self.house.ledger.read(|state| {
-            let tx = self
-                .rotation
-                .transaction(state, greeting, (possession, *incarnation), self.account)?;
-            let _ = self.house.pool.submit(tx.clone(), state);
-            Some(tx)
-        });
-        match made {
-            Some(tx) => {
-                self.transactions.tell(&Recipients::All, tx.to_bytes());
-            }
-            None => {
-                self.words.tell(&Recipients::All, rotate::Message::Ask.to_bytes());
-            }
-        }
-    }
-
-    fn told(&mut self, peer: hanzo_chain::ValidatorKey, message: &[u8]) {
-        let ledger = &self.house.ledger;
-        match rotate::Message::from_bytes("endorsement", message, rotate::MESSAGE_BYTES_MAX) {
-            Ok(rotate::Message::Ask) => {
-                let (Some(registrar), Some(asking)) = (self.registrar, self.links.peer(&peer)) else {
-                    return;
-                };
-                if let Some(word) = ledger.read(|state| rotate::endorse(registrar, state, &asking)) {
-                    tracing::info!(account = %asking.account(), incarnation = word.incarnation, "endorsed a key");
-                    let word = rotate::Message::Word(Box::new(word)).to_bytes();
-                    self.words.tell(&Recipients::One(peer), word);
-                }
-            }
-            Ok(rotate::Message::Word(word)) => {
-                let greeting = self.links.identity().greeting();
-                let good = ledger.read(|state| self.rotation.hear(state, greeting, &word));
-                if !good {
-                    tracing::debug!(%peer, "an endorsement that does not verify");
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%peer, code = error.code(), "peer blocked: {error}");
-                let _ = self.links.blocker().block(peer);
-            }
         }
     }
 }

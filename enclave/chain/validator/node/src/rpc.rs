@@ -1,21 +1,30 @@
 //! What RPC asks, answered from the ledger, the pool and the links.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use commonware_p2p::Recipients;
 use hanzo_attestation::Digest256;
 use hanzo_chain::{Fault, Pool, PoolReject, Progress, Watcher};
 use hanzo_chain_links::{LinkSender, Network};
 use hanzo_chain_rpc::{Node, NodeStanding, PeerStanding, SubmitError};
-use hanzo_ledger::{Address, Canonical, Header, SignedTx};
+use hanzo_ledger::{Address, Canonical, Header, SignedTx, key_digest};
 use hanzo_mining::MiningLedger;
 use tokio::sync::watch;
+
+use crate::reports::Reports;
 
 /// Hears what the engine does.
 pub(crate) struct Heard {
     pub(crate) newest: watch::Sender<u64>,
     pub(crate) faults: AtomicU64,
+    pub(crate) reports: Mutex<Reports>,
+}
+
+impl Heard {
+    pub(crate) fn reports(&self) -> MutexGuard<'_, Reports> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Watcher for Heard {
@@ -26,6 +35,9 @@ impl Watcher for Heard {
     fn caught(&self, fault: &Fault) {
         self.faults.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(validator = fault.validator, first = ?fault.first.0, second = ?fault.second.0, "conflicting votes");
+        if self.reports().hear(fault) {
+            tracing::warn!(key = %key_digest(&fault.key), "they will be reported to the chain");
+        }
     }
 }
 
@@ -87,6 +99,7 @@ impl Node for Seen {
             pending_bytes: count(self.pool.bytes()),
             peers: peers.collect(),
             faults: self.heard.faults.load(Ordering::Relaxed),
+            reports: count(self.heard.reports().len()),
         }
     }
 

@@ -298,6 +298,36 @@ fn finality_goes_on_through_a_kill_a_partition_and_a_liar_and_balances_are_equal
     until("all see through it", || all.iter().all(seen_through).then_some(()));
     net.go_on("blocks in spite of it", &all, 6);
 
+    // Nobody has to hand its votes in: half of its stake is gone everywhere, and nothing of anybody else's.
+    let account_of = |n: usize, of: usize| {
+        let call = GetAccount {
+            address: Some(account(of).to_string()),
+        };
+        until("an account", || net.processes[n].call(&call))
+    };
+    for n in all {
+        let slashed = || {
+            let view = account_of(n, BYZANTINE);
+            (view.bonded == "500" && view.validator.as_deref() == Some("jailed")).then_some(())
+        };
+        until("the liar is slashed", slashed);
+        for honest in all {
+            let view = account_of(n, honest);
+            assert_eq!(
+                (view.bonded.as_str(), view.validator.as_deref()),
+                ("1000", Some("active"))
+            );
+        }
+    }
+    // Whoever reported it was paid for that, once, and the report is kept no longer.
+    let paid = || {
+        let balances: Vec<_> = all.iter().map(|n| account_of(*n, *n).balance).collect();
+        let waiting = all.iter().map(|n| net.processes[*n].status().node.reports).sum::<u64>();
+        let got = balances.iter().filter(|balance| *balance == "50").count();
+        (got == 1 && balances.iter().filter(|b| *b == "0").count() == 3 && waiting == 0).then_some(())
+    };
+    until("one reporter is paid, nobody has anything left to report", paid);
+
     // The same block, state and balances everywhere.
     let height = all.iter().map(|n| net.height(*n)).min();
     let block = GetBlock { height, id: None };

@@ -1,5 +1,5 @@
-//! A validator of the test's own: the engine behind the same links, with a key that has no guard. When told to, it signs and sends a
-//! second notarization beside each of its own.
+//! A validator of the test's own: the engine behind the same links, with a key that has no guard. When told to, it signs and sends two
+//! notarizations of the view after each one that it votes in: nobody has a certificate of that view yet, so whoever hears both has evidence.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -45,7 +45,7 @@ impl VoteSigner for Plain {
     }
 }
 
-/// Says two things, and sends the second by itself.
+/// Says two things of the next view, and sends them by itself.
 struct TwoFaced {
     key: Arc<Plain>,
     public: PublicKey,
@@ -62,12 +62,16 @@ impl VoteSigner for TwoFaced {
             let set = ledger.read(|state| committee_of(state, said.epoch)).ok().flatten();
             let plain: Arc<dyn VoteSigner> = self.key.clone();
             let scheme = set.and_then(|set| Scheme::signer(*network, set, &self.public, plain));
-            let round = Round::new(Epoch::new(said.epoch), View::new(said.view));
-            let other = EngineProposal::new(round, View::new(said.parent), Digest([0xbb; 32]));
-            let lie = scheme.and_then(|scheme| Notarize::<Scheme, BlockId>::sign(&scheme, other));
-            if let (Some(lie), Some(sender)) = (lie, self.votes.lock().unwrap().get(&said.epoch)) {
-                let told = sender.tell(&Recipients::All, Vote::Notarize(lie).encode());
-                self.lies.fetch_add(told as u64, Ordering::SeqCst);
+            let round = Round::new(Epoch::new(said.epoch), View::new(said.view + 1));
+            for block in [0xaa, 0xbb] {
+                let lie = EngineProposal::new(round, View::new(said.view), Digest([block; 32]));
+                let lie = scheme
+                    .as_ref()
+                    .and_then(|scheme| Notarize::<Scheme, BlockId>::sign(scheme, lie));
+                if let (Some(lie), Some(sender)) = (lie, self.votes.lock().unwrap().get(&said.epoch)) {
+                    let told = sender.tell(&Recipients::All, Vote::Notarize(lie).encode());
+                    self.lies.fetch_add(told as u64, Ordering::SeqCst);
+                }
             }
         }
         self.key.sign(network, vote)

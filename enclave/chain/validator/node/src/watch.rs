@@ -1,0 +1,188 @@
+//! What a validator does now and then beside its engine: members of links, its own rotation, endorsements of others, what is missing,
+//! reports of conflicting votes.
+
+use std::time::Duration;
+
+use commonware_p2p::{Blocker as _, Receiver as _, Recipients};
+use hanzo_chain::PoolReject;
+use hanzo_chain_links::{LinkReceiver, LinkSender, Network};
+use hanzo_ledger::{Canonical, Reject};
+use hanzo_signer::MiningWallet;
+
+use crate::boot::Account;
+use crate::config::Config;
+use crate::node::{House, Wallets, members};
+use crate::rotate::{self, Registration, Rotation, registration};
+use crate::sync;
+
+/// How often the state is looked at for members, rotation and what is missing.
+const TICK: Duration = Duration::from_millis(250);
+/// Ticks without a new block after which others are asked for newer ones.
+const QUIET_TICKS: u32 = 5;
+/// Ticks between two requests for endorsements.
+const ASK_TICKS: u32 = 4;
+
+/// What is done now and then.
+pub(crate) struct Watched<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) house: &'a House,
+    pub(crate) links: &'a Network,
+    pub(crate) asks: LinkSender,
+    pub(crate) words: LinkSender,
+    pub(crate) transactions: LinkSender,
+    pub(crate) account: &'a Account,
+    pub(crate) registrar: Option<&'a MiningWallet>,
+    pub(crate) possession: Option<(hanzo_ledger::MlDsaSignature, u64)>,
+    pub(crate) rotation: Rotation,
+    pub(crate) height: u64,
+    pub(crate) quiet: u32,
+    pub(crate) ticks: u32,
+}
+
+impl Watched<'_> {
+    /// Until the chain wants another key of this validator.
+    pub(crate) async fn watch(&mut self, mut told: LinkReceiver) -> u64 {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {
+                    if let Some(next) = self.tick() {
+                        return next;
+                    }
+                }
+                message = told.recv() => match message {
+                    Ok((peer, message)) => self.told(peer, message.as_ref()),
+                    Err(_) => std::future::pending().await,
+                },
+            }
+        }
+    }
+
+    fn tick(&mut self) -> Option<u64> {
+        self.ticks = self.ticks.wrapping_add(1);
+        let ledger = &self.house.ledger;
+        let height = ledger.read(|state| state.head().height);
+        match height == self.height {
+            true => self.quiet = self.quiet.saturating_add(1),
+            false => {
+                (self.height, self.quiet) = (height, 0);
+                self.links.set_members(ledger.read(members));
+            }
+        }
+        let greeting = self.links.identity().greeting();
+        let votes = self.house.progress.standing().votes;
+        if self.quiet >= QUIET_TICKS || (!votes && self.ticks.is_multiple_of(2)) {
+            self.ask_newer(height);
+        }
+        self.report();
+        match ledger.read(|state| registration(state, greeting)) {
+            Registration::Done | Registration::Nobody => {}
+            Registration::Past { next } => return Some(next),
+            // Behind, or a boot that the chain never saw: known once nobody has newer blocks.
+            Registration::Early { next }
+                if self.quiet >= QUIET_TICKS.saturating_mul(4) && !self.links.peers().is_empty() =>
+            {
+                return Some(next);
+            }
+            Registration::Early { .. } => {}
+            Registration::Next => self.rotate(),
+        }
+        None
+    }
+
+    fn ask_newer(&self, height: u64) {
+        let peers = self.links.peers();
+        let turn = usize::try_from(self.ticks)
+            .unwrap_or(0)
+            .checked_rem(peers.len())
+            .unwrap_or(0);
+        if let Some(peer) = peers.get(turn) {
+            let ask = sync::Message::Ask(height.saturating_add(1)).to_bytes();
+            self.asks.tell(&Recipients::One(peer.key.clone()), ask);
+        }
+    }
+
+    fn rotate(&mut self) {
+        if !self.ticks.is_multiple_of(ASK_TICKS) {
+            return;
+        }
+        let Some((possession, incarnation)) = &self.possession else {
+            return;
+        };
+        let greeting = self.links.identity().greeting();
+        let made = self.house.ledger.read(|state| {
+            let tx = self
+                .rotation
+                .transaction(state, greeting, (possession, *incarnation), self.account)?;
+            let _ = self.house.pool.submit(tx.clone(), state);
+            Some(tx)
+        });
+        match made {
+            Some(tx) => {
+                self.transactions.tell(&Recipients::All, tx.to_bytes());
+            }
+            None => {
+                self.words.tell(&Recipients::All, rotate::Message::Ask.to_bytes());
+            }
+        }
+    }
+
+    /// Hands in reports of conflicting votes whose turn it is.
+    fn report(&self) {
+        let heard = &self.house.heard;
+        if !self.ticks.is_multiple_of(ASK_TICKS) || heard.reports().is_empty() {
+            return;
+        }
+        let (ledger, me) = (&self.house.ledger, self.account.public());
+        let due = ledger.read(|state| heard.reports().due(state, me));
+        for tx in due {
+            // A signer of its own: a report that another validator's came before is never included, and its nonce is used again.
+            let account = Wallets::open(self.config).and_then(|wallets| Account::open(wallets.account, tx.network));
+            match account.map(|account| account.transaction(tx)) {
+                Ok(Some(tx)) => heard.reports().signed(tx),
+                Ok(None) => {}
+                Err(error) => tracing::warn!("a report of conflicting votes is not signed: {error}"),
+            }
+        }
+        let ready = heard.reports().ready();
+        for tx in ready {
+            match ledger.read(|state| self.house.pool.submit(tx.clone(), state)) {
+                Ok(id) => tracing::warn!(%id, "conflicting votes: reported to the chain"),
+                Err(PoolReject::Reject(why)) if !matches!(why, Reject::Nonce { .. }) => {
+                    tracing::warn!(code = why.code(), "a report of conflicting votes is dropped: {why}");
+                    heard.reports().refused(&tx);
+                    continue;
+                }
+                Err(_) => {}
+            }
+            self.transactions.tell(&Recipients::All, tx.to_bytes());
+        }
+    }
+
+    fn told(&mut self, peer: hanzo_chain::ValidatorKey, message: &[u8]) {
+        let ledger = &self.house.ledger;
+        match rotate::Message::from_bytes("endorsement", message, rotate::MESSAGE_BYTES_MAX) {
+            Ok(rotate::Message::Ask) => {
+                let (Some(registrar), Some(asking)) = (self.registrar, self.links.peer(&peer)) else {
+                    return;
+                };
+                if let Some(word) = ledger.read(|state| rotate::endorse(registrar, state, &asking)) {
+                    tracing::info!(account = %asking.account(), incarnation = word.incarnation, "endorsed a key");
+                    let word = rotate::Message::Word(Box::new(word)).to_bytes();
+                    self.words.tell(&Recipients::One(peer), word);
+                }
+            }
+            Ok(rotate::Message::Word(word)) => {
+                let greeting = self.links.identity().greeting();
+                let good = ledger.read(|state| self.rotation.hear(state, greeting, &word));
+                if !good {
+                    tracing::debug!(%peer, "an endorsement that does not verify");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%peer, code = error.code(), "peer blocked: {error}");
+                let _ = self.links.blocker().block(peer);
+            }
+        }
+    }
+}
