@@ -1,4 +1,4 @@
-//! A TPM 2.0 over its bare command interface: the few commands that evidence needs, marshalled here, so that no C stack
+//! A TPM 2.0 over its bare command interface: the few commands that evidence and the fences of signing keys need, marshalled here, so that no C stack
 //! stands between the guest and `/dev/tpmrm0`.
 //!
 //! # Spec
@@ -7,12 +7,14 @@
 mod attester;
 mod client;
 mod connection;
+mod fence;
 mod hcl;
 mod public;
 mod wire;
 
 pub use attester::{AkSource, AzureVtpm, Vtpm};
 pub use client::{PcrSelection, Tpm};
+pub use fence::{FENCE_BYTES, NvFence};
 pub use hcl::{HCL_INDEX, HclKind};
 pub use public::AkPublic;
 
@@ -63,6 +65,25 @@ pub enum TpmError {
         /// What is accepted.
         expected: &'static str,
     },
+    /// An answer that the TPM which holds the index did not give.
+    #[error(
+        "{command}: the answer is not authenticated: somebody between this guest and the TPM changed it, or the index is another's"
+    )]
+    Unauthenticated {
+        /// The command.
+        command: &'static str,
+    },
+    /// The index is there already.
+    #[error(
+        "TPM2_NV_DefineSpace: index {index:#x}: it is defined already: an index is defined once for each key; name another one"
+    )]
+    Defined {
+        /// Which.
+        index: u32,
+    },
+    /// The random generator failed.
+    #[error("no random bytes for a nonce")]
+    Random,
     /// The key is no attestation key.
     #[error("attestation key: {what}")]
     Key {
@@ -91,6 +112,9 @@ impl TpmError {
             Self::Refused { .. } => "vtpm.refused",
             Self::NoHandle { .. } => "vtpm.no_handle",
             Self::Malformed { .. } => "vtpm.malformed",
+            Self::Unauthenticated { .. } => "vtpm.unauthenticated",
+            Self::Defined { .. } => "vtpm.defined",
+            Self::Random => "vtpm.random",
             Self::Key { .. } => "vtpm.key",
             Self::QualifyingData => "vtpm.qualifying_data",
             Self::Unstable { .. } => "vtpm.unstable",

@@ -172,6 +172,18 @@ pub enum SignerError {
         /// Which record.
         at: u64,
     },
+    /// The journal begins with a checkpoint that the newest head does not count.
+    #[error(
+        "journal: it begins with a checkpoint of the records {at} to {end}, the newest head counts {fenced}: that compaction never took effect, or somebody made it up. Put the journal of {fenced} records back"
+    )]
+    Unfenced {
+        /// First record of the checkpoint.
+        at: u64,
+        /// Its last.
+        end: u64,
+        /// Records of the newest head.
+        fenced: u64,
+    },
     /// A record within the newest head cannot be read.
     #[error("journal: record {at}: {rule}: it was changed after it was written. Put the newest copy back")]
     Corrupt {
@@ -181,7 +193,9 @@ pub enum SignerError {
         rule: &'static str,
     },
     /// The journal cannot take more.
-    #[error("journal: {got} bytes, the limit is {limit}: rotate this key")]
+    #[error(
+        "journal: {got} bytes, the limit is {limit}: raise the floor of what is settled and compact the journal, or rotate this key"
+    )]
     JournalFull {
         /// Bytes with the next record.
         got: u64,
@@ -249,6 +263,7 @@ impl SignerError {
             Self::OtherJournal { .. } => "signer.journal.other",
             Self::Older { .. } => "signer.journal.older",
             Self::Diverged { .. } => "signer.journal.diverged",
+            Self::Unfenced { .. } => "signer.journal.unfenced",
             Self::Corrupt { .. } => "signer.journal.corrupt",
             Self::JournalFull { .. } => "signer.journal.full",
             Self::Enrolled { .. } => "signer.enrolled",

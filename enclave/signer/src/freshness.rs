@@ -13,7 +13,7 @@ use aws_lc_rs::digest;
 pub use broker::{HeadExchange, KbsCounter};
 pub use ephemeral::Ephemeral;
 pub use quorum::{Peer, PeerAnswer, PeerQuestion, PeerQuorum, PeerRegister, PeerStep};
-pub use tpm::TpmNv;
+pub use tpm::{NvExtend, TpmNv};
 
 /// How many records a journal has, and the chain hash of the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,9 +91,11 @@ pub enum FreshnessError {
         /// What is wrong.
         rule: &'static str,
     },
-    /// This program has no such source.
-    #[error("{via}: not built into this program: use the key broker, peers or an ephemeral key")]
-    NotBuilt {
+    /// What it holds is not what this signer's note says.
+    #[error(
+        "{via}: the index holds a value that its note does not explain: the disk or the TPM was put back to an older state, the TPM was cleared, or another signer has this key. Nothing is signed; put the newest note and journal back, or enrol a new key"
+    )]
+    Unexplained {
         /// The source.
         via: &'static str,
     },
@@ -108,7 +110,7 @@ impl FreshnessError {
             Self::Moved { .. } => "signer.freshness.moved",
             Self::Fenced { .. } => "signer.freshness.fenced",
             Self::Setup { .. } => "signer.freshness.setup",
-            Self::NotBuilt { .. } => "signer.freshness.not_built",
+            Self::Unexplained { .. } => "signer.freshness.unexplained",
         }
     }
 }

@@ -66,7 +66,7 @@ pub enum Floor {
 
 /// What one signature is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Slot {
+pub(crate) enum Slot {
     Notarize(u64, u64),
     /// Both, because a view has one of them.
     NullifyOrFinalize(u64, u64),
@@ -83,6 +83,15 @@ struct Cast {
     kind: Kind,
     content: [u8; 32],
     signature: Option<Arc<[u8]>>,
+}
+
+/// One remembered place, as a checkpoint has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    pub(crate) slot: Slot,
+    pub(crate) kind: Kind,
+    pub(crate) content: [u8; 32],
+    pub(crate) signature: Option<Arc<[u8]>>,
 }
 
 /// The guard of one key.
@@ -124,6 +133,20 @@ fn slot(subject: &Subject) -> Slot {
 }
 
 impl Slot {
+    /// Whether requests of `kind` are for such places.
+    pub(crate) fn is_of(self, kind: Kind) -> bool {
+        match self {
+            Self::Notarize(..) => kind == Kind::Notarize,
+            Self::NullifyOrFinalize(..) => matches!(kind, Kind::Nullify | Kind::Finalize),
+            Self::Possession(..) => kind == Kind::Possession,
+            Self::Receipt(_) => kind == Kind::MiningReceipt,
+            Self::Transaction(_) => kind == Kind::Transaction,
+            Self::RotateKey(..) => kind == Kind::RotateKey,
+            Self::Claim(..) => kind == Kind::TeleportClaim,
+            Self::Observed(..) => kind == Kind::EvmObserved,
+        }
+    }
+
     fn place(self) -> Place {
         match self {
             Self::Notarize(epoch, view) | Self::NullifyOrFinalize(epoch, view) => Place::View { epoch, view },
@@ -308,6 +331,65 @@ impl SigningGuard {
             }
             _ => None,
         })
+    }
+
+    /// Every floor that is set.
+    pub(crate) fn floors(&self) -> Vec<Floor> {
+        let all = [
+            self.notarized.map(|(epoch, view)| Floor::Notarizations { epoch, view }),
+            self.decided.map(|(epoch, view)| Floor::Decisions { epoch, view }),
+            self.receipts.map(Floor::Receipts),
+            self.transactions.map(Floor::Transactions),
+        ];
+        all.into_iter().flatten().collect()
+    }
+
+    /// Every remembered place, in order.
+    pub(crate) fn remembered(&self) -> impl Iterator<Item = Remembered> {
+        self.casts.iter().map(|(slot, cast)| Remembered {
+            slot: *slot,
+            kind: cast.kind,
+            content: cast.content,
+            signature: cast.signature.clone(),
+        })
+    }
+
+    /// The terms of every teleport that was claimed.
+    pub(crate) fn terms(&self) -> impl Iterator<Item = ([u8; 32], [u8; 32])> {
+        self.terms.iter().map(|(teleport, terms)| (*teleport, *terms))
+    }
+
+    /// Takes a place out of a checkpoint.
+    ///
+    /// # Errors
+    /// [`Refusal::Full`]; [`Refusal::Conflict`] for a place that is there.
+    pub(crate) fn restore(&mut self, place: Remembered) -> Result<(), Refusal> {
+        if self.casts.len() >= PLACES_MAX {
+            return Err(Refusal::Full { limit: PLACES_MAX });
+        }
+        let cast = Cast {
+            kind: place.kind,
+            content: place.content,
+            signature: place.signature,
+        };
+        match self.casts.insert(place.slot, cast) {
+            None => Ok(()),
+            Some(_) => Err(Refusal::Conflict {
+                kind: place.kind.name(),
+                place: place.slot.place(),
+            }),
+        }
+    }
+
+    /// Takes the terms of a teleport out of a checkpoint.
+    ///
+    /// # Errors
+    /// [`Refusal::OtherTerms`] if it has others.
+    pub(crate) fn restore_terms(&mut self, teleport: [u8; 32], terms: [u8; 32]) -> Result<(), Refusal> {
+        match self.terms.insert(teleport, terms) {
+            None => Ok(()),
+            Some(_) => Err(Refusal::OtherTerms),
+        }
     }
 
     /// Takes a vote from another signer's history: its content alone is known. At or below a floor it changes nothing.

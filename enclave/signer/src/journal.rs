@@ -12,16 +12,20 @@
 //! | 2 | signature: this was signed | digest of the request (32), the signature |
 //! | 3 | floor | which (1), two numbers (16) |
 //! | 4 | vote of another signer | kind (1), epoch (8), view (8), content (32) |
+//! | 5 | checkpoint; the first of a compacted journal | head before it (8, 32), records that belong to it (8), whose journal |
+//! | 6 | of a checkpoint: a remembered place | what for (1, fields), kind (1), content (32), the signature if there is one |
+//! | 7 | of a checkpoint: terms of a teleport | teleport (32), digest of the terms (32) |
 //!
-//! The head is the number of records and the last chain hash. What follows the newest head that a freshness source confirmed was
+//! The head is the number of records, those that a checkpoint stands for included, and the last chain hash. What follows the newest head that a freshness source confirmed was
 //! never answered for: a torn end is cut off there, and nowhere else.
 
 use std::sync::Arc;
 
+use crate::checkpoint::{self, Checkpoint, read_place, write_place};
 use crate::codec::{Cursor, sha256};
 use crate::error::SignerError;
 use crate::freshness::Head;
-use crate::guard::{Floor, SigningGuard};
+use crate::guard::{Floor, Remembered, SigningGuard};
 use crate::key::PublicKey;
 use crate::request::{Kind, Network, Role, SignRequest};
 use crate::storage::Storage;
@@ -48,6 +52,12 @@ pub(crate) enum Record {
         epoch: u64,
         view: u64,
         content: [u8; 32],
+    },
+    Checkpoint(Checkpoint),
+    Place(Remembered),
+    Terms {
+        teleport: [u8; 32],
+        terms: [u8; 32],
     },
 }
 
@@ -98,6 +108,19 @@ impl Record {
                 out.extend_from_slice(&view.to_be_bytes());
                 out.extend_from_slice(content);
             }
+            Self::Checkpoint(checkpoint) => {
+                out.push(5);
+                checkpoint.write(&mut out);
+            }
+            Self::Place(place) => {
+                out.push(6);
+                write_place(place, &mut out);
+            }
+            Self::Terms { teleport, terms } => {
+                out.push(7);
+                out.extend_from_slice(teleport);
+                out.extend_from_slice(terms);
+            }
         }
         out
     }
@@ -136,9 +159,39 @@ impl Record {
                     content,
                 })
             }
+            5 => Checkpoint::read(&mut c).map(Self::Checkpoint),
+            6 => read_place(&mut c).map(Self::Place),
+            7 => {
+                let (teleport, terms) = (c.array()?, c.array()?);
+                c.done(Self::Terms { teleport, terms })
+            }
             _ => None,
         }
     }
+}
+
+/// Records as they follow `head` in the file, and the head behind them.
+fn framed(records: &[Record], mut head: Head) -> (Vec<u8>, Head) {
+    let mut out = Vec::new();
+    for record in records {
+        let body = record.body();
+        let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        let from = out.len();
+        out.extend_from_slice(&len.to_be_bytes());
+        out.extend_from_slice(&body);
+        let hash = chained(&chain_of(head), out.get(from..).unwrap_or_default());
+        out.extend_from_slice(&hash);
+        head = Head {
+            count: head.count + 1,
+            hash,
+        };
+    }
+    (out, head)
+}
+
+/// What the next record's chain hash is made over.
+fn chain_of(head: Head) -> [u8; 32] {
+    if head == Head::EMPTY { [0; 32] } else { head.hash }
 }
 
 fn chained(before: &[u8; 32], framed: &[u8]) -> [u8; 32] {
@@ -162,13 +215,16 @@ impl<S: Storage> Journal<S> {
         }
     }
 
-    /// Reads a journal and holds it against the newest head.
+    /// Reads a journal and holds it against the newest head. Of a compaction that was interrupted, the newest head says which of the
+    /// two files is the journal.
     ///
     /// # Establishes
-    /// The records that `newest` counts are those that were written, in their order, and none is missing.
+    /// The records that `newest` counts are those that were written, in their order, and none is missing but those that a
+    /// checkpoint which it counts stands for.
     ///
     /// # Errors
-    /// [`SignerError::Older`], [`SignerError::Diverged`], [`SignerError::Corrupt`], [`SignerError::OtherJournal`].
+    /// [`SignerError::Older`], [`SignerError::Diverged`], [`SignerError::Corrupt`], [`SignerError::Unfenced`],
+    /// [`SignerError::OtherJournal`].
     pub(crate) fn open(
         mut storage: S,
         newest: Head,
@@ -176,40 +232,26 @@ impl<S: Storage> Journal<S> {
         guard: &mut SigningGuard,
     ) -> Result<Self, SignerError> {
         let bytes = storage.read(JOURNAL_BYTES_MAX)?;
-        let mut c = Cursor::new(&bytes);
-        let (mut head, mut good) = (Head::EMPTY, 0_u64);
-        let mut intents = Intents::default();
-        let mut chain = [0; 32];
-        while c.left() > 0 {
-            let at = head.count + 1;
-            let read = next(&mut c, &chain, at);
-            let (record, hash) = match read {
-                Ok(found) => found,
-                // Beyond the newest head nothing was answered for: the last write did not get through.
-                Err(_) if head.count >= newest.count => break,
-                Err(rule) => return Err(short_or_corrupt(rule, at, newest)),
-            };
-            chain = hash;
-            head = Head { count: at, hash };
-            good = (bytes.len() - c.left()) as u64;
-            if at == newest.count && head != newest {
-                return Err(SignerError::Diverged { at });
+        let read = match Replayed::of(&bytes, newest, owner) {
+            // What is staged stays until the next compaction: the source may yet hear of it.
+            Ok(read) => read,
+            Err(error) => {
+                // The head may have moved to the compacted journal, which had not taken the place of this one yet.
+                let staged = storage.staged(JOURNAL_BYTES_MAX)?;
+                let staged = staged.and_then(|staged| Replayed::of(&staged, newest, owner).ok());
+                let read = staged.ok_or(error)?;
+                storage.adopt()?;
+                read
             }
-            intents.apply(record, at, owner, guard)?;
+        };
+        if read.is_torn {
+            storage.truncate(read.good)?;
         }
-        if head.count < newest.count {
-            return Err(SignerError::Older {
-                local: head.count,
-                fenced: newest.count,
-            });
-        }
-        if good < bytes.len() as u64 {
-            storage.truncate(good)?;
-        }
+        *guard = read.guard;
         Ok(Self {
             storage,
-            head,
-            bytes: good,
+            head: read.head,
+            bytes: read.good,
         })
     }
 
@@ -223,21 +265,7 @@ impl<S: Storage> Journal<S> {
     /// # Errors
     /// [`SignerError::JournalFull`]; [`SignerError::Storage`], after which what is stored is not known.
     pub(crate) fn append(&mut self, records: &[Record]) -> Result<Head, SignerError> {
-        let (mut out, mut head) = (Vec::new(), self.head);
-        let mut chain = if head == Head::EMPTY { [0; 32] } else { head.hash };
-        for record in records {
-            let body = record.body();
-            let len = u32::try_from(body.len()).unwrap_or(u32::MAX);
-            let from = out.len();
-            out.extend_from_slice(&len.to_be_bytes());
-            out.extend_from_slice(&body);
-            chain = chained(&chain, out.get(from..).unwrap_or_default());
-            out.extend_from_slice(&chain);
-            head = Head {
-                count: head.count + 1,
-                hash: chain,
-            };
-        }
+        let (out, head) = framed(records, self.head);
         let got = self.bytes + out.len() as u64;
         if got > JOURNAL_BYTES_MAX {
             let limit = JOURNAL_BYTES_MAX;
@@ -246,6 +274,104 @@ impl<S: Storage> Journal<S> {
         self.storage.append(&out)?;
         (self.head, self.bytes) = (head, got);
         Ok(head)
+    }
+
+    /// Whether so much was written that is not remembered any more that a checkpoint is worth its writing.
+    pub(crate) fn has_grown(&self, guard: &SigningGuard, signature_bytes: usize) -> bool {
+        let each = checkpoint::PLACE_BYTES.saturating_add(signature_bytes as u64);
+        checkpoint::is_worth_it(self.bytes, (guard.places() as u64).saturating_mul(each))
+    }
+
+    /// Writes, beside the journal, the one that takes its place: what `guard` remembers, in the same chain. Nothing has changed then.
+    ///
+    /// # Errors
+    /// [`SignerError::JournalFull`], [`SignerError::Storage`].
+    pub(crate) fn stage(&mut self, owner: &Record, guard: &SigningGuard) -> Result<Staged, SignerError> {
+        let Record::Owner(owner) = owner else {
+            return Err(SignerError::OtherJournal { what: "owner" });
+        };
+        let (bytes, head) = framed(&Checkpoint::of(owner.clone(), self.head, guard), self.head);
+        let (got, limit) = (bytes.len() as u64, JOURNAL_BYTES_MAX);
+        if got > limit {
+            return Err(SignerError::JournalFull { got, limit });
+        }
+        self.storage.stage(&bytes)?;
+        Ok(Staged { head, bytes: got })
+    }
+
+    /// Puts the staged journal in the place of this one. Only once the newest head counts it.
+    ///
+    /// # Errors
+    /// [`SignerError::Storage`].
+    pub(crate) fn adopt(&mut self, staged: &Staged) -> Result<(), SignerError> {
+        self.storage.adopt()?;
+        (self.head, self.bytes) = (staged.head, staged.bytes);
+        Ok(())
+    }
+
+    /// Bytes that are stored.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// A compacted journal that waits beside the one whose place it takes.
+pub(crate) struct Staged {
+    /// Where it stands.
+    pub(crate) head: Head,
+    bytes: u64,
+}
+
+/// What reading a journal gave.
+struct Replayed {
+    guard: SigningGuard,
+    head: Head,
+    /// Length of the whole records in bytes.
+    good: u64,
+    is_torn: bool,
+}
+
+impl Replayed {
+    fn of(bytes: &[u8], newest: Head, owner: &Record) -> Result<Self, SignerError> {
+        let mut c = Cursor::new(bytes);
+        let (mut guard, mut intents) = (SigningGuard::new(), Intents::default());
+        let (mut head, mut good, mut checkpoint_end) = (Head::EMPTY, 0_u64, 0_u64);
+        while c.left() > 0 {
+            let is_first = good == 0;
+            let (record, hash) = match next(&mut c, &mut head, is_first) {
+                Ok(found) => found,
+                // Beyond the newest head nothing was answered for: the last write did not get through.
+                Err(_) if head.count >= newest.count => break,
+                Err(rule) => return Err(short_or_corrupt(rule, head.count + 1, newest)),
+            };
+            let at = head.count + 1;
+            if let Record::Checkpoint(checkpoint) = &record {
+                checkpoint.is_counted_by(newest)?;
+                checkpoint_end = checkpoint.end().unwrap_or(u64::MAX);
+            }
+            head = Head { count: at, hash };
+            good = (bytes.len() - c.left()) as u64;
+            if at == newest.count && head != newest {
+                return Err(SignerError::Diverged { at });
+            }
+            if matches!(record, Record::Place(_) | Record::Terms { .. }) && at > checkpoint_end {
+                let rule = "it belongs to a checkpoint, and stands outside of one";
+                return Err(SignerError::Corrupt { at, rule });
+            }
+            intents.apply(record, at, owner, &mut guard)?;
+        }
+        if head.count < newest.count {
+            return Err(SignerError::Older {
+                local: head.count,
+                fenced: newest.count,
+            });
+        }
+        Ok(Self {
+            guard,
+            head,
+            good,
+            is_torn: good < bytes.len() as u64,
+        })
     }
 }
 
@@ -261,7 +387,8 @@ fn short_or_corrupt(rule: &'static str, at: u64, newest: Head) -> SignerError {
 
 const CUT: &str = "it is cut off";
 
-fn next(c: &mut Cursor<'_>, before: &[u8; 32], at: u64) -> Result<(Record, [u8; 32]), &'static str> {
+/// The next record and its chain hash. A checkpoint moves `head` to the one that it goes on from.
+fn next(c: &mut Cursor<'_>, head: &mut Head, is_first: bool) -> Result<(Record, [u8; 32]), &'static str> {
     let len = c.array::<4>().ok_or(CUT)?;
     let body_len = u32::from_be_bytes(len) as usize;
     if body_len > BODY_BYTES_MAX {
@@ -270,13 +397,21 @@ fn next(c: &mut Cursor<'_>, before: &[u8; 32], at: u64) -> Result<(Record, [u8; 
     let body = c.take(body_len).ok_or(CUT)?;
     let hash = c.array::<32>().ok_or(CUT)?;
     let framed = [&len[..], body].concat();
-    if hash != chained(before, &framed) {
+    // A checkpoint says itself what it is chained to; the newest head, which counts it, says that it is true.
+    let before = match (is_first, Record::parse(body)) {
+        (true, Some(Record::Checkpoint(checkpoint))) => checkpoint.before,
+        _ => *head,
+    };
+    if hash != chained(&chain_of(before), &framed) {
         return Err("its chain hash is not that of its content");
     }
     let record = Record::parse(body).ok_or("it is no record")?;
-    match (&record, at) {
-        (Record::Owner(_), 1) => Ok((record, hash)),
-        (Record::Owner(_), _) | (_, 1) => Err("the first record, and no other, says whose journal it is"),
+    *head = before;
+    match (&record, is_first) {
+        (Record::Owner(_) | Record::Checkpoint(_), true) => Ok((record, hash)),
+        (Record::Owner(_) | Record::Checkpoint(_), false) | (_, true) => {
+            Err("the first record, and no other, says whose journal it is")
+        }
         _ => Ok((record, hash)),
     }
 }
@@ -298,6 +433,14 @@ impl Intents {
                 });
             }
             Record::Owner(_) => {}
+            Record::Checkpoint(checkpoint) if Record::Owner(checkpoint.owner.clone()) != *owner => {
+                return Err(SignerError::OtherJournal {
+                    what: "role, network or public key",
+                });
+            }
+            Record::Checkpoint(_) => {}
+            Record::Place(place) => guard.restore(place).map_err(refused)?,
+            Record::Terms { teleport, terms } => guard.restore_terms(teleport, terms).map_err(refused)?,
             Record::Intent(request) => {
                 guard.record(&request).map_err(refused)?;
                 self.0.insert(request.digest(), *request);

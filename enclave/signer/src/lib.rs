@@ -43,6 +43,7 @@
     )
 )]
 
+mod checkpoint;
 mod codec;
 pub mod ephemeral;
 mod error;

@@ -168,7 +168,8 @@ impl<S: Storage, F: FreshnessSource> Signer<S, F> {
         Ok(signature)
     }
 
-    /// Forgets what is settled, and signs nothing there any more.
+    /// Forgets what is settled, and signs nothing there any more. A journal that has grown far beyond what is still remembered is
+    /// compacted ([`Signer::compact`]), so its length is bounded by what stands above the floors.
     ///
     /// # Errors
     /// As [`Signer::sign`].
@@ -176,7 +177,39 @@ impl<S: Storage, F: FreshnessSource> Signer<S, F> {
         self.ready()?;
         self.halting(|signer| signer.append(&[Record::Floor(floor)]))?;
         self.guard.raise(floor);
-        Ok(())
+        let signature_bytes = self.key.public().level().signature_len();
+        match self.journal.has_grown(&self.guard, signature_bytes) {
+            true => self.compact(),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes the journal anew: one checkpoint, and what is still remembered. The guard stays as it is.
+    ///
+    /// The new journal is written beside the old one and synced; the freshness source takes its head, which counts on from the old
+    /// one's; then it takes the old one's place. So the source says at every moment which of the two is the journal, and the old
+    /// one is refused from then on, as any older one.
+    ///
+    /// # Errors
+    /// [`SignerError::JournalFull`] if what is remembered is too much, and nothing changed then; as [`Signer::sign`].
+    pub fn compact(&mut self) -> Result<(), SignerError> {
+        self.ready()?;
+        let owner = Record::owner(self.role, &self.network, self.key.public());
+        let from = self.journal.head();
+        let staged = self.journal.stage(&owner, &self.guard);
+        let staged = match staged {
+            Err(full @ SignerError::JournalFull { .. }) => return Err(full),
+            staged => self.halting(|_| staged)?,
+        };
+        self.halting(|signer| {
+            signer.freshness.advance(from, staged.head)?;
+            signer.journal.adopt(&staged)
+        })
+    }
+
+    /// How many bytes the journal has.
+    pub fn journal_bytes(&self) -> u64 {
+        self.journal.bytes()
     }
 
     /// Takes the votes that another signer cast with this key, from an interchange file: views for slots, digests for signing

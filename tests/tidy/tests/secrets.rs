@@ -43,6 +43,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
         &["Account", "Boot", "ConsensusKey", "WaitingKey", "Wallets", "Watched"],
     ),
     ("enclave/chain/validator/simulated", &["Guest"]),
+    ("enclave/device", &["NvFence"]),
     (
         "enclave/engine-llama",
         &["Answering", "Embedder", "Inputs", "Job", "Jobs", "Llama", "Worker"],

@@ -6,11 +6,11 @@ use hanzo_attestation::bundle::{Base64, Pcr, TpmQuote};
 use hanzo_attestation::{Digest256, Digest384};
 
 use super::TpmError;
-use super::connection::{Answer, Command, Connection};
+use super::connection::{Answer, Command, Connection, EMPTY_PASSWORD};
 use super::public::{AkPublic, ecc_ak_template};
 use super::wire::{Reader, Writer};
 
-const RH_OWNER: u32 = 0x4000_0001;
+pub(super) const RH_OWNER: u32 = 0x4000_0001;
 const RH_ENDORSEMENT: u32 = 0x4000_000b;
 const RH_PLATFORM: u32 = 0x4000_000c;
 const ALG_NULL: u16 = 0x0010;
@@ -114,7 +114,7 @@ impl Quoted {
 }
 
 /// A TPM with one connection to it.
-pub struct Tpm(Connection);
+pub struct Tpm(pub(super) Connection);
 
 /// A key loaded for the time of one quote.
 pub(super) struct LoadedKey {
@@ -132,7 +132,7 @@ impl Tpm {
         Connection::open(path).map(Self)
     }
 
-    fn plain(
+    pub(super) fn plain(
         &mut self,
         name: &'static str,
         code: u32,
@@ -143,13 +143,13 @@ impl Tpm {
             name,
             code,
             handles,
-            authorised: false,
+            authorised: None,
             parameters,
             makes_handle: false,
         })
     }
 
-    fn authorised(
+    pub(super) fn authorised(
         &mut self,
         name: &'static str,
         code: u32,
@@ -160,7 +160,7 @@ impl Tpm {
             name,
             code,
             handles,
-            authorised: true,
+            authorised: Some(&EMPTY_PASSWORD),
             parameters,
             makes_handle: false,
         })
@@ -202,7 +202,7 @@ impl Tpm {
             name,
             code: 0x131,
             handles: &[hierarchy],
-            authorised: true,
+            authorised: Some(&EMPTY_PASSWORD),
             parameters,
             makes_handle: true,
         })?;
@@ -222,7 +222,7 @@ impl Tpm {
         }
     }
 
-    fn flush(&mut self, handle: u32) -> Result<(), TpmError> {
+    pub(super) fn flush(&mut self, handle: u32) -> Result<(), TpmError> {
         let parameters = Writer::default().u32(handle).done();
         self.plain("TPM2_FlushContext", 0x165, &[], parameters).map(drop)
     }

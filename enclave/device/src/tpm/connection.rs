@@ -32,19 +32,23 @@ pub(super) struct Connection {
     stream: Box<dyn Stream>,
 }
 
-/// What a response held: the handle if the command makes one, and the parameters.
+/// What a response held: the handle if the command makes one, the parameters, and what the session says of them.
 pub(super) struct Answer {
     pub(super) handle: Option<u32>,
     pub(super) parameters: Vec<u8>,
+    pub(super) session: Vec<u8>,
 }
+
+/// TPMS_AUTH_COMMAND of the empty password: TPM_RS_PW, no nonce, no attributes, no password.
+pub(super) const EMPTY_PASSWORD: [u8; 9] = [0x40, 0, 0, 9, 0, 0, 0, 0, 0];
 
 /// What a command consists of.
 pub(super) struct Command<'a> {
     pub(super) name: &'static str,
     pub(super) code: u32,
     pub(super) handles: &'a [u32],
-    /// Whether the first handle is authorised, with an empty password.
-    pub(super) authorised: bool,
+    /// How the first handle is authorised: TPMS_AUTH_COMMAND.
+    pub(super) authorised: Option<&'a [u8]>,
     pub(super) parameters: Vec<u8>,
     pub(super) makes_handle: bool,
 }
@@ -84,7 +88,7 @@ impl Connection {
             if rc != 0 {
                 return Err(refusal(&command, rc));
             }
-            let expected_tag = if command.authorised {
+            let expected_tag = if command.authorised.is_some() {
                 TAG_SESSIONS
             } else {
                 TAG_NO_SESSIONS
@@ -96,9 +100,8 @@ impl Connection {
                 true => Some(reader.u32("handle")?),
                 false => None,
             };
-            let parameters = if command.authorised {
+            let parameters = if command.authorised.is_some() {
                 let len = reader.u32("parameterSize")?;
-                // The password session's acknowledgement behind it says nothing.
                 reader.take("parameters", len as usize)?
             } else {
                 reader.rest()
@@ -106,6 +109,7 @@ impl Connection {
             return Ok(Answer {
                 handle,
                 parameters: parameters.to_vec(),
+                session: reader.rest().to_vec(),
             });
         }
         Err(TpmError::Refused {
@@ -149,12 +153,11 @@ fn marshal(command: &Command<'_>) -> Vec<u8> {
     for handle in command.handles {
         body = body.u32(*handle);
     }
-    if command.authorised {
-        // TPMS_AUTH_COMMAND: TPM_RS_PW, no nonce, no attributes, empty password.
-        body = body.u32(9).u32(0x4000_0009).u16(0).u8(0).u16(0);
+    if let Some(session) = command.authorised {
+        body = body.u32(session.len() as u32).bytes(session);
     }
     let body = body.bytes(&command.parameters).done();
-    let tag = if command.authorised {
+    let tag = if command.authorised.is_some() {
         TAG_SESSIONS
     } else {
         TAG_NO_SESSIONS

@@ -35,12 +35,19 @@ pub enum Fault {
     None,
     /// The append after this many is written up to so many bytes, and the machine ends.
     Power { after: usize, bytes: usize },
+    /// The compacted journal is staged up to so many bytes, and the machine ends.
+    Stage { bytes: usize },
+    /// The machine ends before the staged journal takes its place.
+    BeforeAdopt,
+    /// The machine ends right after it.
+    AfterAdopt,
 }
 
 /// A disk that outlives signers.
 #[derive(Clone)]
 pub struct Disk {
     pub bytes: Arc<Mutex<Vec<u8>>>,
+    pub staged: Arc<Mutex<Option<Vec<u8>>>>,
     pub fault: Arc<Mutex<Fault>>,
 }
 
@@ -52,6 +59,7 @@ impl Disk {
     pub fn of(bytes: Vec<u8>) -> Self {
         Self {
             bytes: Arc::new(Mutex::new(bytes)),
+            staged: Arc::new(Mutex::new(None)),
             fault: Arc::new(Mutex::new(Fault::None)),
         }
     }
@@ -82,7 +90,7 @@ impl Storage for Disk {
                 bytes.extend_from_slice(new);
                 Ok(())
             }
-            Fault::None => {
+            _ => {
                 bytes.extend_from_slice(new);
                 Ok(())
             }
@@ -92,6 +100,36 @@ impl Storage for Disk {
     fn truncate(&mut self, len: u64) -> io::Result<()> {
         self.bytes.lock().unwrap().truncate(usize::try_from(len).unwrap());
         Ok(())
+    }
+
+    fn stage(&mut self, new: &[u8]) -> io::Result<()> {
+        let mut staged = self.staged.lock().unwrap();
+        match *self.fault.lock().unwrap() {
+            Fault::Stage { bytes } => {
+                *staged = Some(new[..bytes.min(new.len())].to_vec());
+                Err(io::Error::other("power"))
+            }
+            _ => {
+                *staged = Some(new.to_vec());
+                Ok(())
+            }
+        }
+    }
+
+    fn staged(&mut self, _: u64) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.staged.lock().unwrap().clone())
+    }
+
+    fn adopt(&mut self) -> io::Result<()> {
+        let fault = *self.fault.lock().unwrap();
+        if fault == Fault::BeforeAdopt {
+            return Err(io::Error::other("power"));
+        }
+        *self.bytes.lock().unwrap() = self.staged.lock().unwrap().take().ok_or(io::ErrorKind::NotFound)?;
+        match fault {
+            Fault::AfterAdopt => Err(io::Error::other("power")),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The freshness sources: the key broker's lease, a quorum of peers, and the one that is not there.
+//! The freshness sources: the key broker's lease and a quorum of peers.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use hanzo_pqc::SignatureSuite;
 use hanzo_pqc::hpke::PrivateKey;
 use hanzo_pqc::sign::SigningKeys;
 use hanzo_signer::freshness::{
-    HeadExchange, KbsCounter, Peer, PeerAnswer, PeerQuestion, PeerQuorum, PeerRegister, PeerStep, TpmNv,
+    HeadExchange, KbsCounter, Peer, PeerAnswer, PeerQuestion, PeerQuorum, PeerRegister, PeerStep,
 };
 use hanzo_signer::{FreshnessError, FreshnessSource, Head, PublicKey, Role, Signer, SignerKey};
 
@@ -358,17 +358,4 @@ fn peers_are_at_least_four_each_once_and_incarnations_begin_at_one() {
     assert_eq!(code(setup(&nodes, 0)), "signer.freshness.setup");
     let twice: Vec<_> = nodes.iter().chain(&nodes[..1]).cloned().collect();
     assert_eq!(code(setup(&twice, 1)), "signer.freshness.setup");
-}
-
-#[test]
-fn a_tpm_that_is_not_built_in_is_refused_in_words() {
-    assert_eq!(code(TpmNv.newest()), "signer.freshness.not_built");
-    assert_eq!(
-        code(TpmNv.advance(Head::EMPTY, head(1, 1))),
-        "signer.freshness.not_built"
-    );
-    let refused = Signer::create(Role::Wallet, NETWORK, key(1), Disk::new(), TpmNv)
-        .err()
-        .unwrap();
-    assert_eq!(refused.code(), "signer.freshness.not_built");
 }
