@@ -5,7 +5,7 @@ use hanzo_attestation::bundle::{CpuEvidence, DeviceEvidence};
 use hanzo_attestation::statement::EvidenceRequest;
 
 use crate::error::DeviceError;
-use crate::nvml::ReadyPass;
+use crate::nvml::{NvmlSurvey, ReadyPass};
 
 /// Where the guest's clock comes from, as the keyset states it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,22 @@ pub trait Attester: Send + Sync {
     /// [`DeviceError`] if the pass is for another list, or the driver refuses.
     fn admit_devices(&self, pass: &ReadyPass) -> Result<(), DeviceError> {
         let _ = pass;
+        Ok(())
+    }
+
+    /// What the driver says of each GPU of [`Attester::devices`], in that order; `None` without GPUs.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the driver refuses.
+    fn survey_devices(&self) -> Result<Option<NvmlSurvey>, DeviceError> {
+        Ok(None)
+    }
+
+    /// Takes back what [`Attester::admit_devices`] gave.
+    ///
+    /// # Errors
+    /// [`DeviceError`] if the driver refuses.
+    fn withdraw_devices(&self) -> Result<(), DeviceError> {
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use tdx_attest_rs::{AttestError, Kernel, Machine, Provider, Roots};
 use crate::attester::{Attester, TimeSource};
 use crate::endorsements::Endorsements;
 use crate::error::DeviceError;
-use crate::nvml::{GpuSource, NVML_LIBRARY, NvmlGpus, ReadyPass};
+use crate::nvml::{GpuSource, NVML_LIBRARY, NvmlGpus, NvmlSurvey, ReadyPass};
 use crate::snp::SnpConfigfs;
 use crate::tdx::TdxConfigfs;
 use crate::tpm::{AzureVtpm, Vtpm};
@@ -121,6 +121,14 @@ impl Attester for WithGpus {
 
     fn admit_devices(&self, pass: &ReadyPass) -> Result<(), DeviceError> {
         Ok(self.gpus.set_ready(pass)?)
+    }
+
+    fn survey_devices(&self) -> Result<Option<NvmlSurvey>, DeviceError> {
+        Ok(Some(self.gpus.survey()?))
+    }
+
+    fn withdraw_devices(&self) -> Result<(), DeviceError> {
+        Ok(self.gpus.set_not_ready()?)
     }
 
     fn measured_config_digest(&self) -> Result<Digest256, DeviceError> {

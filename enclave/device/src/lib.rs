@@ -7,7 +7,7 @@
 //!
 //! This is the only crate of the workspace with `unsafe` code: one intrinsic ([`entropy`]: RDSEED), one `ioctl`
 //! ([`tdx::td_report`]), four calls of the first process ([`machine`]), three of a process that gives up its surroundings
-//! ([`namespace`], [`process`]), the boot clock ([`clock`]) and calls into NVIDIA's library ([`nvml`]). It never judges whether evidence is acceptable and never opens
+//! ([`namespace`], [`process`]), the boot clock ([`clock`]) and calls into NVIDIA's libraries ([`nvml`], [`cuda`]). It never judges whether evidence is acceptable and never opens
 //! a network connection.
 //!
 //! ```no_run
@@ -42,6 +42,7 @@ pub mod attester;
 pub mod certificate_table;
 pub mod clock;
 pub mod cmdline;
+pub mod cuda;
 pub mod detect;
 pub mod endorsements;
 pub mod entropy;
@@ -50,6 +51,7 @@ mod files;
 pub mod machine;
 pub mod namespace;
 pub mod nvml;
+pub mod probe;
 pub mod process;
 pub mod snp;
 pub mod tdx;

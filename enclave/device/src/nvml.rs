@@ -5,9 +5,11 @@
 
 mod library;
 mod ready;
+mod survey;
 
 pub use library::{NVML_LIBRARY, NvmlGpus};
 pub use ready::ReadyPass;
+pub use survey::{NvmlGpu, NvmlSurvey};
 
 use hanzo_attestation::bundle::DeviceEvidence;
 
@@ -59,6 +61,18 @@ pub trait GpuSource: Send + Sync {
     /// # Errors
     /// [`GpuError::NotThisList`]; [`GpuError`] if the driver refuses or does not do it.
     fn set_ready(&self, pass: &ReadyPass) -> Result<(), GpuError>;
+
+    /// Takes the ready state back: GPUs accept no more work.
+    ///
+    /// # Errors
+    /// [`GpuError`] if the driver refuses.
+    fn set_not_ready(&self) -> Result<(), GpuError>;
+
+    /// What the driver says of each GPU, in its order, to be held against what CUDA says.
+    ///
+    /// # Errors
+    /// [`GpuError`].
+    fn survey(&self) -> Result<NvmlSurvey, GpuError>;
 }
 
 /// Why there is no GPU evidence.

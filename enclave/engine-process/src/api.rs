@@ -65,6 +65,7 @@ async fn health<E: Engine>(State(api): State<Api<E>>) -> Response {
 async fn tokenize<E: Engine>(State(api): State<Api<E>>, request: Request) -> Result<Response, Response> {
     let engine = ready(&api)?;
     let request: TokenizeRequest = body(api.body_bytes_max, request).await?;
+    let has_tools = !request.tools.is_empty();
     let prompt = match (request.messages, request.text) {
         (Some(messages), None) => {
             check_chat(engine.abilities(), &messages, request.tools.len())?;
@@ -81,7 +82,10 @@ async fn tokenize<E: Engine>(State(api): State<Api<E>>, request: Request) -> Res
         }
     };
     let ids = engine.tokenize(&prompt).await.map_err(|error| failed(&error))?;
-    Ok(Json(json!({"count": ids.len(), "tokens": ids})).into_response())
+    // A prompt of these ids gets the very answer that this one gets; where there are tools, the answer is also read otherwise.
+    let abilities = engine.abilities();
+    let reusable = (abilities.raw_prompts || abilities.embeddings) && !has_tools;
+    Ok(Json(json!({"count": ids.len(), "reusable": reusable, "tokens": ids})).into_response())
 }
 
 async fn chat<E: Engine>(State(api): State<Api<E>>, request: Request) -> Result<Response, Response> {

@@ -239,8 +239,8 @@ pub trait Engine: Send + Sync + 'static {
         Abilities::CHATS
     }
 
-    /// Ids of `prompt`: the very ids that [`Engine::generate`] and [`Engine::embed`] compute with. A chat ends where the
-    /// assistant speaks.
+    /// Ids of `prompt`: the very ids that [`Engine::generate`] and [`Engine::embed`] compute with, whether they get the prompt or, where
+    /// there are no tools, these ids. A chat ends where the assistant speaks.
     ///
     /// # Errors
     /// [`GenerateError::Template`] when the template refuses the messages, [`GenerateError::Refused`] when the library cannot

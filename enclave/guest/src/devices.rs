@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use hanzo_attestation::evidence::authenticate_devices;
-use hanzo_attestation::{AttestationError, Collateral, UnixTime};
+use hanzo_attestation::{AttestationError, AuthenticDevices, Collateral, UnixTime};
+use hanzo_device::cuda::CudaError;
 use hanzo_device::entropy::mixed_seed;
+use hanzo_device::probe::{ProbeError, agree, agree_with_evidence};
 use hanzo_device::{Attester, DeviceError, ReadyPass};
 use tokio::task::spawn_blocking;
 
 use crate::options::DeviceTrust;
+use crate::probe::{self, Asking};
 
 /// Why GPUs did not get ready.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +22,9 @@ pub enum AdmissionError {
     /// Their evidence is not authentic.
     #[error("own GPU: {0}")]
     NotAuthentic(#[from] AttestationError),
+    /// What CUDA, NVML and the evidence say is not one thing.
+    #[error("own GPU: {0}")]
+    Probe(#[from] ProbeError),
     /// The task that verifies them died.
     #[error("own GPU: the task that verifies it ended")]
     Ended,
@@ -30,6 +36,7 @@ impl AdmissionError {
         match self {
             Self::Device(e) => e.code(),
             Self::NotAuthentic(e) => e.code(),
+            Self::Probe(e) => e.code(),
             Self::Ended => "evidence.ended",
         }
     }
@@ -38,7 +45,8 @@ impl AdmissionError {
 /// Verifies every GPU and lets the driver give them work. Without GPUs there is nothing to do.
 ///
 /// # Establishes
-/// No GPU of this guest computes anything before all of them have passed.
+/// No GPU of this guest computes anything before all of them have passed; and they stay ready only if CUDA, where the image has it, shows
+/// the very GPUs that NVML shows, and takes bytes to each and back.
 ///
 /// # Errors
 /// [`AdmissionError`]; the boot ends, and the GPUs stay as they are: not ready.
@@ -59,8 +67,27 @@ pub(crate) async fn admit_devices(
         let authentic = authenticate_devices(&devices, &trust.collateral, &trust.anchors, &own, now)?;
         let pass = ReadyPass::of(&authentic, &nonce).map_err(DeviceError::Gpu)?;
         attester.admit_devices(&pass)?;
+        if let Err(error) = probed(attester.as_ref(), &authentic, &trust.survey) {
+            // The boot ends with the first reason, whatever comes of this.
+            let _ = attester.withdraw_devices();
+            return Err(error);
+        }
         tracing::info!(devices = devices.len(), "GPUs verified and ready");
         Ok(())
     });
     admitting.await.map_err(|_| AdmissionError::Ended)?
+}
+
+fn probed(attester: &dyn Attester, authentic: &AuthenticDevices, program: &[String]) -> Result<(), AdmissionError> {
+    let Some(nvml) = attester.survey_devices()? else {
+        return Ok(());
+    };
+    agree_with_evidence(&nvml, authentic)?;
+    match probe::ask(program, Asking::Guest) {
+        Ok(cuda) => agree(&nvml, &cuda)?,
+        // The measured image has none: nothing in it can use a GPU.
+        Err(CudaError::Library) => tracing::info!("this image has no CUDA: its GPUs are attested and not used"),
+        Err(error) => return Err(ProbeError::Cuda(error).into()),
+    }
+    Ok(())
 }

@@ -40,6 +40,7 @@ pub mod models;
 pub mod options;
 mod padding;
 mod panics;
+pub mod probe;
 mod rotation;
 mod run;
 pub mod runtime_dir;

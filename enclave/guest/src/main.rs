@@ -8,7 +8,7 @@ use clap::Parser;
 use hanzo_attestation::Anchors;
 use hanzo_device::{Endorsements, Surroundings, detect};
 use hanzo_guest::engine::sandbox::{EngineSandbox, SUBCOMMAND, launch};
-use hanzo_guest::{DeviceTrust, GuestOptions, ListenAddress, OperatingLimits, PlaintextStorage, run};
+use hanzo_guest::{DeviceTrust, GuestOptions, ListenAddress, OperatingLimits, PlaintextStorage, probe, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -22,6 +22,7 @@ Examples:
       --packs /var/lib/hanzo/packs --store /var/lib/hanzo/guest.db --runtime-dir /run/hanzo \\
       --llama-engine /usr/bin/hanzo-engine-llama -- /usr/bin/hanzo-engine serve
   cat /proc/cmdline        # must say hanzo.config=<SHA-256 of the configuration file>
+  hanzo-guest gpu-probe    # the GPUs of this machine as NVML and CUDA show them
 
 As /init of an image (process 1) it is the image's init instead, takes no arguments, and starts itself as above.
 
@@ -79,8 +80,11 @@ fn main() -> ExitCode {
         return hanzo_init::become_init();
     }
     let mut words = std::env::args().skip(1);
-    if words.next().as_deref() == Some(SUBCOMMAND) {
-        return launch(words);
+    match words.next().as_deref() {
+        Some(SUBCOMMAND) => return launch(words),
+        Some(probe::SUBCOMMAND) => return probe::survey_here(words),
+        Some(probe::COMMAND) => return probe::command(words),
+        _ => {}
     }
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
@@ -137,6 +141,7 @@ async fn guest(arguments: Arguments) -> ExitCode {
         devices: DeviceTrust {
             anchors: Anchors::vendor(),
             collateral: device_collateral,
+            survey: probe::own_program(),
         },
         limits: OperatingLimits::default(),
     };

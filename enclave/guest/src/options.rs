@@ -60,12 +60,24 @@ pub struct GuestOptions {
 }
 
 /// What GPUs are verified with, in the guest itself.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct DeviceTrust {
     /// Roots. `hanzo-guest` has the vendors' and no others.
     pub anchors: Anchors,
     /// RIMs and OCSP answers, which the host laid beside the guest and which prove themselves; also stapled to bundles.
     pub collateral: DeviceCollateral,
+    /// Program and first arguments of the process that asks CUDA for GPUs that passed ([`crate::probe`]).
+    pub survey: Vec<String>,
+}
+
+impl Default for DeviceTrust {
+    fn default() -> Self {
+        Self {
+            anchors: Anchors::default(),
+            collateral: DeviceCollateral::default(),
+            survey: crate::probe::own_program(),
+        }
+    }
 }
 
 /// Bounds on time and number, with defaults fit for a guest.

@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hanzo_attestation::Nonce;
+use hanzo_attestation::name::Name;
 use hanzo_receipts::{AciEnd, AciKept, AciPending, AciView, DisclosedReceipt, Endpoint, Owner, Pending, ReceiptId};
 
 use crate::access::Asking;
@@ -81,12 +82,13 @@ impl Committing {
         state: &ServingState,
         receipt: Pending,
         owner: Option<&Owner>,
+        caller: Option<&Name>,
         request: &[u8],
     ) -> Result<Self, ApiError> {
         let aci = match (&state.aci, owner) {
             (Some(aci), Some(owner)) => Some(
                 aci.view
-                    .begin(receipt.id(), owner, request)
+                    .begin(receipt.id(), owner, caller, request)
                     .map_err(|e| ApiError::Receipt { code: e.code() })?,
             ),
             _ => None,

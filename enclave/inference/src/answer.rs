@@ -120,7 +120,8 @@ impl Arrived {
             .receipts
             .begin(start, state.fresh()?)
             .map_err(|e| ApiError::Receipt { code: e.code() })?;
-        let pending = Committing::begin(state, pending, self.aci_owner.as_ref(), &self.body.bytes)?;
+        let caller = self.share.account();
+        let pending = Committing::begin(state, pending, self.aci_owner.as_ref(), caller, &self.body.bytes)?;
         let identity = Identity {
             id: pending.id(),
             created: (state.clock)().0,

@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 
 use crate::aci::{self, Answered};
 use crate::answer::{Arrived, Begun, Counts, RECEIPT_HEADER, finish};
-use crate::engine::{EngineError, Vectors};
+use crate::engine::{Counted, EngineError, Vectors};
 use crate::error::ApiError;
 use crate::request::{EmbeddingsRequest, Encoding};
 use crate::state::ServingState;
@@ -35,13 +35,13 @@ pub(crate) async fn respond(
 async fn run(
     state: ServingState,
     mut begun: Begun,
-    request: EmbeddingsRequest,
+    mut request: EmbeddingsRequest,
     mut done: oneshot::Sender<Result<Response, ApiError>>,
 ) {
     let counted = tokio::select! {
         biased;
         () = done.closed() => return,
-        counted = timeout_at(begun.deadline, count(&begun, &request)) => counted.unwrap_or(Err(ApiError::Timeout)),
+        counted = timeout_at(begun.deadline, count(&begun, &mut request)) => counted.unwrap_or(Err(ApiError::Timeout)),
     };
     let counted = counted.and_then(|tokens| begun.share.hold(tokens, 0, 0, true).map(|_| tokens));
     let prompt_tokens = match counted {
@@ -68,7 +68,7 @@ async fn run(
         Some(Err(ApiError::Engine(e))) if refused(e) => {
             // The engine computed nothing.
             state.metrics.refused();
-            let _ = done.send(Err(lacking(e, &request)));
+            let _ = done.send(Err(lacking(e, &request.model)));
             return;
         }
         Some(Err(e)) => {
@@ -115,12 +115,19 @@ async fn run(
     }
 }
 
-/// Tokens of all inputs; each must fit by itself.
-async fn count(begun: &Begun, request: &EmbeddingsRequest) -> Result<u64, ApiError> {
+/// Most bytes of ids in place of texts: a short token is longer as a number, and the engine bounds its bodies too.
+const IDS_BYTES_MAX: u64 = 32 << 20;
+/// Of one, with its comma: vocabularies have less than a million.
+const ID_BYTES: u64 = 7;
+
+/// Tokens of all inputs; each must fit by itself. Where the engine takes their ids in their place, they stand there afterwards.
+async fn count(begun: &Begun, request: &mut EmbeddingsRequest) -> Result<u64, ApiError> {
     let mut all = 0_u64;
-    for input in &request.inputs {
-        let count = begun.serving.engine.count_tokens(input, &[]).await;
-        let count = count.map_err(|e| lacking(e, request))?;
+    let model = request.model.as_str();
+    let mut room = IDS_BYTES_MAX;
+    for input in &mut request.inputs {
+        let counted = begun.serving.engine.count_tokens(input, &[]).await;
+        let Counted { count, ids } = counted.map_err(|e| lacking(e, model))?;
         if count > begun.serving.context_tokens {
             return Err(ApiError::TooMany {
                 param: "input".into(),
@@ -129,6 +136,11 @@ async fn count(begun: &Begun, request: &EmbeddingsRequest) -> Result<u64, ApiErr
             });
         }
         all = all.saturating_add(count);
+        let bytes = count.saturating_mul(ID_BYTES);
+        if let (Some(ids), true) = (ids, bytes <= room) {
+            room -= bytes;
+            *input = ids;
+        }
     }
     Ok(all)
 }
@@ -138,10 +150,10 @@ fn refused(e: EngineError) -> bool {
     !matches!(e, EngineError::Failed | EngineError::Protocol { .. })
 }
 
-fn lacking(e: EngineError, request: &EmbeddingsRequest) -> ApiError {
+fn lacking(e: EngineError, model: &str) -> ApiError {
     match e {
         EngineError::Absent => ApiError::ModelLacks {
-            model: request.model.clone(),
+            model: model.to_owned(),
             what: "embeddings",
         },
         EngineError::Context | EngineError::Template => ApiError::Prompt {

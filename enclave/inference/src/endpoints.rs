@@ -121,7 +121,7 @@ pub(crate) async fn count_tokens(State(state): State<ServingState>, asking: Aski
             let count = tokio::time::timeout(state.request_timeout, count).await;
             let count = count.map_err(|_| ApiError::Timeout)?;
             let count = count.map_err(|e| crate::answer::named(e, &ask))?;
-            Ok(Json(json!({"input_tokens": count})).into_response())
+            Ok(Json(json!({"input_tokens": count.count})).into_response())
         };
         parsed(&state, count.await)
     })

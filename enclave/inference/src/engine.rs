@@ -63,6 +63,13 @@ pub(crate) struct Generate<'a> {
     pub(crate) top_logprobs: Option<u8>,
 }
 
+/// What `/tokenize` said.
+pub(crate) struct Counted {
+    pub(crate) count: u64,
+    /// What may be asked in the prompt's place.
+    pub(crate) ids: Option<Prompt>,
+}
+
 /// What an answer is made from.
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -166,8 +173,9 @@ impl EngineClient {
             .unwrap_or(Err(EngineError::Unavailable))
     }
 
-    /// How many tokens a prompt takes, template and tools included.
-    pub(crate) async fn count_tokens(&self, prompt: &Prompt, tools: &[&Value]) -> Result<u64, EngineError> {
+    /// How many tokens a prompt takes, template and tools included; and its ids, where the engine says that it answers them as it would
+    /// the prompt, so that it need not make them again.
+    pub(crate) async fn count_tokens(&self, prompt: &Prompt, tools: &[&Value]) -> Result<Counted, EngineError> {
         #[derive(Serialize)]
         struct Ask<'a> {
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -181,12 +189,19 @@ impl EngineClient {
         struct Tokens {
             count: u64,
             tokens: Vec<u32>,
+            #[serde(default)]
+            reusable: bool,
         }
         let what = "/tokenize";
         let (messages, text) = match prompt {
             Prompt::Chat(messages) => (Some(messages.as_slice()), None),
             Prompt::Text(text) => (None, Some(text.as_str())),
-            Prompt::Tokens(ids) => return Ok(ids.len() as u64),
+            Prompt::Tokens(ids) => {
+                return Ok(Counted {
+                    count: ids.len() as u64,
+                    ids: None,
+                });
+            }
         };
         let ask = Ask { messages, text, tools };
         let body = serde_json::to_vec(&ask).map_err(|_| EngineError::Failed)?;
@@ -203,7 +218,10 @@ impl EngineClient {
         match tokens.count {
             // As an engine that refuses it: a caller may send nothing, or what the template makes nothing of.
             0 => Err(EngineError::Template),
-            count => Ok(count),
+            count => Ok(Counted {
+                count,
+                ids: (tokens.reusable && tools.is_empty()).then_some(Prompt::Tokens(tokens.tokens)),
+            }),
         }
     }
 

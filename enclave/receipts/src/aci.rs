@@ -14,6 +14,7 @@ use std::sync::Arc;
 use hanzo_attestation::digest::Hasher256;
 use hanzo_attestation::jcs::{self, JcsError};
 use hanzo_attestation::keyset::Keyset;
+use hanzo_attestation::name::Name;
 use hanzo_attestation::{Digest256, Digest384};
 use hanzo_pqc::sign::ForeignSigningKey;
 use hanzo_pqc::{PqcError, aead};
@@ -25,8 +26,8 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::Owner;
-use shelf::Entry;
 pub use shelf::{AciShelf, KEPT_MAX, KEPT_S};
+use shelf::{Entry, Holder};
 
 /// How the keyset names the key of receipts.
 const RECEIPT_KEY: &str = "receipt";
@@ -76,6 +77,7 @@ pub struct AciView {
 pub struct AciPending {
     id: ReceiptId,
     owner: [u8; 32],
+    holder: Holder,
     key: Zeroizing<[u8; 32]>,
     request: Digest256,
     response: Hasher256,
@@ -187,14 +189,23 @@ impl AciView {
         self.simulated
     }
 
-    /// Starts with the exact bytes of a request; `id` is our receipt's.
+    /// Starts with the exact bytes of a request; `id` is our receipt's. `caller` is whose places among what is kept it takes; the owner's
+    /// where callers need not say who they are.
     ///
     /// # Errors
     /// [`AciViewError::Crypto`].
-    pub fn begin(&self, id: ReceiptId, owner: &Owner, request: &[u8]) -> Result<AciPending, AciViewError> {
+    pub fn begin(
+        &self,
+        id: ReceiptId,
+        owner: &Owner,
+        caller: Option<&Name>,
+        request: &[u8],
+    ) -> Result<AciPending, AciViewError> {
+        let digest = owner.digest().0;
         Ok(AciPending {
             id,
-            owner: owner.digest().0,
+            owner: digest,
+            holder: caller.map_or(Holder::Owner(digest), |caller| Holder::Caller(caller.clone())),
             key: owner.aci_key(&id)?,
             request: Digest256::of(request),
             response: Hasher256::default(),
@@ -246,6 +257,7 @@ impl AciView {
             pending.id,
             Entry {
                 owner: pending.owner,
+                holder: pending.holder,
                 sealed,
                 at: end.served_at,
             },

@@ -5,6 +5,7 @@ mod fixture;
 
 use std::sync::Arc;
 
+use hanzo_attestation::name::Name;
 use hanzo_receipts::{AciEnd, AciShelf, AciView, KEPT_MAX, KEPT_S, Owner, ReceiptId};
 use hanzo_verifier::aci::{AciKeyset, verify_aci_receipt};
 
@@ -28,7 +29,12 @@ fn id(n: u32) -> ReceiptId {
 }
 
 fn issue(view: &AciView, n: u32, at: u64) {
-    let mut pending = view.begin(id(n), &owner(1), b"the request").unwrap();
+    issue_to(view, n, 1, None, at);
+}
+
+fn issue_to(view: &AciView, n: u32, to: u8, caller: Option<&str>, at: u64) {
+    let caller = caller.map(|name| Name::new(name).unwrap());
+    let mut pending = view.begin(id(n), &owner(to), caller.as_ref(), b"the request").unwrap();
     pending.sent(b"the ");
     pending.sent(b"answer");
     let end = AciEnd {
@@ -105,11 +111,52 @@ fn few_are_kept_for_a_while_and_what_is_taken_back_is_gone() {
 }
 
 #[test]
+fn a_busy_caller_takes_its_own_places_and_nobody_elses() {
+    // A caller of the table is one holder under whatever owners it asks; without a table the owner is.
+    for (busy, quiet) in [(Some("busy"), Some("quiet")), (None, None)] {
+        let shelf = Arc::new(AciShelf::default());
+        let view = view(true, &shelf);
+        let there = |n: u32, of: u8| view.fetch(&id(n).to_string(), &owner(of), T).is_some();
+        for n in 0..3 {
+            issue_to(&view, n, 1, quiet, T);
+        }
+        let many = KEPT_MAX as u32 + 500;
+        for n in 10..many {
+            // Owners are a caller's to choose; without a table that is who it is.
+            let to = if busy.is_some() { 2 + (n % 50) as u8 } else { 2 };
+            issue_to(&view, n, to, busy, T);
+        }
+        assert_eq!(shelf.len(), KEPT_MAX);
+        for n in 0..3 {
+            assert!(there(n, 1), "the quiet one's are the oldest and stay");
+        }
+        let of = |n: u32| if busy.is_some() { 2 + (n % 50) as u8 } else { 2 };
+        let left = KEPT_MAX as u32 - 3;
+        assert!(there(many - 1, of(many - 1)) && there(many - left, of(many - left)));
+        assert!(
+            !there(many - left - 1, of(many - left - 1)),
+            "the busy one's oldest made room"
+        );
+        // The quiet one may come to as many as the other, and no further at its cost.
+        if busy.is_none() {
+            continue;
+        }
+        let half = KEPT_MAX as u32 / 2;
+        for n in many..many + half + 200 {
+            issue_to(&view, n, 1, quiet, T);
+        }
+        assert_eq!(shelf.len(), KEPT_MAX);
+        assert!(there(many - 1, of(many - 1)) && there(many - half, of(many - half)));
+        assert!(!there(many - half - 1, of(many - half - 1)) && !there(0, 1));
+    }
+}
+
+#[test]
 fn what_a_credential_owns_follows_from_all_of_it() {
     let shelf = Arc::new(AciShelf::default());
     let view = view(true, &shelf);
     let of = |credential: &[u8]| Owner::from_credential(credential).unwrap();
-    let pending = view.begin(id(1), &of(b"hzk_a-key"), b"").unwrap();
+    let pending = view.begin(id(1), &of(b"hzk_a-key"), None, b"").unwrap();
     let end = AciEnd {
         model: "smollm2",
         endpoint: "/v1/embeddings",

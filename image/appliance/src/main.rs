@@ -28,6 +28,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use hanzo_guest::engine::sandbox;
+use hanzo_guest::probe;
 
 use crate::bench::BenchArgs;
 use crate::pull::ModelCommand;
@@ -49,7 +50,7 @@ static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> = zeroizing_all
                   hanzo up --aci\n  \
                   hanzo up --server ./llama.cpp/llama-server --model ./my-model.gguf\n  \
                   hanzo model pull\n  hanzo model inspect ./my-model.gguf\n  \
-                  hanzo up --vm --ask \"What is the capital of France?\"\n  \
+                  hanzo up --vm --ask \"What is the capital of France?\"\n  hanzo gpu probe\n  \
                   hanzo receipt 00112233445566778899aabbccddeeff\n  \
                   hanzo chain init && hanzo chain run\n  hanzo chain --help\n  \
                   hanzo completions bash > /etc/bash_completion.d/hanzo\n\n\
@@ -72,6 +73,9 @@ enum Command {
     /// Fetch, inspect, seal and verify models; manifests of models
     #[command(subcommand)]
     Model(ModelCommand),
+    /// GPUs of this machine
+    #[command(subcommand)]
+    Gpu(GpuCommand),
     /// Verify a running guest, or a bundle with the challenge that it answers
     Verify(hanzo_verify::VerifyArgs),
     /// Show everything that a verification looks at
@@ -97,16 +101,29 @@ enum Command {
     Role(RoleCommand),
 }
 
+#[derive(Subcommand)]
+enum GpuCommand {
+    /// Show the GPUs as NVML and CUDA show them, the state of confidential computing, and copy a megabyte to each and back
+    #[command(
+        after_help = "Examples:\n  hanzo gpu probe\n  hanzo --json gpu probe\n\nExit codes: 0 NVML and CUDA show the same GPUs, \
+                      1 they could not be asked, 2 usage, 40 they disagree or a GPU does not keep what is copied to it."
+    )]
+    Probe,
+}
+
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
-    if words.next().as_deref() == Some(sandbox::SUBCOMMAND) {
-        return sandbox::launch(words);
+    match words.next().as_deref() {
+        Some(sandbox::SUBCOMMAND) => return sandbox::launch(words),
+        Some(probe::SUBCOMMAND) => return probe::survey_here(words),
+        _ => {}
     }
     let Cli { json, command } = Cli::parse();
     match command {
         Command::Up(args) => up::run(args, json),
         Command::Bench(args) => bench::run(args, json),
         Command::Model(command) => pull::run(command, json),
+        Command::Gpu(GpuCommand::Probe) => probe::show(json),
         Command::Verify(args) => verify(json, hanzo_verify::Command::Verify(args)),
         Command::Explain(args) => verify(json, hanzo_verify::Command::Explain(args)),
         Command::Inspect(args) => verify(json, hanzo_verify::Command::Inspect(args)),

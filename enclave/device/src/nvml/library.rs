@@ -18,7 +18,7 @@ use nvml_wrapper_sys::bindings::{
     nvmlReturn_enum_NVML_SUCCESS, nvmlSystemConfComputeSettings_t,
 };
 
-use super::{CcState, GpuError, GpuSource, MultiGpu, ReadyPass};
+use super::{CcState, GpuError, GpuSource, MultiGpu, NvmlSurvey, ReadyPass};
 
 /// Where the loader looks for it.
 pub const NVML_LIBRARY: &str = "libnvidia-ml.so.1";
@@ -52,6 +52,10 @@ impl NvmlGpus {
             sys: sys.to_owned(),
             listed: Mutex::new(None),
         })
+    }
+
+    pub(super) fn nvml(&self) -> &Nvml {
+        &self.nvml
     }
 
     /// NVIDIA GPUs that the PCI bus shows, with or without a driver.
@@ -280,9 +284,19 @@ impl GpuSource for NvmlGpus {
             .map_err(|e| nvml_error("nvmlSystemSetConfComputeGpusReadyState", &e))?;
         if self.ready()? { Ok(()) } else { Err(GpuError::NotReady) }
     }
+
+    fn set_not_ready(&self) -> Result<(), GpuError> {
+        self.first()?
+            .set_confidential_compute_state(false)
+            .map_err(|e| nvml_error("nvmlSystemSetConfComputeGpusReadyState", &e))
+    }
+
+    fn survey(&self) -> Result<NvmlSurvey, GpuError> {
+        self.surveyed()
+    }
 }
 
-fn nvml_error(call: &'static str, error: &NvmlError) -> GpuError {
+pub(super) fn nvml_error(call: &'static str, error: &NvmlError) -> GpuError {
     match error {
         NvmlError::FailedToLoadSymbol(_) => GpuError::NoFunction { call },
         other => GpuError::Nvml {

@@ -4,6 +4,7 @@
 mod fake_kernel;
 
 mod gpus;
+mod probe;
 mod processors;
 mod scripted_tpm;
 mod verified;

@@ -190,6 +190,12 @@ impl SandboxError {
     }
 }
 
+/// Makes this process, of one thread, another user's without any capability. Needs root.
+pub(crate) fn give_up_privileges(user: u32) -> Result<(), SandboxError> {
+    identity::become_user(user, user)?;
+    identity::drop_privileges()
+}
+
 /// Confines this process and becomes the engine. `arguments` are those after [`SUBCOMMAND`]. It returns only on failure,
 /// after one line on stderr.
 pub fn launch(arguments: impl IntoIterator<Item = String>) -> ExitCode {

@@ -7,9 +7,11 @@ use hanzo_attestation::bundle::{Base64, Bundle, CpuEvidence, DeviceCollateral, D
 use hanzo_attestation::channel::ATTESTATION_PATH;
 use hanzo_attestation::statement::Statement;
 use hanzo_attestation::{Anchors, Digest384, Nonce, UnixTime};
-use hanzo_device::nvml::{CcState, GpuError};
+use hanzo_device::cuda::PciAddress;
+use hanzo_device::nvml::{CcState, GpuError, NvmlGpu, NvmlSurvey};
 use hanzo_device::{Attester, Endorsements, GpuSource, ReadyPass, Surroundings, WithGpus, detect};
 use hanzo_guest::DeviceTrust;
+use hanzo_guest::probe::SUBCOMMAND;
 use hanzo_simulated_tee::{
     DeviceSpec, QuoteFormat, RimSpec, SimulatedDevice, SimulatedGuest, SimulatedNvidia, SimulatedRimIssuer,
     SimulatedTdx, TdSpec,
@@ -68,12 +70,15 @@ fn snp_machine(guest: SimulatedGuest) -> Box<dyn Attester> {
 enum Asked {
     Listed([u8; 32]),
     Ready,
+    NotReady,
 }
 
 struct SimulatedGpus {
     devices: Vec<SimulatedDevice>,
     asked: Arc<Mutex<Vec<Asked>>>,
     listed: Mutex<Option<Digest384>>,
+    /// The release that NVML states.
+    driver: String,
 }
 
 impl GpuSource for SimulatedGpus {
@@ -95,6 +100,29 @@ impl GpuSource for SimulatedGpus {
         self.asked.lock().unwrap().push(Asked::Ready);
         Ok(())
     }
+
+    fn set_not_ready(&self) -> Result<(), GpuError> {
+        self.asked.lock().unwrap().push(Asked::NotReady);
+        Ok(())
+    }
+
+    fn survey(&self) -> Result<NvmlSurvey, GpuError> {
+        Ok(NvmlSurvey {
+            driver_version: self.driver.clone(),
+            cuda_api: 13_000,
+            gpus: vec![NvmlGpu {
+                uuid: "GPU-00000000-0000-0000-0000-000000000000".into(),
+                name: "TEST H100".into(),
+                pci: PciAddress {
+                    domain: 0,
+                    bus: 0,
+                    device: 0,
+                },
+                compute_capability: [9, 0],
+                memory_bytes: 80 << 30,
+            }],
+        })
+    }
 }
 
 fn device_trust() -> DeviceTrust {
@@ -112,11 +140,19 @@ fn device_trust() -> DeviceTrust {
             .with_simulator_nvidia_root(SimulatedNvidia::for_tests().device_root_der().to_vec())
             .with_simulator_rim_root(issuer.root_der().to_vec()),
         collateral: DeviceCollateral { rims, ocsp: Vec::new() },
+        survey: [env!("CARGO_BIN_EXE_hanzo-guest"), SUBCOMMAND]
+            .map(str::to_owned)
+            .to_vec(),
     }
 }
 
 /// A world whose machine has one GPU; what is asked of it is noted.
 async fn world_with_gpu(trust: DeviceTrust) -> (World, Arc<Mutex<Vec<Asked>>>) {
+    let driver = DeviceSpec::hopper(1).driver_version.unwrap();
+    world_with_gpu_of(trust, driver).await
+}
+
+async fn world_with_gpu_of(trust: DeviceTrust, driver: String) -> (World, Arc<Mutex<Vec<Asked>>>) {
     let mut world = World::new().await;
     let asked = Arc::new(Mutex::new(Vec::new()));
     let noted = asked.clone();
@@ -126,6 +162,7 @@ async fn world_with_gpu(trust: DeviceTrust) -> (World, Arc<Mutex<Vec<Asked>>>) {
             devices: vec![SimulatedNvidia::for_tests().device(DeviceSpec::hopper(1))],
             asked: noted.clone(),
             listed: Mutex::new(None),
+            driver: driver.clone(),
         };
         Box::new(WithGpus::new(snp_machine(guest), Box::new(gpus)))
     }));
@@ -253,4 +290,56 @@ async fn gpus_that_do_not_pass_stop_the_boot_and_stay_as_they_are() {
         let asked = asked.lock().unwrap();
         assert!(asked.iter().all(|a| matches!(a, Asked::Listed(_))), "{asked:?}");
     }
+}
+
+/// A CUDA library of the tests below `dir`, and the process that asks it.
+fn with_cuda(mut trust: DeviceTrust, dir: &std::path::Path, scenario: &str) -> Option<DeviceTrust> {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../device/tests/evidence/library/cuda.c");
+    let library = dir.join(hanzo_device::cuda::CUDA_LIBRARY);
+    let mut cc = std::process::Command::new("cc");
+    match cc.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status() {
+        Ok(status) => assert!(status.success()),
+        Err(_) => {
+            eprintln!("C COMPILER MISSING: GPUs were NOT probed");
+            return None;
+        }
+    }
+    std::fs::write(dir.join("scenario"), scenario).unwrap();
+    // The process has a user of its own where the tests are root's.
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(dir, readable).unwrap();
+    let told = format!("LD_LIBRARY_PATH={}", dir.display());
+    trust.survey.splice(0..0, ["/usr/bin/env".to_owned(), told]);
+    Some(trust)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gpus_that_cuda_shows_otherwise_are_taken_back_and_stop_the_boot() {
+    let real = DeviceSpec::hopper(1).driver_version.unwrap();
+    for (scenario, driver, code) in [
+        ("other_uuid=1", real.as_str(), "gpu.probe.missing"),
+        ("cuda_major=8", &real, "gpu.probe.differs"),
+        ("wrong_byte=4711", &real, "cuda.copy"),
+        ("dies=1", &real, "cuda.process"),
+        // The evidence names another release than NVML.
+        ("", "535.1", "gpu.probe.differs"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let Some(trust) = with_cuda(device_trust(), dir.path(), scenario) else {
+            return;
+        };
+        let (world, asked) = world_with_gpu_of(trust, driver.to_owned()).await;
+        let error = world.refused().await;
+        assert_eq!(error.code(), code, "{scenario}: {error}");
+        let last: Vec<_> = asked.lock().unwrap().iter().rev().take(2).cloned().collect();
+        assert_eq!(last, [Asked::NotReady, Asked::Ready], "{scenario}");
+    }
+    // The twin: nothing is wrong, and it serves.
+    let dir = tempfile::tempdir().unwrap();
+    let Some(trust) = with_cuda(device_trust(), dir.path(), "") else {
+        return;
+    };
+    let (world, asked) = world_with_gpu(trust).await;
+    world.boot().await.stop().await.unwrap();
+    assert!(!asked.lock().unwrap().contains(&Asked::NotReady));
 }

@@ -5,9 +5,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Job;
 use crate::calls::{Call, Reader};
-use crate::engine::{Answer, EngineError, Finish, Generate, On, Piece, Step, Usage};
+use crate::engine::{Answer, Counted, EngineError, Finish, Generate, On, Piece, Step, Usage};
 use crate::error::ApiError;
-use crate::request::Ask;
+use crate::request::{Ask, Prompt};
 use crate::state::Serving;
 
 /// Most tokens, likely others included, whose log probabilities one answer lists.
@@ -40,8 +40,7 @@ pub(crate) struct Ended {
 
 /// The engine's work for a job, with what the receipt will say of it.
 pub(super) struct Running {
-    /// Of each prompt, and the most tokens of each answer to it.
-    prompts: Vec<(u64, u64)>,
+    prompts: Vec<Fitting>,
     pub(super) sampling: Sampling,
     pub(super) prompt_tokens: u64,
     current: Option<(Answer, Reader)>,
@@ -49,6 +48,15 @@ pub(super) struct Running {
     begun: bool,
     waiting: Vec<Event>,
     ended_tokens: u64,
+}
+
+/// A prompt that fits.
+struct Fitting {
+    tokens: u64,
+    /// Of each answer to it.
+    max_tokens: u64,
+    /// What the engine is asked in its place.
+    ids: Option<Prompt>,
 }
 
 impl Running {
@@ -83,7 +91,7 @@ impl Job {
             for prompt in &self.ask.prompts {
                 let tools = self.ask.tools.objects();
                 let count = self.serving().engine.count_tokens(prompt, &tools).await;
-                let count = count.map_err(|e| named(e, &self.ask))?;
+                let Counted { count, ids } = count.map_err(|e| named(e, &self.ask))?;
                 let context = self.serving().context_tokens;
                 let room = context.saturating_sub(count);
                 let listed = self.ask.logprobs.map(|others| LISTED_MAX / (u64::from(others) + 1));
@@ -103,14 +111,18 @@ impl Job {
                         context,
                     });
                 }
-                prompts.push((count, max_tokens));
+                prompts.push(Fitting {
+                    tokens: count,
+                    max_tokens,
+                    ids,
+                });
                 prompt_tokens = prompt_tokens.saturating_add(count);
                 most = most.max(max_tokens);
             }
             let (answers, is_given) = (self.ask.answers().into(), self.ask.max_tokens.is_some());
             let most = self.begun.share.hold(prompt_tokens, answers, most, is_given)?;
-            for (_, max_tokens) in &mut prompts {
-                *max_tokens = most.min(*max_tokens);
+            for prompt in &mut prompts {
+                prompt.max_tokens = most.min(prompt.max_tokens);
             }
             let mut running = Running {
                 prompts,
@@ -131,13 +143,12 @@ impl Job {
     /// Starts the engine on answer `running.index`.
     async fn ask_engine(&self, running: &mut Running) -> Result<(), ApiError> {
         let which = (running.index / self.ask.answers_each.max(1)) as usize;
-        let (Some(prompt), Some((count, max_tokens))) = (self.ask.prompts.get(which), running.prompts.get(which))
-        else {
+        let (Some(prompt), Some(fitting)) = (self.ask.prompts.get(which), running.prompts.get(which)) else {
             return Err(ApiError::Engine(EngineError::Failed));
         };
         let generate = Generate {
-            prompt: On::of(prompt),
-            max_tokens: *max_tokens,
+            prompt: On::of(fitting.ids.as_ref().unwrap_or(prompt)),
+            max_tokens: fitting.max_tokens,
             temperature: running.sampling.temperature_micros as f64 / 1e6,
             top_p: running.sampling.top_p_micros as f64 / 1e6,
             seed: self.ask.seed_of(running.index),
@@ -148,7 +159,7 @@ impl Job {
             logprobs: self.ask.logprobs.map(|_| true),
             top_logprobs: self.ask.logprobs,
         };
-        let answer = self.serving().engine.generate(&generate, *count).await;
+        let answer = self.serving().engine.generate(&generate, fitting.tokens).await;
         let answer = answer.map_err(|e| named(e, &self.ask))?;
         running.current = Some((answer, Reader::new(&self.ask)));
         running.begun = false;

@@ -20,6 +20,8 @@ pub enum Script {
     Json(&'static str),
     /// Waits for a permit, then answers as [`honest`] does.
     Gate(Arc<Semaphore>),
+    /// As `Raw`, and takes the ids that it counted in a prompt's place; `/tokenize` is among what it was asked.
+    Reusing(Vec<String>),
     /// Refuses even to count.
     RefuseAll(u16, &'static str),
 }
@@ -150,9 +152,14 @@ async fn serve(
             if let Script::RefuseAll(status, body) = script {
                 return stream.write_all(json(status, body).as_bytes()).await;
             }
-            stream
-                .write_all(json(200, "{\"count\":5,\"tokens\":[1,2,3,4,5]}").as_bytes())
-                .await
+            let counted = match script {
+                Script::Reusing(_) => {
+                    asked.lock().unwrap().push(format!("/tokenize {body}"));
+                    "{\"count\":5,\"reusable\":true,\"tokens\":[1,2,3,4,5]}"
+                }
+                _ => "{\"count\":5,\"tokens\":[1,2,3,4,5]}",
+            };
+            stream.write_all(json(200, counted).as_bytes()).await
         }
         _ => {
             asked.lock().unwrap().push(body.clone());
@@ -170,6 +177,7 @@ async fn serve(
                     play(stream, pieces, pause).await
                 }
                 Script::Raw(pieces, pause) => play(stream, pieces, pause).await,
+                Script::Reusing(pieces) => play(stream, pieces, Duration::ZERO).await,
             }
         }
     }

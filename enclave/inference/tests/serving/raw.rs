@@ -3,8 +3,8 @@
 use hanzo_receipts::{Endpoint, Outcome, Work};
 use serde_json::{Value, json};
 
-use crate::double::{Script, honest, honest_text, raw};
-use crate::fixture::{Guest, json as read, post_to, split, text};
+use crate::double::{Script, frame, honest, honest_text, last, raw};
+use crate::fixture::{Guest, chat, json as read, post_to, split, text};
 
 fn completion(extra: &str) -> axum::http::Request<axum::body::Body> {
     post_to("/v1/completions", &format!(r#"{{"model":"smollm2"{extra}}}"#))
@@ -156,4 +156,39 @@ async fn a_chat_in_place_of_a_completion_is_a_breach_of_form_only_where_neither_
     let guest = Guest::new(raw(&[format!("{both}\n\n")]));
     let response = guest.send(completion(r#","prompt":"a""#)).await;
     assert_eq!(read(response).await["error"]["code"], "engine_protocol");
+}
+
+#[tokio::test]
+async fn a_prompt_is_tokenized_once_where_the_engine_takes_its_ids() {
+    let script = Script::Reusing(vec![frame("Par"), frame("is"), last(".", "stop", 5, 3)]);
+    let asked = |guest: &Guest| -> Vec<Value> {
+        let asked = guest.engine.asked.lock().unwrap();
+        let bodies = asked.iter().filter(|body| !body.starts_with("/tokenize"));
+        bodies.map(|body| serde_json::from_str(body).unwrap()).collect()
+    };
+    let counted = |guest: &Guest| {
+        let asked = guest.engine.asked.lock().unwrap();
+        asked.iter().filter(|body| body.starts_with("/tokenize")).count()
+    };
+    // Three answers to one chat: counted once, and the engine reads neither messages nor template again.
+    let guest = Guest::new(script.clone());
+    assert_eq!(guest.ask(&chat(r#","n":3,"temperature":0"#)).await.status(), 200);
+    assert_eq!((counted(&guest), asked(&guest).len()), (1, 3));
+    for body in asked(&guest) {
+        assert_eq!(body["prompt"], json!([1, 2, 3, 4, 5]));
+        assert!(body.get("messages").is_none());
+    }
+    assert_eq!(guest.receipts()[0].receipt().prompt_tokens, 5);
+    // Texts alike.
+    let guest = Guest::new(script.clone());
+    assert_eq!(guest.send(completion(r#","prompt":"a""#)).await.status(), 200);
+    assert_eq!(asked(&guest)[0]["prompt"], json!([1, 2, 3, 4, 5]));
+    // With tools the answer is read otherwise, whatever the engine says of its ids; and an engine that says nothing gets the chat.
+    let tools = r#","tools":[{"type":"function","function":{"name":"look","parameters":{"type":"object"}}}]"#;
+    for (script, extra) in [(script, tools), (honest(), "")] {
+        let guest = Guest::new(script);
+        assert_eq!(guest.ask(&chat(extra)).await.status(), 200);
+        let body = &asked(&guest)[0];
+        assert!(body["messages"].is_array() && body.get("prompt").is_none(), "{body}");
+    }
 }

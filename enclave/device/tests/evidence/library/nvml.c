@@ -1,10 +1,6 @@
 /* A management library for tests: answers as NVML does, from the files beside it. `scenario` holds words that change
  * one thing each; `calls` is appended to, so that a test sees what was asked of the driver. */
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "scenario.h"
 
 enum { SUCCESS = 0, NOT_SUPPORTED = 3, NOT_FOUND = 6, VERSION_MISMATCH = 25 };
 #define GPUS_MAX 8
@@ -22,31 +18,6 @@ struct state { unsigned int environment, feature, devtools; };
 
 static int handles[GPUS_MAX];
 static unsigned int ready;
-
-static FILE *beside(const char *name, const char *mode) {
-    Dl_info self;
-    char path[4096];
-    dladdr((void *)beside, &self);
-    snprintf(path, sizeof path, "%s", self.dli_fname);
-    char *slash = strrchr(path, '/');
-    snprintf(slash + 1, sizeof path - (slash + 1 - path), "%s", name);
-    return fopen(path, mode);
-}
-
-/* The number behind `word=` in the scenario, or `otherwise`. */
-static unsigned int number(const char *word, unsigned int otherwise) {
-    char text[4096] = "";
-    FILE *file = beside("scenario", "r");
-    if (file) {
-        size_t got = fread(text, 1, sizeof text - 1, file);
-        text[got] = 0;
-        fclose(file);
-    }
-    char key[64];
-    snprintf(key, sizeof key, "%s=", word);
-    char *found = strstr(text, key);
-    return found ? (unsigned int)strtoul(found + strlen(key), 0, 0) : otherwise;
-}
 
 static void note(const char *call) {
     FILE *file = beside("calls", "a");
@@ -67,7 +38,11 @@ static unsigned int fill(const char *name, unsigned char *out, size_t most) {
 int nvmlInit_v2(void) { return number("init", SUCCESS); }
 int nvmlShutdown(void) { return SUCCESS; }
 const char *nvmlErrorString(int code) { (void)code; return "test library"; }
-int nvmlSystemGetDriverVersion(char *out, unsigned int length) { snprintf(out, length, "580.95.05"); return SUCCESS; }
+int nvmlSystemGetDriverVersion(char *out, unsigned int length) {
+    snprintf(out, length, number("old_driver", 0) ? "535.1" : "580.95.05");
+    return SUCCESS;
+}
+int nvmlSystemGetCudaDriverVersion_v2(int *out) { *out = number("nvml_cuda", 13000); return SUCCESS; }
 int nvmlDeviceGetCount_v2(unsigned int *count) { *count = number("gpus", 1); return SUCCESS; }
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned int index, void **device) {
@@ -79,6 +54,34 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned int index, void **device) {
 int nvmlDeviceGetUUID(void *device, char *out, unsigned int length) {
     long index = number("same_uuid", 0) ? 0 : (int *)device - handles;
     snprintf(out, length, "GPU-00000000-0000-0000-0000-%012ld", index);
+    return SUCCESS;
+}
+
+int nvmlDeviceGetName(void *device, char *out, unsigned int length) {
+    (void)device;
+    snprintf(out, length, "TEST H100");
+    return SUCCESS;
+}
+
+struct pci { char legacy[16]; unsigned int domain, bus, device, id, subsystem; char name[32]; };
+int nvmlDeviceGetPciInfo_v3(void *device, struct pci *out) {
+    memset(out, 0, sizeof *out);
+    out->bus = (unsigned int)((int *)device - handles);
+    return SUCCESS;
+}
+
+struct memory { unsigned int version; unsigned long long total, reserved, free, used; };
+int nvmlDeviceGetMemoryInfo_v2(void *device, struct memory *out) {
+    (void)device;
+    if (out->version != (sizeof *out | 2u << 24)) return VERSION_MISMATCH;
+    out->total = 85899345920ull;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetCudaComputeCapability(void *device, int *major, int *minor) {
+    (void)device;
+    *major = number("nvml_major", 9);
+    *minor = 0;
     return SUCCESS;
 }
 
