@@ -44,6 +44,7 @@ mod error;
 mod genesis;
 mod network;
 mod proof;
+pub mod snapshot;
 mod state;
 mod supply;
 mod tree;

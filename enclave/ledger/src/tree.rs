@@ -81,7 +81,8 @@ impl Tree {
         }
     }
 
-    fn of(entries: &[(Path, Digest256)], depth: usize) -> Self {
+    /// Of entries that are sorted by path, alike in their first `depth` bits.
+    pub(crate) fn of(entries: &[(Path, Digest256)], depth: usize) -> Self {
         match entries {
             [] => Self(None),
             [(path, value)] => Self(Some(Arc::new(Node::Leaf {

@@ -54,6 +54,34 @@ pub enum MiningError {
         /// This.
         got: u64,
     },
+    /// Blocks up to a snapshot's were never here.
+    #[error(
+        "ledger: block {height}: this store went on from a snapshot after block {base} and does not have it: ask a node that was there"
+    )]
+    Pruned {
+        /// Which.
+        height: u64,
+        /// The snapshot's block.
+        base: u64,
+    },
+    /// A state that is too long to be handed out.
+    #[error(
+        "ledger: snapshot: expected a state of at most {max} bytes, got a longer one: who comes late applies every block"
+    )]
+    Large {
+        /// The bound.
+        max: u64,
+    },
+    /// A snapshot that is not ahead.
+    #[error(
+        "ledger: snapshot: expected one after block {newest}, got one after block {got}: blocks bring this store on"
+    )]
+    Behind {
+        /// The newest here.
+        newest: u64,
+        /// The snapshot's.
+        got: u64,
+    },
 }
 
 impl MiningError {
@@ -67,6 +95,9 @@ impl MiningError {
             Self::Block(e) => e.code(),
             Self::Fork { .. } => "mining.fork",
             Self::Gap { .. } => "mining.gap",
+            Self::Pruned { .. } => "mining.pruned",
+            Self::Large { .. } => "mining.snapshot.large",
+            Self::Behind { .. } => "mining.snapshot.behind",
         }
     }
 }

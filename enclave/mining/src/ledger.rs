@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use hanzo_attestation::Digest256;
 use hanzo_ledger::{
-    Applied, BLOCK_BYTES_MAX, Block, BlockReject, Canonical, Genesis, KEY_BYTES_MAX, Key, Proof, State,
+    Applied, BLOCK_BYTES_MAX, Block, BlockReject, Canonical, Genesis, Header, KEY_BYTES_MAX, Key, Proof, State,
     VALUE_BYTES_MAX, Value, VerifiedBlock,
 };
 use hanzo_pqc::Dek;
@@ -14,6 +14,7 @@ use hanzo_store::EncryptedDb;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 mod shown;
+mod snapshot;
 
 pub use shown::{CERTIFICATE_SPACING, CERTIFICATES_KEPT, Placed};
 
@@ -23,6 +24,11 @@ use crate::{MiningError, SCHEMA};
 pub struct MiningLedger {
     db: EncryptedDb,
     state: RwLock<State>,
+    /// The newest block that came as a snapshot's.
+    base: RwLock<Option<Header>>,
+    /// After the last block of an epoch, not cut yet. Locked under `state`; `served` never is.
+    boundary: Mutex<Option<State>>,
+    served: Mutex<snapshot::Served>,
 }
 
 /// A block that is on the disk.
@@ -67,10 +73,16 @@ impl MiningLedger {
             }
         }
         db.write(shown::index)?;
-        let state = db.read(|db| restore(db, genesis, &start))?;
+        let (base, state) = db.read(|db| -> Result<_, MiningError> {
+            let base = snapshot::newest_base(db)?;
+            Ok((base, restore(db, genesis, &start, base.as_ref())?))
+        })?;
         Ok(Self {
             db,
             state: RwLock::new(state),
+            base: RwLock::new(base),
+            boundary: Mutex::default(),
+            served: Mutex::default(),
         })
     }
 
@@ -109,6 +121,11 @@ impl MiningLedger {
         let root = applied.root();
         self.db.write(|tx| store(tx, height, block, &applied))?;
         state.commit(applied)?;
+        let params = &state.genesis().params;
+        if params.epoch_of(height.saturating_add(1)) != params.epoch_of(height) {
+            let ended = state.clone();
+            *self.boundary.lock().unwrap_or_else(PoisonError::into_inner) = Some(ended);
+        }
         Ok(Committed {
             height,
             id,
@@ -126,18 +143,18 @@ impl MiningLedger {
                 false => Err(MiningError::Gap { expected, got: height }),
             };
         }
-        let block = self.block(height)?.ok_or(MiningError::Gap {
-            expected: 1,
-            got: height,
+        let header = self.header(height)?.ok_or_else(|| {
+            let (expected, got) = (1, height);
+            self.absent(height).unwrap_or(MiningError::Gap { expected, got })
         })?;
-        let held = block.header.id();
+        let held = header.id();
         if held != id {
             return Err(MiningError::Fork { height, held, got: id });
         }
         Ok(Some(Committed {
             height,
             id,
-            root: block.header.state_root,
+            root: header.state_root,
             again: true,
         }))
     }
@@ -161,8 +178,12 @@ impl MiningLedger {
     /// Goes through the whole chain again, from its genesis and every signature, and compares where it leads. Returns the height.
     ///
     /// # Errors
-    /// [`MiningError::Damaged`] if it leads elsewhere, [`MiningError::Block`] for the first block that does not apply.
+    /// [`MiningError::Damaged`] if it leads elsewhere, [`MiningError::Block`] for the first block that does not apply;
+    /// [`MiningError::Pruned`] if it went on from a snapshot.
     pub fn replay(&self) -> Result<u64, MiningError> {
+        if let Some(absent) = self.base().and_then(|base| self.absent(base)) {
+            return Err(absent);
+        }
         let (genesis, root, newest) = self.read(|s| (s.genesis().clone(), s.root(), s.head().height));
         let mut state = State::new(genesis)?;
         for height in 1..=newest {
@@ -235,10 +256,16 @@ fn stored_block(db: &Connection, height: i64) -> Result<Option<Block>, MiningErr
     Ok(Some(block))
 }
 
-fn restore(db: &Connection, genesis: Genesis, start: &State) -> Result<State, MiningError> {
+fn restore(db: &Connection, genesis: Genesis, start: &State, base: Option<&Header>) -> Result<State, MiningError> {
     let newest: i64 = db.query_row("SELECT coalesce(max(height), 0) FROM blocks", [], |row| row.get(0))?;
-    let (tip, root) = match stored_block(db, newest)? {
-        Some(block) => (block.header.id(), block.header.state_root),
+    // Blocks after a snapshot's go on from it; those before it do not count.
+    let after = |header: &&Header| i64::try_from(header.height).is_ok_and(|height| height > newest);
+    let header = match base.filter(after) {
+        Some(header) => Some(*header),
+        None => stored_block(db, newest)?.map(|block| block.header),
+    };
+    let (tip, root) = match header {
+        Some(header) => (header.id(), header.state_root),
         None => (start.tip(), start.root()),
     };
     let mut statement = db.prepare("SELECT key, value FROM entries")?;

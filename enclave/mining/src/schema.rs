@@ -55,5 +55,26 @@ pub const SCHEMA: Schema = Schema {
         epoch INTEGER PRIMARY KEY CHECK (epoch >= 0),
         document BLOB NOT NULL
     ) STRICT;",
+        // Blocks whose states came as snapshots: blocks go on after the newest of them.
+        "CREATE TABLE bases (
+        height INTEGER PRIMARY KEY CHECK (height > 0),
+        id BLOB NOT NULL UNIQUE CHECK (length(id) = 32),
+        header BLOB NOT NULL
+    ) STRICT;
+    CREATE TRIGGER bases_are_final BEFORE UPDATE ON bases BEGIN
+        SELECT RAISE(ABORT, 'a base is final');
+    END;
+    CREATE TRIGGER bases_stay BEFORE DELETE ON bases BEGIN
+        SELECT RAISE(ABORT, 'a base stays');
+    END;
+    CREATE TRIGGER bases_go_on BEFORE INSERT ON bases
+    WHEN NEW.height <= max((SELECT coalesce(max(height), 0) FROM blocks), (SELECT coalesce(max(height), 0) FROM bases)) BEGIN
+        SELECT RAISE(ABORT, 'a base is after all that is there');
+    END;
+    DROP TRIGGER blocks_have_no_gaps;
+    CREATE TRIGGER blocks_have_no_gaps BEFORE INSERT ON blocks
+    WHEN NEW.height <> 1 + max((SELECT coalesce(max(height), 0) FROM blocks), (SELECT coalesce(max(height), 0) FROM bases)) BEGIN
+        SELECT RAISE(ABORT, 'a block has the next height');
+    END;",
     ],
 };

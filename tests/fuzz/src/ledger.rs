@@ -5,7 +5,8 @@ mod light;
 
 use std::sync::LazyLock;
 
-use hanzo_chain_types::{FinalityCertificate, LightClient, LightProof, Subject, ValidatorSet};
+use hanzo_chain_types::{Assembly, FinalityCertificate, LightClient, LightProof, Offer, Subject, ValidatorSet};
+use hanzo_ledger::snapshot::Cut;
 use hanzo_ledger::{
     Action, Block, Canonical, Genesis, KEY_BYTES_MAX, Key, Proof, SignedTx, TX_BYTES_MAX, VALUE_BYTES_MAX, Value,
 };
@@ -13,6 +14,9 @@ use light::fixture::{User, user};
 use light::{Told, told};
 
 static TOLD: LazyLock<Told> = LazyLock::new(told);
+
+/// The state after the newest block in a few parts.
+static CUT: LazyLock<Cut> = LazyLock::new(|| TOLD.w.state.clone().cut(8_000).expect("a short state"));
 
 /// Every decoder; what is read has one spelling.
 pub fn ledger(data: &[u8]) {
@@ -71,6 +75,40 @@ pub fn light_proof(data: &[u8]) {
     }
 }
 
+fn offer() -> Offer {
+    Offer {
+        certificate: TOLD.certificate.clone(),
+        headers: hanzo_ledger::List::default(),
+        plan: CUT.plan().clone(),
+    }
+}
+
+/// An offer of a state, or a first byte that says which part of one and the part: nothing but the truth is believed.
+pub fn snapshot(data: &[u8]) {
+    let told = &*TOLD;
+    let mut client = LightClient::of_genesis(told.w.state.genesis()).expect("a genesis");
+    client.follow(&told.handover).expect("a handover");
+    if let Ok(offer) = Offer::parse(data) {
+        assert_eq!(offer.to_bytes(), data, "a second spelling");
+        if let Ok(assembly) = Assembly::begin(offer, &client) {
+            let header = assembly.header();
+            let block = told.w.blocks.iter().find(|block| block.header == *header);
+            assert!(block.is_some(), "a block that nobody made");
+        }
+    }
+    let Some((part, bytes)) = data.split_first() else {
+        return;
+    };
+    let mut assembly = Assembly::begin(offer(), &client).expect("an offer");
+    if assembly.take(u16::from(*part), bytes).is_ok() {
+        assert_eq!(
+            CUT.part(u16::from(*part)).as_deref(),
+            Some(bytes),
+            "a part that is not the state's"
+        );
+    }
+}
+
 /// What the targets start from.
 pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
     let told = &*TOLD;
@@ -114,6 +152,11 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
     let account = Key::Account(w.users[1].address);
     out.push(("ledger", "proof".to_owned(), w.state.prove(&account).to_bytes()));
     out.push(("ledger", "certificate".to_owned(), told.certificate.to_bytes()));
+    out.push(("snapshot", "offer".to_owned(), offer().to_bytes()));
+    for part in 0..CUT.plan().parts().len().min(3) as u16 {
+        let bytes = CUT.part(part).expect("a part");
+        out.push(("snapshot", format!("part-{part}"), [&[part as u8][..], &bytes].concat()));
+    }
     out.push(("light_proof", "account".to_owned(), told.account(1).to_bytes()));
     out.push(("light_proof", "reward".to_owned(), told.reward.to_bytes()));
     out.push(("light_proof", "block".to_owned(), told.light(Subject::Block).to_bytes()));

@@ -16,7 +16,11 @@ const BLOCKS_DEFAULT: u64 = 20;
 
 impl From<MiningError> for Failure {
     fn from(e: MiningError) -> Self {
-        Self::new(-32603, e.code(), e.to_string())
+        let number = match e {
+            MiningError::Pruned { .. } => -32001,
+            _ => -32603,
+        };
+        Self::new(number, e.code(), e.to_string())
     }
 }
 
@@ -82,7 +86,11 @@ fn result(node: &dyn Node, request: &Request) -> Result<Value, Failure> {
             let from = call.from.unwrap_or(newest).min(newest);
             let mut all = Vec::new();
             for height in (from.saturating_sub(count).saturating_add(1)..=from).rev() {
-                all.extend(view_of(node, height)?);
+                match view_of(node, height) {
+                    // Those after it are here; alone it is said.
+                    Err(_) if !all.is_empty() && ledger.absent(height).is_some() => break,
+                    view => all.extend(view?),
+                }
             }
             done(&call, all)
         }
@@ -161,7 +169,7 @@ fn applies(state: &State, tx: &SignedTx) -> Result<(), SubmitError> {
 pub(crate) fn view_of(node: &dyn Node, height: u64) -> Result<Option<BlockView>, Failure> {
     let ledger = node.ledger();
     let Some(block) = ledger.block(height)? else {
-        return Ok(None);
+        return ledger.absent(height).map_or(Ok(None), |absent| Err(absent.into()));
     };
     let certificate = ledger.certificate_from(height)?;
     let params = ledger.read(|state| state.genesis().params);
@@ -193,6 +201,11 @@ fn placed(node: &dyn Node, call: &GetTransaction) -> Result<PlacedView, Failure>
             view: None,
             transaction: None,
         }),
-        None => Err(Failure::none("transaction")),
+        None => Err(ledger.base().map_or_else(|| Failure::none("transaction"), |base| {
+            let text = format!(
+                "transaction: it is in no block after {base}, where this node went on from a snapshot: ask a node that has the blocks before"
+            );
+            Failure::new(-32001, "mining.pruned", text)
+        })),
     }
 }

@@ -121,6 +121,9 @@ pub struct StatusView {
     pub fee_min: String,
     /// Height of the newest block that has a certificate here.
     pub certified: Option<u64>,
+    /// Height of the block whose state came as a snapshot: earlier blocks may not be here. Absent if every block was applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<u64>,
     /// Validators that are active.
     pub validators: u32,
     /// The node about itself.

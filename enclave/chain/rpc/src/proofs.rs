@@ -61,7 +61,8 @@ pub(crate) fn proof(node: &dyn Node, call: &GetProof) -> Result<ProofView, Failu
         }
     };
     if ledger.block(shown.height)?.is_none() {
-        return Err(Failure::none("block"));
+        let absent = ledger.absent(shown.height);
+        return Err(absent.map_or_else(|| Failure::none("block"), Failure::from));
     }
     let certificate = ledger.certificate_from(shown.height)?.ok_or_else(not_yet)?;
     complete(ledger, shown, certificate, call.from_epoch.unwrap_or(OF_GENESIS))

@@ -107,11 +107,13 @@ pub(crate) fn status(node: &dyn Node) -> Result<StatusView, Failure> {
             block_interval_ms: params.block_interval_ms,
             fee_min: params.fee_min.to_string(),
             certified: None,
+            base: None,
             validators: head.validators,
             node: Default::default(),
         }
     });
     view.certified = ledger.certified()?;
+    view.base = ledger.base();
     view.node = node.standing();
     Ok(view)
 }

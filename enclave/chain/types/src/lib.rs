@@ -32,6 +32,7 @@ mod keys;
 mod light;
 mod quorum;
 mod set;
+mod snapshot;
 mod vote;
 
 pub use candidate::{
@@ -46,4 +47,5 @@ pub use light::{
 };
 pub use quorum::{COMMITTEE_MAX, COMMITTEE_MIN, CommitteeError, QUORUM_PERCENT, faults, quorum};
 pub use set::{SetError, VALIDATOR_SET_BYTES_MAX, Validator, ValidatorSet};
+pub use snapshot::{Assembly, OFFER_BYTES_MAX, Offer, Snapshot, SnapshotError};
 pub use vote::{AIChainVote, Proposal};

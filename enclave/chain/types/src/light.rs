@@ -362,6 +362,23 @@ impl LightClient {
         })
     }
 
+    /// Of a state that the caller knows to be the chain's: the committees of its epoch and of the next.
+    ///
+    /// # Errors
+    /// [`LightError::Set`]; [`LightError::Nobody`] if it names nobody for its own epoch.
+    pub fn of_state(state: &State) -> Result<Self, LightError> {
+        let epoch = state.genesis().params.epoch_of(state.head().height);
+        let mut sets = vec![committee_of(state, epoch)?.ok_or(LightError::Nobody { epoch })?];
+        sets.extend(committee_of(state, epoch.saturating_add(1))?);
+        let network = *state.network();
+        Ok(Self { network, sets })
+    }
+
+    /// Which chain.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
     /// Of a set that the caller knows to be the chain's.
     pub fn of_set(network: Network, set: ValidatorSet) -> Self {
         let sets = vec![set];

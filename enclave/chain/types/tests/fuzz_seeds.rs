@@ -9,6 +9,7 @@ fn run(target: &str, bytes: &[u8]) {
         "ledger" => targets::ledger(bytes),
         "ledger_apply" => targets::ledger_apply(bytes),
         "light_proof" => targets::light_proof(bytes),
+        "snapshot" => targets::snapshot(bytes),
         other => panic!("no target {other}"),
     }
 }

@@ -160,7 +160,7 @@ impl MiningLedger {
     }
 }
 
-fn signed(number: u64, what: &'static str) -> Result<i64, MiningError> {
+pub(super) fn signed(number: u64, what: &'static str) -> Result<i64, MiningError> {
     i64::try_from(number).map_err(|_| hanzo_ledger::BlockReject::Overflow { what }.into())
 }
 

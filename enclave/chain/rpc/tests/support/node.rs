@@ -17,6 +17,7 @@ use hanzo_attestation::Digest256;
 use hanzo_chain_rpc::calls::Call;
 use hanzo_chain_rpc::client::{self, CallError};
 use hanzo_chain_rpc::*;
+use hanzo_chain_types::{Assembly, LightClient};
 use hanzo_ledger::*;
 use hanzo_mining::MiningLedger;
 use hanzo_pqc::Dek;
@@ -142,7 +143,31 @@ impl Drop for Server {
 }
 
 pub fn server(config: ServerConfig) -> Server {
-    let (node, told) = node();
+    serving(node(), config)
+}
+
+/// A node that took the state after the last block of epoch 1 from another, and the blocks after it.
+pub fn late() -> (Arc<TestNode>, Told) {
+    let (whole, told) = node();
+    let keys = (0..4).map(|n| light::fixture::first(n).1);
+    let late = TestNode::open(told.genesis(), keys.chain([light::fixture::user(400)]).collect());
+    let mut client = LightClient::of_genesis(&told.genesis()).unwrap();
+    client.follow(&whole.ledger.handover(1).unwrap().unwrap()).unwrap();
+    let mut assembly = Assembly::begin(whole.ledger.offer(0).unwrap().unwrap(), &client).unwrap();
+    while let Some(part) = assembly.next() {
+        assembly
+            .take(part, &whole.ledger.part(&assembly.id(), part).unwrap())
+            .unwrap();
+    }
+    let base = assembly.header().height;
+    late.ledger.install(assembly.finish(told.genesis()).unwrap()).unwrap();
+    for block in &told.w.blocks[base as usize..] {
+        late.take(block.clone(), true);
+    }
+    (Arc::new(late), told)
+}
+
+pub fn serving((node, told): (Arc<TestNode>, Told), config: ServerConfig) -> Server {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

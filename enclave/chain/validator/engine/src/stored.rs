@@ -62,19 +62,26 @@ impl<W: Watcher> FinalBlocks for StoredBlocks<W> {
             height,
             cause: cause.to_string(),
         };
-        self.ledger.submit_verified(block).map_err(refused)?;
+        match self.ledger.submit_verified(block) {
+            // It went on from a state after this block meanwhile.
+            Err(MiningError::Pruned { .. }) => return Ok(()),
+            stored => stored.map_err(refused)?,
+        };
         if let Some(certificate) = certificate {
-            self.ledger.certify(certificate).map_err(refused)?;
+            self.certify(certificate)?;
         }
         self.watcher.committed(block.header());
         Ok(())
     }
 
     fn certify(&mut self, certificate: &FinalityCertificate) -> Result<(), CommitError> {
-        self.ledger.certify(certificate).map_err(|cause| CommitError {
-            height: certificate.header.height,
-            cause: cause.to_string(),
-        })
+        match self.ledger.certify(certificate) {
+            Ok(()) | Err(MiningError::Pruned { .. }) => Ok(()),
+            Err(cause) => Err(CommitError {
+                height: certificate.header.height,
+                cause: cause.to_string(),
+            }),
+        }
     }
 
     fn block(&self, height: u64) -> Option<Block> {

@@ -111,6 +111,18 @@ pub enum LinkError {
         /// Its.
         got: u8,
     },
+    /// An old link.
+    #[error(
+        "link: account {account}: expected a handshake within the last {max_s} s, the last was {got_s} s ago: a fresh one follows"
+    )]
+    Aged {
+        /// Whose.
+        account: Address,
+        /// The bound.
+        max_s: u64,
+        /// How long ago.
+        got_s: u64,
+    },
     /// It broke the protocol before.
     #[error("link: the peer is blocked: it broke the protocol; a new boot of it is heard again")]
     Blocked,
@@ -139,6 +151,7 @@ impl LinkError {
             Self::Evidence { .. } => "links.evidence",
             Self::Simulated => "links.simulated",
             Self::Tier { .. } => "links.tier",
+            Self::Aged { .. } => "links.aged",
             Self::Blocked => "links.blocked",
             Self::Closed(_) => "links.closed",
         }

@@ -13,6 +13,12 @@ use hanzo_verifier::foreign::verify_foreign;
 
 use crate::error::LinkError;
 
+/// The machine's clock.
+pub(crate) fn clock() -> UnixTime {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixTime(now.as_secs())
+}
+
 /// Why there is no evidence.
 #[derive(Debug, thiserror::Error)]
 #[error("evidence: {0}")]
@@ -38,15 +44,15 @@ pub struct Appraised {
 
 /// Judges evidence.
 pub trait Appraiser: Send + Sync {
-    /// Whether `evidence` (JCS of the `cpu` member of a bundle) is genuine, signs the statement of exactly these keys, and is good
-    /// enough.
+    /// Whether `evidence` (JCS of the `cpu` member of a bundle) is genuine at `now`, signs the statement of exactly these keys, and is
+    /// good enough.
     ///
     /// # Errors
     /// [`LinkError::Evidence`].
-    fn appraise(&self, evidence: &[u8], keys: &ValidatorKeys) -> Result<Appraised, LinkError>;
+    fn appraise(&self, evidence: &[u8], keys: &ValidatorKeys, now: UnixTime) -> Result<Appraised, LinkError>;
 }
 
-/// By roots and an appraisal policy, at the machine's clock.
+/// By roots and an appraisal policy.
 pub struct PolicyAppraiser(pub VerifierContext);
 
 fn refused(code: &'static str, why: impl std::fmt::Display) -> LinkError {
@@ -55,7 +61,7 @@ fn refused(code: &'static str, why: impl std::fmt::Display) -> LinkError {
 }
 
 impl Appraiser for PolicyAppraiser {
-    fn appraise(&self, evidence: &[u8], keys: &ValidatorKeys) -> Result<Appraised, LinkError> {
+    fn appraise(&self, evidence: &[u8], keys: &ValidatorKeys, now: UnixTime) -> Result<Appraised, LinkError> {
         let cpu: CpuEvidence =
             jcs::from_slice("evidence", evidence, EVIDENCE_BYTES_MAX).map_err(|e| refused("links.evidence.json", e))?;
         if !matches!(cpu, CpuEvidence::Snp(_) | CpuEvidence::Tdx(_)) {
@@ -69,9 +75,7 @@ impl Appraiser for PolicyAppraiser {
             report_data: Some(report_data.to_vec()),
             nonce: None,
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let reading =
-            verify_foreign(&evidence, &expected, &self.0, UnixTime(now.as_secs())).map_err(|e| refused(e.code(), e))?;
+        let reading = verify_foreign(&evidence, &expected, &self.0, now).map_err(|e| refused(e.code(), e))?;
         Ok(Appraised {
             tier: reading.tier_if_fresh().number(),
             simulated: reading.simulated(),

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use hanzo_attestation::Digest256;
 use hanzo_attestation::jcs;
 use hanzo_attestation::keyset::KemKey;
+use hanzo_attestation::{Digest256, UnixTime};
 use hanzo_chain::ValidatorKey;
 use hanzo_chain_types::{EVIDENCE_BYTES_MAX, ValidatorKeys};
 use hanzo_channel::{ChannelKey, TlsIdentity};
@@ -99,6 +99,26 @@ pub struct Admission<'a> {
     pub simulated: bool,
     /// Lowest tier by the network's rules.
     pub tier_min: u8,
+    /// When.
+    pub now: UnixTime,
+}
+
+impl Admission<'_> {
+    /// What evidence is worth by the appraiser and the network's rules.
+    ///
+    /// # Errors
+    /// [`LinkError::Evidence`], [`LinkError::Simulated`], [`LinkError::Tier`].
+    pub(crate) fn evidence(&self, evidence: &[u8], keys: &ValidatorKeys) -> Result<Appraised, LinkError> {
+        let appraised = self.appraiser.appraise(evidence, keys, self.now)?;
+        if appraised.simulated && !self.simulated {
+            return Err(LinkError::Simulated);
+        }
+        if appraised.tier < self.tier_min {
+            let (expected, got) = (self.tier_min, appraised.tier);
+            return Err(LinkError::Tier { expected, got });
+        }
+        Ok(appraised)
+    }
 }
 
 /// A peer whose greeting was judged. Its connection has still to prove itself: [`crate::handshake`].
@@ -195,14 +215,7 @@ impl Greeting {
             .and_then(|key| {
                 verify(&key, &rotation(keys, &self.evidence), &self.signature).map_err(|_| owner("it does not verify"))
             })?;
-        let appraised = by.appraiser.appraise(&self.evidence, keys)?;
-        if appraised.simulated && !by.simulated {
-            return Err(LinkError::Simulated);
-        }
-        if appraised.tier < by.tier_min {
-            let (expected, got) = (by.tier_min, appraised.tier);
-            return Err(LinkError::Tier { expected, got });
-        }
+        let appraised = by.evidence(&self.evidence, keys)?;
         let key = ValidatorKey::new(&keys.consensus).ok_or(LinkError::Stranger(account))?;
         Ok(Peer {
             greeting: self,

@@ -5,6 +5,7 @@
 //!   `hanzo.validator.v1`) and the owner's signature that gives the validator this key. [`Greeting`] is what goes to peers of it.
 //! * [`handshake`] lets each side of a fresh connection judge the other: network, account, incarnation, evidence by policy, and a
 //!   channel proof over this very connection. Nothing that a peer says is used before all of it passed.
+//! * [`Network::judge_again`] holds the evidence of those that are connected against the time and policy of now.
 //! * [`Network`] holds the connections: who may connect is told by the caller out of the chain's state ([`Network::set_members`]).
 //!   [`Network::register`] gives the two ends of a numbered channel.
 //!
@@ -34,6 +35,7 @@
     reason = "a refusal says what was expected and what came; it is not the fast path"
 )]
 
+mod again;
 mod channel;
 mod connection;
 mod error;

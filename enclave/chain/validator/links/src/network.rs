@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use commonware_p2p::{BlockedSubscription, Recipients};
 use commonware_runtime::IoBuf;
 use commonware_utils::channel::ring;
 use commonware_utils::ordered::Set;
+use hanzo_attestation::UnixTime;
 use hanzo_chain::{MESSAGE_BYTES_MAX, ValidatorKey};
 use hanzo_ledger::{Address, Fixed, Network as Chain, key_digest};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,7 +21,7 @@ use tokio::task::JoinSet;
 use crate::channel::{LinkBlocker, LinkReceiver, LinkSender, Waiting};
 use crate::connection::{self, Queues, cost};
 use crate::error::LinkError;
-use crate::evidence::Appraiser;
+use crate::evidence::{Appraiser, clock};
 use crate::greeting::{Admission, Identity, Peer, Registered};
 use crate::handshake::{Configs, Proven, accepting, dialling};
 
@@ -50,6 +51,10 @@ pub struct Limits {
     pub idle_limit: Duration,
     /// Shortest and longest pause before an address is dialled again.
     pub redial: (Duration, Duration),
+    /// How often the evidence of those that are connected is judged again.
+    pub judge_every: Duration,
+    /// After which a connection needs a fresh handshake.
+    pub age_max: Duration,
 }
 
 impl Default for Limits {
@@ -65,6 +70,8 @@ impl Default for Limits {
             ping_every: Duration::from_secs(1),
             idle_limit: Duration::from_secs(5),
             redial: (Duration::from_millis(100), Duration::from_secs(3)),
+            judge_every: Duration::from_secs(60),
+            age_max: Duration::from_secs(3600),
         }
     }
 }
@@ -102,6 +109,8 @@ pub struct Counters {
     pub connections: AtomicU64,
     /// Handshakes that were refused or failed.
     pub refusals: AtomicU64,
+    /// Connections that were closed because their evidence, judged again, was refused, or their handshake was long ago.
+    pub judged_out: AtomicU64,
     /// Messages that were not sent because a peer's queue was full.
     pub dropped: AtomicU64,
     /// Messages that were sent.
@@ -114,12 +123,12 @@ pub struct Counters {
     pub received_bytes: AtomicU64,
 }
 
-struct Live {
+pub(crate) struct Live {
     number: u64,
-    peer: Arc<Peer>,
+    pub(crate) peer: Arc<Peer>,
     queues: Queues,
     address: SocketAddr,
-    since: Instant,
+    pub(crate) since: Instant,
     /// Dropped to close it.
     _close: oneshot::Sender<()>,
 }
@@ -132,9 +141,9 @@ pub(crate) struct ChannelReader {
 }
 
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     members: BTreeMap<Address, Registered>,
-    live: BTreeMap<Address, Live>,
+    pub(crate) live: BTreeMap<Address, Live>,
     blocked: BTreeSet<ValidatorKey>,
     watchers: Vec<ring::Sender<Set<ValidatorKey>>>,
     channels: BTreeMap<u64, ChannelReader>,
@@ -154,17 +163,17 @@ pub(crate) struct Inner {
     chain: Chain,
     identity: Identity,
     configs: Configs,
-    appraiser: Arc<dyn Appraiser>,
+    pub(crate) appraiser: RwLock<Arc<dyn Appraiser>>,
     simulated: bool,
     tier_min: u8,
-    limits: Limits,
+    pub(crate) limits: Limits,
     state: Mutex<State>,
     pub(crate) counters: Counters,
 }
 
 /// The links of a validator. Copies are the same network; it stops when [`Network::run`] does.
 #[derive(Clone)]
-pub struct Network(Arc<Inner>);
+pub struct Network(pub(crate) Arc<Inner>);
 
 impl Network {
     /// Of one boot. `simulated` and `tier_min` are the genesis' rules for validators' evidence.
@@ -181,7 +190,7 @@ impl Network {
             chain: identity.greeting.keys.network,
             configs: Configs::new(&identity)?,
             identity,
-            appraiser,
+            appraiser: RwLock::new(appraiser),
             simulated,
             tier_min,
             limits,
@@ -284,6 +293,7 @@ impl Network {
         for peer in peers.into_iter().filter(|peer| me < peer.account) {
             tasks.spawn(Arc::clone(&self.0).dial(peer));
         }
+        tasks.spawn(self.clone().judge_now_and_then());
         let handshakes = Arc::new(Semaphore::new(self.0.limits.handshakes.0));
         loop {
             while tasks.try_join_next().is_some() {}
@@ -345,11 +355,11 @@ impl Drop for Handshaking {
 }
 
 impl Inner {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn me(&self) -> Address {
+    pub(crate) fn me(&self) -> Address {
         self.identity.greeting.keys.validator
     }
 
@@ -430,33 +440,40 @@ impl Inner {
     async fn accept(&self, stream: TcpStream) -> Result<Proven<TcpStream>, LinkError> {
         stream.set_nodelay(true)?;
         let registered = |account: &Address| self.registered(account);
-        let me = self.me();
-        let by = self.admission(&me, None, &registered);
+        let (me, appraiser) = (self.me(), self.appraiser());
+        let by = self.admission(&me, None, &registered, &*appraiser, clock());
         accepting(stream, &self.configs, &self.identity, &by, self.limits.handshake_limit).await
     }
 
     async fn dialled(&self, stream: TcpStream, peer: &Address) -> Result<Proven<TcpStream>, LinkError> {
         stream.set_nodelay(true)?;
         let registered = |account: &Address| self.registered(account);
-        let me = self.me();
-        let by = self.admission(&me, Some(peer), &registered);
+        let (me, appraiser) = (self.me(), self.appraiser());
+        let by = self.admission(&me, Some(peer), &registered, &*appraiser, clock());
         dialling(stream, &self.configs, &self.identity, &by, self.limits.handshake_limit).await
     }
 
-    fn admission<'a>(
+    pub(crate) fn appraiser(&self) -> Arc<dyn Appraiser> {
+        Arc::clone(&self.appraiser.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn admission<'a>(
         &'a self,
         me: &'a Address,
         dialled: Option<&'a Address>,
         registered: &'a (dyn Fn(&Address) -> Option<Registered> + Sync),
+        appraiser: &'a dyn Appraiser,
+        now: UnixTime,
     ) -> Admission<'a> {
         Admission {
             network: &self.chain,
             me,
             dialled,
             registered,
-            appraiser: &*self.appraiser,
+            appraiser,
             simulated: self.simulated,
             tier_min: self.tier_min,
+            now,
         }
     }
 
@@ -505,7 +522,7 @@ impl Inner {
         let ended = tokio::select! {
             ended = connection::read(from, &peer.key, &self.limits, self) => ended,
             ended = connection::write(to, drains, &self.limits, self) => ended,
-            _ = closed => Err(LinkError::Closed("another connection took its place, or its key is over")),
+            _ = closed => Err(LinkError::Closed("another connection took its place, its key is over, or its evidence was judged again")),
         };
         let mut state = self.state();
         if state.live.get(&account).is_some_and(|live| live.number == number) {

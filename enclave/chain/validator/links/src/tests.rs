@@ -1,8 +1,9 @@
 //! Links over loopback: what is taken, and the nearest thing to it that is not.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use commonware_p2p::{Blocker as _, Receiver as _, Recipients, Sender as _};
 use hanzo_attestation::bundle::CpuEvidence;
@@ -21,6 +22,7 @@ use hanzo_verifier::VerifierContext;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::evidence::clock;
 use crate::frame::{head, write_message};
 use crate::handshake::{Configs, Proven, accepting, dialling};
 use crate::*;
@@ -153,6 +155,7 @@ impl Judge {
             appraiser: &*appraiser,
             simulated: self.simulated,
             tier_min: self.tier_min,
+            now: clock(),
         };
         let trusting = |account: &Address| {
             [super::tests::registered(1, 1)]
@@ -170,6 +173,7 @@ impl Judge {
             appraiser: &*theirs,
             simulated: true,
             tier_min: 2,
+            now: clock(),
         };
         let (mine, its) = (Configs::new(me).unwrap(), Configs::new(peer).unwrap());
         let accepted = async { accepting(here, &mine, me, &by, LIMIT).await.map(|p| p.peer.account()) };
@@ -316,6 +320,7 @@ async fn plain(alpn: bool, bytes: Vec<u8>) -> LinkError {
         appraiser: &*appraiser,
         simulated: true,
         tier_min: 2,
+        now: clock(),
     };
     let client = async {
         let mut config = rustls::ClientConfig::clone(&*tls::client().unwrap());
@@ -489,6 +494,7 @@ async fn a_peer_that_announces_too_long_a_message_is_blocked_and_one_that_is_not
             appraiser: &*appraiser,
             simulated: true,
             tier_min: 2,
+            now: clock(),
         };
         let stream = tokio::net::TcpStream::connect(&b.address).await.unwrap();
         dialling(stream, &Configs::new(&me).unwrap(), &me, &by, LIMIT)
@@ -532,4 +538,50 @@ async fn a_peer_that_announces_too_long_a_message_is_blocked_and_one_that_is_not
     bad.stream.flush().await.unwrap();
     until("blocked", || b.network.peers().len() == 1).await;
     assert_eq!(flooded.send(Recipients::All, vec![5], false), [key(3)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn evidence_is_judged_again_while_a_link_lives_by_the_time_the_policy_and_the_age_of_then() {
+    let (low, high) = pair();
+    let second = network(high, 1, &[]).await;
+    let first = network(low, 1, &[(high, &second.address)]).await;
+    let linked = || first.network.peers().len() + second.network.peers().len() == 2;
+    until("a link", linked).await;
+    let (now, at) = (clock(), Instant::now());
+    let judged = |now, at| -> Vec<(Address, &str)> {
+        let closed = second.network.judge_again(now, at);
+        closed.iter().map(|(account, why)| (*account, why.code())).collect()
+    };
+    let hour = limits().age_max;
+    // As good as it was, and young enough.
+    assert_eq!(judged(now, at), []);
+    assert_eq!(judged(now, at + hour / 2), []);
+    // Its processor's certificates are over at the end of 2049: closed; a fresh handshake, at the time that it is, makes it again.
+    assert_eq!(
+        judged(UnixTime(2_524_607_999 + 1), at),
+        [(account(low), "links.evidence")]
+    );
+    until("the link closes", || {
+        second.network.counters().judged_out.load(Relaxed) == 1
+    })
+    .await;
+    until("a fresh link", linked).await;
+    // An hour and a moment after the handshake.
+    assert_eq!(
+        judged(now, Instant::now() + hour + Duration::from_secs(1)),
+        [(account(low), "links.aged")]
+    );
+    until("a fresh link", linked).await;
+    // Another policy: closed, and kept out as long as it holds.
+    second.network.set_appraiser(appraiser(Digest384::of(b"another")));
+    assert_eq!(judged(now, at), [(account(low), "links.evidence")]);
+    let refused = second.network.counters().refusals.load(Relaxed);
+    until("it is refused again", || {
+        second.network.counters().refusals.load(Relaxed) > refused + 1
+    })
+    .await;
+    assert!(second.network.peers().is_empty());
+    second.network.set_appraiser(appraiser(image()));
+    until("a fresh link", linked).await;
+    assert_eq!(judged(now, at), []);
 }

@@ -51,12 +51,19 @@ struct Table {
     registrar: Option<PathBuf>,
     #[serde(default = "passphrase")]
     passphrase: PathBuf,
+    #[serde(default = "snapshot_behind")]
+    snapshot_behind: u64,
     #[serde(default)]
     peer: Vec<PeerTable>,
 }
 
 fn wallet() -> PathBuf {
     "wallet.bin".into()
+}
+
+/// An hour of the main network's blocks: applying them takes longer than taking the state after them.
+fn snapshot_behind() -> u64 {
+    7_200
 }
 
 fn passphrase() -> PathBuf {
@@ -92,6 +99,8 @@ pub struct Config {
     pub registrar: Option<PathBuf>,
     /// The passphrase of both, mode 0600.
     pub passphrase: PathBuf,
+    /// More blocks behind than this, it takes a final state in place of the blocks before it; 0: never.
+    pub snapshot_behind: u64,
     /// With whom it has links.
     pub peers: Vec<(Address, String)>,
 }
@@ -155,6 +164,7 @@ impl Config {
             wallet: at(table.wallet),
             registrar: table.registrar.map(at),
             passphrase: at(table.passphrase),
+            snapshot_behind: table.snapshot_behind,
             peers,
         })
     }

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
-use commonware_p2p::{Blocker as _, Receiver as _, Recipients};
 use commonware_runtime::{Runner as _, Spawner as _, Supervisor as _, tokio as runtime};
 use hanzo_chain::{
     ConsensusConfig, ConsensusEngine, Links, MESSAGE_BYTES_MAX, Pool, Progress, StoredBlocks, Validator, run_epochs,
 };
 use hanzo_chain_links::{Identity, Limits, LinkReceiver, LinkSender, Network, PeerAddress, Registered};
 use hanzo_chain_rpc::ServerConfig;
-use hanzo_ledger::{Address, Canonical, Genesis, Key, State, TX_BYTES_MAX, Value};
+use hanzo_ledger::{Address, Genesis, Key, State, TX_BYTES_MAX, Value};
 use hanzo_mining::MiningLedger;
 use hanzo_signer::MiningWallet;
 use hanzo_store::KeyFile;
@@ -29,6 +28,8 @@ use crate::machine::{Machine, MakeMachine};
 use crate::reports::Reports;
 use crate::rotate::{self, Rotation};
 use crate::rpc::{Heard, Seen};
+use crate::serve;
+use crate::snapshot::{self, Fetch};
 use crate::sync;
 use crate::watch::Watched;
 
@@ -64,7 +65,7 @@ pub fn run(config: Config, make: MakeMachine) -> Result<(), NodeError> {
                 tracing::info!("stopping: told to");
                 Ok(())
             }
-            ended = begin(&context, &config, &machine) => ended,
+            ended = begin(&context, &config, &machine, make) => ended,
         }
     })
 }
@@ -126,7 +127,12 @@ fn consensus(genesis: &Genesis) -> ConsensusConfig {
     }
 }
 
-async fn begin(context: &runtime::Context, config: &Config, machine: &Machine) -> Result<(), NodeError> {
+async fn begin(
+    context: &runtime::Context,
+    config: &Config,
+    machine: &Machine,
+    make: MakeMachine,
+) -> Result<(), NodeError> {
     let wallets = Wallets::open(config)?;
     let owner = ledger_key(wallets.account.public())?;
     let registrar = wallets.registrar.as_ref().map(|w| ledger_key(w.public())).transpose()?;
@@ -176,6 +182,7 @@ async fn begin(context: &runtime::Context, config: &Config, machine: &Machine) -
         let boot = Boot {
             config,
             machine,
+            make,
             house: &house,
             account,
             registrar: wallets.registrar.as_ref(),
@@ -214,6 +221,7 @@ fn incarnation(config: &Config, house: &House, me: &Address, next: Option<u64>) 
 struct Boot<'a> {
     config: &'a Config,
     machine: &'a Machine,
+    make: MakeMachine,
     house: &'a House,
     account: Account,
     registrar: Option<&'a MiningWallet>,
@@ -244,6 +252,7 @@ impl Boot<'_> {
         let Self {
             config,
             machine,
+            make,
             house,
             account,
             registrar,
@@ -272,6 +281,7 @@ impl Boot<'_> {
         let links = Network::new(identity, Arc::clone(&machine.appraiser), rules, limits).map_err(linked)?;
         links.set_members(ledger.read(members));
         let (asks, asked) = links.register(sync::CHANNEL, sync::ANSWER_BYTES_MAX);
+        let (snapshots, states) = links.register(snapshot::CHANNEL, snapshot::MESSAGE_BYTES_MAX);
         let (transactions, heard) = links.register(gossip::CHANNEL, TX_BYTES_MAX);
         let (words, told) = links.register(rotate::CHANNEL, rotate::MESSAGE_BYTES_MAX);
         tracing::info!(account = %account.address(), incarnation = key.incarnation, "booted");
@@ -292,6 +302,7 @@ impl Boot<'_> {
             address: address.clone(),
         });
         tasks.spawn(links.clone().run(link, peers.collect()));
+        tasks.spawn(judge_by_new_policies(links.clone(), config.clone(), make));
         let hosts = config.rpc_hosts.clone();
         tasks.spawn(async move {
             let config = ServerConfig {
@@ -308,11 +319,21 @@ impl Boot<'_> {
             Arc::clone(&house.pool),
             Arc::clone(ledger),
         ));
-        tasks.spawn(serve_sync(
+        let fetch = Arc::new(Mutex::new(Fetch::new(Arc::clone(ledger), config.snapshot_behind)));
+        tasks.spawn(serve::snapshots(
+            states,
+            snapshots.clone(),
+            links.clone(),
+            Arc::clone(ledger),
+            Arc::clone(&fetch),
+            Arc::clone(&house.heard),
+        ));
+        tasks.spawn(serve::sync(
             asked,
             asks.clone(),
             links.clone(),
             Arc::clone(ledger),
+            Arc::clone(&fetch),
             Arc::clone(&house.heard),
         ));
 
@@ -340,6 +361,8 @@ impl Boot<'_> {
             links: &links,
             asks,
             words,
+            snapshots,
+            fetch,
             transactions,
             account: &account,
             registrar,
@@ -363,6 +386,29 @@ impl Boot<'_> {
     }
 }
 
+/// SIGHUP: the policy is read again, and held against those that are connected. One that cannot be read changes nothing.
+async fn judge_by_new_policies(links: Network, config: Config, make: MakeMachine) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        return;
+    };
+    while hangup.recv().await.is_some() {
+        let (links, config) = (links.clone(), config.clone());
+        let work = tokio::task::spawn_blocking(move || match make(&config) {
+            Ok(machine) => {
+                links.set_appraiser(machine.appraiser);
+                let closed = links.judge_now();
+                tracing::info!(
+                    closed = closed.len(),
+                    "evidence is judged by the policy that was read again"
+                );
+            }
+            Err(error) => tracing::error!("the policy before goes on: {error}"),
+        });
+        let _ = work.await;
+    }
+}
+
 /// Networks of the engine of an epoch.
 fn of_epoch(links: &Network, epoch: u64) -> Links<LinkSender, LinkReceiver> {
     let first = epoch.saturating_add(1).saturating_mul(CHANNELS);
@@ -372,57 +418,5 @@ fn of_epoch(links: &Network, epoch: u64) -> Links<LinkSender, LinkReceiver> {
         certificates: links.register(first.saturating_add(1), vote),
         resolver: links.register(first.saturating_add(2), vote),
         blocks: links.register(first.saturating_add(3), MESSAGE_BYTES_MAX),
-    }
-}
-
-/// Answers those who are behind, and takes what was asked for.
-async fn serve_sync(
-    mut asked: LinkReceiver,
-    answers: LinkSender,
-    links: Network,
-    ledger: Arc<MiningLedger>,
-    heard: Arc<Heard>,
-) {
-    let mut blocker = links.blocker();
-    while let Ok((peer, message)) = asked.recv().await {
-        let ledger = Arc::clone(&ledger);
-        let work = tokio::task::spawn_blocking(move || {
-            match sync::Message::from_bytes("sync", message.as_ref(), sync::ANSWER_BYTES_MAX) {
-                Err(error) => Err(error.to_string()),
-                Ok(sync::Message::Ask(height)) => match sync::answer(&ledger, height) {
-                    Ok(answer) => Ok((answer.map(|answer| answer.to_bytes()), None)),
-                    Err(error) => {
-                        tracing::error!(code = error.code(), "stored blocks cannot be shown: {error}");
-                        Ok((None, None))
-                    }
-                },
-                Ok(sync::Message::Answer(answer)) => match sync::take(&ledger, &answer) {
-                    Ok(new) => Ok((None, Some((new, ledger.read(|state| state.head().height))))),
-                    Err(sync::SyncError::Wrong(why)) => Err(why),
-                    Err(error) => {
-                        tracing::debug!("{error}");
-                        Ok((None, None))
-                    }
-                },
-            }
-        });
-        match work.await {
-            Ok(Ok((answer, taken))) => {
-                if let Some(answer) = answer {
-                    answers.tell(&Recipients::One(peer.clone()), answer);
-                }
-                if let Some((new, height)) = taken.filter(|(new, _)| *new > 0) {
-                    tracing::info!(new, height, "final blocks from a peer");
-                    heard.newest.send_replace(height);
-                    let more = sync::Message::Ask(height.saturating_add(1)).to_bytes();
-                    answers.tell(&Recipients::One(peer), more);
-                }
-            }
-            Ok(Err(why)) => {
-                tracing::warn!(%peer, "peer blocked: {why}");
-                let _ = blocker.block(peer);
-            }
-            Err(_) => {}
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! What a validator does now and then beside its engine: members of links, its own rotation, endorsements of others, what is missing,
 //! reports of conflicting votes.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use commonware_p2p::{Blocker as _, Receiver as _, Recipients};
@@ -13,6 +14,7 @@ use crate::boot::Account;
 use crate::config::Config;
 use crate::node::{House, Wallets, members};
 use crate::rotate::{self, Registration, Rotation, registration};
+use crate::snapshot::Fetch;
 use crate::sync;
 
 /// How often the state is looked at for members, rotation and what is missing.
@@ -29,6 +31,8 @@ pub(crate) struct Watched<'a> {
     pub(crate) links: &'a Network,
     pub(crate) asks: LinkSender,
     pub(crate) words: LinkSender,
+    pub(crate) snapshots: LinkSender,
+    pub(crate) fetch: Arc<Mutex<Fetch>>,
     pub(crate) transactions: LinkSender,
     pub(crate) account: &'a Account,
     pub(crate) registrar: Option<&'a MiningWallet>,
@@ -71,7 +75,8 @@ impl Watched<'_> {
         }
         let greeting = self.links.identity().greeting();
         let votes = self.house.progress.standing().votes;
-        if self.quiet >= QUIET_TICKS || (!votes && self.ticks.is_multiple_of(2)) {
+        let behind = self.quiet >= QUIET_TICKS || (!votes && self.ticks.is_multiple_of(2));
+        if !self.fetch_state(behind) && behind {
             self.ask_newer(height);
         }
         self.report();
@@ -88,6 +93,22 @@ impl Watched<'_> {
             Registration::Next => self.rotate(),
         }
         None
+    }
+
+    /// Asks for a state, if this ledger may be far behind; whether one is on its way.
+    fn fetch_state(&self, behind: bool) -> bool {
+        let peers: Vec<_> = self.links.peers().into_iter().map(|peer| peer.key).collect();
+        // Busy: it is putting something together right now.
+        let Ok(mut fetch) = self.fetch.try_lock().or_else(|e| match e {
+            std::sync::TryLockError::Poisoned(held) => Ok(PoisonError::into_inner(held)),
+            std::sync::TryLockError::WouldBlock => Err(()),
+        }) else {
+            return true;
+        };
+        if let Some((peer, question)) = fetch.tick(&peers, behind) {
+            self.snapshots.tell(&Recipients::One(peer), question.to_bytes());
+        }
+        fetch.is_under_way()
     }
 
     fn ask_newer(&self, height: u64) {

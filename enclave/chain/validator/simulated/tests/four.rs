@@ -36,6 +36,9 @@ use zeroize::Zeroizing;
 /// No published network's number: blocks may come faster than every 500 ms.
 const NETWORK: u64 = 31_337;
 const PASSPHRASE: &str = "six random words are good";
+/// Which one loses its ledger, and takes a state if it is more blocks behind than this; the others apply blocks.
+const DISKLESS: usize = 2;
+const SNAPSHOT_BEHIND: u64 = 24;
 /// Which place is the test's own validator.
 const BYZANTINE: usize = 4;
 
@@ -70,6 +73,9 @@ fn folder(dir: &Path, n: usize, peers: &[(Address, String)]) -> Process {
         "network = {NETWORK}\nlisten = \"127.0.0.1:0\"\nrpc = \"127.0.0.1:0\"\nevidence = \"simulated\"\n\
          simulator = \"../simulator.bin\"\nregistrar = \"registrar.bin\"\n"
     );
+    if n == DISKLESS {
+        toml.push_str(&format!("snapshot_behind = {SNAPSHOT_BEHIND}\n"));
+    }
     for (account, address) in peers {
         toml.push_str(&format!("[[peer]]\naccount = \"{account}\"\naddress = \"{address}\"\n"));
     }
@@ -280,8 +286,34 @@ fn finality_goes_on_through_a_kill_a_partition_and_a_liar_and_balances_are_equal
     until("it votes again, with the key that it had", || voting(&net, 1, 1));
     net.go_on("blocks with it", &all, 2);
     for n in all {
-        assert_eq!(net.processes[n].status().node.faults, 0, "nobody lied so far");
+        let status = net.processes[n].status();
+        assert_eq!(
+            (status.node.faults, status.base),
+            (0, None),
+            "nobody lied so far, everybody applied every block"
+        );
     }
+
+    // One loses its ledger. Its peers hand it the state of their last epoch; it votes again, and says what it does not have.
+    until("far enough to need a state", || {
+        (net.height(DISKLESS) > SNAPSHOT_BEHIND + 24).then_some(())
+    });
+    net.processes[DISKLESS].kill();
+    for name in ["ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db.lock"] {
+        let _ = fs::remove_file(net.processes[DISKLESS].dir.join(name));
+    }
+    net.processes[DISKLESS].start();
+    net.connect();
+    until("it is where the others are, by a state", || {
+        let status = net.processes[DISKLESS].status();
+        (status.base? > SNAPSHOT_BEHIND && status.height + 24 > net.height(3)).then_some(())
+    });
+    let (height, id) = (Some(1), None);
+    let refusal = net.processes[DISKLESS].refusal(&GetBlock { height, id });
+    assert!(refusal.contains("mining.pruned"), "{refusal}");
+    assert_eq!(net.processes[3].call(&GetBlock { height, id: None }).unwrap().height, 1);
+    until("it votes again, with a new key", || voting(&net, DISKLESS, 2));
+    net.go_on("blocks with it", &all, 2);
 
     // The fifth says two things from now on.
     net.byzantine.turn();

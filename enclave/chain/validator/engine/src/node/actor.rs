@@ -293,7 +293,8 @@ where
                     if let Some(block) = self.tree.block(&id) {
                         let height = block.header.height;
                         let held = self.setup.ledger.block(height).map(|b| b.header.id());
-                        if held != Some(id) {
+                        // None: the ledger went on from a snapshot after it.
+                        if held.is_some_and(|held| held != id) {
                             return Err(Halt::Fork { id, height });
                         }
                     }

@@ -85,6 +85,21 @@ impl Process {
     }
 
     pub fn call<C: Call>(&self, call: &C) -> Option<C::Answer> {
+        let body = self.asked(call)?;
+        match answer::<C>(1, &body) {
+            Ok(answer) => Some(answer),
+            Err(error) => panic!("{}: {error}: {}", C::METHOD, String::from_utf8_lossy(&body)),
+        }
+    }
+
+    /// The body of an answer that is a refusal.
+    pub fn refusal<C: Call>(&self, call: &C) -> String {
+        let body = until("an answer", || self.asked(call));
+        assert!(answer::<C>(1, &body).is_err(), "{} was answered", C::METHOD);
+        String::from_utf8(body).unwrap()
+    }
+
+    fn asked<C: Call>(&self, call: &C) -> Option<Vec<u8>> {
         let at = self.ready("rpc");
         let body = request(1, call);
         let mut stream = TcpStream::connect(&at).ok()?;
@@ -97,11 +112,7 @@ impl Process {
         let mut all = Vec::new();
         stream.read_to_end(&mut all).ok()?;
         let at = all.windows(4).position(|w| w == b"\r\n\r\n")?;
-        let body = &all[at + 4..];
-        match answer::<C>(1, body) {
-            Ok(answer) => Some(answer),
-            Err(error) => panic!("{}: {error}: {}", C::METHOD, String::from_utf8_lossy(body)),
-        }
+        Some(all[at + 4..].to_vec())
     }
 
     pub fn status(&self) -> StatusView {
