@@ -18,7 +18,7 @@ use std::process::Command;
 use hanzo_client::connect::{ConnectOptions, listen, serve};
 use hanzo_client::{ChannelRequest, Client};
 use hanzo_tests_adversary::appliance::{Appliance, Differs};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -53,10 +53,10 @@ struct Connected {
 }
 
 impl Connected {
-    async fn start() -> Self {
+    async fn start(differs: Differs) -> Self {
         let program = std::env::current_exe().unwrap().display().to_string();
         let command = [program.as_str(), "--exact", "engine_process", "--nocapture", "--"];
-        Self::start_on(command.map(str::to_owned).to_vec(), Differs::default()).await
+        Self::start_on(command.map(str::to_owned).to_vec(), differs).await
     }
 
     async fn start_on(engine: Vec<String>, differs: Differs) -> Self {
@@ -99,7 +99,7 @@ async fn unmodified_clients_work_and_every_receipt_verifies() {
     let Some(clients) = apart(Clients::installed).await else {
         return;
     };
-    let connected = Connected::start().await;
+    let connected = Connected::start(Differs::default()).await;
     let base = connected.base.clone();
     apart(move || {
         let home = tempfile::tempdir().unwrap();
@@ -166,15 +166,49 @@ async fn the_unmodified_openai_package_and_the_real_engine_do_all_of_it() {
     connected.end().await;
 }
 
+/// Has the document name a receipt that there is: of ids drawn alone none is ever found.
+fn known(document: &mut Value, receipt: &str) {
+    for (path, operations) in document["paths"].as_object_mut().unwrap() {
+        let chat = path.starts_with("/v1/signature/");
+        let parameters = operations.pointer_mut("/get/parameters").and_then(Value::as_array_mut);
+        for parameter in parameters.into_iter().flatten() {
+            if parameter["name"] == "id" || parameter["name"] == "chat_id" {
+                let id = if chat {
+                    format!("chatcmpl-{receipt}")
+                } else {
+                    receipt.to_owned()
+                };
+                let drawn = parameter["schema"].take();
+                parameter["schema"] = json!({"anyOf": [{"const": id}, drawn]});
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_no_server_error() {
     let Some(clients) = apart(Clients::installed).await else {
         return;
     };
-    let connected = Connected::start().await;
+    // With ACI on nothing of the document is missing.
+    let connected = Connected::start(Differs {
+        aci: true,
+        ..Differs::default()
+    })
+    .await;
+    let chat = json!({"model": "tiny", "messages": [{"role": "user", "content": "good day"}]});
+    let answer = connected.client.chat_once(&chat).await.unwrap();
     let asked = connected.client.exchange(ChannelRequest::get("/v1/openapi.json")).await;
     let mut document: Value = serde_json::from_slice(&asked.unwrap().body).unwrap();
     narrowed(&mut document, &["tiny"], None);
+    let id = answer.receipt_id.unwrap();
+    let aci = connected
+        .client
+        .exchange(ChannelRequest::get(format!("/v1/aci/receipts/{id}")))
+        .await
+        .unwrap();
+    assert_eq!(aci.status, 200, "it is served");
+    known(&mut document, &id);
     let base = connected.base.clone();
     apart(move || clients.schemathesis(&document, &base, "coverage,fuzzing", "all", 25)).await;
     let tally = connected.client.tally();

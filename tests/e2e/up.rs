@@ -3,10 +3,21 @@
 //! Needs Python with pip, npm and, at the first run, their registries for the model and the clients. Where there is none, the tests
 //! say so loudly and check nothing.
 
+#[path = "up/adapters.rs"]
+mod adapters;
 #[path = "up/clients.rs"]
 mod clients;
 #[path = "up/compat.rs"]
 mod compat;
+#[path = "../../enclave/engine-llama/tests/llama/encoder.rs"]
+mod encoder;
+#[allow(dead_code, reason = "a part is for the engine's own tests")]
+#[path = "../../enclave/engine-llama/tests/llama/fixture.rs"]
+mod fixture;
+#[path = "up/http.rs"]
+mod http;
+#[path = "up/vectors.rs"]
+mod vectors;
 
 use std::ffi::OsStr;
 use std::fs;

@@ -53,7 +53,7 @@ pub(crate) fn refusal(model: &LlamaModel, embeds: bool) -> Option<String> {
                     .into(),
             ),
             pre => Some(format!(
-                "the splitting `{pre}` (`tokenizer.ggml.pre`) overflows the stack on long words in llama.cpp; expected one of {}; use `engine = \"mistralrs\"`",
+                "the splitting `{pre}` (`tokenizer.ggml.pre`) overflows the stack on long words in llama.cpp; expected one of {}; use `engine = \"mistral.rs\"`",
                 SCANNED.join(", ")
             )),
         },

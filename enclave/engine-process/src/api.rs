@@ -67,6 +67,9 @@ async fn tokenize<E: Engine>(State(api): State<Api<E>>, request: Request) -> Res
     let request: TokenizeRequest = body(api.body_bytes_max, request).await?;
     let has_tools = !request.tools.is_empty();
     let prompt = match (request.messages, request.text) {
+        (Some(_), None) if !engine.abilities().chats => {
+            return Err(failed(&GenerateError::Unsupported { what: "chats" }));
+        }
         (Some(messages), None) => {
             check_chat(engine.abilities(), &messages, request.tools.len())?;
             Prompt::Chat {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Args;
-use hanzo_attestation::config::{Aci, EngineKind};
+use hanzo_attestation::config::EngineKind;
 use hanzo_client::connect::{self, ConnectOptions};
 use hanzo_client::{AttestedClient, ClientConfig};
 use hanzo_engine_llama::{EngineOptions, Llama, Message, Role, Sampling};
@@ -21,10 +21,11 @@ use tokio::net::TcpStream;
 
 use crate::computes::Computes;
 use crate::error::ApplianceError;
-use crate::models::Wanted;
+use crate::models::{Wanted, context_tokens};
 use crate::paths::{self, Layout, private_dir};
 use crate::progress::Progress;
-use crate::up::{CONTEXT_TOKENS, Parts, Reach, start};
+use crate::start::{Asked, start};
+use crate::up::{Parts, Reach};
 
 const QUESTION: &str = "Write a story about a lighthouse keeper.";
 
@@ -90,9 +91,10 @@ async fn bench(args: BenchArgs, as_json: bool) -> Result<(), ApplianceError> {
     private_dir(&state.join("up"))?;
     let layout = Layout { state: state.clone() };
     let mut parts = Parts::default();
+    let asked = Asked::plain(Wanted::of(args.model, None), Computes::by(EngineKind::LlamaCpp));
     let outcome = tokio::select! {
         outcome = async {
-            let reach = start(Wanted::of(args.model, None), Computes::by(EngineKind::LlamaCpp), Aci::Off, &layout, &cache, &mut parts).await?;
+            let reach = start(asked, &layout, &cache, &mut parts).await?;
             measure(&reach, &layout, runs, tokens).await
         } => outcome,
         _ = tokio::signal::ctrl_c() => Err(ApplianceError::Part("interrupted: nothing was measured".into())),
@@ -147,7 +149,7 @@ async fn measure(
 
 async fn in_process(model: &Path) -> Result<Llama, ApplianceError> {
     let options = EngineOptions {
-        context_tokens: Some(CONTEXT_TOKENS as usize),
+        context_tokens: Some(context_tokens(model)? as usize),
         ..EngineOptions::new(model, "")
     };
     Llama::load(&options).await.map_err(|e| ApplianceError::Coded {

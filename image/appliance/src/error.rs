@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::adapters::AdapterRefused;
+
 /// Why `hanzo` stopped.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApplianceError {
@@ -107,6 +109,12 @@ pub(crate) enum ApplianceError {
         /// Where all of it is.
         path: PathBuf,
     },
+    /// An adapter is not served.
+    #[error("{source} [{code}]", code = source.code())]
+    Adapter {
+        /// Which, and why.
+        source: AdapterRefused,
+    },
     /// A part refused, in its own words.
     #[error("{0}")]
     Part(String),
@@ -135,6 +143,7 @@ impl ApplianceError {
             Self::Running { .. } => Some("up.running"),
             Self::ChildStopped { .. } => Some("up.part_stopped"),
             Self::NotReady { .. } => Some("up.part_not_ready"),
+            Self::Adapter { source } => Some(source.code()),
             Self::Part(_) => None,
             Self::Coded { code, .. } => Some(code),
         }
@@ -143,5 +152,11 @@ impl ApplianceError {
     pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { what, path, source }
+    }
+}
+
+impl From<AdapterRefused> for ApplianceError {
+    fn from(source: AdapterRefused) -> Self {
+        Self::Adapter { source }
     }
 }

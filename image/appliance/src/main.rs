@@ -5,8 +5,10 @@
 //! `hanzo-verify` are here too, so that one program is enough.
 #![forbid(unsafe_code)]
 
+mod adapters;
 mod bench;
 mod broker;
+mod callers;
 mod computes;
 mod error;
 mod interrupt;
@@ -20,6 +22,7 @@ mod pull;
 mod role;
 mod runtime;
 mod say;
+mod start;
 mod supervise;
 mod up;
 mod vm;
@@ -46,7 +49,8 @@ static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> = zeroizing_all
     about = "The enclave appliance on one machine: attested, post-quantum, encrypted inference",
     after_help = "Examples:\n  hanzo up\n  hanzo up --ask \"What is the capital of France?\"\n  \
                   hanzo up --model ./my-model.gguf --listen 127.0.0.1:9000\n  \
-                  hanzo up --models ./models\n  \
+                  hanzo up --models ./models --idle-s 300\n  \
+                  hanzo up --model ./base.gguf --adapter support=./support-lora.gguf@acme\n  \
                   hanzo up --aci\n  \
                   hanzo up --server ./llama.cpp/llama-server --model ./my-model.gguf\n  \
                   hanzo model pull\n  hanzo model inspect ./my-model.gguf\n  \

@@ -12,8 +12,11 @@ use crate::model::{self, Model};
 use crate::paths::Layout;
 use crate::progress::Progress;
 
-/// Most models of a folder: as many as a configuration may name.
-const MODELS_MAX: usize = 64;
+/// Tokens of prompt and answer together, where a model was trained on as many.
+pub(crate) const CONTEXT_TOKENS: u32 = 2048;
+
+/// Most models of a run, adapters among them: as many as a configuration may name.
+pub(crate) const MODELS_MAX: usize = 64;
 
 /// What was asked for.
 #[derive(Debug, Clone)]
@@ -101,6 +104,8 @@ pub(crate) struct Sealed {
     pub(crate) dek: Dek,
     /// Root over its files.
     pub(crate) root: Digest256,
+    /// Tokens of prompt and answer together.
+    pub(crate) context_tokens: u32,
 }
 
 /// Seals each under a fresh key of its own.
@@ -108,25 +113,62 @@ pub(crate) struct Sealed {
 /// # Errors
 /// [`ApplianceError`].
 pub(crate) fn seal(models: &[Model], layout: &Layout) -> Result<Vec<Sealed>, ApplianceError> {
-    let mut sealed = Vec::new();
-    for model in models {
-        let dek = Dek::generate().map_err(|e| ApplianceError::Part(e.to_string()))?;
-        let pack = layout.packs().join(format!("{}.pack", model.name));
-        let bar = Progress::bytes("sealing the model");
-        let done = hanzo_pack::seal(&model.dir, &dek, &pack, &|at: hanzo_pack::Progress| {
-            bar.at(at.done_bytes, at.total_bytes)
-        })
-        .map_err(|e| ApplianceError::Coded {
-            text: e.to_string(),
-            code: e.code(),
-        })?;
-        sealed.push(Sealed {
-            name: model.name.clone(),
-            dek,
-            root: done.weights_root,
-        });
-    }
-    Ok(sealed)
+    let seal = |model: &Model| {
+        let context_tokens = context_tokens(&model.dir)?;
+        seal_dir(&model.name, &model.dir, context_tokens, "sealing the model", layout)
+    };
+    models.iter().map(seal).collect()
+}
+
+/// Seals the directory of one under a fresh key.
+///
+/// # Errors
+/// [`ApplianceError`].
+pub(crate) fn seal_dir(
+    name: &str,
+    dir: &Path,
+    context_tokens: u32,
+    what: &'static str,
+    layout: &Layout,
+) -> Result<Sealed, ApplianceError> {
+    let dek = Dek::generate().map_err(|e| ApplianceError::Part(e.to_string()))?;
+    let pack = layout.packs().join(format!("{name}.pack"));
+    let bar = Progress::bytes(what);
+    let at = |at: hanzo_pack::Progress| bar.at(at.done_bytes, at.total_bytes);
+    let done = hanzo_pack::seal(dir, &dek, &pack, &at).map_err(|e| ApplianceError::Coded {
+        text: e.to_string(),
+        code: e.code(),
+    })?;
+    Ok(Sealed {
+        name: name.to_owned(),
+        dek,
+        root: done.weights_root,
+        context_tokens,
+    })
+}
+
+/// Tokens of prompt and answer together of the model in `dir`: as many as it was trained on, or [`CONTEXT_TOKENS`].
+///
+/// # Errors
+/// [`ApplianceError`] where its files cannot be read.
+pub(crate) fn context_tokens(dir: &Path) -> Result<u32, ApplianceError> {
+    let facts = hanzo_model::inspect(dir).map_err(|e| ApplianceError::Coded {
+        text: e.to_string(),
+        code: e.code(),
+    })?;
+    let trained = facts.context_tokens.and_then(|tokens| u32::try_from(tokens).ok());
+    Ok(trained.map_or(CONTEXT_TOKENS, |trained| trained.min(CONTEXT_TOKENS)))
+}
+
+/// Bytes of a flat directory's files.
+pub(crate) fn files_bytes(dir: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    entries
+        .flatten()
+        .filter_map(|e| fs::metadata(e.path()).ok())
+        .filter(fs::Metadata::is_file)
+        .map(|m| m.len())
+        .sum()
 }
 
 #[cfg(test)]

@@ -59,6 +59,11 @@ impl Layout {
         self.state.join("up/policy.toml")
     }
 
+    /// API keys of callers, kept between runs.
+    pub(crate) fn callers(&self) -> PathBuf {
+        self.state.join("up/callers")
+    }
+
     /// Held while an appliance runs.
     pub(crate) fn lock(&self) -> PathBuf {
         self.state.join("up/lock")

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use hanzo_attestation::config::{
-    Aci, Auth, Config, Limits, ModelConfig, PinnedKbs, PinnedSigner, Queue, SealedMessages, StoreConfig, StoreWriters,
+    Access, Aci, Auth, Config, Limits, ModelConfig, OnDemand, PinnedKbs, PinnedSigner, Queue, SealedMessages,
+    StoreConfig, StoreWriters,
 };
 use hanzo_attestation::name::{KeyId, Name};
 use hanzo_attestation::padding::Padding;
@@ -12,8 +13,11 @@ use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, SnpPolicy, SnpReferenc
 use hanzo_simulated_tee::simulated_measurement;
 use hanzo_vault::{KeyPolicy, Wrap};
 
+use crate::adapters::SealedAdapter;
+use crate::callers::Callers;
 use crate::computes::Computes;
 use crate::error::ApplianceError;
+use crate::models::Sealed;
 use crate::platform::now;
 
 /// How long the keys of a run may be released: a year.
@@ -35,12 +39,14 @@ pub(crate) struct Plan {
     pub(crate) store: Name,
     /// The store's key in the broker.
     pub(crate) store_key: KeyId,
-    /// Tokens of prompt and answer.
-    pub(crate) context_tokens: u32,
     /// What computes; by the model's format if not said.
     pub(crate) computes: Computes,
     /// Whether ACI documents are served too.
     pub(crate) aci: Aci,
+    /// After how many idle seconds an engine ends, where engines start when asked for.
+    pub(crate) idle_s: Option<u64>,
+    /// Who signs the table of callers, and who they are, where callers are told apart.
+    pub(crate) callers: Option<(PinnedSigner, Vec<Name>)>,
 }
 
 /// One of its models.
@@ -51,28 +57,67 @@ pub(crate) struct PlannedModel {
     pub(crate) key: KeyId,
     /// Root over its files.
     pub(crate) weights_root: Digest256,
+    /// Tokens of prompt and answer together.
+    pub(crate) context_tokens: u32,
+    /// Of an adapter: what it goes on, and whose it is.
+    pub(crate) on: Option<(Name, Vec<Name>)>,
+}
+
+/// Who operates a guest of `hanzo up`, as tables of callers name it.
+pub(crate) fn operator() -> Result<Name, ApplianceError> {
+    name("hanzo-up")
+}
+
+impl PlannedModel {
+    fn new(sealed: &Sealed) -> Result<Self, ApplianceError> {
+        Ok(Self {
+            name: name(&sealed.name)?,
+            key: key_id(&format!("hanzo/dek/{}", sealed.name))?,
+            weights_root: sealed.root,
+            context_tokens: sealed.context_tokens,
+            on: None,
+        })
+    }
 }
 
 impl Plan {
-    pub(crate) fn new<'a>(
-        models: impl Iterator<Item = (&'a str, Digest256)>,
-        context_tokens: u32,
-    ) -> Result<Self, ApplianceError> {
-        let planned = models.map(|(model, weights_root)| {
-            Ok(PlannedModel {
-                name: name(model)?,
-                key: key_id(&format!("hanzo/dek/{model}"))?,
-                weights_root,
-            })
-        });
+    pub(crate) fn new(models: &[Sealed]) -> Result<Self, ApplianceError> {
         Ok(Self {
-            models: planned.collect::<Result<_, ApplianceError>>()?,
+            models: models.iter().map(PlannedModel::new).collect::<Result<_, _>>()?,
             store: name("appliance-store")?,
             store_key: key_id("hanzo/store/appliance-store")?,
-            context_tokens,
             computes: Computes::default(),
             aci: Aci::Off,
+            idle_s: None,
+            callers: None,
         })
+    }
+
+    /// With adapters besides.
+    pub(crate) fn with_adapters(mut self, adapters: &[SealedAdapter]) -> Result<Self, ApplianceError> {
+        for adapter in adapters {
+            let planned = PlannedModel::new(&adapter.sealed)?;
+            self.models.push(PlannedModel {
+                on: Some((name(&adapter.base)?, adapter.callers.clone())),
+                ..planned
+            });
+        }
+        Ok(self)
+    }
+
+    /// With engines that start when asked for, or that run from boot on.
+    pub(crate) fn on_demand(mut self, idle_s: Option<u64>) -> Self {
+        self.idle_s = idle_s;
+        self
+    }
+
+    /// For callers alone, or for whoever reaches it.
+    pub(crate) fn asked_by(mut self, callers: Option<&Callers>) -> Self {
+        self.callers = callers.map(|callers| {
+            let names = callers.files.iter().map(|(name, _)| name.clone()).collect();
+            (callers.signer.clone(), names)
+        });
+        self
     }
 
     /// On what somebody chose.
@@ -92,12 +137,20 @@ impl Plan {
             name: model.name.clone(),
             weights_root: model.weights_root,
             key_id: model.key.clone(),
-            context_tokens: self.context_tokens,
+            context_tokens: model.context_tokens,
             engine: self.computes.engine,
             upstream: self.computes.upstream.clone(),
-            base: None,
-            callers: None,
-            on_demand: None,
+            base: model.on.as_ref().map(|(base, _)| base.clone()),
+            // An adapter without callers of its own is every caller's.
+            callers: model
+                .on
+                .as_ref()
+                .and_then(|(_, whose)| match (&self.callers, whose.is_empty()) {
+                    (Some((_, all)), true) => Some(all.clone()),
+                    (Some(_), false) => Some(whose.clone()),
+                    (None, _) => None,
+                }),
+            on_demand: self.idle_s.map(|idle_s| OnDemand { idle_s }),
         }
     }
 
@@ -105,12 +158,15 @@ impl Plan {
     pub(crate) fn config(&self, signer: PinnedSigner, required_tier: u8) -> Result<String, ApplianceError> {
         let config = Config {
             version: 1,
-            operator: name("hanzo-up")?,
+            operator: operator()?,
             image: name(env!("CARGO_PKG_VERSION"))?,
             required_tier,
             // A key for sealed messages opens nothing after its hour.
             keyset_lifetime_s: 3_600,
-            auth: Auth::None,
+            auth: match self.callers {
+                Some(_) => Auth::Required,
+                None => Auth::None,
+            },
             kbs: PinnedKbs {
                 signer,
                 grant_lifetime_s: 60,
@@ -128,7 +184,10 @@ impl Plan {
                 // Below tier 2 the machine may be emulated, and each token take many times as long.
                 request_timeout_s: if required_tier < 2 { 3600 } else { 600 },
             },
-            access: None,
+            access: self.callers.as_ref().map(|(signer, _)| Access {
+                table_signer: signer.clone(),
+                table_version_min: 1,
+            }),
             queue: Some(Queue {
                 requests: 64,
                 wait_s: 120,

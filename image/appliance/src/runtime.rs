@@ -18,8 +18,8 @@ pub(crate) struct RuntimeFolder {
 }
 
 impl RuntimeFolder {
-    /// Makes it anew; `models` are what will be opened in it. The caller holds the lock of the state folder.
-    pub(crate) fn create<'a>(layout: &Layout, models: impl Iterator<Item = &'a Path>) -> Result<Self, ApplianceError> {
+    /// Makes it anew; `bytes` will be opened in it. The caller holds the lock of the state folder.
+    pub(crate) fn create(layout: &Layout, bytes: u64) -> Result<Self, ApplianceError> {
         let full = fs::canonicalize(&layout.state).map_err(ApplianceError::io("cannot read", &layout.state))?;
         let id = Digest256::of(full.as_os_str().as_encoded_bytes()).to_string();
         let own = format!(
@@ -30,7 +30,7 @@ impl RuntimeFolder {
         let shm = Path::new("/dev/shm");
         let in_memory = shm.join(own);
         clear(&in_memory)?;
-        if has_room(shm, models.map(files_bytes).sum()) {
+        if has_room(shm, bytes) {
             fs::DirBuilder::new()
                 .mode(0o700)
                 .create(&in_memory)
@@ -76,16 +76,6 @@ fn has_room(dir: &Path, bytes: u64) -> bool {
         && rustix::fs::statvfs(dir).is_ok_and(|s| s.f_bavail.saturating_mul(s.f_frsize) > bytes.saturating_add(SPARE))
 }
 
-fn files_bytes(dir: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(dir) else { return 0 };
-    entries
-        .flatten()
-        .filter_map(|e| fs::metadata(e.path()).ok())
-        .filter(fs::Metadata::is_file)
-        .map(|m| m.len())
-        .sum()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -98,11 +88,11 @@ mod tests {
             state: state.path().to_path_buf(),
         };
         private_dir(&layout.run()).unwrap();
-        let first = RuntimeFolder::create(&layout, std::iter::once(state.path())).unwrap();
+        let first = RuntimeFolder::create(&layout, 9).unwrap();
         let path = first.path().to_path_buf();
         fs::write(path.join("model.gguf"), "plaintext").unwrap();
         std::mem::forget(first);
-        let second = RuntimeFolder::create(&layout, std::iter::once(state.path())).unwrap();
+        let second = RuntimeFolder::create(&layout, 9).unwrap();
         assert_eq!(second.path(), path);
         assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
         drop(second);

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use hanzo_attestation::name::Name;
 use hanzo_verifier::VerdictView;
 
 use crate::paths::Layout;
@@ -67,16 +68,17 @@ pub(crate) fn how_to(base: &str, reach: &Reach, layout: &Layout, cache: &Path) -
     };
     let trust = format!("--policy {} {root}", word(&layout.policy()));
     let hanzo = this_program();
+    let (told, shown, key, more) = keys(reach);
     format!(
         r#"
 OpenAI endpoint  {base}   (models: {all}; Ctrl-C stops everything)
-
-curl -sN {base}/chat/completions -H 'content-type: application/json' -d '{{"model":"{model}","stream":true,"temperature":0,"messages":[{{"role":"user","content":"What is the capital of France?"}}]}}'
+{told}
+curl -sN {base}/chat/completions{shown} -H 'content-type: application/json' -d '{{"model":"{model}","stream":true,"temperature":0,"messages":[{{"role":"user","content":"What is the capital of France?"}}]}}'
 
 python3 -m pip install --quiet --upgrade --target {package} openai
 PYTHONPATH={package} python3 - <<'EOF'
 from openai import OpenAI
-client = OpenAI(base_url="{base}", api_key="unused")
+client = OpenAI(base_url="{base}", api_key={key})
 answer = client.chat.completions.create(model="{model}", temperature=0,
     messages=[{{"role": "user", "content": "What is the capital of France?"}}])
 print(answer.choices[0].message.content)
@@ -84,8 +86,35 @@ EOF
 
 What anybody else would do, through the untrusted proxy at {proxy}:
 {hanzo} verify https://{proxy} {trust}
-{hanzo} connect --to {proxy} --listen 127.0.0.1:8081 {trust}
+{hanzo} connect --to {proxy} --listen 127.0.0.1:8081 {trust}{more}
 "#
+    )
+}
+
+/// Adapters and callers; then how curl, Python and `connect` show a key.
+fn keys(reach: &Reach) -> (String, String, String, String) {
+    let mut told = String::new();
+    for adapter in &reach.adapters {
+        let whose: Vec<_> = adapter.callers.iter().map(Name::as_str).collect();
+        let whose = match (whose.is_empty(), &reach.callers) {
+            (false, _) => format!("for {} alone", whose.join(", ")),
+            (true, Some(_)) => "for every caller".into(),
+            (true, None) => "for whoever asks".into(),
+        };
+        told.push_str(&format!("adapter  {} on {}, {whose}\n", adapter.name, adapter.base));
+    }
+    for (name, file) in reach.callers.iter().flat_map(|callers| &callers.files) {
+        told.push_str(&format!("caller   {name}: API key in {}\n", word(file)));
+    }
+    let Some(file) = reach.key_file() else {
+        return (told, String::new(), r#""unused""#.into(), String::new());
+    };
+    let path = word(file);
+    (
+        told,
+        format!(" -H \"authorization: Bearer $(cat {path})\""),
+        format!("open({:?}).read().strip()", file.display().to_string()),
+        format!(" --api-key-file {path}"),
     )
 }
 

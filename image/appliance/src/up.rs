@@ -9,44 +9,66 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use hanzo_attestation::Digest256;
 use hanzo_attestation::config::Aci;
-use hanzo_attestation::{Anchors, Collateral, Digest256};
+use hanzo_attestation::name::Name;
 use hanzo_client::connect::{self, ConnectOptions};
-use hanzo_client::{AttestedClient, ClientConfig, ClientError, Endpoint, Pinned, ReceiptStatus, StateDir};
-use hanzo_pqc::Dek;
+use hanzo_client::{
+    AttestedClient, CHAT_PATH, ChannelRequest, ClientConfig, ClientError, Endpoint, Pinned, ReceiptStatus, StateDir,
+};
 use hanzo_verifier::VerifierContext;
 use serde_json::json;
 
-use crate::broker::{Broker, RunningBroker};
-use crate::computes::{Computes, EngineChoice};
+use crate::adapters::AdapterArg;
+use crate::callers::{self, Callers};
+use crate::computes::EngineChoice;
 use crate::error::ApplianceError;
 use crate::interrupt::{Interrupt, SIGNALLED};
 use crate::model::Model;
 use crate::models::{self, Sealed, Wanted};
 use crate::paths::{self, Layout, private_dir};
-use crate::plan::{self, Plan};
-use crate::platform;
 use crate::progress::Progress;
 use crate::runtime::RuntimeFolder;
 use crate::say;
+use crate::start::{Asked, start};
 use crate::supervise::Role;
 use crate::vm::{self, VmArgs};
 
 /// Time for a role that only opens files and ports.
 pub(crate) const QUICK: Duration = Duration::from_secs(60);
 /// Time for the guest: it opens its pack and loads its model.
-const GUEST: Duration = Duration::from_secs(900);
+pub(crate) const GUEST: Duration = Duration::from_secs(900);
 /// Time to stop after SIGTERM.
 const STOP: Duration = Duration::from_secs(10);
 /// Time for answers under way to end after a signal.
 const DRAIN: Duration = Duration::from_secs(3);
 /// Time for threads that wait for other programs to stop those.
 const WORKERS: Duration = Duration::from_secs(1);
-/// Tokens of prompt and answer together.
-pub(crate) const CONTEXT_TOKENS: u32 = 2048;
+const ADAPTERS: &str = "Adapters and callers";
+const EXAMPLES: &str = "\
+Examples:
+  hanzo up
+  hanzo up --ask \"What is the capital of France?\"
+  hanzo up --model ./my-model.gguf --listen 127.0.0.1:9000
+  hanzo up --models ./models --idle-s 300
+  hanzo up --model ./base.gguf --adapter support=./support-lora.gguf
+  hanzo up --model ./base.gguf --adapter support=./lora.gguf:0.5@acme --adapter legal=./delta@beta,gamma
+  hanzo up --models ./models --adapter smollm2/support=./support-lora.gguf
+  hanzo up --caller acme --caller beta
+  hanzo up --aci
+  hanzo up --server ./llama.cpp/llama-server --model ./my-model.gguf
+  hanzo up --vm --ask \"What is the capital of France?\"
+
+Adapters: LoRA files as llama.cpp's convert_lora_to_gguf.py makes them of PEFT directories, and deltas of
+`hanzo model delta make`. Clients ask an adapter by its NAME, as they ask a model. BASE/ is needed where
+several models are served. An adapter without @CALLER is every caller's.
+
+Callers: where one is named, every request needs a key (`Authorization: Bearer …`), which is in
+STATE/up/callers/CALLER.key.";
 
 /// Options of `hanzo up`.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct UpArgs {
     /// Ask one question, print answer, receipt and verdict, and stop
     #[arg(long, value_name = "QUESTION")]
@@ -57,11 +79,20 @@ pub(crate) struct UpArgs {
     /// Serve every GGUF file and model directory of this folder, each by its name
     #[arg(long, value_name = "DIR", conflicts_with = "model")]
     models: Option<PathBuf>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Engine")]
     engine: EngineChoice,
     /// Serve every answer's receipt in the format of ACI gateways (aci/1) too: weaker, and for programs that speak nothing else
     #[arg(long, conflicts_with = "vm")]
     aci: bool,
+    /// Serve a LoRA file or a BitDelta delta on a model as NAME, sealed apart and in a process of its own, to its callers alone; repeated
+    #[arg(long, value_name = "[BASE/]NAME=FILE[:SCALE][@CALLER,…]", conflicts_with = "vm", help_heading = ADAPTERS)]
+    adapter: Vec<AdapterArg>,
+    /// Serve only whoever shows an API key, of this caller; repeated. Keys are drawn once and kept in the state folder
+    #[arg(long, value_name = "CALLER", conflicts_with = "vm", value_parser = caller, help_heading = ADAPTERS)]
+    caller: Vec<Name>,
+    /// Start engines at the first question, and end each after N idle seconds
+    #[arg(long, value_name = "N", conflicts_with_all = ["vm", "ask"], value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    idle_s: Option<u64>,
     /// Where to serve the OpenAI endpoint
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "IP:PORT")]
     listen: SocketAddr,
@@ -74,7 +105,7 @@ pub(crate) struct UpArgs {
     /// Longest answer to --ask, in tokens
     #[arg(long, default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2000))]
     max_tokens: u32,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "In a measured machine")]
     vm: VmArgs,
 }
 
@@ -199,10 +230,20 @@ async fn start_either(
     match args.vm.vm {
         true => vm::start(args.vm.clone(), wanted, computes, layout, cache, parts).await,
         false => {
-            let aci = if args.aci { Aci::On } else { Aci::Off };
-            start(wanted, computes, aci, layout, cache, parts).await
+            let asked = Asked {
+                aci: if args.aci { Aci::On } else { Aci::Off },
+                adapters: args.adapter.clone(),
+                callers: args.caller.clone(),
+                idle_s: args.idle_s,
+                ..Asked::plain(wanted, computes)
+            };
+            start(asked, layout, cache, parts).await
         }
     }
+}
+
+fn caller(text: &str) -> Result<Name, String> {
+    Name::new(text).map_err(|e| e.to_string())
 }
 
 /// Held for the life of the process; the kernel frees it whatever happens.
@@ -237,7 +278,7 @@ pub(crate) struct Parts {
     pub(crate) kbs: Option<Role>,
     pub(crate) guest: Option<Role>,
     pub(crate) proxy: Option<Role>,
-    folder: Option<RuntimeFolder>,
+    pub(crate) folder: Option<RuntimeFolder>,
 }
 
 /// What the client side needs of it.
@@ -254,9 +295,33 @@ pub(crate) struct Reach {
     pub(crate) context: VerifierContext,
     /// The software TPM's key, if the guest has one.
     pub(crate) tpm_key: Option<Digest256>,
+    /// What `--adapter` added, by name.
+    pub(crate) adapters: Vec<ReachAdapter>,
+    /// Who may ask, where callers are told apart.
+    pub(crate) callers: Option<Callers>,
+}
+
+/// An adapter that is served.
+pub(crate) struct ReachAdapter {
+    /// Name for clients.
+    pub(crate) name: String,
+    /// The model that it goes on.
+    pub(crate) base: String,
+    /// Whose it is; everybody's where that is empty.
+    pub(crate) callers: Vec<Name>,
 }
 
 impl Reach {
+    /// The key file of a caller who may ask [`Self::model`].
+    pub(crate) fn key_file(&self) -> Option<&Path> {
+        let callers = self.callers.as_ref()?;
+        let adapter = self.adapters.iter().find(|adapter| adapter.name == self.model);
+        match adapter.and_then(|adapter| adapter.callers.first()) {
+            Some(name) => callers.file(name),
+            None => callers.files.first().map(|(_, file)| file.as_path()),
+        }
+    }
+
     /// The proxy, for a client.
     pub(crate) fn endpoint(&self) -> Result<Endpoint, ApplianceError> {
         let parsed = self.proxy_at.to_string().parse();
@@ -290,108 +355,6 @@ async fn ended(role: &mut Option<Role>) -> ApplianceError {
         Some(role) => role.stopped().await,
         None => std::future::pending().await,
     }
-}
-
-/// Starts everything; what runs is in `parts`, also when this fails or is cancelled.
-pub(crate) async fn start(
-    wanted: Wanted,
-    computes: Computes,
-    aci: Aci,
-    layout: &Layout,
-    cache: &Path,
-    parts: &mut Parts,
-) -> Result<Reach, ApplianceError> {
-    let models = get_models(wanted, cache).await?;
-    fresh_run(layout)?;
-    let (processor, image) = {
-        let material = layout.simulator();
-        off_thread(move || Ok((platform::processor(&material)?, platform::image_digest()?))).await?
-    };
-    platform::write_private(&layout.simulator_root(), processor.ark_der())?;
-
-    // Each model, sealed under a fresh key that goes to the broker and nowhere else.
-    let (models, sealed) = seal(models, layout).await?;
-    let plan = Plan::new(sealed.iter().map(|s| (&*s.name, s.root)), CONTEXT_TOKENS)?
-        .on(computes)
-        .with_aci(aci);
-
-    let broker = Broker::create(layout, processor.ark_der())?;
-    let kbs = parts.kbs.insert(Role::start(
-        "kbs",
-        args_of([("--config", broker.config().as_os_str().into())]),
-        &layout.logs(),
-    )?);
-    let kbs_at: SocketAddr = parse_ready("kbs", kbs.ready(QUICK).await?)?;
-    let broker: RunningBroker = broker.running(kbs_at)?;
-
-    let config = plan.config(broker.signer(), 2)?;
-    let config_digest = Digest256::of(config.as_bytes());
-    platform::write_private(&layout.config(), config.as_bytes())?;
-    let policy = plan::appraisal(&image, config_digest)?;
-    let text = policy.to_toml().map_err(|e| ApplianceError::Part(e.to_string()))?;
-    platform::write_private(&layout.policy(), text.as_bytes())?;
-    for (planned, sealed) in plan.models.iter().zip(sealed) {
-        let policy = plan::key_policy(&policy, &planned.weights_root.to_string())?;
-        broker.put(&planned.key, &sealed.dek, &policy).await?;
-    }
-    let store_dek = Dek::generate().map_err(|e| ApplianceError::Part(e.to_string()))?;
-    broker
-        .put(
-            &plan.store_key,
-            &store_dek,
-            &plan::key_policy(&policy, plan.store.as_str())?,
-        )
-        .await?;
-    drop(store_dek);
-
-    let loopback = loopback();
-    let folder = parts
-        .folder
-        .insert(RuntimeFolder::create(layout, models.iter().map(|m| m.dir.as_path()))?);
-    let guest = parts.guest.insert(Role::start(
-        "guest",
-        args_of([
-            ("--simulator", layout.simulator().into()),
-            ("--image-digest", image.to_string().into()),
-            ("--config-digest", config_digest.to_string().into()),
-            ("--config", layout.config().into()),
-            ("--listen", loopback.clone().into()),
-            ("--kbs", kbs_at.to_string().into()),
-            ("--packs", layout.packs().into()),
-            ("--store", layout.store().into()),
-            ("--runtime-dir", folder.path().into()),
-        ]),
-        &layout.logs(),
-    )?);
-    let guest_at = {
-        let _bar = Progress::spinner("the guest attests, opens its model and loads it".into());
-        tokio::select! {
-            at = guest.ready(GUEST) => at?,
-            error = kbs.stopped() => return Err(error),
-        }
-    };
-    let guest_at: SocketAddr = parse_ready("guest", guest_at)?;
-    let proxy = parts.proxy.insert(Role::start(
-        "proxy",
-        args_of([("--listen", loopback.into()), ("--guest", guest_at.to_string().into())]),
-        &layout.logs(),
-    )?);
-    let proxy_at = parse_ready("proxy", proxy.ready(QUICK).await?)?;
-    let context = VerifierContext {
-        anchors: Anchors::vendor().with_simulator_ark(processor.ark_der().to_vec()),
-        collateral: Collateral::default(),
-        policy,
-    };
-    let names = models.iter().map(|m| m.name.clone()).collect();
-    let first = first(models)?;
-    Ok(Reach {
-        model: first.name,
-        models: names,
-        model_dir: first.dir,
-        proxy_at,
-        context,
-        tpm_key: None,
-    })
 }
 
 /// Any free port of it.
@@ -475,6 +438,12 @@ async fn serve(
         pinned = client.verdict() => pinned.map_err(Stopped::Refused)?,
         () = interrupt.came() => return Err(Stopped::Signal),
     };
+    if let Some(callers) = &reach.callers {
+        tokio::select! {
+            handed = hand_over(&client, callers) => handed?,
+            () = interrupt.came() => return Err(Stopped::Signal),
+        }
+    }
     let Some(listener) = listener else {
         let question = view.args.ask.as_deref().unwrap_or_default();
         return tokio::select! {
@@ -503,6 +472,21 @@ async fn serve(
     }
 }
 
+/// The guest lets nobody in before it has the table of callers.
+async fn hand_over(client: &AttestedClient, callers: &Callers) -> Result<(), Stopped> {
+    let request = ChannelRequest::new(hyper::Method::PUT, "/v1/callers", callers.table.clone().into())
+        .with_content_type(hyper::header::HeaderValue::from_static("application/json"));
+    let answer = client.exchange(request).await.map_err(Stopped::Refused)?;
+    match answer.status.is_success() {
+        true => Ok(()),
+        false => Err(Stopped::Failed(ApplianceError::Part(format!(
+            "the guest did not take the table of callers: {}: {}",
+            answer.status,
+            String::from_utf8_lossy(&answer.body)
+        )))),
+    }
+}
+
 async fn ask(
     view: &View<'_>,
     reach: &Reach,
@@ -516,9 +500,13 @@ async fn ask(
         "temperature": 0,
         "max_tokens": view.args.max_tokens,
     });
+    let mut request = ChannelRequest::post_json(CHAT_PATH, request.to_string().into());
+    if let Some(file) = reach.key_file() {
+        request = request.with_api_key(&callers::read(file)?);
+    }
     let answer = {
         let _bar = Progress::spinner("asking".into());
-        client.chat_once(&request).await.map_err(Stopped::Refused)?
+        client.chat(request).await.map_err(Stopped::Refused)?
     };
     let id = match answer.receipt {
         ReceiptStatus::Verified { id, .. } => id.to_string(),
@@ -532,7 +520,7 @@ async fn ask(
     };
     let verdict = pinned.result().view();
     if view.as_json {
-        let document = json!({"answer": answer.content, "receipt_id": id, "verdict": verdict});
+        let document = json!({"answer": answer.content, "model": reach.model, "receipt_id": id, "verdict": verdict});
         say::out(&format!("{document}\n"));
         return Ok(());
     }
@@ -555,6 +543,12 @@ fn greet(view: &View<'_>, reach: &Reach, pinned: &Arc<Pinned>, at: SocketAddr) {
             "listening": base,
             "model": reach.model,
             "models": reach.models,
+            "adapters": reach.adapters.iter().map(|adapter| {
+                json!({"name": adapter.name, "base": adapter.base, "callers": adapter.callers})
+            }).collect::<Vec<_>>(),
+            "callers": reach.callers.as_ref().map(|callers| {
+                callers.files.iter().map(|(name, file)| json!({"name": name, "key_file": file})).collect::<Vec<_>>()
+            }),
             "proxy": reach.proxy_at.to_string(),
             "policy": view.layout.policy(),
             "simulator_root": reach.tpm_key.is_none().then(|| view.layout.simulator_root()),

@@ -30,7 +30,7 @@ use crate::plan::{KEY_LIFETIME_S, Plan};
 use crate::platform;
 use crate::progress::Progress;
 use crate::supervise::Role;
-use crate::up::{self, CONTEXT_TOKENS, Parts, QUICK, Reach};
+use crate::up::{self, Parts, QUICK, Reach};
 
 pub(crate) use role::{VmRole, run as run_role};
 
@@ -93,7 +93,7 @@ pub(crate) async fn start(
         up::off_thread(move || hanzo_image::tpm::make(&tpm).map_err(coded)).await?
     };
     let (models, sealed) = up::seal(models, layout).await?;
-    let plan = Plan::new(sealed.iter().map(|s| (&*s.name, s.root)), CONTEXT_TOKENS)?.on(computes);
+    let plan = Plan::new(&sealed)?.on(computes);
     let names: Vec<_> = models.iter().map(|m| m.name.clone()).collect();
 
     let broker = Broker::create_for_tpm(layout, ak)?;
@@ -174,6 +174,8 @@ pub(crate) async fn start(
             policy: appraisal,
         },
         tpm_key: Some(ak),
+        adapters: Vec::new(),
+        callers: None,
     })
 }
 

@@ -46,6 +46,8 @@ pub struct Differs {
     pub keyset_overlap_s: Option<u64>,
     /// A real model of chats (GGUF, ChatML) in place of the stand-in's.
     pub model: Option<PathBuf>,
+    /// Serves ACI documents too.
+    pub aci: bool,
 }
 
 impl Default for Differs {
@@ -57,6 +59,7 @@ impl Default for Differs {
             tier: 2,
             keyset_overlap_s: None,
             model: None,
+            aci: false,
         }
     }
 }
@@ -167,6 +170,9 @@ impl Appliance {
         if differs.model.is_some() {
             config = config.replace("context_tokens = 256", "context_tokens = 1024");
             config = config.replace("request_timeout_s = 20", "request_timeout_s = 300");
+        }
+        if differs.aci {
+            config = config.replace("auth = \"none\"", "auth = \"none\"\naci = \"on\"");
         }
         std::fs::write(at("config.toml"), &config).unwrap();
         let config_digest = Digest256::of(config.as_bytes());

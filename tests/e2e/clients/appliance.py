@@ -1,7 +1,6 @@
 """Unmodified packages against a running appliance with real models. Usage: appliance.py BASE MODEL VECTORS CLIENT….
 
-MODEL answers, VECTORS makes vectors. Nothing is asked of what the model says but what the appliance promises: its form. Prints one
-JSON object, whose members are the clients, with "ok" or what went wrong.
+MODEL answers, VECTORS makes vectors. Nothing is asked of what the model says but what the appliance promises: its form.
 """
 
 import json
@@ -9,15 +8,14 @@ import math
 import os
 import subprocess
 import sys
-import traceback
+
+from findings import find, offline_litellm, weather
 
 base, model, vectors = sys.argv[1], sys.argv[2], sys.argv[3]
 v1 = base + "/v1"
 PARIS = [{"role": "user", "content": "What is the capital of France?"}]
 CITY = {"type": "string", "enum": ["Paris", "Lyon"]}
-PARAMETERS = {"type": "object", "properties": {"city": CITY}, "required": ["city"], "additionalProperties": False}
-FUNCTION = {"name": "weather", "description": "the weather in a city", "parameters": PARAMETERS}
-TOOLS = [{"type": "function", "function": FUNCTION}]
+PARAMETERS, FUNCTION, TOOLS = weather(CITY, additionalProperties=False)
 # Enough for any document of the forms below, whatever blanks a model puts into it. They bound themselves by naming what may be said:
 # some clients leave lengths and ranges out of what they send.
 ROOM = 400
@@ -139,11 +137,7 @@ def use_langchain():
 
 
 def use_litellm():
-    # Prices are a file of its own, which it would fetch.
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    import litellm
-
-    litellm.telemetry = False
+    litellm = offline_litellm()
     more = {"api_base": v1, "api_key": "unused", "num_retries": 0, "model": "openai/" + model}
     ask = {"messages": PARIS, "temperature": 0, "max_tokens": 16}
     text = litellm.completion(**ask, **more).choices[0].message.content
@@ -201,12 +195,4 @@ def use_llm():
     assert are_unit(list(OpenAIEmbeddingModel("here-too", vectors).embed_batch(["a", "b"], key="unused")), 2)
 
 
-findings = {}
-for name in sys.argv[4:]:
-    try:
-        globals()["use_" + name]()
-        findings[name] = "ok"
-    except BaseException:
-        findings[name] = traceback.format_exc()[-3000:]
-        print(findings[name], file=sys.stderr)
-print(json.dumps(findings))
+find(globals(), sys.argv[4:])

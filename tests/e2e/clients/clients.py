@@ -1,18 +1,14 @@
-"""Unmodified packages against a running endpoint. Usage: clients.py BASE MODEL CLIENT…. Prints one JSON object.
-
-Its members are the clients, with "ok" or what went wrong.
-"""
+"""Unmodified packages against a running endpoint. Usage: clients.py BASE MODEL CLIENT…."""
 
 import json
 import sys
-import traceback
+
+from findings import find, offline_litellm, weather
 
 base, model = sys.argv[1], sys.argv[2]
 v1 = base + "/v1"
 HELLO = [{"role": "user", "content": "good day to you"}]
-PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-FUNCTION = {"name": "weather", "description": "the weather", "parameters": PARAMETERS}
-TOOLS = [{"type": "function", "function": FUNCTION}]
+PARAMETERS, FUNCTION, TOOLS = weather({"type": "string"})
 
 
 def use_openai():
@@ -166,13 +162,7 @@ def use_langchain():
 
 
 def use_litellm():
-    import os
-
-    # Prices are a file of its own, which it would fetch.
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    import litellm
-
-    litellm.telemetry = False
+    litellm = offline_litellm()
     more = {"api_base": v1, "api_key": "unused", "num_retries": 0}
     r = litellm.completion(model="openai/" + model, messages=HELLO, **more)
     assert r.choices[0].message.content == "You said: good day to you"
@@ -199,12 +189,4 @@ def use_llm():
     assert llm.__name__ == "llm"
 
 
-findings = {}
-for name in sys.argv[3:]:
-    try:
-        globals()["use_" + name]()
-        findings[name] = "ok"
-    except BaseException:
-        findings[name] = traceback.format_exc()[-3000:]
-        print(findings[name], file=sys.stderr)
-print(json.dumps(findings))
+find(globals(), sys.argv[3:])

@@ -49,6 +49,8 @@ impl Clients {
             ("apart", &["litellm"]),
         ] {
             let ran = ran(Command::new(self.0.join(venv).join("bin/python"))
+                // What a script imports beside it leaves nothing there.
+                .arg("-B")
                 .arg(script(name))
                 .args(arguments)
                 .args(clients)

@@ -5,9 +5,6 @@
 mod installed;
 #[path = "../openai.rs"]
 mod openai;
-#[allow(dead_code, reason = "a part is for the engine's own tests")]
-#[path = "../../../enclave/engine-llama/tests/llama/fixture.rs"]
-mod vectors;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -18,7 +15,7 @@ use std::{fs, path::Path};
 use installed::{Clients, narrowed, ran};
 use serde_json::Value;
 
-use crate::{Connect, HANZO, Up, descendants, is_zombie, no_model, private_dir, search, signal, turn};
+use crate::{Connect, HANZO, Up, descendants, fixture, is_zombie, no_model, private_dir, search, signal, turn};
 
 const MODEL: &str = "smollm2-135m-instruct";
 const VECTORS: &str = "vectors";
@@ -33,8 +30,8 @@ fn models() -> Option<tempfile::TempDir> {
         assert!(no_model(&said), "{said}");
         return None;
     }
-    let spec = vectors::Spec::new().set("llama.pooling_type", vectors::Value::Number(1));
-    let made = vectors::dir_of(folder.path(), &spec);
+    let spec = fixture::Spec::new().set("llama.pooling_type", fixture::Value::Number(1));
+    let made = fixture::dir_of(folder.path(), &spec);
     fs::write(made.join("chat_template.jinja"), "{{ messages[0]['content'] }}").unwrap();
     fs::rename(made, folder.path().join(VECTORS)).unwrap();
     Some(folder)

@@ -117,7 +117,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
         &["Expanded", "KbsCounter", "MiningWallet", "Signer", "SignerKey"],
     ),
     ("image", &["Holder", "LogHolder", "ReleaseLog"]),
-    ("image/appliance", &["RunningBroker", "Sealed"]),
+    ("image/appliance", &["RunningBroker", "Sealed", "SealedAdapter"]),
     ("image/model", &["Broker"]),
     (
         "kbs/pqc",

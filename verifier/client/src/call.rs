@@ -68,6 +68,14 @@ impl AttestedClient {
     pub async fn chat_once(&self, request: &Value) -> Result<ChatAnswer, ClientError> {
         Client::from(self.clone()).chat_once(request).await
     }
+
+    /// One chat as [`Self::chat_once`], by a request that may show a key: `POST` [`CHAT_PATH`], not streamed.
+    ///
+    /// # Errors
+    /// As [`Self::chat_once`].
+    pub async fn chat(&self, request: ChannelRequest) -> Result<ChatAnswer, ClientError> {
+        Client::from(self.clone()).chat(request).await
+    }
 }
 
 impl SealedClient {
@@ -137,7 +145,15 @@ impl Client {
     /// [`ClientError`]; an error answer of the guest is [`ClientError::Exchange`] with its text.
     pub async fn chat_once(&self, request: &Value) -> Result<ChatAnswer, ClientError> {
         let body = serde_json::to_vec(request).map_err(|_| ClientError::Request { detail: "not JSON" })?;
-        let mut answer = self.exchange(ChannelRequest::post_json(CHAT_PATH, body.into())).await?;
+        self.chat(ChannelRequest::post_json(CHAT_PATH, body.into())).await
+    }
+
+    /// One chat as [`Self::chat_once`], by a request that may show a key: `POST` [`CHAT_PATH`], not streamed.
+    ///
+    /// # Errors
+    /// As [`Self::chat_once`].
+    pub async fn chat(&self, request: ChannelRequest) -> Result<ChatAnswer, ClientError> {
+        let mut answer = self.exchange(request).await?;
         let document: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let content = document.pointer("/choices/0/message/content").and_then(Value::as_str);
         match content {

@@ -271,6 +271,8 @@ fn a_model_of_embeddings_makes_vectors_and_nothing_else() {
     );
     assert_eq!(vectors(json!(["x".repeat(256)])).1, 256);
     assert_eq!(refusal(&engine.chat(&ask("hello", 4))), refused(400, "unsupported", ""));
+    let counted = engine.tokenize(&json!({"messages": [{"role": "user", "content": "hello"}]}));
+    assert_eq!(refusal(&counted), refused(400, "unsupported", ""));
     assert_eq!(
         refusal(&completion(&engine, &json!("a"), 4)),
         refused(400, "unsupported", "")

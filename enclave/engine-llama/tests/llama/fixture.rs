@@ -15,6 +15,7 @@ const ALIGNMENT: usize = 32;
 /// A value of GGUF's metadata.
 #[derive(Clone)]
 pub enum Value {
+    Flag(bool),
     Number(u32),
     Real(f32),
     Text(String),
@@ -40,7 +41,7 @@ pub fn text(text: &str) -> Value {
     Value::Text(text.into())
 }
 
-fn number(number: usize) -> Value {
+pub fn number(number: usize) -> Value {
     Value::Number(u32::try_from(number).unwrap())
 }
 
@@ -183,6 +184,10 @@ fn string(out: &mut Vec<u8>, text: &str) {
 fn write(out: &mut Vec<u8>, value: &Value) {
     let kind = |out: &mut Vec<u8>, kind: u32| out.extend(kind.to_le_bytes());
     match value {
+        Value::Flag(flag) => {
+            kind(out, 7);
+            out.push(u8::from(*flag));
+        }
         Value::Number(number) => {
             kind(out, 4);
             out.extend(number.to_le_bytes());
@@ -257,10 +262,10 @@ fn tensors() -> Vec<Tensor> {
     all
 }
 
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn tensor(&mut self, name: String, shape: &[usize], scale: f32) -> Tensor {
+    pub fn tensor(&mut self, name: String, shape: &[usize], scale: f32) -> Tensor {
         let values = (0..shape.iter().product())
             .map(|_| {
                 self.0 = self

@@ -3,6 +3,7 @@
 mod abilities;
 mod adapter;
 mod bounds;
+mod encoder;
 mod fixture;
 #[path = "../../../engine/tests/engine/http.rs"]
 mod http;

@@ -6,7 +6,7 @@ use hanzo_engine_llama::{Ask, Engine as _, EngineOptions, Llama, Message, Prompt
 use serde_json::{Value, json};
 
 use crate::node::Node;
-use crate::{abilities, fixture, real_model};
+use crate::{abilities, encoder, fixture, real_model};
 
 const TEXTS: &[&str] = &[
     "Hello 12345 world's  test\n\n  x = 1;",
@@ -163,14 +163,19 @@ async fn a_generated_model_gives_the_ids_and_greedy_answers_of_node_llama_cpp() 
 async fn a_generated_model_gives_the_vectors_of_node_llama_cpp() {
     let Some(node) = Node::alike() else { return };
     let texts = ["hello", "the heat of the day", "Grüße 🙂"];
-    for pooling in [1, 3] {
+    // A decoder, mean and last; an encoder, mean and first.
+    for (decodes, pooling) in [(true, 1), (true, 3), (false, 1), (false, 2)] {
         let root = tempfile::tempdir().unwrap();
-        let dir = abilities::pooled(root.path(), pooling);
-        let task = json!({"model": dir.join("model.gguf"), "threads": 1, "context": 256, "embed": texts});
+        let dir = match decodes {
+            true => abilities::pooled(root.path(), pooling),
+            false => fixture::dir_of(root.path(), &encoder::bert(pooling)),
+        };
+        let context = if decodes { 256 } else { 128 };
+        let task = json!({"model": dir.join("model.gguf"), "threads": 1, "context": context, "embed": texts});
         let theirs = node.run(&task);
         let engine = Llama::load(&EngineOptions {
             threads: Some(1),
-            context_tokens: Some(256),
+            context_tokens: Some(context),
             ..EngineOptions::new(&dir, "")
         })
         .await
@@ -182,7 +187,7 @@ async fn a_generated_model_gives_the_vectors_of_node_llama_cpp() {
             assert_eq!(ours.len(), theirs.len());
             let length = theirs.iter().map(|n| n * n).sum::<f64>().sqrt();
             let product: f64 = ours.iter().zip(&theirs).map(|(a, b)| f64::from(*a) * b / length).sum();
-            assert!(product > 0.9999, "pooling {pooling}: {product}");
+            assert!(product > 0.9999, "decodes {decodes}, pooling {pooling}: {product}");
         }
     }
 }

@@ -249,7 +249,7 @@ pub(crate) fn named(error: EngineError, ask: &Ask) -> ApiError {
         },
         EngineError::Absent => ApiError::ModelLacks {
             model: ask.model.clone(),
-            what: "such answers",
+            what: "answers of this kind (a model that makes vectors serves /v1/embeddings alone)",
         },
         other => ApiError::Engine(other),
     }

@@ -32,7 +32,7 @@ pub(super) struct Programs {
 
 impl Programs {
     pub(super) fn find(args: &VmArgs) -> Result<Self, ApplianceError> {
-        let beside = |name: &str| {
+        let beside = |name: &str| -> Result<PathBuf, ApplianceError> {
             let own = std::env::current_exe().map_err(ApplianceError::io("cannot find", "this program"))?;
             Ok(own.with_file_name(name))
         };
