@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use hanzo_init::Profile;
+use hanzo_init::node::GENESIS_BYTES_MAX;
+use hanzo_init::{Profile, Role};
 
 use crate::cpio::Archive;
 use crate::deb;
@@ -39,7 +40,7 @@ const FIRMWARE_VARIABLES: &str = "usr/share/OVMF/OVMF_VARS_4M.fd";
 const SHELL: &str = "usr/bin/busybox";
 
 /// Everything that goes into an image, read and checked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Parts {
     /// Where the packages are from.
     pub inputs: Inputs,
@@ -57,6 +58,29 @@ pub struct Parts {
     pub guest: Vec<u8>,
     /// The static engine, if the image has one.
     pub engine: Option<Vec<u8>>,
+    /// The static node of the AI chain and the genesis of its chain, if the image is one.
+    pub node: Option<Node>,
+}
+
+/// What an image holds that is a node of the AI chain.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// The static program.
+    pub program: Vec<u8>,
+    /// Canonical bytes of the genesis; the node checks them against the digest in its configuration.
+    pub genesis: Vec<u8>,
+}
+
+impl Node {
+    /// Reads both.
+    ///
+    /// # Errors
+    /// [`ImageError::Io`], [`ImageError::TooLarge`]; [`ImageError::Program`] if it is not static.
+    pub fn read(program: &Path, genesis: &Path) -> Result<Self, ImageError> {
+        let program = static_program(program)?;
+        let genesis = bounded(genesis, GENESIS_BYTES_MAX as u64)?;
+        Ok(Self { program, genesis })
+    }
 }
 
 /// What is being done, for a person to watch.
@@ -115,6 +139,7 @@ impl Parts {
             shell,
             guest,
             engine,
+            node: None,
         })
     }
 }
@@ -145,18 +170,7 @@ fn lacks(package: &str, wanted: &str) -> ImageError {
 
 /// A program that runs where there is no library.
 fn static_program(path: &Path) -> Result<Vec<u8>, ImageError> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(ImageError::io(path))?;
-    file.take(PROGRAM_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(ImageError::io(path))?;
-    if bytes.len() as u64 > PROGRAM_BYTES_MAX {
-        return Err(ImageError::TooLarge {
-            path: path.to_owned(),
-            got: bytes.len() as u64,
-            bytes_max: PROGRAM_BYTES_MAX,
-        });
-    }
+    let bytes = bounded(path, PROGRAM_BYTES_MAX)?;
     if !Elf::new(&path.to_string_lossy(), &bytes)?.is_static()? {
         return Err(ImageError::Program {
             path: path.to_owned(),
@@ -166,6 +180,40 @@ fn static_program(path: &Path) -> Result<Vec<u8>, ImageError> {
         });
     }
     Ok(bytes)
+}
+
+fn bounded(path: &Path, bytes_max: u64) -> Result<Vec<u8>, ImageError> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(ImageError::io(path))?;
+    file.take(bytes_max + 1)
+        .read_to_end(&mut bytes)
+        .map_err(ImageError::io(path))?;
+    let got = bytes.len() as u64;
+    if got > bytes_max {
+        let path = path.to_owned();
+        return Err(ImageError::TooLarge { path, got, bytes_max });
+    }
+    Ok(bytes)
+}
+
+/// An image that is a node has one, and no other has.
+fn check_role(parts: &Parts, recipe: &Recipe) -> Result<(), ImageError> {
+    let wrong = |expected, got: &str| {
+        Err(ImageError::Inputs {
+            what: "--validator".into(),
+            expected,
+            got: got.into(),
+        })
+    };
+    match (recipe.role(), &parts.node) {
+        (Role::Node, None) => wrong(
+            "a static hanzo-validator and a genesis, for a configuration that is a node's",
+            "none",
+        ),
+        (Role::Agent, Some(_)) => wrong("none for a configuration that is an agent's", "one"),
+        (Role::Node, Some(_)) if parts.engine.is_some() => wrong("a node alone, without --engine", "both"),
+        (Role::Node, Some(_)) | (Role::Agent, None) => Ok(()),
+    }
 }
 
 /// The files of an image by name, the manifest among them.
@@ -189,6 +237,7 @@ pub fn files_with(
     frames: &Frames,
     progress: Progress<'_>,
 ) -> Result<(Files, Manifest), ImageError> {
+    check_role(parts, recipe)?;
     progress("choosing modules");
     let modules = parts.modules.pick(MODULES)?;
     let names: Vec<_> = modules.iter().map(|module| module.name.clone()).collect();
@@ -202,6 +251,9 @@ pub fn files_with(
     archive.file("init", parts.guest.clone(), true);
     archive.file(at(hanzo_init::CONFIG_PATH), recipe.config().as_bytes().to_vec(), false);
     archive.file(at(hanzo_init::PLAN_PATH), plan.into_bytes(), false);
+    if let Some(node) = &parts.node {
+        archive.file(at(hanzo_init::GENESIS_PATH), node.genesis.clone(), false);
+    }
     for module in modules {
         let path = format!("{}/{}.ko", at(hanzo_init::MODULES_DIR), module.name);
         archive.file(&path, module.bytes, false);
@@ -211,9 +263,11 @@ pub fn files_with(
     }
     let mut archive = archive.to_bytes();
     let mut initrd = frames.compress(&archive, Level::Whole, progress)?;
-    if let Some(engine) = &parts.engine {
+    let engine = parts.engine.as_ref().map(|program| (hanzo_init::ENGINE_PATH, program));
+    let node = parts.node.as_ref().map(|node| (hanzo_init::NODE_PATH, &node.program));
+    if let Some((path, program)) = engine.or(node) {
         let mut second = Archive::default();
-        second.file(at(hanzo_init::ENGINE_PATH), engine.clone(), true);
+        second.file(at(path), program.clone(), true);
         let second = second.to_bytes();
         initrd.extend(frames.compress(&second, Level::Engine, progress)?);
         archive.extend(second);
@@ -243,6 +297,7 @@ pub fn files_with(
         format: FORMAT.into(),
         recipe: Decisions {
             profile: recipe.profile,
+            role: recipe.role(),
             config: recipe.config().to_owned(),
             listen: recipe.listen,
             kbs: recipe.kbs,
@@ -256,6 +311,8 @@ pub fn files_with(
             own_kernel: parts.inputs.own_kernel.clone(),
             guest: Measured::of(&parts.guest),
             engine: parts.engine.as_deref().map(Measured::of),
+            node: parts.node.as_ref().map(|node| Measured::of(&node.program)),
+            genesis: parts.node.as_ref().map(|node| Measured::of(&node.genesis)),
             modules: names,
             zstd: ZSTD.into(),
         },

@@ -3,7 +3,7 @@
 mod launch;
 
 use std::io::IsTerminal as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use self::launch::{GuardArgs, MachineArgs};
-use crate::assemble::{Parts, build};
+use crate::assemble::{Node, Parts, build};
 use crate::error::ImageError;
 use crate::fetch::{MIRROR, Source};
 use crate::inputs::{COMMITTED, Inputs};
@@ -60,7 +60,7 @@ pub struct Cli {
 enum Command {
     /// Make an image from pinned inputs; the directory must not exist
     #[command(
-        after_help = "Example:\n  hanzo-image build out --config config.toml --guest hanzo-guest --packages debs"
+        after_help = "Examples:\n  hanzo-image build out --config config.toml --guest hanzo-guest --packages debs\n  hanzo-image build node --config observer.toml --guest hanzo-guest --packages debs \\\n      --validator hanzo-validator --genesis genesis.bin"
     )]
     Build {
         /// Where the image appears
@@ -163,6 +163,9 @@ enum Command {
         /// The lock file that guest and engine were built with
         #[arg(long, default_value = "Cargo.lock")]
         lock: PathBuf,
+        /// The lock file that the node of the chain was built with, if the image is one: enclave/chain/validator/Cargo.lock
+        #[arg(long)]
+        validator_lock: Option<PathBuf>,
         /// Where the bill is written
         #[arg(long)]
         output: PathBuf,
@@ -186,6 +189,12 @@ struct IngredientArgs {
     /// A static inference engine; without it the image has none, and says so
     #[arg(long)]
     engine: Option<PathBuf>,
+    /// A static hanzo-validator: the image is a node of the AI chain, without an agent, and --config is the node's
+    #[arg(long)]
+    validator: Option<PathBuf>,
+    /// The genesis of the node's chain
+    #[arg(long)]
+    genesis: Option<PathBuf>,
     #[command(flatten)]
     packages: PackageArgs,
 }
@@ -210,18 +219,18 @@ struct PackageArgs {
 /// What a person decides.
 #[derive(Debug, Args)]
 struct DecisionArgs {
-    /// The guest's configuration; its SHA-256 goes on the measured command line
+    /// The guest's configuration, or the node's; its SHA-256 goes on the measured command line
     #[arg(long)]
     config: PathBuf,
     /// core has no shell and no way out; connected may list names outside; debug has a shell on the console. Each has another measurement
     #[arg(long, value_enum, default_value_t = ProfileArg::Core)]
     profile: ProfileArg,
-    /// Where the guest serves
-    #[arg(long, default_value = "0.0.0.0:8443")]
-    listen: SocketAddr,
-    /// Where the guest reaches its key broker (10.0.2.2 is the host, under QEMU's user network)
-    #[arg(long, default_value = "10.0.2.2:8080")]
-    kbs: SocketAddr,
+    /// Where the guest serves [default: 0.0.0.0:8443]; a node's configuration says it itself
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Where the guest reaches its key broker [default: 10.0.2.2:8080, the host under QEMU's user network]; a node has none
+    #[arg(long)]
+    kbs: Option<SocketAddr>,
     /// The guest's address and prefix
     #[arg(long, default_value = "10.0.2.15/24")]
     address: String,
@@ -301,7 +310,7 @@ fn execute(cli: Cli, progress: &dyn Fn(&str)) -> Result<String, ImageError> {
             kernel,
             decisions,
         } => {
-            let recipe = decisions.recipe()?;
+            let recipe = decisions.recipe(ingredients.validator.is_some())?;
             let parts = ingredients.gather(recipe.profile, kernel, progress)?;
             let manifest = build(&parts, &recipe, &dir, progress)?;
             Ok(told(&manifest, &dir, "made", cli.json))
@@ -415,8 +424,14 @@ fn execute(cli: Cli, progress: &dyn Fn(&str)) -> Result<String, ImageError> {
             let (text, value) = crate::release::cli::run(command)?;
             Ok(if cli.json { format!("{value}\n") } else { text })
         }
-        Command::Sbom { dir, lock, output } => {
-            let bill = crate::sbom::of_image(&Manifest::read(&dir)?, &text_of(&lock)?)?;
+        Command::Sbom {
+            dir,
+            lock,
+            validator_lock,
+            output,
+        } => {
+            let node = validator_lock.as_deref().map(text_of).transpose()?;
+            let bill = crate::sbom::of_image(&Manifest::read(&dir)?, &text_of(&lock)?, node.as_deref())?;
             std::fs::write(&output, &bill.bytes).map_err(ImageError::io(&output))?;
             if cli.json {
                 return Ok(format!(
@@ -466,12 +481,31 @@ impl IngredientArgs {
         let (inputs, source) = self.packages.source()?;
         let own_kernel = kernel::choose(kernel, &source)?;
         let inputs = Inputs { own_kernel, ..inputs };
-        Parts::gather(inputs, &source, profile, &self.guest, self.engine.as_deref(), progress)
+        // First, as the other programs: it costs nothing to check.
+        let node = match (&self.validator, &self.genesis) {
+            (None, None) => None,
+            (Some(program), Some(genesis)) => Some(Node::read(program, genesis)?),
+            (one, _) => {
+                let got = if one.is_some() {
+                    "--validator alone"
+                } else {
+                    "--genesis alone"
+                };
+                return Err(ImageError::Inputs {
+                    what: "--validator, --genesis".into(),
+                    expected: "both, for a node of the chain, or neither",
+                    got: got.into(),
+                });
+            }
+        };
+        let engine = self.engine.as_deref();
+        let parts = Parts::gather(inputs, &source, profile, &self.guest, engine, progress)?;
+        Ok(Parts { node, ..parts })
     }
 }
 
 impl DecisionArgs {
-    fn recipe(self) -> Result<Recipe, ImageError> {
+    fn recipe(self, is_node: bool) -> Result<Recipe, ImageError> {
         let wrong = || ImageError::Inputs {
             what: "--address".into(),
             expected: "an address and its prefix, such as 10.0.2.15/24",
@@ -489,19 +523,32 @@ impl DecisionArgs {
                 gateway: Some(self.gateway),
             })
         };
-        let mut recipe = Recipe::new(
-            self.profile.profile()?,
-            text_of(&self.config)?,
-            self.listen,
-            self.kbs,
-            network,
-        )?;
+        let (profile, config) = (self.profile.profile()?, text_of(&self.config)?);
+        let mut recipe = if is_node {
+            let given = [("--listen", self.listen), ("--kbs", self.kbs)];
+            if let Some((what, at)) = given.into_iter().find_map(|(what, at)| Some((what, at?))) {
+                return Err(ImageError::Inputs {
+                    what: what.into(),
+                    expected: "none for a node of the chain, whose configuration says where it answers",
+                    got: at.to_string(),
+                });
+            }
+            Recipe::node(profile, config, network)?
+        } else {
+            let listen = self.listen.unwrap_or(LISTEN);
+            Recipe::new(profile, config, listen, self.kbs.unwrap_or(KBS), network)?
+        };
         recipe.vsock_port = self.vsock_port;
         recipe.sealed = self.sealed;
         recipe.egress = self.egress;
         Ok(recipe)
     }
 }
+
+/// Where an agent serves unless it is said.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443);
+/// The host under QEMU's user network.
+const KBS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 2, 2)), 8080);
 
 fn ak_digest(text: &str) -> Result<Digest256, ImageError> {
     Digest256::from_hex(text).ok_or_else(|| ImageError::Inputs {
@@ -536,7 +583,9 @@ fn told(manifest: &Manifest, dir: &Path, how: &str, json: bool) -> String {
     for (name, measured) in &manifest.outputs {
         text += &format!("  {name:16} {:>11} bytes  sha256 {}\n", measured.bytes, measured.sha256);
     }
-    if manifest.inputs.engine.is_none() {
+    if manifest.inputs.node.is_some() {
+        text += "  a node of the AI chain: no agent, no engine, no key; it follows others and answers RPC\n";
+    } else if manifest.inputs.engine.is_none() {
         text += "  no engine: this image attests and gets its keys, but answers no questions\n";
     }
     text

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use hanzo_attestation::Digest256;
 use hanzo_attestation::config::ConfigError;
 use hanzo_attestation::jcs::JcsError;
-use hanzo_init::PlanError;
+use hanzo_init::{NodeConfigError, PlanError};
 
 use crate::firmware::Tee;
 use crate::release::ReleaseToolError;
@@ -223,6 +223,9 @@ pub enum ImageError {
     /// The plan for the first process.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The configuration of a node of the AI chain.
+    #[error(transparent)]
+    Node(#[from] NodeConfigError),
     /// The manifest could not be written canonically.
     #[error("manifest: {0}")]
     Jcs(#[from] JcsError),
@@ -304,6 +307,7 @@ impl ImageError {
             Self::Program { .. } => "image.program",
             Self::Config(e) => e.code(),
             Self::Plan(e) => e.code(),
+            Self::Node(e) => e.code(),
             Self::Jcs(_) => "internal.jcs",
             Self::Release(e) => e.code(),
             Self::Lock { .. } => "image.lock",
@@ -334,6 +338,7 @@ impl ImageError {
             | Self::Program { .. }
             | Self::Config(_)
             | Self::Plan(_)
+            | Self::Node(_)
             | Self::Manifest { .. }
             | Self::CommandLine { .. } => 10,
             Self::Different { .. } | Self::Prediction { .. } => 20,

@@ -58,4 +58,4 @@ pub use inputs::Inputs;
 pub use manifest::Manifest;
 pub use recipe::Recipe;
 
-pub use hanzo_init::{Network, Profile};
+pub use hanzo_init::{Network, Profile, Role};

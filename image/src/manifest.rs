@@ -8,7 +8,7 @@ use std::path::Path;
 
 use hanzo_attestation::jcs;
 use hanzo_attestation::{Digest256, Digest384};
-use hanzo_init::{NetworkPlan, Profile};
+use hanzo_init::{NetworkPlan, Profile, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ImageError;
@@ -52,12 +52,16 @@ impl Measured {
 pub struct Decisions {
     /// Which profile.
     pub profile: Profile,
+    /// What the image runs; an agent unless it is said.
+    #[serde(default, skip_serializing_if = "Role::is_agent")]
+    pub role: Role,
     /// The configuration's text.
     pub config: String,
-    /// Where the agent serves.
+    /// Where the agent serves, or the node answers RPC.
     pub listen: SocketAddr,
-    /// Where the broker is reached.
-    pub kbs: SocketAddr,
+    /// Where the broker is reached; a node has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kbs: Option<SocketAddr>,
     /// The network.
     pub network: NetworkPlan,
     /// The AF_VSOCK port, if any.
@@ -85,6 +89,12 @@ pub struct Ingredients {
     /// The engine; absent in an image without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<Measured>,
+    /// The node of the AI chain; absent in an image with an agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Measured>,
+    /// The genesis of its chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub genesis: Option<Measured>,
     /// Modules in the order in which they are loaded.
     pub modules: Vec<String>,
     /// Which zstd wrote the archive, and at which level: both decide its bytes.
@@ -139,10 +149,12 @@ impl Manifest {
     /// The recipe, checked again.
     ///
     /// # Errors
-    /// [`ImageError::Config`].
+    /// [`ImageError::Config`], [`ImageError::Node`]; [`ImageError::Manifest`] for a node whose RPC is elsewhere than its configuration
+    /// says.
     pub fn recipe(&self) -> Result<Recipe, ImageError> {
         let Decisions {
             profile,
+            role,
             config,
             listen,
             kbs,
@@ -151,7 +163,21 @@ impl Manifest {
             sealed,
             egress,
         } = self.recipe.clone();
-        let mut recipe = Recipe::new(profile, config, listen, kbs, network)?;
+        let wrong = |what: &str| ImageError::Manifest {
+            path: FILE.into(),
+            what: format!("recipe: {what}"),
+        };
+        let mut recipe = match (role, kbs) {
+            (Role::Agent, Some(kbs)) => Recipe::new(profile, config, listen, kbs, network)?,
+            (Role::Agent, None) => return Err(wrong("kbs: expected where an agent reaches its broker, got none")),
+            (Role::Node, None) => Recipe::node(profile, config, network)?,
+            (Role::Node, Some(_)) => return Err(wrong("kbs: expected none for a node of the chain, got one")),
+        };
+        if recipe.listen != listen {
+            return Err(wrong(
+                "listen: expected where the node's configuration says that RPC is answered",
+            ));
+        }
         recipe.vsock_port = vsock_port;
         recipe.sealed = sealed;
         recipe.egress = egress;

@@ -10,7 +10,7 @@ use crate::elf::Elf;
 use crate::error::ImageError;
 
 /// The kernel package's modules, compressed as they came.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Modules {
     package: String,
     /// By name with `_` for `-`, as the kernel compares them.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use hanzo_attestation::Digest256;
 use hanzo_attestation::config::Config;
-use hanzo_init::{InitPlan, NetworkPlan, Profile};
+use hanzo_init::{InitPlan, NetworkPlan, NodeConfig, Profile, Role};
 
 use crate::error::ImageError;
 
@@ -42,12 +42,14 @@ const COMMAND_LINE_BYTES_MAX: usize = 2047;
 pub struct Recipe {
     /// With or without a shell, with or without a way out.
     pub profile: Profile,
-    /// The guest's configuration, checked.
+    /// What the image runs.
+    role: Role,
+    /// The configuration of the guest, or of the node, checked.
     config: String,
-    /// Where the agent serves.
+    /// Where the agent serves, or the node answers RPC.
     pub listen: SocketAddr,
-    /// Where the broker is reached.
-    pub kbs: SocketAddr,
+    /// Where the broker is reached; a node has none.
+    pub kbs: Option<SocketAddr>,
     /// The machine's network.
     pub network: NetworkPlan,
     /// The AF_VSOCK port where the agent serves besides; none unless set. Debian's kernel has no driver for it in the image.
@@ -80,14 +82,55 @@ impl Recipe {
         }
         Ok(Self {
             profile,
+            role: Role::Agent,
             config,
             listen,
-            kbs,
+            kbs: Some(kbs),
             network: network.into(),
             vsock_port: None,
             sealed: None,
             egress: None,
         })
+    }
+
+    /// An image whose one program is a node of the AI chain: its configuration is the node's, and RPC is where that says.
+    ///
+    /// # Errors
+    /// [`ImageError::Node`]; [`ImageError::Inputs`] for a profile with names outside, and for a node that is followed where the
+    /// image's network leads nowhere.
+    pub fn node(profile: Profile, config: String, network: impl Into<NetworkPlan>) -> Result<Self, ImageError> {
+        let node = NodeConfig::parse(config.as_bytes())?;
+        let network = network.into();
+        if profile == Profile::Connected {
+            return Err(ImageError::Inputs {
+                what: "--profile connected".into(),
+                expected: "core or debug: a node of the chain asks no names outside",
+                got: "connected".into(),
+            });
+        }
+        if let Some(beyond) = node.beyond(&network) {
+            return Err(ImageError::Inputs {
+                what: "follow.address".into(),
+                expected: "an IPv4 address in the image's own network, or a gateway that leads to it",
+                got: beyond.to_string(),
+            });
+        }
+        Ok(Self {
+            profile,
+            role: Role::Node,
+            config,
+            listen: node.rpc,
+            kbs: None,
+            network,
+            vsock_port: None,
+            sealed: None,
+            egress: None,
+        })
+    }
+
+    /// What the image runs.
+    pub fn role(&self) -> Role {
+        self.role
     }
 
     /// The configuration's text.
@@ -100,6 +143,7 @@ impl Recipe {
         InitPlan {
             version: 1,
             profile: self.profile,
+            role: self.role,
             engine,
             listen: self.listen,
             vsock_port: self.vsock_port,

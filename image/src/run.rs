@@ -416,10 +416,14 @@ fn word_of(console: &str) -> Option<Word> {
     let whole = console.rsplit_once('\n')?.0;
     let mut reason: Option<&str> = None;
     for line in whole.lines().map(plain) {
-        if line.contains("\"message\":\"serving\"") {
+        if line.contains("\"message\":\"serving\"") || line.starts_with("hanzo-validator: serving ") {
             return Some(Word::Serving);
         }
-        if line.contains("Kernel panic") || line.starts_with("hanzo-guest: ") {
+        if line.contains("Kernel panic")
+            || ["hanzo-guest: ", "hanzo-validator: "]
+                .iter()
+                .any(|program| line.starts_with(program))
+        {
             reason = reason.or(Some(line));
         }
         // The debug profile stays for its shell.
@@ -516,6 +520,8 @@ mod tests {
         let serving = format!("{start}{{\"fields\":{{\"message\":\"serving\",\"tier\":1}}}}\r\n");
         assert_eq!(word_of(&serving), Some(Word::Serving));
         assert_eq!(word_of(serving.trim_end()), None, "a line that is still being written");
+        let node = "hanzo-validator: serving RPC at 0.0.0.0:9650; it follows others and does not vote";
+        assert_eq!(word_of(&format!("{start}{node}\r\n")), Some(Word::Serving));
         let why = "hanzo-guest: no KBS [kbs.connect]";
         let off = "hanzo-init: [4.00] agent: ended with exit code 1 [init.agent.ended]; switching off";
         assert_eq!(

@@ -26,6 +26,8 @@ use lock::{Crate, Lock};
 /// The guest's and the engine's crates.
 const GUEST: &str = "hanzo-guest";
 const ENGINE: &str = "hanzo-engine";
+/// The node of the chain: its program, and its crate in a lock file of its own.
+const NODE: (&str, &str) = ("hanzo-validator", "hanzo-chain-node");
 /// What the image itself is called in the bill.
 const IMAGE: &str = "image";
 
@@ -40,14 +42,21 @@ pub struct Bill {
     pub components: usize,
 }
 
-/// The bill of an image whose programs were built with this lock file.
+/// The bill of an image whose programs were built with this lock file, and with `node`'s if it is a node of the chain.
 ///
 /// # Does not establish
 /// That they were: the programs are inputs by digest, and building them again is `verify`'s part.
 ///
 /// # Errors
 /// [`ImageError::Lock`], [`ImageError::Inputs`].
-pub fn of_image(manifest: &Manifest, lock: &str) -> Result<Bill, ImageError> {
+pub fn of_image(manifest: &Manifest, lock: &str, node: Option<&str>) -> Result<Bill, ImageError> {
+    let wrong = |what: &str| Err(ImageError::Lock { what: what.to_owned() });
+    let node = match (&manifest.inputs.node, node) {
+        (None, None) => None,
+        (Some(measured), Some(text)) => Some((measured, Lock::parse(text)?)),
+        (Some(_), None) => return wrong("--validator-lock: the image is a node of the chain, and none was given"),
+        (None, Some(_)) => return wrong("--validator-lock: the image is no node of the chain, and one was given"),
+    };
     let lock = Lock::parse(lock)?;
     let roots: Vec<_> = match manifest.inputs.engine {
         Some(_) => vec![GUEST, ENGINE],
@@ -64,6 +73,11 @@ pub fn of_image(manifest: &Manifest, lock: &str) -> Result<Bill, ImageError> {
             lock.root(name).map(purl),
         );
     }
+    if let Some((measured, lock)) = &node {
+        let (program, root) = NODE;
+        let on = lock.root(root).map(purl);
+        parts.add(file(&format!("program/{program}"), program, measured), on);
+    }
     for (name, measured) in &manifest.outputs {
         parts.add(file(&format!("file/{name}"), name, measured), []);
     }
@@ -78,6 +92,11 @@ pub fn of_image(manifest: &Manifest, lock: &str) -> Result<Bill, ImageError> {
     let top: Vec<String> = parts.refs();
     for known in &crates {
         parts.add(of_crate(known), lock.dependencies(known).into_iter().map(purl));
+    }
+    if let Some((_, lock)) = &node {
+        for known in &lock.reachable(&[NODE.1])? {
+            parts.add(of_crate(known), lock.dependencies(known).into_iter().map(purl));
+        }
     }
     parts.depends.insert(IMAGE.to_owned(), top.into_iter().collect());
 

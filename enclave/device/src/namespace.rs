@@ -11,13 +11,26 @@ use std::path::Path;
 /// # Errors
 /// What the kernel said; `EPERM` without `CAP_SYS_ADMIN`.
 pub fn leave_namespaces() -> io::Result<()> {
+    unshare(libc::CLONE_NEWNS | libc::CLONE_NEWNET)
+}
+
+/// As [`leave_namespaces`], for mounts alone: the network stays the machine's.
+///
+/// # Errors
+/// As [`leave_namespaces`].
+pub fn leave_mounts() -> io::Result<()> {
+    unshare(libc::CLONE_NEWNS)
+}
+
+/// `spaces` hold mounts.
+fn unshare(spaces: libc::c_int) -> io::Result<()> {
     #[allow(
         unsafe_code,
         reason = "no safe wrapper of this system call exists in the workspace's feature set"
     )]
     // SAFETY: the call takes one integer. Without CLONE_FILES no descriptor table is split; std keeps no state that depends on
     // the namespaces named here.
-    let outcome = unsafe { libc::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWNET) };
+    let outcome = unsafe { libc::unshare(spaces) };
     outcome_of(outcome)?;
     // From here on no mount made here is seen outside.
     change(None, Path::new("/"), None, libc::MS_REC | libc::MS_PRIVATE, None)

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use hanzo_attestation::Anchors;
 use hanzo_device::{Endorsements, Surroundings, detect};
-use hanzo_guest::engine::sandbox::{EngineSandbox, SUBCOMMAND, launch};
+use hanzo_guest::engine::sandbox::{EngineSandbox, SUBCOMMAND, launch, launch_node};
 use hanzo_guest::{DeviceTrust, GuestOptions, ListenAddress, OperatingLimits, PlaintextStorage, probe, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -82,6 +82,7 @@ fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
     match words.next().as_deref() {
         Some(SUBCOMMAND) => return launch(words),
+        Some(hanzo_init::NODE_SANDBOX) => return launch_node(words),
         Some(probe::SUBCOMMAND) => return probe::survey_here(words),
         Some(probe::COMMAND) => return probe::command(words),
         _ => {}

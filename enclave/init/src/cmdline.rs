@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use hanzo_attestation::config::{CONFIG_BYTES_MAX, Config};
+use hanzo_attestation::Digest256;
+use hanzo_attestation::config::{CONFIG_BYTES_MAX, Config, ConfigError};
 use hanzo_device::cmdline::config_digest;
 
 use crate::error::InitError;
-use crate::plan::{InitPlan, PLAN_BYTES_MAX, Profile};
+use crate::node::{NODE_CONFIG_BYTES_MAX, NodeConfig};
+use crate::plan::{InitPlan, PLAN_BYTES_MAX, Profile, Role};
 
 const PROFILE: &str = "hanzo.profile=";
 /// The kernel's own bound on x86 is 2048.
@@ -22,13 +24,29 @@ const CMDLINE_BYTES_MAX: usize = 16 * 1024;
 ///
 /// # Errors
 /// [`InitError::File`], [`InitError::TooLong`], [`InitError::CommandLine`], [`InitError::Config`], [`InitError::Plan`],
-/// [`InitError::Profile`], [`InitError::Egress`].
+/// [`InitError::Profile`], [`InitError::Egress`], [`InitError::Node`], [`InitError::Listen`].
 pub fn measured_plan(cmdline: &Path, config: &Path, plan: &Path) -> Result<InitPlan, InitError> {
     let line = read(cmdline, CMDLINE_BYTES_MAX)?;
     let line = String::from_utf8_lossy(&line);
     let measured = config_digest(&line)?;
-    let config = Config::from_measured(&read(config, CONFIG_BYTES_MAX)?, &measured)?;
+    let config = read(config, CONFIG_BYTES_MAX.max(NODE_CONFIG_BYTES_MAX))?;
     let plan = InitPlan::parse(&read(plan, PLAN_BYTES_MAX)?)?;
+    let names = match plan.role {
+        Role::Agent => Config::from_measured(&config, &measured)?.egress.len(),
+        Role::Node => {
+            let got = Digest256::of(&config);
+            if got != measured {
+                let expected = measured;
+                return Err(ConfigError::DigestMismatch { expected, got }.into());
+            }
+            let rpc = NodeConfig::parse(&config)?.rpc;
+            if rpc != plan.listen {
+                let (expected, got) = (rpc, plan.listen);
+                return Err(InitError::Listen { expected, got });
+            }
+            0
+        }
+    };
 
     let named: Vec<_> = line
         .split_ascii_whitespace()
@@ -44,10 +62,8 @@ pub fn measured_plan(cmdline: &Path, config: &Path, plan: &Path) -> Result<InitP
             },
         });
     }
-    if plan.profile == Profile::Core && !config.egress.is_empty() {
-        return Err(InitError::Egress {
-            names: config.egress.len(),
-        });
+    if plan.profile == Profile::Core && names > 0 {
+        return Err(InitError::Egress { names });
     }
     Ok(plan)
 }

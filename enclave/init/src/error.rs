@@ -6,6 +6,7 @@ use hanzo_attestation::config::ConfigError;
 use hanzo_device::DeviceError;
 
 use crate::dhcp::DhcpError;
+use crate::node::NodeConfigError;
 use crate::plan::PlanError;
 
 /// Errors of the first process.
@@ -62,6 +63,17 @@ pub enum InitError {
     /// The configuration is not the measured one.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The configuration of a node of the chain.
+    #[error(transparent)]
+    Node(#[from] NodeConfigError),
+    /// The plan and the node's configuration say different addresses.
+    #[error("init.toml: listen: expected the configuration's rpc, {expected}, got {got}")]
+    Listen {
+        /// What the configuration says.
+        expected: std::net::SocketAddr,
+        /// What the plan says.
+        got: std::net::SocketAddr,
+    },
     /// A module was refused.
     #[error("module {module}: {source}")]
     Module {
@@ -101,15 +113,19 @@ pub enum InitError {
         /// What it shows.
         got: String,
     },
-    /// The agent did not start.
-    #[error("agent: {source}")]
+    /// The agent, or the node, did not start.
+    #[error("{what}: {source}")]
     Spawn {
+        /// Which.
+        what: &'static str,
         /// What the kernel said.
         source: std::io::Error,
     },
-    /// The agent ended. Its own reason stands above on the console.
-    #[error("agent: ended with {how}")]
+    /// The agent, or the node, ended. Its own reason stands above on the console.
+    #[error("{what}: ended with {how}")]
     Ended {
+        /// Which.
+        what: &'static str,
         /// Its exit code or signal.
         how: String,
     },
@@ -127,6 +143,8 @@ impl InitError {
             Self::Profile { .. } => "init.profile",
             Self::Egress { .. } => "init.egress",
             Self::Config(e) => e.code(),
+            Self::Node(e) => e.code(),
+            Self::Listen { .. } => "init.listen",
             Self::Module { .. } => "init.module",
             Self::Disk { .. } => "init.disk",
             Self::Network { .. } => "init.network",

@@ -2,7 +2,7 @@
 //!
 //! [`become_init`] mounts the kernel's file systems, checks the configuration against the measured command line, loads
 //! the modules that the image lists, brings the network up, closes what the kernel still offers to an attacker, starts
-//! the guest agent, reaps, and switches the machine off when the agent ends. Any step that fails switches the machine
+//! the guest agent, or in an image of that role a node of the AI chain, reaps, and switches the machine off when that ends. Any step that fails switches the machine
 //! off with one reason on the console; there is no shell and no fallback in the `core` profile.
 //!
 //! What it never does: read anything from the host as configuration (of DHCP an address and nothing else, no fw_cfg,
@@ -33,14 +33,16 @@ pub mod lockdown;
 mod modules;
 mod mounts;
 pub mod network;
+pub mod node;
 pub mod plan;
 pub mod registers;
 mod supervise;
 mod watchdog;
 
 pub use error::InitError;
-pub use plan::{Dhcp, InitPlan, Network, NetworkPlan, PlanError, Profile};
-pub use supervise::{become_init, is_init};
+pub use node::{NodeConfig, NodeConfigError};
+pub use plan::{Dhcp, InitPlan, Network, NetworkPlan, PlanError, Profile, Role};
+pub use supervise::{NODE_SANDBOX, become_init, is_init};
 
 /// Where the configuration lies in the image.
 pub const CONFIG_PATH: &str = "/etc/hanzo/config.toml";
@@ -52,5 +54,9 @@ pub const MODULES_DIR: &str = "/lib/modules";
 pub const ENGINE_PATH: &str = "/usr/bin/hanzo-engine";
 /// Where the llama.cpp engine lies, if the image has one.
 pub const LLAMA_ENGINE_PATH: &str = "/usr/bin/hanzo-engine-llama";
+/// Where the node of the AI chain lies, in an image that is one.
+pub const NODE_PATH: &str = "/usr/bin/hanzo-validator";
+/// Where the genesis of its chain lies.
+pub const GENESIS_PATH: &str = "/etc/hanzo/genesis.bin";
 /// The shell of the `debug` profile; the `core` profile has none.
 pub const SHELL_PATH: &str = "/bin/busybox";

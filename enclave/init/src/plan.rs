@@ -43,6 +43,24 @@ impl fmt::Display for Profile {
     }
 }
 
+/// What the image's one program is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The guest agent, which answers inference.
+    #[default]
+    Agent,
+    /// A node of the AI chain, and no agent beside it.
+    Node,
+}
+
+impl Role {
+    /// True for the role of images that name none.
+    pub fn is_agent(&self) -> bool {
+        *self == Self::Agent
+    }
+}
+
 /// How the one network interface gets its address. The image decides; a static address is the default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -102,9 +120,12 @@ pub struct InitPlan {
     pub version: u32,
     /// Which image this is; the command line says the same.
     pub profile: Profile,
+    /// What it runs; an agent unless it is said.
+    #[serde(default, skip_serializing_if = "Role::is_agent")]
+    pub role: Role,
     /// True if the archive holds an inference engine.
     pub engine: bool,
-    /// Where the agent serves.
+    /// Where the agent serves, or the node answers RPC.
     pub listen: SocketAddr,
     /// The AF_VSOCK port where it serves besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,8 +133,9 @@ pub struct InitPlan {
     /// Where the agent takes sealed messages without TLS, for relays; nowhere unless set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed: Option<SocketAddr>,
-    /// Where the key broker is reached; who it is, the configuration decides.
-    pub kbs: SocketAddr,
+    /// Where the key broker is reached; who it is, the configuration decides. A node of the chain has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kbs: Option<SocketAddr>,
     /// Where the host's egress broker is: `IP:PORT`, or `vsock:PORT` at the host. Never in profile `core`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub egress: Option<String>,
@@ -182,6 +204,27 @@ impl InitPlan {
         toml::to_string(self).map_err(|e| PlanError::Toml(e.to_string()))
     }
 
+    /// An agent has a broker; a node has nothing that is an agent's.
+    fn check_role(&self) -> Result<(), PlanError> {
+        let wrong = |field, expected, got: String| Err(PlanError::Value { field, expected, got });
+        match (self.role, self.kbs) {
+            (Role::Agent, None) => wrong("kbs", "where an agent reaches its broker", "none".into()),
+            (Role::Agent, Some(kbs)) if kbs.port() == 0 => wrong("kbs", "a port other than 0", kbs.to_string()),
+            (Role::Agent, Some(_)) => Ok(()),
+            (Role::Node, Some(kbs)) => wrong("kbs", "none in role node", kbs.to_string()),
+            (Role::Node, None) if self.engine => wrong("engine", "false in role node", "true".into()),
+            (Role::Node, None) => {
+                let agents = [
+                    ("vsock_port", self.vsock_port.map(|port| port.to_string())),
+                    ("sealed", self.sealed.map(|at| at.to_string())),
+                    ("egress", self.egress.clone()),
+                ];
+                let there = agents.into_iter().find_map(|(field, got)| Some((field, got?)));
+                there.map_or(Ok(()), |(field, got)| wrong(field, "none in role node", got))
+            }
+        }
+    }
+
     fn check(&self) -> Result<(), PlanError> {
         let range = |ok: bool, field, expected, got: String| {
             if ok {
@@ -211,7 +254,7 @@ impl InitPlan {
             "a port other than 0 and than that of `listen`",
             self.sealed.map(|sealed| sealed.to_string()).unwrap_or_default(),
         )?;
-        range(self.kbs.port() != 0, "kbs", "a port other than 0", self.kbs.to_string())?;
+        self.check_role()?;
         if let Some(egress) = &self.egress {
             range(
                 self.profile != Profile::Core,

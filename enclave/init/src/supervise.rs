@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 
-use crate::cmdline::measured_plan;
+use crate::cmdline::{measured_plan, read};
 use crate::dhcp::Lease;
 use crate::disks::link_packs;
 use crate::error::InitError;
@@ -15,13 +15,25 @@ use crate::lockdown::lock_down;
 use crate::modules::load_modules;
 use crate::mounts::{self, mount_configfs, mount_early};
 use crate::network::bring_up;
-use crate::plan::{InitPlan, Profile};
-use crate::{CONFIG_PATH, ENGINE_PATH, LLAMA_ENGINE_PATH, MODULES_DIR, PLAN_PATH, SHELL_PATH, registers, watchdog};
+use crate::node::{NODE_CONFIG_BYTES_MAX, NodeConfig};
+use crate::plan::{InitPlan, Profile, Role};
+use crate::{
+    CONFIG_PATH, ENGINE_PATH, GENESIS_PATH, LLAMA_ENGINE_PATH, MODULES_DIR, NODE_PATH, PLAN_PATH, SHELL_PATH,
+    registers, watchdog,
+};
 
 /// How the kernel calls the image's program.
 const OWN_PATH: &str = "/init";
 const PACKS: &str = "/run/packs";
 const STORE: &str = "/run/store/guest.db";
+/// What a node of the chain keeps, in memory as everything is: it ends with the machine.
+const NODE_STATE: &str = "/run/chain";
+/// Where the node's root is put together.
+const NODE_ROOT: &str = "/run/chain-root";
+/// The node's user and group; engines have those from 61000 on.
+const NODE_UID: &str = "60900";
+/// The first argument that makes the image's program the node's launcher.
+pub const NODE_SANDBOX: &str = "node-sandbox";
 
 /// True if this process is the first of a machine and was started as `/init` by its kernel. A container's first process
 /// is started under another name, and is none.
@@ -29,11 +41,11 @@ pub fn is_init() -> bool {
     std::process::id() == 1 && std::env::args_os().next().is_some_and(|name| name == OWN_PATH)
 }
 
-/// Runs the machine until the agent ends, says why on the console, and switches the machine off. It returns only if the
+/// Runs the machine until the agent or the node ends, says why on the console, and switches the machine off. It returns only if the
 /// kernel refuses that; the caller then ends, which the kernel answers with a panic.
 pub fn become_init() -> ExitCode {
     match life() {
-        Ok(()) => say("the agent has stopped; switching off"),
+        Ok(what) => say(&format!("the {what} has stopped; switching off")),
         Err(error) => say_why(&error),
     }
     let refused = hanzo_device::machine::power_off();
@@ -65,7 +77,8 @@ fn seed_randomness(source: &Path) -> Result<(), InitError> {
         })
 }
 
-fn life() -> Result<(), InitError> {
+/// What has ended, if it ended well.
+fn life() -> Result<&'static str, InitError> {
     mount_early()?;
     hanzo_device::harden_process()?;
     seed_randomness(Path::new("/dev/urandom"))?;
@@ -93,46 +106,82 @@ fn life() -> Result<(), InitError> {
         plan.profile,
         plan.modules.len(),
         if watched { "watchdog kept" } else { "no watchdog" },
-        if plan.engine { "" } else { ", NO ENGINE in this image" },
+        match (plan.role, plan.engine) {
+            (Role::Node, _) => ", a node of the chain alone",
+            (Role::Agent, true) => "",
+            (Role::Agent, false) => ", NO ENGINE in this image",
+        },
     ));
     let shell = match plan.profile {
         Profile::Core | Profile::Connected => None,
         Profile::Debug => Some(start_shell()?),
     };
-    let packs = Path::new(PACKS);
-    fs::create_dir_all(packs).map_err(|source| InitError::File {
-        path: packs.into(),
-        source,
-    })?;
-    let linked = link_packs(
-        Path::new(CONFIG_PATH),
-        Path::new("/sys/block"),
-        Path::new("/dev"),
-        packs,
-    )?;
-    say(&format!("packs on disks: {linked}"));
-    let agent = start_agent(&plan)?;
-    let how = reap_until(&agent)?;
+    let (what, child) = match plan.role {
+        Role::Agent => {
+            make_dir(Path::new(PACKS))?;
+            let (config, packs) = (Path::new(CONFIG_PATH), Path::new(PACKS));
+            let linked = link_packs(config, Path::new("/sys/block"), Path::new("/dev"), packs)?;
+            say(&format!("packs on disks: {linked}"));
+            ("agent", start_agent(&plan)?)
+        }
+        Role::Node => ("node", start_node()?),
+    };
+    let how = reap_until(what, &child)?;
     if let Some(shell) = shell {
         say(&format!(
-            "the agent ended with {how}; this image is for debugging: its shell stays"
+            "the {what} ended with {how}; this image is for debugging: its shell stays"
         ));
-        reap_until(&shell)?;
+        reap_until("shell", &shell)?;
     }
     match how.as_str() {
-        "exit code 0" => Ok(()),
-        _ => Err(InitError::Ended { how }),
+        "exit code 0" => Ok(what),
+        _ => Err(InitError::Ended { what, how }),
     }
+}
+
+fn make_dir(dir: &Path) -> Result<(), InitError> {
+    fs::create_dir_all(dir).map_err(|source| InitError::File {
+        path: dir.into(),
+        source,
+    })
+}
+
+/// The same program, as the launcher that gives up everything but the node's files and ports and then becomes the node.
+fn start_node() -> Result<Child, InitError> {
+    let config = NodeConfig::parse(&read(Path::new(CONFIG_PATH), NODE_CONFIG_BYTES_MAX)?)?;
+    for dir in [NODE_STATE, NODE_ROOT] {
+        make_dir(Path::new(dir))?;
+    }
+    let ports = config.follow.iter().map(|followed| followed.address.port());
+    let connect = ports.flat_map(|port| ["--connect".to_owned(), port.to_string()]);
+    Command::new(OWN_PATH)
+        .args([
+            NODE_SANDBOX,
+            "--uid",
+            NODE_UID,
+            "--root",
+            NODE_ROOT,
+            "--state",
+            NODE_STATE,
+        ])
+        .args(["--read", CONFIG_PATH, "--read", GENESIS_PATH])
+        .args(["--bind", &config.rpc.port().to_string()])
+        .args(connect)
+        .args(["--", NODE_PATH, "--dir", NODE_STATE, "--observe", CONFIG_PATH])
+        .args(["--genesis", GENESIS_PATH])
+        .env_clear()
+        .stdin(Stdio::null())
+        .spawn()
+        .map_err(|source| InitError::Spawn { what: "node", source })
 }
 
 /// The same program under another process id is the agent.
 fn start_agent(plan: &InitPlan) -> Result<Child, InitError> {
     for dir in [PACKS, "/run/store"] {
-        fs::create_dir_all(dir).map_err(|source| InitError::File {
-            path: dir.into(),
-            source,
-        })?;
+        make_dir(Path::new(dir))?;
     }
+    // A plan of this role has one.
+    let kbs = plan.kbs.map(|at| ["--kbs".to_owned(), at.to_string()]);
     let vsock = plan
         .vsock_port
         .map(|port| ["--vsock".to_owned(), format!("vsock:{port}")]);
@@ -147,13 +196,14 @@ fn start_agent(plan: &InitPlan) -> Result<Child, InitError> {
         .args(egress.into_iter().flatten())
         .args(vsock.into_iter().flatten())
         .args(sealed.into_iter().flatten())
-        .args(["--listen", &plan.listen.to_string(), "--kbs", &plan.kbs.to_string()])
+        .args(kbs.into_iter().flatten())
+        .args(["--listen", &plan.listen.to_string()])
         .args(["--config", CONFIG_PATH, "--packs", PACKS, "--store", STORE])
         .args(["--runtime-dir", "/run/hanzo", "--", ENGINE_PATH, "serve"])
         .env_clear()
         .stdin(Stdio::null())
         .spawn()
-        .map_err(|source| InitError::Spawn { source })
+        .map_err(|source| InitError::Spawn { what: "agent", source })
 }
 
 /// A shell that owns the console.
@@ -162,16 +212,19 @@ fn start_shell() -> Result<Child, InitError> {
         .args(["setsid", "-c", SHELL_PATH, "sh"])
         .env_clear()
         .spawn()
-        .map_err(|source| InitError::Spawn { source })
+        .map_err(|source| InitError::Spawn { what: "shell", source })
 }
 
 /// Waits for every child that there is, orphans included, until this one has ended; says how.
-fn reap_until(child: &Child) -> Result<String, InitError> {
+fn reap_until(what: &'static str, child: &Child) -> Result<String, InitError> {
     loop {
         match wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if is(pid, child) => return Ok(describe(status)),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(InitError::Spawn { source: error.into() }),
+            Err(error) => {
+                let source = error.into();
+                return Err(InitError::Spawn { what, source });
+            }
         }
     }
 }

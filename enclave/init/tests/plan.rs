@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hanzo_attestation::Digest256;
 use hanzo_init::cmdline::measured_plan;
-use hanzo_init::{InitPlan, NetworkPlan, Profile};
+use hanzo_init::{InitPlan, NetworkPlan, NodeConfig, Profile, Role};
 
 const PLAN: &str = r#"version = 1
 profile = "core"
@@ -239,4 +239,114 @@ concurrent_requests = 2
 request_timeout_s = 60
 "#
     )
+}
+
+/// An image whose one program is a node of the chain.
+const NODE_PLAN: &str = r#"version = 1
+profile = "core"
+role = "node"
+engine = false
+listen = "0.0.0.0:9650"
+modules = []
+
+[network]
+interface = "eth0"
+address = "10.0.2.15"
+prefix = 24
+gateway = "10.0.2.2"
+"#;
+
+fn node_config() -> String {
+    let genesis = "22".repeat(32);
+    format!(
+        "version = 1\nrole = \"observer\"\nnetwork = 36964\ngenesis = \"{genesis}\"\nrpc = \"0.0.0.0:9650\"\n\
+         rpc_hosts = [\"chain.example:9650\"]\n[[follow]]\naddress = \"10.0.2.2:9650\"\nhost = \"node.example\"\n"
+    )
+}
+
+#[test]
+fn a_node_has_nothing_that_is_an_agents() {
+    let plan = InitPlan::parse(NODE_PLAN.as_bytes()).unwrap();
+    assert_eq!((plan.role, plan.kbs), (Role::Node, None));
+    assert_eq!(plan.to_text().unwrap(), NODE_PLAN);
+    for (from, to, code) in [
+        ("engine = false", "engine = true", "init.plan.value"),
+        ("modules", "kbs = \"10.0.2.2:8080\"\nmodules", "init.plan.value"),
+        ("modules", "sealed = \"0.0.0.0:8480\"\nmodules", "init.plan.value"),
+        ("modules", "vsock_port = 8443\nmodules", "init.plan.value"),
+        ("modules", "egress = \"10.0.2.2:7000\"\nmodules", "init.plan.value"),
+        ("\"node\"", "\"validator\"", "init.plan.malformed"),
+        ("\"node\"", "\"agent\"", "init.plan.value"),
+        ("[network]", "[net]", "init.plan.malformed"),
+    ] {
+        let text = NODE_PLAN.replacen(from, to, 1);
+        let error = InitPlan::parse(text.as_bytes()).unwrap_err();
+        assert_eq!(error.code(), code, "{to}: {error}");
+    }
+    // An agent is what an image runs that does not say it, and it has a broker.
+    assert_eq!(InitPlan::parse(PLAN.as_bytes()).unwrap().role, Role::Agent);
+    let alone = PLAN.replacen("kbs = \"10.0.2.2:8080\"\n", "", 1);
+    assert_eq!(InitPlan::parse(alone.as_bytes()).unwrap_err().code(), "init.plan.value");
+}
+
+#[test]
+fn a_nodes_configuration_is_measured_as_an_agents_is() {
+    let config = node_config();
+    let line = |config: &str| {
+        let digest = Digest256::of(config.as_bytes());
+        format!("console=ttyS0 hanzo.profile=core hanzo.config={digest}\n")
+    };
+    assert!(code(&image(&line(&config), &config, NODE_PLAN)).is_ok());
+    let changed = config.replace("36964", "36963");
+    assert_eq!(
+        code(&image(&line(&config), &changed, NODE_PLAN)),
+        Err("config.digest_mismatch")
+    );
+    // Each configuration under the other's plan.
+    assert_eq!(code(&image(&line(&config), &config, PLAN)), Err("config.malformed"));
+    let agents = self::config();
+    assert_eq!(
+        code(&image(&line(&agents), &agents, NODE_PLAN)),
+        Err("node.config.malformed")
+    );
+    let elsewhere = NODE_PLAN.replace("9650", "9651");
+    assert_eq!(code(&image(&line(&config), &config, &elsewhere)), Err("init.listen"));
+}
+
+#[test]
+fn a_nodes_configuration_is_read_strictly() {
+    let text = node_config();
+    let config = NodeConfig::parse(text.as_bytes()).unwrap();
+    assert_eq!(config.follow[0].host(), "node.example");
+    let follow = "[[follow]]\naddress = \"10.0.2.2:9650\"\nhost = \"node.example\"\n";
+    for (from, to, code) in [
+        ("version = 1", "version = 2", "node.config.value"),
+        ("version = 1", "version = 1\nwallet = \"w\"", "node.config.malformed"),
+        ("\"observer\"", "\"validator\"", "node.config.value"),
+        ("network = 36964\n", "", "node.config.malformed"),
+        ("\"2222", "\"22", "node.config.malformed"),
+        ("rpc = \"0.0.0.0:9650\"", "rpc = \"node:9650\"", "node.config.malformed"),
+        ("chain.example:9650", "chain.example\\r\\nx: y", "node.config.value"),
+        ("node.example\"\n", "node example\"\n", "node.config.value"),
+        ("10.0.2.2:9650", "10.0.2.2:0", "node.config.value"),
+        ("10.0.2.2:9650", "node.example:9650", "node.config.malformed"),
+        (follow, "", "node.config.value"),
+        (follow, &follow.repeat(2), "node.config.value"),
+        ("host =", "key = \"k\"\nhost =", "node.config.malformed"),
+    ] {
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(changed, text, "{from} is in the configuration");
+        let error = NodeConfig::parse(changed.as_bytes()).unwrap_err();
+        assert_eq!(error.code(), code, "{to}: {error}");
+    }
+    let many: String = (1..=17)
+        .map(|port| format!("[[follow]]\naddress = \"10.0.2.2:{port}\"\n"))
+        .collect();
+    let error = NodeConfig::parse(text.replace(follow, &many).as_bytes()).unwrap_err();
+    assert_eq!(error.code(), "node.config.value");
+    let long = format!("{text}#{}", "x".repeat(64 * 1024));
+    assert_eq!(
+        NodeConfig::parse(long.as_bytes()).unwrap_err().code(),
+        "node.config.too_large"
+    );
 }

@@ -18,7 +18,7 @@ fn of(profile: Profile, engine: bool) -> (sbom::Bill, Value) {
     let engine = engine.then(|| pantry.program("hanzo-engine", &program()));
     let parts = pantry.parts_with(profile, &guest, engine.as_deref()).unwrap();
     let manifest = build(&parts, &recipe(profile), &pantry.path("out"), &|_| ()).unwrap();
-    let bill = sbom::of_image(&manifest, LOCK).unwrap();
+    let bill = sbom::of_image(&manifest, LOCK, None).unwrap();
     let value = serde_json::from_slice(&bill.bytes).unwrap();
     (bill, value)
 }
@@ -73,7 +73,7 @@ fn our_own_kernel_stands_there_with_the_source_that_its_pins_name() {
     manifest.inputs.own_kernel = Some(pins.kernel.clone());
     let source = "pkg:deb/debian/linux-source-6.12@6.12.107-1?distro=trixie";
     let bill = |manifest: &Manifest| -> Value {
-        serde_json::from_slice(&sbom::of_image(manifest, LOCK).unwrap().bytes).unwrap()
+        serde_json::from_slice(&sbom::of_image(manifest, LOCK, None).unwrap().bytes).unwrap()
     };
     let ours = bill(&manifest);
     assert!(purls(&ours).contains(&source));
@@ -105,9 +105,9 @@ fn a_lock_file_that_says_too_little_is_refused() {
         &|_| (),
     )
     .unwrap();
-    let refused = |lock: &str| sbom::of_image(&manifest, lock).unwrap_err().code();
+    let refused = |lock: &str| sbom::of_image(&manifest, lock, None).unwrap_err().code();
     let bare = "version = 4\n[[package]]\nname = \"hanzo-guest\"\nversion = \"0.1.0\"\n";
-    sbom::of_image(&manifest, bare).unwrap();
+    sbom::of_image(&manifest, bare, None).unwrap();
     assert_eq!(refused(&bare.replace("version = 4", "version = 3")), "image.lock");
     assert_eq!(refused(&bare.replace("hanzo-guest", "hanzo-gest")), "image.lock");
     assert_eq!(refused(&format!("{bare}dependencies = [\"serde\"]\n")), "image.lock");

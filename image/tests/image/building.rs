@@ -91,7 +91,7 @@ fn names_outside_need_a_profile_of_their_own() {
         let entry = "[[egress]]\nname = \"kbs.example.org\"\nport = 443\nuse = \"kbs\"\nroots = [\"MAA=\"]\n";
         let text = format!("{}{entry}", config());
         let plain = recipe(profile);
-        Recipe::new(profile, text, plain.listen, plain.kbs, plain.network)
+        Recipe::new(profile, text, plain.listen, plain.kbs.unwrap(), plain.network)
     };
     assert_eq!(reaching(Profile::Core).unwrap_err().code(), "image.inputs");
     let mut connected = reaching(Profile::Connected).unwrap();

@@ -8,6 +8,7 @@ mod firmware_image;
 mod inputs;
 mod kernel;
 mod launching;
+mod node;
 mod releasing;
 mod running;
 mod support;

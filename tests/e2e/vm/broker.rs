@@ -23,7 +23,7 @@ pub struct Broker {
 impl Broker {
     pub fn of(up: &Up) -> Self {
         // The image says where its guest finds it; the guest's 10.0.2.2 is this machine.
-        let port = Manifest::read(&up.at("image")).unwrap().recipe.kbs.port();
+        let port = Manifest::read(&up.at("image")).unwrap().recipe.kbs.unwrap().port();
         Self {
             at: SocketAddr::from(([127, 0, 0, 1], port)),
             identity: KbsIdentity::parse(&fs::read(up.at("kbs/identity.json")).unwrap()).unwrap(),

@@ -81,7 +81,7 @@ pub fn other_images(needs: &Needs, up: &Up, broker: &Broker) {
     let debug = up.state.path().join("debug");
     let made = Manifest::read(&image).unwrap();
     let is = made.recipe;
-    let recipe = Recipe::new(Profile::Debug, is.config, is.listen, is.kbs, is.network).unwrap();
+    let recipe = Recipe::new(Profile::Debug, is.config, is.listen, is.kbs.unwrap(), is.network).unwrap();
     let inputs = Inputs {
         own_kernel: made.inputs.own_kernel.clone(),
         ..Inputs::parse(COMMITTED).unwrap()

@@ -256,9 +256,10 @@ fn rule_4_the_guest_reaches_no_network_client() {
         })
         .map(|f| shown(&f))
         .collect();
-    // A validator, a program of its own, dials the peers that its configuration lists.
+    // A validator, a program of its own, dials the peers that its configuration lists; a node that follows, the nodes of its own.
     let who = [
         "enclave/chain/validator/links/src/network.rs",
+        "enclave/chain/validator/node/src/follow.rs",
         "enclave/guest/src/egress/wire.rs",
         "enclave/guest/src/kbs_http.rs",
         "enclave/init/src/dhcp/port.rs",

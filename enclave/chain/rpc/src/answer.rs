@@ -128,6 +128,16 @@ fn result(node: &dyn Node, request: &Request) -> Result<Value, Failure> {
             let call: GetTransaction = request.call()?;
             done(&call, placed(node, &call)?)
         }
+        GetFinal::METHOD => {
+            let call: GetFinal = request.call()?;
+            let from = call.from.filter(|from| *from > 0);
+            let from = from.ok_or_else(|| Failure::params("from: expected a height from 1, got none or 0"))?;
+            let view = FinalView {
+                blocks: node.final_blocks(from)?.map(hex::encode),
+                height: ledger.read(|s| s.head().height),
+            };
+            done(&call, view)
+        }
         GetProof::METHOD => {
             let call: GetProof = request.call()?;
             let view = proof(node, &call)?;

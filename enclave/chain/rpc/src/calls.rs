@@ -79,6 +79,11 @@ calls! {
         /// Hex.
         id: Option<String>,
     }
+    /// Final blocks from a height on, and what shows that they are final: for nodes that follow this one.
+    GetFinal("chain_final") -> FinalView {
+        /// The first that is wanted, from 1.
+        from: Option<u64>,
+    }
     /// A light proof.
     GetProof("chain_proof") -> ProofView {
         /// `block`, `account` or `transaction`.
@@ -339,6 +344,15 @@ pub struct PlacedView {
     pub view: Option<TransactionView>,
     /// Hex of its canonical bytes.
     pub transaction: Option<String>,
+}
+
+/// Answer of [`GetFinal`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinalView {
+    /// Hex of an answer of enclave/chain/SPEC.md, "Validator" (behind); absent if no block from there on is certified here.
+    pub blocks: Option<String>,
+    /// Of the newest block here.
+    pub height: u64,
 }
 
 /// Answer of [`GetProof`].

@@ -2,7 +2,7 @@
 
 use hanzo_attestation::Digest256;
 use hanzo_ledger::{Reject, SignedTx};
-use hanzo_mining::MiningLedger;
+use hanzo_mining::{MiningError, MiningLedger};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -22,6 +22,15 @@ pub trait Node: Send + Sync + 'static {
 
     /// What the node is and how it does.
     fn standing(&self) -> NodeStanding;
+
+    /// Final blocks from a height on with what shows that they are final, as bytes of `enclave/chain/SPEC.md`, "Validator" (behind); none if nothing
+    /// from there on is certified here, or the node lets nobody follow it.
+    ///
+    /// # Errors
+    /// [`MiningError`].
+    fn final_blocks(&self, _from: u64) -> Result<Option<Vec<u8>>, MiningError> {
+        Ok(None)
+    }
 
     /// Height of the newest block in the ledger, as it grows.
     fn newest(&self) -> watch::Receiver<u64>;
@@ -104,11 +113,11 @@ pub struct NodeStanding {
 /// A peer, as a node sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerStanding {
-    /// Its account.
+    /// Its account; empty for a node that is followed without a link.
     pub account: String,
     /// Where it is dialled.
     pub address: String,
-    /// True while there is an attested link.
+    /// True while there is an attested link, or a followed node answers.
     pub connected: bool,
     /// True while it is kept away for what it sent.
     pub blocked: bool,

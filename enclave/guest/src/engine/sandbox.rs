@@ -24,6 +24,7 @@ mod arguments;
 mod files;
 mod identity;
 pub(super) mod limits;
+mod node;
 mod syscalls;
 
 use std::os::unix::process::CommandExt as _;
@@ -36,6 +37,7 @@ use self::arguments::Arguments;
 use self::files::Tree;
 
 pub use self::limits::spare_this_process;
+pub use self::node::launch_node;
 
 /// The first argument that makes `hanzo-guest` the launcher.
 pub const SUBCOMMAND: &str = "engine-sandbox";
@@ -253,6 +255,9 @@ fn confine(arguments: &Arguments) -> Result<PathBuf, SandboxError> {
     identity::drop_privileges()?;
     tree.restrict()?;
     hanzo_device::keep_standard_descriptors_alone()?;
-    syscalls::restrict(arguments.server.is_some())?;
+    syscalls::restrict(match arguments.server {
+        Some(_) => syscalls::May::StartAServer,
+        None => syscalls::May::Answer,
+    })?;
     Ok(tree.program)
 }

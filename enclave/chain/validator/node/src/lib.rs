@@ -8,6 +8,8 @@
 //! * [`node`] runs all of it; [`program`] is the command line that both programs share. What evidence is made and asked for is a
 //!   [`Machine`], which a program brings along: `hanzo-validator` this machine's, `hanzo-validator-simulated` a simulator's.
 //!
+//! * [`observer`] is a node without a key: it follows others by certificates ([`follow`] asks them) and answers RPC.
+//!
 //! What it never does: write a consensus key anywhere, vote with a key that the chain does not have, follow a block without a
 //! certificate of the committee that the state before it named, start a chain anew where there was one.
 //!
@@ -25,9 +27,11 @@ pub mod ceremony;
 pub mod config;
 mod error;
 pub mod files;
+pub mod follow;
 mod gossip;
 pub mod machine;
 pub mod node;
+pub mod observer;
 pub mod program;
 pub mod reports;
 pub mod rotate;

@@ -71,7 +71,7 @@ pub fn run(config: Config, make: MakeMachine) -> Result<(), NodeError> {
 }
 
 /// SIGTERM or SIGINT.
-async fn stopped() {
+pub(crate) async fn stopped() {
     use tokio::signal::unix::{SignalKind, signal};
     let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     match (terminate, interrupt) {

@@ -7,8 +7,9 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
+use crate::error::NodeError;
 use crate::machine::MakeMachine;
-use crate::node;
+use crate::{node, observer};
 
 const USAGE: u8 = 64;
 const EXAMPLES: &str = "\
@@ -17,6 +18,8 @@ Examples:
     hanzo-validator --dir net/0
   Look only whether its files are good:
     hanzo-validator --dir net/0 --check
+  Follow the chain without a wallet and answer RPC (a node that does not vote; what a guest's image runs):
+    hanzo-validator --dir observer --observe observer.toml --genesis net/0/genesis.bin
   More words on standard error:
     HANZO_LOG=debug hanzo-validator --dir net/0
 
@@ -36,6 +39,12 @@ struct Arguments {
     /// Check configuration, wallets and evidence, say so, and end.
     #[arg(long)]
     check: bool,
+    /// Follow the nodes of this configuration and answer RPC, without wallet, links or votes.
+    #[arg(long, value_name = "FILE", requires = "genesis")]
+    observe: Option<PathBuf>,
+    /// The genesis of the chain that is followed.
+    #[arg(long, value_name = "FILE", requires = "observe")]
+    genesis: Option<PathBuf>,
 }
 
 /// Runs a program called `name`, whose evidence `make` makes.
@@ -63,10 +72,16 @@ pub fn run(name: &'static str, make: MakeMachine) -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    let done = Config::load(&arguments.dir).and_then(|config| match arguments.check {
-        true => node::check(&config, make).map(|account| println!("{account}: its files are good")),
-        false => node::run(config, make),
-    });
+    let done = match (arguments.observe, arguments.genesis) {
+        (Some(config), Some(genesis)) => {
+            let dir = arguments.dir;
+            observe(name, &observer::Files { config, genesis, dir }, arguments.check)
+        }
+        _ => Config::load(&arguments.dir).and_then(|config| match arguments.check {
+            true => node::check(&config, make).map(|account| println!("{account}: its files are good")),
+            false => node::run(config, make),
+        }),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -74,4 +89,16 @@ pub fn run(name: &'static str, make: MakeMachine) -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+fn observe(name: &str, files: &observer::Files, check: bool) -> Result<(), NodeError> {
+    if check {
+        let (_, genesis) = files.load()?;
+        println!("{}: its files are good", genesis.network());
+        return Ok(());
+    }
+    observer::run(files, |at| {
+        // What `hanzo-image run` waits for.
+        eprintln!("{name}: serving RPC at {at}; it follows others and does not vote");
+    })
 }

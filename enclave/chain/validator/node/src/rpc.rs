@@ -9,10 +9,11 @@ use hanzo_chain::{Fault, Pool, PoolReject, Progress, Watcher};
 use hanzo_chain_links::{LinkSender, Network};
 use hanzo_chain_rpc::{Node, NodeStanding, PeerStanding, SubmitError};
 use hanzo_ledger::{Address, Canonical, Header, SignedTx, key_digest};
-use hanzo_mining::MiningLedger;
+use hanzo_mining::{MiningError, MiningLedger};
 use tokio::sync::watch;
 
 use crate::reports::Reports;
+use crate::sync;
 
 /// Hears what the engine does.
 pub(crate) struct Heard {
@@ -101,6 +102,10 @@ impl Node for Seen {
             faults: self.heard.faults.load(Ordering::Relaxed),
             reports: count(self.heard.reports().len()),
         }
+    }
+
+    fn final_blocks(&self, from: u64) -> Result<Option<Vec<u8>>, MiningError> {
+        Ok(sync::answer(&self.ledger, from)?.map(|answer| answer.to_bytes()))
     }
 
     fn newest(&self) -> watch::Receiver<u64> {

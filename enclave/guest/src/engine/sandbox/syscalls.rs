@@ -122,29 +122,37 @@ const NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWNET,
 ];
 
+/// What the filter leaves to a process besides computing and answering on a Unix socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum May {
+    /// Nothing.
+    Answer,
+    /// Start processes, though in no namespaces of their own, and call Unix sockets; nobody leaves the process group.
+    StartAServer,
+    /// Answer and call over TCP.
+    SpeakTcp,
+}
+
 /// `exec` stays possible: the launcher needs it, and Landlock leaves it the engine's own program and system libraries.
 ///
-/// `starts_a_server`: processes may be started, though in no namespaces of their own, and Unix sockets called; nobody leaves the process group.
-pub(super) fn restrict(starts_a_server: bool) -> Result<(), SandboxError> {
+pub(super) fn restrict(may: May) -> Result<(), SandboxError> {
     let failed = |error: &dyn std::fmt::Display| SandboxError::Seccomp { got: error.to_string() };
-    for program in [
-        denied(starts_a_server).map_err(|e| failed(&e))?,
-        absent().map_err(|e| failed(&e))?,
-    ] {
+    for program in [denied(may).map_err(|e| failed(&e))?, absent().map_err(|e| failed(&e))?] {
         seccompiler::apply_filter(&program).map_err(|error| failed(&error))?;
     }
     Ok(())
 }
 
-fn denied(starts_a_server: bool) -> Result<BpfProgram, BackendError> {
+fn denied(may: May) -> Result<BpfProgram, BackendError> {
     let one = |argument, op, value| {
         let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value)?;
         SeccompRule::new(vec![condition])
     };
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    let (allowed, leaving): (&[i64], &[i64]) = match starts_a_server {
-        false => (&[], &[]),
-        true => (&[libc::SYS_connect], LEAVING),
+    let (allowed, leaving): (&[i64], &[i64]) = match may {
+        May::Answer => (&[], &[]),
+        May::StartAServer => (&[libc::SYS_connect], LEAVING),
+        May::SpeakTcp => (&[libc::SYS_connect], &[]),
     };
     for call in DENIED.iter().chain(leaving).filter(|call| !allowed.contains(call)) {
         rules.insert(*call, vec![]);
@@ -154,10 +162,20 @@ fn denied(starts_a_server: bool) -> Result<BpfProgram, BackendError> {
     for call in 512..=547 {
         rules.insert(call | X32, vec![]);
     }
-    // Unix streams alone: no network, and no datagram, which could be sent without `connect`.
+    // Streams alone, Unix ones unless TCP is spoken: no datagram, which could be sent without `connect`.
     for call in [libc::SYS_socket, libc::SYS_socketpair] {
         for number in [call, call | X32] {
-            let mut refused = vec![one(0, SeccompCmpOp::Ne, libc::AF_UNIX as u64)?];
+            let mut refused = vec![match may {
+                May::Answer | May::StartAServer => one(0, SeccompCmpOp::Ne, libc::AF_UNIX as u64)?,
+                May::SpeakTcp => SeccompRule::new(
+                    [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6]
+                        .map(|family| {
+                            SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family as u64)
+                        })
+                        .into_iter()
+                        .collect::<Result<_, _>>()?,
+                )?,
+            }];
             for kind in [libc::SOCK_DGRAM, libc::SOCK_RAW, libc::SOCK_SEQPACKET] {
                 refused.push(one(1, SeccompCmpOp::MaskedEq(SOCKET_TYPE), kind as u64)?);
             }
@@ -174,7 +192,7 @@ fn denied(starts_a_server: bool) -> Result<BpfProgram, BackendError> {
     // clone for threads alone, or for anything but namespaces.
     for number in [libc::SYS_clone, libc::SYS_clone | X32] {
         let mut refused = Vec::new();
-        if starts_a_server {
+        if may == May::StartAServer {
             for namespace in NAMESPACES.map(|flag| flag as u64) {
                 refused.push(one(0, SeccompCmpOp::MaskedEq(namespace), namespace)?);
             }
