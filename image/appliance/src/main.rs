@@ -134,7 +134,7 @@ fn main() -> ExitCode {
         Command::Policy(args) => verify(json, hanzo_verify::Command::Policy(args)),
         Command::Connect(args) => verify(json, hanzo_verify::Command::Connect(args)),
         Command::Receipt(args) => verify(json, hanzo_verify::Command::Receipt(args)),
-        Command::Chain(command) => hanzo_chain_cli::run(command, json, platform::material),
+        Command::Chain(command) => hanzo_chain_cli::run(command, json, platform::simulator),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hanzo", &mut script);

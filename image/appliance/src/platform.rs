@@ -8,10 +8,12 @@ use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hanzo_attestation::bundle::CpuEvidence;
+use hanzo_attestation::name::Name;
 use hanzo_attestation::statement::EvidenceRequest;
 use hanzo_attestation::{Digest256, Digest384, UnixTime};
 use hanzo_device::{Attester, DeviceError, TimeSource};
-use hanzo_simulated_tee::{LaunchSpec, SimulatedGuest, SimulatedProcessor};
+use hanzo_policy::{AppraisalPolicy, EpycTcb, PrivacyTier, SnpPolicy, SnpReference, TcbFloors};
+use hanzo_simulated_tee::{LaunchSpec, SimulatedGuest, SimulatedProcessor, simulated_measurement};
 use zeroize::Zeroizing;
 
 use crate::error::ApplianceError;
@@ -39,13 +41,35 @@ pub(crate) fn processor(material: &Path) -> Result<SimulatedProcessor, Appliance
     Ok(made)
 }
 
-/// Key material of a new processor, for a network of simulated validators.
-pub(crate) fn material() -> Result<Zeroizing<Vec<u8>>, String> {
+/// A new processor for a network of simulated validators, and the policy that takes their evidence.
+pub(crate) fn simulator() -> Result<hanzo_chain_cli::Simulator, String> {
     let _bar = Progress::spinner("making the simulated processor's keys (once)".into());
     let mut seed = Zeroizing::new([0; 32]);
     hanzo_pqc::random::fill(seed.as_mut()).map_err(|e| e.to_string())?;
     let made = SimulatedProcessor::from_seed(&seed).map_err(|e| e.to_string())?;
-    Ok(made.to_material())
+    let config_digest = Digest256::of(b"");
+    // What `hanzo-validator-simulated` says of itself.
+    let image = Digest384::of(b"hanzo-validator-simulated");
+    let floors = TcbFloors {
+        genoa: Some(EpycTcb {
+            bootloader: 10,
+            tee: 0,
+            snp: 23,
+            microcode: 84,
+        }),
+        ..TcbFloors::default()
+    };
+    let reference = SnpReference {
+        name: Name::new("hanzo-validator-simulated").map_err(|e| e.to_string())?,
+        measurement: simulated_measurement(&image, &config_digest),
+        config_digest,
+    };
+    let policy = AppraisalPolicy::closed(PrivacyTier::CpuTee).with_snp(SnpPolicy::any_chip(floors, vec![reference]));
+    Ok(hanzo_chain_cli::Simulator {
+        material: made.to_material(),
+        root: made.ark_der().to_vec(),
+        policy: policy.to_toml().map_err(|e| e.to_string())?,
+    })
 }
 
 /// Reads existing material; `None` if there is none.

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::ChainError;
 use crate::node::NodeArgs;
-use crate::wallet::WalletArgs;
+use crate::wallet::{Account, WalletArgs};
 
 const FIRST_STEPS: &str = "First steps:\n  \
 hanzo chain init hanzo-chain\n  \
@@ -50,7 +51,9 @@ pub enum ChainCommand {
 hanzo chain tx --wallet a.wallet transfer 0x5b0c…e1 1000\n  \
 hanzo chain tx --wallet a.wallet --passphrase-file pass voucher 0x5b0c…e1 50000 --blocks 10000\n  \
 hanzo chain tx --wallet a.wallet --write-to signed.tx transfer 0x5b0c…e1 1000\n  \
-hanzo chain tx submit signed.tx")]
+hanzo chain tx submit signed.tx\n  \
+hanzo chain tx --wallet validator.wallet register key.json --bond 1000000 --endorsement one.json --endorsement two.json\n  \
+hanzo chain tx --wallet validator.wallet rotate key.json --endorsement one.json --endorsement two.json")]
     Tx(TxArgs),
     /// Write a light proof, as `hanzo-verify finality|account|receipt-reward` reads it
     #[command(after_help = "Examples:\n  \
@@ -63,11 +66,30 @@ hanzo chain prove transaction 77aa…01 --out reward.proof")]
 hanzo chain endorse 0011…ff --miner 0x5b0c…e1 --incarnation 1 --wallet registrar.bin --out endorsement.json\n\n\
 The bundle is the one that was kept when the boot was verified (--state); it is verified again, as of that day, by --policy or the policy of that day.")]
     Endorse(EndorseArgs),
-    /// Turn the receipt of an answer into a reward: register its boot if need be, have the customer pay, wait, write the proof
+    /// As a registrar: verify the evidence of a validator's consensus key and endorse it
     #[command(after_help = "Examples:\n  \
+hanzo chain endorse-key key.json --wallet registrar.bin --policy policy.toml --out one.json\n  \
+hanzo chain endorse-key key.json --wallet 0/registrar.bin --dir net        (policy and simulator as net/chain.toml says)\n\n\
+A validator writes key.json at the boot that drew the key. What the endorsements are for: `hanzo chain tx register` and `hanzo chain tx rotate`.")]
+    EndorseKey(EndorseKeyArgs),
+    /// As a customer: sign for work that has no receipt, in a file that the miner claims with
+    #[command(after_help = "Examples:\n  \
+hanzo chain note --wallet me.wallet --out delivery.json delivery 0x5b0c…e1 --seq 0 --chunk-root 77aa…01 --bytes 4194304 --fee 500\n  \
+hanzo chain note --wallet me.wallet --out note.json lease 99ab…10 --seconds 60")]
+    Note(NoteArgs),
+    /// Turn work into a reward. Without a kind, the receipt of an answer: register its boot if need be, have the customer pay, wait, write the proof
+    #[command(
+        after_help = "Examples:\n  \
 hanzo chain claim RECEIPT --wallet miner.wallet --customer-wallet customer.wallet --fee 10000 --out reward.proof\n  \
 hanzo chain claim RECEIPT --wallet miner.wallet --customer-wallet customer.wallet --voucher 99ab…10 --cumulative 20000\n  \
-hanzo chain claim RECEIPT --wallet miner.wallet --customer-wallet customer.wallet --endorsement one.json --endorsement two.json")]
+hanzo chain claim RECEIPT --wallet miner.wallet --customer-wallet customer.wallet --endorsement one.json --endorsement two.json\n  \
+hanzo chain claim --wallet me.wallet data-sharing delivery.json\n  \
+hanzo chain claim --wallet miner.wallet compute note.json --heartbeat heartbeat.json\n  \
+hanzo chain claim --wallet miner.wallet hosting residency.json\n  \
+hanzo chain claim --wallet me.wallet model-registration 0011…ff\n\n\
+Notes are what customers sign (`hanzo chain note`); heartbeats and proofs of residency are what boots sign, in the JSON that enclave/chain/SPEC.md describes.",
+        subcommand_negates_reqs = true
+    )]
     Claim(ClaimArgs),
 }
 
@@ -271,7 +293,26 @@ pub enum TxCommand {
     Withdraw,
     /// Validate no more, and begin to take the stake back
     Leave,
-    /// Hand in a transaction that was signed before: `register` and `rotate` of validators are made in their enclaves
+    /// Become a validator with the consensus key of a `key.json`, which registrars endorsed
+    Register {
+        /// What the validator's boot wrote
+        key: PathBuf,
+        /// Base units to put at stake with it
+        #[arg(long, default_value_t = 0, value_name = "UNITS")]
+        bond: u128,
+        /// A registrar's endorsement (`hanzo chain endorse-key`). As many as the genesis wants
+        #[arg(long = "endorsement", value_name = "FILE")]
+        endorsements: Vec<PathBuf>,
+    },
+    /// Give the validator of this wallet the consensus key of a `key.json`, which registrars endorsed
+    Rotate {
+        /// What the validator's boot wrote
+        key: PathBuf,
+        /// A registrar's endorsement (`hanzo chain endorse-key`). As many as the genesis wants
+        #[arg(long = "endorsement", value_name = "FILE")]
+        endorsements: Vec<PathBuf>,
+    },
+    /// Hand in a transaction that was signed before
     Submit {
         /// Its file: canonical bytes
         file: PathBuf,
@@ -353,18 +394,134 @@ pub struct EndorseArgs {
     pub out: PathBuf,
 }
 
+/// `endorse-key`.
+#[derive(Debug, Clone, Args)]
+pub struct EndorseKeyArgs {
+    /// What the validator's boot wrote: key.json
+    #[arg(value_name = "KEY_FILE")]
+    pub key: PathBuf,
+    /// The registrar's.
+    #[command(flatten)]
+    pub wallet: WalletArgs,
+    /// Appraisal policy for the evidence [default: that of --dir's chain.toml]
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// Root certificate (DER) of a simulator, whose evidence counts where the genesis says so
+    #[arg(long, value_name = "FILE", requires = "policy")]
+    pub simulator_root: Option<PathBuf>,
+    /// Which network.
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Where to write the endorsement
+    #[arg(long, value_name = "FILE", default_value = "key-endorsement.json")]
+    pub out: PathBuf,
+}
+
+/// `note`.
+#[derive(Debug, Clone, Args)]
+pub struct NoteArgs {
+    /// Who signs.
+    #[command(flatten)]
+    pub wallet: WalletArgs,
+    /// Which network.
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Where to write the note
+    #[arg(long, value_name = "FILE", default_value = "note.json")]
+    pub out: PathBuf,
+    /// What is signed.
+    #[command(subcommand)]
+    pub kind: NoteKind,
+}
+
+/// What a customer signs.
+#[derive(Debug, Clone, Subcommand)]
+pub enum NoteKind {
+    /// "I have got this": bytes that somebody gave, and what they are worth
+    Delivery {
+        /// Account that gave
+        provider: String,
+        /// The signer's number for deliveries of this provider, each once
+        #[arg(long, value_name = "N")]
+        seq: u64,
+        /// Root over the chunks, 64 hex digits
+        #[arg(long, value_name = "DIGEST")]
+        chunk_root: String,
+        /// How many bytes
+        #[arg(long, value_name = "N")]
+        bytes: u64,
+        /// Base units that the signer pays
+        #[arg(long, value_name = "UNITS")]
+        fee: u128,
+    },
+    /// "So many seconds of this lease were mine"
+    Lease {
+        /// The lease's id
+        lease: String,
+        /// Seconds in all, from its first on
+        #[arg(long, value_name = "N")]
+        seconds: u64,
+    },
+}
+
+/// What is claimed for, other than an answer.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ClaimKind {
+    /// Bytes that a recipient signed for
+    DataSharing {
+        /// The recipient's note (`hanzo chain note delivery`)
+        note: PathBuf,
+    },
+    /// GPU-seconds of the last epoch of a lease
+    Compute {
+        /// The lessee's note (`hanzo chain note lease`)
+        note: PathBuf,
+        /// What the boot signed over the epoch's beacon
+        #[arg(long, value_name = "FILE")]
+        heartbeat: PathBuf,
+    },
+    /// A model that lay in a boot's memory through the last epoch
+    Hosting {
+        /// What the boot signed over the epoch's beacon and the leaf that it asks for
+        residency: PathBuf,
+    },
+    /// A registered model that customers use, once
+    ModelRegistration {
+        /// Weights root
+        root: String,
+    },
+}
+
+impl ClaimKind {
+    /// Its name on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::DataSharing { .. } => "data-sharing",
+            Self::Compute { .. } => "compute",
+            Self::Hosting { .. } => "hosting",
+            Self::ModelRegistration { .. } => "model-registration",
+        }
+    }
+}
+
 /// `claim`.
 #[derive(Debug, Clone, Args)]
 pub struct ClaimArgs {
+    /// What is claimed for, if it is no answer.
+    #[command(subcommand)]
+    pub kind: Option<ClaimKind>,
     /// A receipt's id (32 hex digits) out of the state folder, or a receipt file
-    #[arg(value_name = "ID|FILE")]
-    pub receipt: String,
-    /// The miner's.
-    #[command(flatten)]
-    pub wallet: WalletArgs,
+    #[arg(value_name = "ID|FILE", required = true)]
+    pub receipt: Option<String>,
+    /// The miner's wallet file (`hanzo-wallet new FILE` makes one)
+    #[arg(long, value_name = "FILE", global = true)]
+    pub wallet: Option<PathBuf>,
+    /// A file whose first line is its passphrase; asked for on the terminal without it
+    #[arg(long, value_name = "FILE", global = true)]
+    pub passphrase_file: Option<PathBuf>,
     /// The customer's wallet file: it signs that the answer is worth the fee
-    #[arg(long, value_name = "FILE")]
-    pub customer_wallet: PathBuf,
+    #[arg(long, value_name = "FILE", required = true)]
+    pub customer_wallet: Option<PathBuf>,
     /// A file whose first line is its passphrase [default: that of --passphrase-file]
     #[arg(long, value_name = "FILE")]
     pub customer_passphrase_file: Option<PathBuf>,
@@ -387,9 +544,30 @@ pub struct ClaimArgs {
     #[command(flatten)]
     pub node: NodeArgs,
     /// Where to write the proof of the reward
-    #[arg(long, value_name = "FILE", default_value = "reward.proof")]
+    #[arg(long, value_name = "FILE", default_value = "reward.proof", global = true)]
     pub out: PathBuf,
     /// Seconds to wait for each transaction
-    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", global = true, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub wait: u64,
+}
+
+impl ClaimArgs {
+    /// The miner's account.
+    pub(crate) fn wallet(&self) -> Result<Account, ChainError> {
+        let path = named("--wallet", "the miner's wallet file", self.wallet.as_deref())?;
+        Account::open(path, self.passphrase_file.as_deref())
+    }
+}
+
+/// What may be missing for one kind of claim and not for another.
+pub(crate) fn named<'a, T: ?Sized>(
+    option: &'static str,
+    expected: &'static str,
+    given: Option<&'a T>,
+) -> Result<&'a T, ChainError> {
+    given.ok_or_else(|| ChainError::Usage {
+        option,
+        expected: expected.into(),
+        got: "none".into(),
+    })
 }

@@ -12,7 +12,7 @@ use hanzo_verifier::receipt::{
 };
 use serde_json::json;
 
-use crate::args::ClaimArgs;
+use crate::args::{ClaimArgs, named};
 use crate::boot::{Registered, register};
 use crate::output::Output;
 use crate::prove::digest;
@@ -42,17 +42,23 @@ fn receipt(state: &StateDir, text: &str) -> Result<SignedReceipt, ChainError> {
 
 pub(crate) async fn claim(args: &ClaimArgs) -> Result<Output, ChainError> {
     let state = args.kept.open()?;
-    let signed_receipt = receipt(&state, &args.receipt)?;
+    let named_receipt = named("ID|FILE", "a receipt's id or file", args.receipt.as_deref())?;
+    let signed_receipt = receipt(&state, named_receipt)?;
     let keyset_digest = signed_receipt.receipt.keyset_digest;
     // The evidence first: nobody should be asked for a passphrase for what earns nothing.
     let keyset = args.kept.boot(&state, &keyset_digest)?;
     let verified = verify_signed(&signed_receipt, &keyset)?;
     let asked = args.node.asked()?;
     let genesis = asked.genesis().await?;
-    let miner = args.wallet.open()?;
+    let miner = args.wallet()?;
     let passphrase = args.customer_passphrase_file.as_deref();
-    let passphrase = passphrase.or(args.wallet.passphrase_file.as_deref());
-    let customer = Account::open(&args.customer_wallet, passphrase)?;
+    let passphrase = passphrase.or(args.passphrase_file.as_deref());
+    let customer = named(
+        "--customer-wallet",
+        "the customer's wallet file",
+        args.customer_wallet.as_deref(),
+    )?;
+    let customer = Account::open(customer, passphrase)?;
     let receipt_digest = verified.digest();
     let payment = pays(args, &genesis, &customer, miner.address().0, receipt_digest.0)?;
     let network = genesis.network();

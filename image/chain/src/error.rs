@@ -84,6 +84,18 @@ pub enum ChainError {
         /// Its code.
         code: &'static str,
     },
+    /// A validator's evidence.
+    #[error("{path}: the evidence of {validator}: {why}: it gets no vote; start that validator again on a machine that the policy takes", path = path.display())]
+    Appraisal {
+        /// Which file.
+        path: PathBuf,
+        /// Whose.
+        validator: String,
+        /// What is wrong.
+        why: String,
+        /// Its code.
+        code: &'static str,
+    },
     /// A wallet.
     #[error("{path}: {source}", path = path.display())]
     Wallet {
@@ -128,6 +140,30 @@ pub enum ChainError {
         need: usize,
         /// How many there are.
         got: usize,
+    },
+    /// Too few registrars for a consensus key.
+    #[error(
+        "key of {validator}: expected the endorsements of {need} registrars, got {got}: let each of them run `hanzo chain endorse-key` and give their files with --endorsement"
+    )]
+    Words {
+        /// Whose.
+        validator: String,
+        /// The genesis' threshold.
+        need: usize,
+        /// How many there are.
+        got: usize,
+    },
+    /// The chain cannot go on.
+    #[error(
+        "{gone} of {all} validators left no key when they ended (stopped.key): they were killed, or still run. Their consensus keys are gone, and with more than {faults} gone no block is final again: stop what still runs with SIGTERM and try again, or make a new network with `hanzo chain init`"
+    )]
+    KeysGone {
+        /// Validators without a key.
+        gone: usize,
+        /// Validators.
+        all: usize,
+        /// So many may be faulty.
+        faults: usize,
     },
     /// It did not come into a block.
     #[error(
@@ -176,7 +212,7 @@ impl ChainError {
             Self::Unreachable { .. } => "chain.node.unreachable",
             Self::Node { source, .. } => source.code(),
             Self::Genesis(e) => e.code(),
-            Self::Candidate { code, .. } => code,
+            Self::Candidate { code, .. } | Self::Appraisal { code, .. } => code,
             Self::Wallet { source, .. } => source.code(),
             Self::Signer(e) => e.code(),
             Self::Light(e) => e.code(),
@@ -184,9 +220,10 @@ impl ChainError {
             Self::State(e) => e.code(),
             Self::Evidence(e) => e.code(),
             Self::Mismatch { .. } => "chain.mismatch",
-            Self::Endorsements { .. } => "chain.endorsements",
+            Self::Endorsements { .. } | Self::Words { .. } => "chain.endorsements",
             Self::NotFinal { .. } => "chain.not_final",
             Self::Validator { .. } => "chain.validator",
+            Self::KeysGone { .. } => "chain.keys_gone",
             Self::NoProgram { .. } => "chain.no_program",
         }
     }
@@ -195,17 +232,21 @@ impl ChainError {
     pub fn exit(&self) -> u8 {
         match self {
             Self::Io { .. } | Self::Terminal(_) | Self::Unreachable { .. } => 1,
-            Self::Validator { .. } | Self::NoProgram { .. } | Self::State(_) | Self::Signer(_) => 1,
+            Self::Validator { .. }
+            | Self::KeysGone { .. }
+            | Self::NoProgram { .. }
+            | Self::State(_)
+            | Self::Signer(_) => 1,
             Self::Usage { .. } => 2,
             Self::TooLong { .. } | Self::File { .. } | Self::Candidate { .. } | Self::Genesis(_) => 10,
             Self::Wallet {
                 source: WalletError::File { .. },
                 ..
             } => 10,
-            Self::Wallet { .. } | Self::Light(_) | Self::Receipt(_) => 20,
+            Self::Wallet { .. } | Self::Light(_) | Self::Receipt(_) | Self::Appraisal { .. } => 20,
             Self::Evidence(e) => e.exit_code(),
             Self::NotFinal { .. } => 30,
-            Self::Node { .. } | Self::Mismatch { .. } | Self::Endorsements { .. } => 40,
+            Self::Node { .. } | Self::Mismatch { .. } | Self::Endorsements { .. } | Self::Words { .. } => 40,
         }
     }
 }

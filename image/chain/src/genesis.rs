@@ -7,13 +7,14 @@ use hanzo_chain_types::{Beginning, CANDIDATE_BYTES_MAX, Candidate, CandidateErro
 use hanzo_ledger::{Allocation, Canonical, Genesis, Params};
 use serde_json::json;
 
+use crate::appraise::{Appraised, Evidence};
 use crate::args::GenesisArgs;
 use crate::init::Plan;
 use crate::output::{Output, table};
 use crate::prove::address;
 use crate::{ChainError, files};
 
-/// Rules of a development network: simulated evidence counts, rewards are small.
+/// Rules of a network for development: rewards are small. Simulated evidence counts where the plan names its root, and nowhere else.
 fn params(plan: &Plan, validators: usize) -> Params {
     Params {
         epoch_blocks: plan.epoch_blocks,
@@ -29,14 +30,14 @@ fn params(plan: &Plan, validators: usize) -> Params {
         unbond_epochs: 3,
         claim_age_s: 86_400,
         tier_min: 1,
-        simulated_earns: true,
+        simulated_earns: plan.simulator_root.is_some(),
         committee_max: u16::try_from(validators).unwrap_or(u16::MAX),
         committee_min: 4,
         stake_min: 1_000,
         slash_bp: 2_500,
         reporter_bp: 1_000,
         validator_tier_min: 1,
-        simulated_votes: true,
+        simulated_votes: plan.simulator_root.is_some(),
     }
 }
 
@@ -59,9 +60,10 @@ pub(crate) fn plan(dir: &Path) -> Result<Plan, ChainError> {
     })
 }
 
-/// Puts the genesis together and writes it into the folder and each validator's.
-pub(crate) fn begin(dir: &Path) -> Result<Genesis, ChainError> {
+/// Appraises the candidates' evidence, puts the genesis together and writes it into the folder and each validator's.
+pub(crate) fn begin(dir: &Path) -> Result<(Genesis, Vec<Appraised>), ChainError> {
     let plan = plan(dir)?;
+    let evidence = Evidence::of(dir, &plan)?;
     let of = |path: &Path| {
         let path = path.to_path_buf();
         move |e: CandidateError| ChainError::Candidate {
@@ -71,9 +73,16 @@ pub(crate) fn begin(dir: &Path) -> Result<Genesis, ChainError> {
         }
     };
     let mut candidates = Vec::new();
+    let mut paths = Vec::new();
     for folder in files::validators(dir) {
         let path = folder.join("candidate.json");
         candidates.push(Candidate::parse(&files::read(&path, CANDIDATE_BYTES_MAX)?).map_err(of(&path))?);
+        paths.push(path);
+    }
+    let rules = params(&plan, candidates.len());
+    let mut appraised = Vec::new();
+    for (candidate, path) in candidates.iter().zip(&paths) {
+        appraised.push(evidence.admits(path, &candidate.evidence, &candidate.keys, &rules)?);
     }
     let config = dir.join("chain.toml");
     let mut allocations = Vec::new();
@@ -93,11 +102,11 @@ pub(crate) fn begin(dir: &Path) -> Result<Genesis, ChainError> {
         treasury: 0,
         allocations,
         stake: amount(&config, &plan.stake)?,
-        params: params(&plan, candidates.len()),
+        params: rules,
     };
     let genesis = assemble(&candidates, beginning).map_err(of(dir))?;
     spread(dir, &genesis.to_bytes())?;
-    Ok(genesis)
+    Ok((genesis, appraised))
 }
 
 /// Writes a genesis where the validators wait for it; the folder's own last, as it says that all have it.
@@ -122,7 +131,9 @@ pub(crate) fn genesis(args: &GenesisArgs) -> Result<Output, ChainError> {
             std::io::ErrorKind::AlreadyExists.into(),
         ));
     }
-    let genesis = begin(&args.dir)?;
+    let (genesis, appraised) = begin(&args.dir)?;
+    let least = appraised.iter().map(|found| found.tier).min().unwrap_or(0);
+    let simulated = appraised.iter().any(|found| found.simulated);
     let digest = genesis.digest().to_string();
     let rows: Vec<_> = genesis
         .validators
@@ -130,13 +141,18 @@ pub(crate) fn genesis(args: &GenesisArgs) -> Result<Output, ChainError> {
         .map(|v| vec![v.owner.to_string(), v.stake.to_string()])
         .collect();
     let text = format!(
-        "{}  genesis {digest} of network {}\n{}The candidates' evidence is not appraised here: whoever publishes this genesis vouches for it\n",
+        "{}  genesis {digest} of network {}\n{}evidence of {} candidates appraised: tier {least} at least{}\n",
         own.display(),
         genesis.id,
-        table(&rows)
+        table(&rows),
+        appraised.len(),
+        match simulated {
+            true => "\nSIMULATED: a network for development; whatever it says is worth nothing",
+            false => "",
+        },
     );
     Ok(Output::new(
         text,
-        json!({"file": own, "digest": digest, "network": genesis.id, "validators": rows.len()}),
+        json!({"file": own, "digest": digest, "network": genesis.id, "validators": rows.len(), "tier": least, "simulated": simulated}),
     ))
 }

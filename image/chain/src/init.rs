@@ -1,6 +1,6 @@
 //! `hanzo chain init`: the folders of a development network.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hanzo_ledger::{MAINNET, admitted};
 use hanzo_pqc::random;
@@ -39,6 +39,12 @@ pub(crate) struct Plan {
     pub(crate) block_interval_ms: u64,
     pub(crate) max_supply: String,
     pub(crate) stake: String,
+    /// Which evidence of validators counts: an appraisal policy. Paths are relative to this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) policy: Option<PathBuf>,
+    /// Root certificate (DER) of a simulator. With it simulated evidence votes and earns on this network; without it none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) simulator_root: Option<PathBuf>,
     #[serde(default, rename = "account")]
     pub(crate) accounts: Vec<PlannedAccount>,
 }
@@ -139,12 +145,14 @@ pub(crate) fn init(args: &InitArgs, processor: MakeProcessor) -> Result<Output, 
         });
     }
     let simulator = dir.join("simulator.bin");
-    let material = processor().map_err(|got| ChainError::File {
+    let made = processor().map_err(|got| ChainError::File {
         path: simulator.clone(),
         expected: "the key material of a simulated processor",
         got,
     })?;
-    files::write(&simulator, &material, true)?;
+    files::write(&simulator, &made.material, true)?;
+    files::write(&dir.join("simulator.root.der"), &made.root, true)?;
+    files::write(&dir.join("policy.toml"), made.policy.as_bytes(), true)?;
     let port = |base: u16, at: usize| base.saturating_add(u16::try_from(at).unwrap_or(u16::MAX));
     let mut peers = Vec::new();
     for at in 0..n {
@@ -189,6 +197,8 @@ pub(crate) fn init(args: &InitArgs, processor: MakeProcessor) -> Result<Output, 
         block_interval_ms: 500,
         max_supply: MAX_SUPPLY.to_string(),
         stake: STAKE.to_string(),
+        policy: Some("policy.toml".into()),
+        simulator_root: Some("simulator.root.der".into()),
         accounts,
     };
     // Last: a folder without it was not finished.

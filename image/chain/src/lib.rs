@@ -7,14 +7,18 @@
 //! than the genesis names.
 #![forbid(unsafe_code)]
 
+mod appraise;
 mod args;
 mod boot;
 mod claim;
 mod error;
+mod evidence_claims;
 mod files;
 mod genesis;
 mod init;
+mod key;
 mod node;
+mod note;
 mod output;
 mod prove;
 mod run;
@@ -31,8 +35,18 @@ pub use error::ChainError;
 pub use node::NodeClient;
 pub use output::Output;
 
-/// Makes the key material of a simulated processor, once for a development network: this crate has no simulator of its own.
-pub type MakeProcessor = fn() -> Result<Zeroizing<Vec<u8>>, String>;
+/// A simulated processor for the validators of a development network.
+pub struct Simulator {
+    /// Its keys, which every validator of the network reads.
+    pub material: Zeroizing<Vec<u8>>,
+    /// Its root certificate, DER.
+    pub root: Vec<u8>,
+    /// An appraisal policy that takes evidence of simulated validators, TOML.
+    pub policy: String,
+}
+
+/// Makes a simulated processor, once for a development network: this crate has no simulator of its own.
+pub type MakeProcessor = fn() -> Result<Simulator, String>;
 
 /// Does what the command says, and prints the outcome: text, or one JSON document.
 pub fn run(command: ChainCommand, as_json: bool, processor: MakeProcessor) -> ExitCode {
@@ -66,6 +80,11 @@ pub async fn perform(command: ChainCommand, as_json: bool, processor: MakeProces
         ChainCommand::Tx(args) => tx::tx(&args).await,
         ChainCommand::Prove(args) => prove::prove(&args).await,
         ChainCommand::Endorse(args) => boot::endorse(&args).await,
-        ChainCommand::Claim(args) => claim::claim(&args).await,
+        ChainCommand::EndorseKey(args) => key::endorse(&args).await,
+        ChainCommand::Note(args) => note::note(&args).await,
+        ChainCommand::Claim(args) => match &args.kind {
+            Some(kind) => evidence_claims::claim(&args, kind).await,
+            None => claim::claim(&args).await,
+        },
     }
 }

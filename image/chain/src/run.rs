@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use hanzo_chain_types::faults;
 use serde_json::json;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,6 +19,8 @@ use crate::output::{Output, out};
 use crate::{ChainError, NodeClient, files, genesis, show};
 
 const PROGRAM: &str = "hanzo-validator-simulated";
+/// What it leaves in its folder when it is told to stop.
+const KEPT: &str = "stopped.key";
 const POLL: Duration = Duration::from_millis(200);
 /// After SIGTERM.
 const STOP: Duration = Duration::from_secs(10);
@@ -151,12 +154,25 @@ pub(crate) async fn run(args: &RunArgs, as_json: bool) -> Result<Output, ChainEr
     watched.map(|()| Output::new("stopped\n", json!({"stopped": true})))
 }
 
+/// Whether enough validators of a chain that began left their keys when they were stopped.
+fn keys_are_kept(folders: &[PathBuf]) -> Result<(), ChainError> {
+    let (all, faults) = (folders.len(), faults(folders.len()));
+    let gone = folders.iter().filter(|folder| !folder.join(KEPT).is_file()).count();
+    match gone > faults {
+        true => Err(ChainError::KeysGone { gone, all, faults }),
+        false => Ok(()),
+    }
+}
+
 /// True once the first block is final.
 async fn begin(args: &RunArgs, program: &Path, as_json: bool, all: &mut Vec<Validator>) -> Result<bool, ChainError> {
     let folders = files::validators(&args.dir);
     let end = Instant::now() + Duration::from_secs(args.within);
     let own = args.dir.join("genesis.bin");
     let begun = own.is_file();
+    if begun {
+        keys_are_kept(&folders)?;
+    }
     for (which, folder) in folders.iter().enumerate() {
         if !begun {
             // Keys of an earlier process, which are gone.

@@ -14,7 +14,7 @@ use crate::node::Asked;
 use crate::output::Output;
 use crate::prove::{address, digest};
 use crate::wallet::{Account, Sender};
-use crate::{ChainError, files};
+use crate::{ChainError, files, key};
 
 /// A transaction may stand in so many blocks from now on.
 const EXPIRES_BLOCKS: u64 = 1_000;
@@ -42,7 +42,7 @@ pub(crate) async fn signed(
     let height = asked.node.ask(&Status::default()).await?.height;
     let least = match &action {
         // They bring evidence instead.
-        Action::Claim(_) | Action::RegisterBoot(_) => 0,
+        Action::Claim(_) | Action::RegisterBoot(_) | Action::RegisterValidator(_) | Action::RotateConsensusKey(_) => 0,
         _ => genesis.params.fee_min,
     };
     sender.sign(Tx {
@@ -78,20 +78,36 @@ pub(crate) async fn tx(args: &TxArgs) -> Result<Output, ChainError> {
             });
             (read?, None)
         }
-        (_, action) => {
+        (command, action) => {
             let path = args.wallet.as_deref().ok_or_else(|| ChainError::Usage {
                 option: "--wallet",
                 expected: "the sender's wallet file".into(),
                 got: "none".into(),
             })?;
-            let action = action.ok_or_else(|| ChainError::Usage {
-                option: "COMMAND",
-                expected: "one that makes a transaction".into(),
-                got: "none".into(),
-            })?;
-            let opens = matches!(action, Action::OpenVoucher(_) | Action::OpenLease(_));
             let account = Account::open(path, args.passphrase_file.as_deref())?;
             let mut sender = account.into_sender(&genesis.network())?;
+            let action = match (command, action) {
+                (_, Some(action)) => action,
+                (
+                    TxCommand::Register {
+                        key,
+                        bond,
+                        endorsements,
+                    },
+                    None,
+                ) => key::register(key, *bond, endorsements, &genesis, &sender)?,
+                (TxCommand::Rotate { key, endorsements }, None) => {
+                    key::rotate(key, endorsements, &genesis, &mut sender)?
+                }
+                (_, None) => {
+                    return Err(ChainError::Usage {
+                        option: "COMMAND",
+                        expected: "one that makes a transaction".into(),
+                        got: "none".into(),
+                    });
+                }
+            };
+            let opens = matches!(action, Action::OpenVoucher(_) | Action::OpenLease(_));
             let terms = Terms {
                 fee: args.fee,
                 nonce: args.nonce,
@@ -141,7 +157,7 @@ fn keyset(text: &str) -> Result<Digest384, ChainError> {
     })
 }
 
-/// `None` for a transaction that was signed before.
+/// `None` for a transaction that was signed before, and for one that its sender's key takes part in.
 fn action(command: &TxCommand, height: u64) -> Result<Option<Action>, ChainError> {
     Ok(Some(match command {
         TxCommand::Transfer { to, amount } => Action::Transfer(Transfer {
@@ -189,6 +205,6 @@ fn action(command: &TxCommand, height: u64) -> Result<Option<Action>, ChainError
         TxCommand::Unbond { amount } => Action::Unbond(Amount { amount: *amount }),
         TxCommand::Withdraw => Action::Withdraw(Nothing {}),
         TxCommand::Leave => Action::LeaveValidators(Nothing {}),
-        TxCommand::Submit { .. } => return Ok(None),
+        TxCommand::Register { .. } | TxCommand::Rotate { .. } | TxCommand::Submit { .. } => return Ok(None),
     }))
 }

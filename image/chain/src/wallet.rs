@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
-use hanzo_ledger::{Address, Fixed, MlDsaSignature, PublicKey, SignedTx, Tx};
+use hanzo_ledger::{Address, Fixed, MlDsaSignature, NewKey, PublicKey, SignedTx, Tx, key_digest};
 use hanzo_signer::wallet::FILE_BYTES_MAX;
 use hanzo_signer::{
     FreshnessError, FreshnessSource, Head, MiningWallet, Network, Role, SecurityLevel, SignRequest, Signer, Statement,
@@ -138,6 +138,23 @@ impl Sender {
 
     pub(crate) fn address(&self) -> Address {
         Address::of(&self.public)
+    }
+
+    /// Signs that the account, a validator's, takes this consensus key.
+    pub(crate) fn rotates(
+        &mut self,
+        network: &hanzo_ledger::Network,
+        validator: &Address,
+        key: &NewKey,
+    ) -> Result<MlDsaSignature, ChainError> {
+        let subject = Subject::RotateKey {
+            validator: validator.0,
+            incarnation: key.incarnation,
+            key: key_digest(&key.key).0,
+            evidence: key.evidence.0,
+        };
+        let network = signers(network);
+        signature(&self.signer.sign(&SignRequest { network, subject })?)
     }
 
     pub(crate) fn sign(&mut self, tx: Tx) -> Result<SignedTx, ChainError> {

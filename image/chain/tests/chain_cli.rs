@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chain::{candidate, serve_chain};
+use chain::{candidate, candidate_with, evidence, serve_chain};
 use clap::Parser;
 use hanzo_chain_cli::{ChainCommand, ChainError, Output, perform};
 use hanzo_chain_types::*;
@@ -64,7 +64,7 @@ impl Net {
         });
         let cli = Cli::try_parse_from(std::iter::once("hanzo".to_owned()).chain(words)).unwrap();
         self.runtime
-            .block_on(perform(cli.chain, false, || Ok(b"material".to_vec().into())))
+            .block_on(perform(cli.chain, false, || Ok(chain::simulator())))
     }
 
     fn refused(&self, line: &str) -> (String, u8) {
@@ -254,4 +254,99 @@ fn files_with_keys_are_their_owners_alone() {
     assert_eq!(file["peer"].as_array().unwrap().len(), 3);
     assert_eq!(file["listen"].as_str(), Some("127.0.0.1:27101"));
     assert_eq!(file["rpc"].as_str(), Some("127.0.0.1:27201"));
+}
+
+#[test]
+fn a_genesis_is_made_of_candidates_whose_evidence_was_appraised_and_the_refusal_says_whose_and_why() {
+    let net = Net::new();
+    net.hanzo("init @").unwrap();
+    net.candidates();
+    let refused = |what: &str| -> (String, String) {
+        let error = net.hanzo("genesis @").unwrap_err();
+        assert!(!net.at("genesis.bin").exists(), "{what}");
+        assert_eq!(error.exit(), 20, "{what}: {error}");
+        (error.code().to_owned(), error.to_string())
+    };
+    let image = b"hanzo-validator-simulated";
+    // Genuine evidence over other keys than the candidate's: another validator, another key, another incarnation, another purpose.
+    let over = |what: &str, other: &dyn Fn(&ValidatorKeys) -> [u8; 64]| {
+        candidate_with(&net.at("2"), 2, |keys| evidence(&net.at(""), image, &other(keys)));
+        let (code, text) = refused(what);
+        assert_eq!(code, "binding.foreign.report_data", "{what}: {text}");
+        assert!(
+            text.contains("2/candidate.json") && text.contains("the evidence of 0x"),
+            "{text}"
+        );
+    };
+    over("validator", &|keys| {
+        let validator = Address([9; 32]);
+        ValidatorKeys {
+            validator,
+            ..keys.clone()
+        }
+        .report_data()
+        .unwrap()
+    });
+    over("key", &|keys| {
+        let consensus = Fixed::new(&[9; 1952]).unwrap();
+        ValidatorKeys {
+            consensus,
+            ..keys.clone()
+        }
+        .report_data()
+        .unwrap()
+    });
+    over("incarnation", &|keys| {
+        let incarnation = 2;
+        ValidatorKeys {
+            incarnation,
+            ..keys.clone()
+        }
+        .report_data()
+        .unwrap()
+    });
+    over("nonce", &|keys| {
+        let nonce = hanzo_attestation::Nonce([9; 32]);
+        let statement = hanzo_attestation::statement::Statement::for_validator(keys.digest(), nonce);
+        statement.report_data().unwrap()
+    });
+    // A guest that runs something else; bytes that are no evidence.
+    candidate_with(&net.at("2"), 2, |keys| {
+        evidence(&net.at(""), b"another image", &keys.report_data().unwrap())
+    });
+    let (code, text) = refused("image");
+    assert!(text.contains("2/candidate.json"), "{text}");
+    assert_eq!(code, "snp.measurement", "{text}");
+    candidate_with(&net.at("2"), 2, |_| b"{}".to_vec());
+    assert_eq!(refused("no evidence").0, "chain.evidence.json");
+    candidate(&net.at("2"), 2);
+
+    // What counts is said in chain.toml, and nothing counts without it: no policy, no simulator's root, a main network with one.
+    let kept = std::fs::read_to_string(net.at("chain.toml")).unwrap();
+    let without = |name: &str| -> String {
+        kept.lines()
+            .filter(|l| !l.starts_with(name))
+            .map(|l| format!("{l}\n"))
+            .collect()
+    };
+    std::fs::write(net.at("chain.toml"), without("policy")).unwrap();
+    assert_eq!(net.refused("genesis @"), ("chain.file".into(), 10));
+    std::fs::write(net.at("chain.toml"), without("simulator_root")).unwrap();
+    let (code, text) = refused("no root");
+    assert!(text.contains("0/candidate.json"), "{text}");
+    assert_eq!(code, "snp.chain.root", "{text}");
+    std::fs::write(net.at("chain.toml"), kept.replace("network = 36964", "network = 36963")).unwrap();
+    assert_eq!(net.refused("genesis @"), ("chain.file".into(), 10));
+    assert!(!net.at("genesis.bin").exists());
+
+    std::fs::write(net.at("chain.toml"), kept).unwrap();
+    let made = net.hanzo("genesis @").unwrap();
+    assert!(
+        made.text
+            .contains("evidence of 4 candidates appraised: tier 2 at least")
+            && made.text.contains("SIMULATED")
+    );
+    assert_eq!((&made.json["tier"], &made.json["simulated"]), (&2.into(), &true.into()));
+    let genesis = Genesis::parse(&std::fs::read(net.at("genesis.bin")).unwrap()).unwrap();
+    assert!(genesis.params.simulated_votes && genesis.params.simulated_earns);
 }

@@ -118,6 +118,7 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
     ),
     ("image", &["Holder", "LogHolder", "ReleaseLog"]),
     ("image/appliance", &["RunningBroker", "Sealed", "SealedAdapter"]),
+    ("image/chain", &["Simulator"]),
     ("image/model", &["Broker"]),
     (
         "kbs/pqc",

@@ -31,6 +31,7 @@ mod config;
 mod keys;
 mod light;
 mod quorum;
+mod request;
 mod set;
 mod snapshot;
 mod vote;
@@ -46,6 +47,7 @@ pub use light::{
     PaidAnswer, Subject, committee_of,
 };
 pub use quorum::{COMMITTEE_MAX, COMMITTEE_MIN, CommitteeError, QUORUM_PERCENT, faults, quorum};
+pub use request::{KEY_REQUEST_BYTES_MAX, KeyRequest, KeyRequestError};
 pub use set::{SetError, VALIDATOR_SET_BYTES_MAX, Validator, ValidatorSet};
 pub use snapshot::{Assembly, OFFER_BYTES_MAX, Offer, Snapshot, SnapshotError};
 pub use vote::{AIChainVote, Proposal};

@@ -7,10 +7,12 @@ use hanzo_chain::{GuardedSigner, VoteSigner};
 use hanzo_chain_types::ValidatorKeys;
 use hanzo_ledger::{Address, Fixed, MlDsaSignature, Network, PublicKey, SignedTx, Tx};
 use hanzo_signer::ephemeral;
+use hanzo_signer::interchange::Interchange;
 use hanzo_signer::{
     FreshnessError, FreshnessSource, Head, MiningWallet, Network as SignerNetwork, Role, SecurityLevel, SignRequest,
     Signer, SignerError, SignerKey, Subject, Volatile,
 };
+use zeroize::Zeroizing;
 
 use crate::error::NodeError;
 
@@ -120,6 +122,9 @@ impl Account {
     }
 }
 
+/// The seed of a consensus key that its process may leave behind ([`crate::kept`]).
+pub type Seed = Zeroizing<[u8; 32]>;
+
 /// A consensus key of this boot.
 pub struct ConsensusKey {
     /// Its incarnation.
@@ -130,19 +135,61 @@ pub struct ConsensusKey {
     pub possession: Option<MlDsaSignature>,
     /// Casts its votes.
     pub signer: Arc<dyn VoteSigner>,
+    /// Of a key under simulated evidence alone.
+    pub seed: Option<Seed>,
+}
+
+/// A key whose seed is known here.
+fn seeded() -> Result<(SignerKey, Seed), NodeError> {
+    let failed = |e: hanzo_pqc::PqcError| NodeError::part("signer", e.code(), e);
+    let mut seed = Zeroizing::new([0; 32]);
+    hanzo_pqc::random::fill(seed.as_mut_slice()).map_err(failed)?;
+    let key = SignerKey::from_seed(SecurityLevel::MlDsa65, &seed).map_err(failed)?;
+    Ok((key, seed))
+}
+
+fn votes_of(on: SignerNetwork, key: SignerKey) -> Result<Signer<Volatile, OfThisBoot>, NodeError> {
+    Signer::create(Role::Consensus, on, key, Volatile, OfThisBoot(Head::EMPTY)).map_err(failed)
+}
+
+impl ConsensusKey {
+    /// The key of an earlier process that left it behind, with the votes that it cast.
+    ///
+    /// # Errors
+    /// [`NodeError::Part`] for votes of another key or chain.
+    pub fn again(network: &Network, seed: Seed, incarnation: u64, votes: &Interchange) -> Result<Self, NodeError> {
+        let key = SignerKey::from_seed(SecurityLevel::MlDsa65, &seed);
+        let key = key.map_err(|e| NodeError::part("signer", e.code(), e))?;
+        let public = ledger_key(key.public())?;
+        let mut signer = votes_of(signer_network(network), key)?;
+        signer.import(votes).map_err(failed)?;
+        Ok(Self {
+            incarnation,
+            public,
+            possession: None,
+            signer: Arc::new(GuardedSigner::new(signer)),
+            seed: Some(seed),
+        })
+    }
 }
 
 /// A key that waits for a genesis: the chain that it will sign for does not exist yet.
-pub struct WaitingKey(SignerKey);
+pub struct WaitingKey(SignerKey, Option<Seed>);
 
 impl WaitingKey {
-    /// Draws it.
+    /// Draws it; `keep`: so that its process can leave it behind.
     ///
     /// # Errors
     /// [`NodeError::Part`] if the random generator fails.
-    pub fn draw() -> Result<Self, NodeError> {
+    pub fn draw(keep: bool) -> Result<Self, NodeError> {
+        if keep {
+            let (key, seed) = seeded()?;
+            return Ok(Self(key, Some(seed)));
+        }
         let drawn = SignerKey::generate(SecurityLevel::MlDsa65);
-        drawn.map(Self).map_err(|e| NodeError::part("signer", e.code(), e))
+        drawn
+            .map(|key| Self(key, None))
+            .map_err(|e| NodeError::part("signer", e.code(), e))
     }
 
     /// The public half.
@@ -159,23 +206,41 @@ impl WaitingKey {
     /// [`NodeError::Part`].
     pub fn enrol(self, network: &Network) -> Result<ConsensusKey, NodeError> {
         let public = self.public()?;
-        let on = signer_network(network);
-        let signer = Signer::create(Role::Consensus, on, self.0, Volatile, OfThisBoot(Head::EMPTY)).map_err(failed)?;
+        let signer = votes_of(signer_network(network), self.0)?;
         Ok(ConsensusKey {
             incarnation: 1,
             public,
             possession: None,
             signer: Arc::new(GuardedSigner::new(signer)),
+            seed: self.1,
         })
     }
 }
 
-/// Draws the key of a later boot.
+/// Draws the key of a later boot; `keep`: so that its process can leave it behind.
 ///
 /// # Errors
 /// [`NodeError::Part`].
-pub fn draw(network: &Network, validator: &Address, incarnation: u64) -> Result<ConsensusKey, NodeError> {
+pub fn draw(network: &Network, validator: &Address, incarnation: u64, keep: bool) -> Result<ConsensusKey, NodeError> {
     let on = signer_network(network);
+    if keep {
+        let (key, seed) = seeded()?;
+        let public = ledger_key(key.public())?;
+        let mut signer = votes_of(on, key)?;
+        let subject = Subject::Possession {
+            validator: validator.0,
+            incarnation,
+            key: signer.public().digest(),
+        };
+        let possession = signer.sign(&SignRequest { network: on, subject }).map_err(failed)?;
+        return Ok(ConsensusKey {
+            incarnation,
+            public,
+            possession: Fixed::new(&possession),
+            signer: Arc::new(GuardedSigner::new(signer)),
+            seed: Some(seed),
+        });
+    }
     let (signer, registration) =
         ephemeral::boot(on, validator.0, incarnation, SecurityLevel::MlDsa65).map_err(failed)?;
     Ok(ConsensusKey {
@@ -183,6 +248,7 @@ pub fn draw(network: &Network, validator: &Address, incarnation: u64) -> Result<
         public: ledger_key(&registration.key)?,
         possession: Fixed::new(&registration.possession),
         signer: Arc::new(GuardedSigner::new(signer)),
+        seed: None,
     })
 }
 

@@ -10,6 +10,7 @@ use crate::boot::WaitingKey;
 use crate::config::Config;
 use crate::error::NodeError;
 use crate::files::{self, CANDIDATE_FILE, GENESIS_FILE, LEDGER_FILE};
+use crate::kept;
 use crate::machine::Machine;
 
 /// Longest genesis file in bytes.
@@ -59,7 +60,7 @@ pub async fn wait(
             got: "none".into(),
         });
     }
-    let key = WaitingKey::draw()?;
+    let key = WaitingKey::draw(kept::keeps(config))?;
     let channel = Fixed::new(&[0; CHANNEL_KEY_BYTES]);
     let keys = ValidatorKeys {
         network: before_genesis(config.network),

@@ -26,6 +26,8 @@ pub const READY_FILE: &str = "ready.json";
 /// The greatest incarnation that this folder's validator booted with.
 pub const INCARNATION_FILE: &str = "incarnation";
 
+/// The consensus key of this boot with its evidence, for registrars: written unless the chain's genesis names the key.
+pub const KEY_FILE: &str = "key.json";
 /// Conflicting votes that the chain has no report of yet.
 pub const REPORTS_FILE: &str = "reports.bin";
 

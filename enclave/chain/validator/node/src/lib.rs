@@ -29,6 +29,7 @@ mod error;
 pub mod files;
 pub mod follow;
 mod gossip;
+pub mod kept;
 pub mod machine;
 pub mod node;
 pub mod observer;

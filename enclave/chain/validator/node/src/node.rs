@@ -10,6 +10,7 @@ use hanzo_chain::{
 };
 use hanzo_chain_links::{Identity, Limits, LinkReceiver, LinkSender, Network, PeerAddress, Registered};
 use hanzo_chain_rpc::ServerConfig;
+use hanzo_chain_types::KeyRequest;
 use hanzo_ledger::{Address, Genesis, Key, State, TX_BYTES_MAX, Value};
 use hanzo_mining::MiningLedger;
 use hanzo_signer::MiningWallet;
@@ -22,8 +23,11 @@ use crate::boot::{Account, ConsensusKey, draw, ledger_key, partition};
 use crate::ceremony;
 use crate::config::Config;
 use crate::error::NodeError;
-use crate::files::{self, INCARNATION_FILE, JOURNAL_DIR, LEDGER_FILE, LEDGER_KEY_FILE, READY_FILE, REPORTS_FILE};
+use crate::files::{
+    self, INCARNATION_FILE, JOURNAL_DIR, KEY_FILE, LEDGER_FILE, LEDGER_KEY_FILE, READY_FILE, REPORTS_FILE,
+};
 use crate::gossip;
+use crate::kept::{self, Leaving};
 use crate::machine::{Machine, MakeMachine};
 use crate::reports::Reports;
 use crate::rotate::{self, Rotation};
@@ -58,14 +62,14 @@ pub fn run(config: Config, make: MakeMachine) -> Result<(), NodeError> {
     let storage = config.file(JOURNAL_DIR);
     let runner = runtime::Runner::new(runtime::Config::new().with_storage_directory(storage));
     runner.start(|context| async move {
-        let stop = stopped();
+        let (stop, leaving) = (stopped(), Leaving::default());
         tokio::pin!(stop);
         tokio::select! {
             () = &mut stop => {
                 tracing::info!("stopping: told to");
-                Ok(())
+                leaving.leave(&config)
             }
-            ended = begin(&context, &config, &machine, make) => ended,
+            ended = begin(&context, &config, &machine, make, &leaving) => ended,
         }
     })
 }
@@ -132,6 +136,7 @@ async fn begin(
     config: &Config,
     machine: &Machine,
     make: MakeMachine,
+    leaving: &Leaving,
 ) -> Result<(), NodeError> {
     let wallets = Wallets::open(config)?;
     let owner = ledger_key(wallets.account.public())?;
@@ -169,14 +174,17 @@ async fn begin(
     let me = Address::of(&owner);
     let mut listeners = Some((link, rpc));
     let mut next = None;
+    let mut left = house.ledger.read(|state| kept::take(config, state, &network, &me))?;
     for _ in 0..BOOTS_MAX {
-        let key = match first.take() {
-            Some(key) => key.enrol(&network)?,
-            None => {
+        let key = match (first.take(), left.take()) {
+            (Some(key), _) => key.enrol(&network)?,
+            (None, Some(key)) => key,
+            (None, None) => {
                 let incarnation = incarnation(config, &house, &me, next)?;
-                draw(&network, &me, incarnation)?
+                draw(&network, &me, incarnation, kept::keeps(config))?
             }
         };
+        leaving.with(&key);
         files::write(&config.file(INCARNATION_FILE), key.incarnation.to_string().as_bytes())?;
         let account = Account::open(Wallets::open(config)?.account, network)?;
         let boot = Boot {
@@ -272,6 +280,16 @@ impl Boot<'_> {
         )
         .map_err(linked)?;
         let greeting = identity.greeting().clone();
+        if let Some((possession, _)) = &possession {
+            // For registrars that have no link here (`hanzo chain endorse-key`).
+            let request = KeyRequest {
+                keys: greeting.keys.clone(),
+                evidence: greeting.evidence.to_vec(),
+                possession: possession.clone(),
+            };
+            let json = request.to_json().map_err(|e| NodeError::part("key", e.code(), e))?;
+            files::write(&config.file(KEY_FILE), &json)?;
+        }
         let limits = Limits {
             message_bytes_max: sync::ANSWER_BYTES_MAX,
             queue_bytes: sync::ANSWER_BYTES_MAX.saturating_mul(2),
