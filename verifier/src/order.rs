@@ -1,4 +1,5 @@
-//! Orders of a guest's administrators: they narrow what it does, and are leaves of its log (`enclave/inference/ACCESS.md`).
+//! Orders of a guest's administrators: they narrow what it does, or give back what an order put out for a while, and are leaves of its log
+//! (`enclave/inference/ACCESS.md`).
 //!
 //! The measured configuration names the administrators' keys. There is no order that widens: whatever a guest may do more of needs
 //! another configuration, hence another measurement, or another table of callers by its own signer.
@@ -55,7 +56,7 @@ pub enum OrderPurpose {
     V1,
 }
 
-/// What may be narrowed. It stays so for as long as the guest's store is used.
+/// What may be ordered. It stays so for as long as the guest's store is used, unless the order itself says for how long.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
@@ -77,6 +78,18 @@ pub enum Action {
     },
     /// A model is served no more.
     UnloadModel {
+        /// Its name.
+        model: Name,
+    },
+    /// A model is not served for a while, and its engines end.
+    PutOut {
+        /// Its name.
+        model: Name,
+        /// Until then, in seconds since 1970; 0: until [`Action::Load`].
+        until: u64,
+    },
+    /// A model of the measured configuration that no order unloaded is served again, if it was put out; one on demand starts now.
+    Load {
         /// Its name.
         model: Name,
     },
@@ -192,7 +205,8 @@ impl Order {
                 "action.lower_caller",
                 "limits of 1 or more; revoke_caller lets nobody in",
             ),
-            Action::RevokeCaller { .. } | Action::UnloadModel { .. } => Ok(()),
+            Action::PutOut { until, .. } => value(*until <= COUNT_MAX, "action.put_out.until", "below 2^53"),
+            Action::RevokeCaller { .. } | Action::UnloadModel { .. } | Action::Load { .. } => Ok(()),
         }
     }
 

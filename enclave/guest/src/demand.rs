@@ -53,6 +53,7 @@ pub(crate) fn pool(
         let idle_s = model.on_demand.map_or(OWN_IDLE_S, |on_demand| on_demand.idle_s);
         let one = Startable {
             job: opened.job(),
+            on_demand: model.on_demand.is_some(),
             idle: Duration::from_secs(idle_s),
             reopen: closes(config, model).then(|| again.reopen()),
         };

@@ -11,6 +11,7 @@ mod pool;
 mod process;
 pub mod sandbox;
 mod supervisor;
+mod wanted;
 
 use std::path::PathBuf;
 

@@ -78,8 +78,8 @@ pub async fn run(
     } = booted;
     let clock = sealer.clock;
     let booted = Instant::now();
-    let unloader = engines.unloader();
-    let (opens, unloads) = (pool.door(), pool.door());
+    let running = engines.door();
+    let (opens, started) = (pool.door(), pool.door());
     let serving = ServingState::new(ServingOptions {
         receipts: first.receipts.clone(),
         aci: first.aci.clone(),
@@ -90,9 +90,9 @@ pub async fn run(
         access: access(&sealer),
         administrators: sealer.config.admin_keys.clone(),
         operator: sealer.config.operator.clone(),
-        unload: Arc::new(move |model| {
-            unloader.unload(model.as_str());
-            unloads.unload(model);
+        order_engines: Arc::new(move |model, order| {
+            running.order(model.as_str(), order);
+            started.order(model, order);
         }),
         uptime: Arc::new(move || booted.elapsed()),
         clock: Arc::new(move || clock.now()),

@@ -108,7 +108,7 @@ impl Arrived {
         answers: u64,
         max_tokens: Option<u64>,
     ) -> Result<Begun, ApiError> {
-        let serving = state.serving(model).ok_or(ApiError::Model)?;
+        let serving = state.serving(model)?;
         let (turn, serving) = self.turn(state, serving, answers, max_tokens).await?;
         let start = RequestStart {
             model,
@@ -169,9 +169,7 @@ pub(crate) async fn respond(
     endpoint: Endpoint,
     speak: impl FnOnce(Identity, &Ask) -> Box<dyn Dialect>,
 ) -> Result<Response, ApiError> {
-    if state.serving(&ask.model).is_none() {
-        return Err(ApiError::Model);
-    }
+    state.serving(&ask.model)?;
     if ask.seed.is_none() && ask.temperature_micros > 0 {
         ask.seed = Some(state.fresh_seed()?);
     }

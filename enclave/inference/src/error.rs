@@ -89,6 +89,12 @@ pub enum ApiError {
     /// No such model.
     #[error("model: this guest serves no model of that name; GET /v1/models lists what it serves")]
     Model,
+    /// A model that an administrator put out.
+    #[error("model: an administrator of this guest put this model out {}; GET /v1/models lists what it serves meanwhile", for_how_long(*.retry_after_s))]
+    PutOut {
+        /// When it is back; `None` if nobody said.
+        retry_after_s: Option<u64>,
+    },
     /// Prompt and answer do not fit.
     #[error(
         "{param}: the prompt takes {prompt} tokens and max_tokens asks for {max_tokens}, this model's context holds {context}; shorten the prompt or lower max_tokens"
@@ -197,6 +203,16 @@ pub enum ApiError {
         /// What came.
         got: String,
     },
+    /// An order whose time is over.
+    #[error(
+        "order: action.put_out.until: expected 0 or a time after {now}, the guest's, got {until}: sign it for a later one"
+    )]
+    OrderExpired {
+        /// What came.
+        until: u64,
+        /// The guest's time.
+        now: u64,
+    },
     /// An order that is not the next.
     #[error(
         "order: sequence {got}: expected more than that of every order before, and at most 4096 orders; sign it with a higher one"
@@ -237,6 +253,13 @@ pub enum ApiError {
     Random,
 }
 
+fn for_how_long(seconds: Option<u64>) -> String {
+    match seconds {
+        Some(seconds) => format!("for another {seconds} s; come again then"),
+        None => "until further notice; ask its operator".into(),
+    }
+}
+
 impl ApiError {
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
@@ -261,8 +284,10 @@ impl ApiError {
             Self::Busy | Self::Rate { .. } | Self::RateNever { .. } | Self::Quota { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Self::NoCallers => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Callers(_) | Self::Order(_) | Self::OrderSubject { .. } => StatusCode::BAD_REQUEST,
+            Self::NoCallers | Self::PutOut { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Callers(_) | Self::Order(_) | Self::OrderSubject { .. } | Self::OrderExpired { .. } => {
+                StatusCode::BAD_REQUEST
+            }
             Self::CallersVersion { .. } | Self::OrderSequence { .. } => StatusCode::CONFLICT,
             Self::Engine(e) | Self::Prompt { error: e, .. } => e.status(),
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
@@ -285,6 +310,7 @@ impl ApiError {
             Self::Unsupported { .. } => "unsupported_parameter",
             Self::Unknown { .. } => "unknown_parameter",
             Self::Model => "model_not_found",
+            Self::PutOut { .. } => "model_put_out",
             Self::Context { .. } => "context_length_exceeded",
             Self::NotFound(_) => "not_found",
             Self::Method(_) => "method_not_allowed",
@@ -300,6 +326,7 @@ impl ApiError {
             Self::CallersVersion { .. } => "callers.version",
             Self::Order(e) => e.code(),
             Self::OrderSubject { .. } => "order.subject",
+            Self::OrderExpired { .. } => "order.expired",
             Self::OrderSequence { .. } => "order.sequence",
             Self::Engine(e) | Self::Prompt { error: e, .. } => e.code(),
             Self::Timeout => "timeout",
@@ -329,7 +356,7 @@ impl ApiError {
             | Self::Unknown { param }
             | Self::TooMany { param, .. }
             | Self::Schema { param, .. } => Value::from(param.as_str()),
-            Self::Model | Self::ModelScope | Self::ModelLacks { .. } => "model".into(),
+            Self::Model | Self::PutOut { .. } | Self::ModelScope | Self::ModelLacks { .. } => "model".into(),
             Self::Engine(EngineError::Lacks { member }) => Value::from(*member),
             Self::Context { param, .. } | Self::Prompt { param, .. } => Value::from(*param),
             Self::Engine(EngineError::Parameter) => "seed".into(),
@@ -393,6 +420,13 @@ impl ApiError {
             }
             Self::Rate { retry_after_s, .. } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(*retry_after_s));
+            }
+            // By themselves, clients would ask again a few times at once and give up.
+            Self::PutOut { retry_after_s } => {
+                headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+                if let Some(seconds) = retry_after_s {
+                    headers.insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+                }
             }
             Self::RateNever { .. } | Self::Quota { .. } => {
                 headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));

@@ -51,5 +51,5 @@ pub use error::ApiError;
 pub use hanzo_receipts::Transport;
 pub use router::router;
 pub use routes::AnswerFloor;
-pub use state::{Clock, EngineEndpoint, Random, ServingError, ServingOptions, ServingState, Unload};
+pub use state::{Clock, EngineEndpoint, EngineOrder, OrderEngines, Random, ServingError, ServingOptions, ServingState};
 pub use supply::{EngineClass, EngineUse, OpenEngine, OpenError, Opening};

@@ -1,7 +1,8 @@
-//! What administrators narrowed: orders of the log, from the first on. Nothing here widens.
+//! What administrators narrowed: orders of the log, from the first on. Nothing here widens what the configuration says.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hanzo_attestation::UnixTime;
 use hanzo_attestation::name::Name;
 use hanzo_verifier::callers::Caller;
 use hanzo_verifier::order::{Action, Order};
@@ -12,6 +13,17 @@ pub(crate) struct Narrowed {
     revoked: BTreeSet<Name>,
     lowered: BTreeMap<Name, Most>,
     unloaded: BTreeSet<Name>,
+    /// Until when; 0: until it is let again.
+    put_out: BTreeMap<Name, u64>,
+}
+
+/// How orders leave a model of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Served,
+    Unloaded,
+    /// For so many seconds, 1 or more; `None`: until it is let again.
+    PutOut(Option<u64>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +49,12 @@ impl Narrowed {
             }
             Action::UnloadModel { model } => {
                 self.unloaded.insert(model.clone());
+            }
+            Action::PutOut { model, until } => {
+                self.put_out.insert(model.clone(), *until);
+            }
+            Action::Load { model } => {
+                self.put_out.remove(model);
             }
             Action::LowerCaller {
                 concurrent_requests,
@@ -70,7 +88,17 @@ impl Narrowed {
         Some(left)
     }
 
-    pub(crate) fn serves(&self, model: &Name) -> bool {
-        !self.unloaded.contains(model)
+    pub(crate) fn standing(&self, model: &Name, now: UnixTime) -> Standing {
+        if self.unloaded.contains(model) {
+            return Standing::Unloaded;
+        }
+        match self.put_out.get(model).copied() {
+            None => Standing::Served,
+            Some(0) => Standing::PutOut(None),
+            Some(until) => match until.saturating_sub(now.0) {
+                0 => Standing::Served,
+                left => Standing::PutOut(Some(left)),
+            },
+        }
     }
 }

@@ -1,7 +1,8 @@
-//! `POST /v1/orders`: administrators narrow what the guest does. Whoever brings an order proves nothing: its signatures do. It is in
+//! `POST /v1/orders`: administrators narrow what the guest does, for good or for a while. Whoever brings an order proves nothing: its signatures do. It is in
 //! the log, durable, before it is in force.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -18,8 +19,8 @@ use crate::access::Access;
 use crate::body;
 use crate::callers_table::blocking;
 use crate::error::ApiError;
-use crate::narrowed::Narrowed;
-use crate::state::{ServingState, Unload};
+use crate::narrowed::{Narrowed, Standing};
+use crate::state::{Clock, EngineOrder, OrderEngines, ServingState};
 
 /// What orders are held against, and act on.
 pub(crate) struct Administration {
@@ -27,7 +28,8 @@ pub(crate) struct Administration {
     pub(crate) operator: Name,
     /// Of the keyset.
     pub(crate) models: Vec<Name>,
-    pub(crate) unload: Unload,
+    pub(crate) engines: OrderEngines,
+    pub(crate) clock: Clock,
     pub(crate) log: Arc<PublicLog>,
 }
 
@@ -44,8 +46,13 @@ impl Orders {
     pub(crate) fn open(here: Administration) -> Result<Self, &'static str> {
         let orders = here.log.orders().map_err(|e| e.code())?;
         let narrowed = Narrowed::by(&orders);
-        for model in here.models.iter().filter(|model| !narrowed.serves(model)) {
-            (here.unload)(model);
+        let now = (here.clock)();
+        for model in &here.models {
+            match narrowed.standing(model, now) {
+                Standing::Served => {}
+                Standing::Unloaded => (here.engines)(model, EngineOrder::Unload),
+                Standing::PutOut(left) => (here.engines)(model, put_out(left)),
+            }
         }
         Ok(Self {
             here,
@@ -58,11 +65,9 @@ impl Orders {
         self.narrowed.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn serves(&self, model: &Name) -> bool {
-        self.narrowed
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .serves(model)
+    pub(crate) fn standing(&self, model: &Name) -> Standing {
+        let narrowed = self.narrowed.read().unwrap_or_else(PoisonError::into_inner);
+        narrowed.standing(model, (self.here.clock)())
     }
 
     fn take(&self, document: &[u8], keyset: &Digest384, access: &Access) -> Result<u64, ApiError> {
@@ -84,8 +89,15 @@ impl Orders {
             narrowed.narrow(order.order());
             narrowed.clone()
         };
-        if let Action::UnloadModel { model } = &order.order().action {
-            (self.here.unload)(model);
+        match &order.order().action {
+            Action::UnloadModel { model } => (self.here.engines)(model, EngineOrder::Unload),
+            Action::PutOut { model, .. } => {
+                if let Standing::PutOut(left) = self.standing(model) {
+                    (self.here.engines)(model, put_out(left));
+                }
+            }
+            Action::Load { model } => (self.here.engines)(model, EngineOrder::Load),
+            Action::RevokeCaller { .. } | Action::LowerCaller { .. } => {}
         }
         access.narrow(narrowed)?;
         tracing::info!(sequence, "order of an administrator taken");
@@ -94,24 +106,46 @@ impl Orders {
 
     /// That there is something to narrow: a typing error must not look like success.
     fn subject(&self, action: &Action, access: &Access) -> Result<(), ApiError> {
+        let now = (self.here.clock)();
         match action {
-            Action::UnloadModel { model } if !self.here.models.contains(model) => Err(ApiError::OrderSubject {
-                field: "action.unload_model.model",
+            Action::UnloadModel { model } | Action::PutOut { model, .. } | Action::Load { model }
+                if !self.here.models.contains(model) =>
+            {
+                Err(ApiError::OrderSubject {
+                field: "action.*.model",
                 expected: format!(
                     "a model of this guest ({})",
                     self.here.models.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
                 ),
                 got: model.to_string(),
+            })
+            }
+            Action::PutOut { model, .. } | Action::Load { model } if self.standing(model) == Standing::Unloaded => {
+                Err(ApiError::OrderSubject {
+                    field: "action.*.model",
+                    expected: "a model that no order unloaded: that is for good, and another configuration serves it again".into(),
+                    got: model.to_string(),
+                })
+            }
+            Action::PutOut { until, .. } if *until != 0 && *until <= now.0 => Err(ApiError::OrderExpired {
+                until: *until,
+                now: now.0,
             }),
             Action::RevokeCaller { id } | Action::LowerCaller { id, .. } if !access.knows_callers() => {
                 Err(ApiError::OrderSubject {
                     field: "action",
-                    expected: "unload_model: this guest's configuration says auth = \"none\", so that no caller is told from another".into(),
+                    expected: "an order about a model: this guest's configuration says auth = \"none\", so that no caller is told from another".into(),
                     got: format!("an order about the caller {id}"),
                 })
             }
-            Action::UnloadModel { .. } | Action::RevokeCaller { .. } | Action::LowerCaller { .. } => Ok(()),
+            _ => Ok(()),
         }
+    }
+}
+
+fn put_out(left_s: Option<u64>) -> EngineOrder {
+    EngineOrder::PutOut {
+        back_in: left_s.map(Duration::from_secs),
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) async fn model(
     asking: Asking,
 ) -> Result<Json<Value>, ApiError> {
     let who = state.who(&asking)?;
-    let serving = state.serving(&name).ok_or(ApiError::Model)?;
+    let serving = state.serving(&name)?;
     match who.sees(serving) {
         true => Ok(Json(model_object(&state, serving))),
         false => Err(ApiError::ModelScope),

@@ -18,6 +18,7 @@ use crate::body;
 use crate::engine::EngineClient;
 use crate::error::ApiError;
 use crate::metrics::Metrics;
+use crate::narrowed::Standing;
 use crate::orders::{Administration, Orders};
 use crate::queue::Queue;
 use crate::supply::OpenEngine;
@@ -27,8 +28,22 @@ pub type Clock = Arc<dyn Fn() -> UnixTime + Send + Sync>;
 /// Fills a buffer with fresh random bytes; false if the source failed.
 pub type Random = Arc<dyn Fn(&mut [u8]) -> bool + Send + Sync>;
 
-/// Ends the engine of a model, by its name: nobody is served by it any more. Called at most a few times for one model; does not wait.
-pub type Unload = Arc<dyn Fn(&Name) + Send + Sync>;
+/// What an administrator's order says to the engines of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineOrder {
+    /// They end, and none starts any more.
+    Unload,
+    /// They end, and none starts until that time is over or [`EngineOrder::Load`] comes.
+    PutOut {
+        /// How long it is yet; `None`: for as long as nobody says otherwise.
+        back_in: Option<Duration>,
+    },
+    /// They may start again, unless they were unloaded; one that starts when somebody asks starts now.
+    Load,
+}
+
+/// Says it to the engines of a model, by its name. Called at most once for each order and boot; does not wait.
+pub type OrderEngines = Arc<dyn Fn(&Name, EngineOrder) + Send + Sync>;
 
 /// Where the engine of one model listens.
 #[derive(Debug, Clone)]
@@ -65,8 +80,8 @@ pub struct ServingOptions {
     pub administrators: Vec<PinnedSigner>,
     /// Whose guest it is.
     pub operator: Name,
-    /// Ends a model's engine when an administrator unloads it.
-    pub unload: Unload,
+    /// Ends a model's engines when an administrator orders it, and lets them start again.
+    pub order_engines: OrderEngines,
     /// How long the guest has been up.
     pub uptime: Uptime,
     /// The guest's clock.
@@ -202,7 +217,8 @@ impl ServingState {
             administrators: options.administrators,
             operator: options.operator,
             models: models.iter().map(|m: &Serving| m.model.name.clone()).collect(),
-            unload: options.unload,
+            engines: options.order_engines,
+            clock: options.clock.clone(),
             log: options.receipts.log().clone(),
         })
         .map_err(|code| ServingError::Callers { code })?;
@@ -279,8 +295,15 @@ impl ServingState {
         self.0.metrics.text((self.0.clock)())
     }
 
-    pub(crate) fn serving(&self, name: &str) -> Option<&Serving> {
-        self.0.loaded().find(|m| m.model.name.as_str() == name)
+    /// The model that a caller names.
+    pub(crate) fn serving(&self, name: &str) -> Result<&Serving, ApiError> {
+        let of_configuration = self.0.models.iter().find(|m| m.model.name.as_str() == name);
+        let serving = of_configuration.ok_or(ApiError::Model)?;
+        match self.0.orders.standing(&serving.model.name) {
+            Standing::Served => Ok(serving),
+            Standing::Unloaded => Err(ApiError::Model),
+            Standing::PutOut(retry_after_s) => Err(ApiError::PutOut { retry_after_s }),
+        }
     }
 }
 
@@ -293,9 +316,10 @@ fn fingerprint(receipts: &ReceiptLog) -> String {
 }
 
 impl Inner {
-    /// What is served: models of the keyset that no administrator unloaded.
+    /// What is served: models of the keyset that no administrator unloaded or put out.
     pub(crate) fn loaded(&self) -> impl Iterator<Item = &Serving> {
-        self.models.iter().filter(|m| self.orders.serves(&m.model.name))
+        let is_served = |m: &&Serving| self.orders.standing(&m.model.name) == Standing::Served;
+        self.models.iter().filter(is_served)
     }
 
     /// Who asks, by a request's head, and what its body has to be.

@@ -15,7 +15,6 @@ use hanzo_chain_types::{Assembly, LightClient, Snapshot};
 use hanzo_ledger::*;
 use hanzo_mining::{MiningError, MiningLedger};
 use hanzo_pqc::Dek;
-use light::fixture::*;
 use light::{Told, certify, set, told};
 
 const PLACE: &str = "HANZO_SNAPSHOT_STORES";

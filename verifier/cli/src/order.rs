@@ -41,6 +41,19 @@ pub(crate) fn run(args: &OrderArgs) -> Result<Output, CliError> {
                 model: name("--model", model)?,
             },
         ),
+        OrderCommand::PutOut { sign, model, minutes } => order(
+            sign,
+            Action::PutOut {
+                model: name("--model", model)?,
+                until: minutes.map_or(0, |minutes| trust::now().0 + u64::from(minutes) * 60),
+            },
+        ),
+        OrderCommand::Load { sign, model } => order(
+            sign,
+            Action::Load {
+                model: name("--model", model)?,
+            },
+        ),
     }
 }
 

@@ -70,6 +70,19 @@ fn each_order_is_signed_for_one_guest_by_the_key_that_the_configuration_names() 
                 model: Name::new("smollm2").unwrap(),
             },
         ),
+        (
+            &["put-out", "--model", "smollm2"][..],
+            Action::PutOut {
+                model: Name::new("smollm2").unwrap(),
+                until: 0,
+            },
+        ),
+        (
+            &["load", "--model", "smollm2"][..],
+            Action::Load {
+                model: Name::new("smollm2").unwrap(),
+            },
+        ),
     ];
     for (n, (args, action)) in wanted.into_iter().enumerate() {
         let out = format!("order-{n}.json");
@@ -128,4 +141,31 @@ fn a_key_of_another_kind_or_that_others_may_read_and_a_mistyped_keyset_are_named
     let readable = std::fs::Permissions::from_mode(0o640);
     std::fs::set_permissions(dir.path().join("admin.key"), readable).unwrap();
     refused("admin.key", &keyset, 1, "chmod 600");
+}
+
+#[test]
+fn a_model_is_put_out_for_as_many_minutes_as_are_said_and_never_for_none() {
+    let dir = tempfile::tempdir().unwrap();
+    signer(dir.path());
+    let keyset = hex::encode(KEYSET);
+    let put_out = |minutes: &str| {
+        let out = format!("{minutes}.json");
+        let args = ["put-out", "--model", "m", "--signer", "admin.key", "--keyset", &keyset];
+        let done = run(
+            dir.path(),
+            &[&args[..], &["--minutes", minutes, "--out", &out]].concat(),
+        );
+        (done.status.code(), std::fs::read(dir.path().join(out)).ok())
+    };
+    let (code, document) = put_out("30");
+    assert_eq!(code, Some(0));
+    let order = SignedOrder::parse(&document.unwrap()).unwrap().order;
+    let Action::PutOut { until, .. } = order.action else {
+        panic!("{order:?}")
+    };
+    // Signed within a second or two of reading the clock; the order says when.
+    assert!((order.issued_at + 1740..=order.issued_at + 1800).contains(&until));
+    for refused in ["0", "527041", "-1"] {
+        assert_eq!(put_out(refused), (Some(1), None), "{refused}");
+    }
 }

@@ -138,7 +138,7 @@ fn an_offer_counts_for_its_network_committee_block_and_state_alone() {
     let genesis = LightClient::of_genesis(&case.told.genesis()).unwrap();
     let unknown = Assembly::begin(case.offer(), &genesis).map(|_| ()).unwrap_err();
     assert_eq!(unknown, LightError::Epoch { known: 1, got: 2 }.into());
-    let strangers = (0..4).map(|n| Validator {
+    let strangers = (0..4).map(|n| hanzo_chain_types::Validator {
         id: first(n).0.address,
         key: user(700 + n).public,
     });

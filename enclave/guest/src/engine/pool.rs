@@ -13,13 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hanzo_attestation::name::Name;
-use hanzo_inference::{EngineClass, EngineUse, OpenError, Opening};
+use hanzo_inference::{EngineClass, EngineOrder, EngineUse, OpenError, Opening};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::process::EngineProcess;
 use super::sandbox::EngineSandbox;
 use super::supervisor::start_ready;
+use super::wanted::Wanted;
 use super::{EngineError, EngineJob};
 use crate::options::OperatingLimits;
 use crate::runtime_dir::Places;
@@ -36,6 +37,8 @@ pub(crate) type Reopen =
 pub(crate) struct Startable {
     /// With the places of the engine that runs from boot on, which are not used here.
     pub(crate) job: EngineJob,
+    /// It starts when somebody asks for it, also of those who share.
+    pub(crate) on_demand: bool,
     /// How long a process may idle.
     pub(crate) idle: Duration,
     /// Its files are opened when its first process starts, and removed after its last one; they stay otherwise.
@@ -50,7 +53,7 @@ struct Model {
     startable: Startable,
     /// Changed by whoever has the turn to start.
     is_open: AtomicBool,
-    unloaded: AtomicBool,
+    wanted: Mutex<Wanted>,
 }
 
 /// What runs, or is on its way.
@@ -98,7 +101,7 @@ pub(crate) struct Pool {
     stop: StopSignal,
 }
 
-/// Opens and unloads; clones share the pool.
+/// Opens, and takes orders; clones share the pool.
 #[derive(Clone)]
 pub(crate) struct PoolDoor(Arc<Inner>);
 
@@ -136,7 +139,7 @@ impl Pool {
         let models = models.into_iter().map(|(name, startable)| {
             let model = Model {
                 is_open: AtomicBool::new(startable.reopen.is_none()),
-                unloaded: AtomicBool::new(false),
+                wanted: Mutex::new(Wanted::Run),
                 startable,
             };
             (name, model)
@@ -186,10 +189,23 @@ impl PoolDoor {
         })
     }
 
-    /// No process of the model is started any more, and those that run end at once.
-    pub(crate) fn unload(&self, model: &Name) {
-        if let Some(one) = self.0.models.get(model) {
-            one.unloaded.store(true, Ordering::Release);
+    /// Where the model's processes may not run, those that do end at once and none is started; where a model on demand is to be loaded, one
+    /// for those who share starts.
+    pub(crate) fn order(&self, model: &Name, order: EngineOrder) {
+        let Some(one) = self.0.models.get(model) else { return };
+        {
+            let mut wanted = one.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+            *wanted = wanted.after(order);
+        }
+        if order == EngineOrder::Load {
+            if one.startable.on_demand {
+                let (inner, key) = (self.0.clone(), (model.clone(), EngineClass::Shared));
+                self.0.spawn(async move {
+                    // Nobody waits for it; why it does not start is in the log.
+                    let _ = Inner::open(&inner, &key).await;
+                });
+            }
+            return;
         }
         let mut slots = self.0.slots();
         let of_model: Vec<Key> = slots.by_key.keys().filter(|key| key.0 == *model).cloned().collect();
@@ -287,7 +303,7 @@ impl Inner {
         inner.slots().by_key.insert(key.clone(), Slot::Running(running.clone()));
         let _ = said.send(Some(Ok(())));
         // An order may have come meanwhile.
-        if inner.is_unloaded(&key.0) {
+        if !inner.may_run(&key.0) {
             running.end.give();
         }
         inner.watch(&key, &running, process, ended, stopping).await;
@@ -297,9 +313,9 @@ impl Inner {
         inner.close_files(&key.0).await;
     }
 
-    fn is_unloaded(&self, model: &Name) -> bool {
-        let model = self.models.get(model);
-        model.is_none_or(|model| model.unloaded.load(Ordering::Acquire))
+    fn may_run(&self, model: &Name) -> bool {
+        let wanted = |model: &Model| *model.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        self.models.get(model).is_some_and(|model| wanted(model).runs())
     }
 
     /// Until it ends by itself, idles for too long, or is told to end. It is in no slot then.
@@ -362,7 +378,7 @@ impl Inner {
             .ended
             .get(key)
             .is_some_and(|times| *times > self.limits.engine_restarts_max);
-        if given_up || self.is_unloaded(&key.0) {
+        if given_up || !self.may_run(&key.0) {
             return Err(OpenError::Failed);
         }
         loop {

@@ -1,16 +1,18 @@
 //! Watching engines: a dead one is started again a few times, then it is given up. The others go on; with the last one the guest
-//! stops. One whose model an administrator unloads ends for good.
+//! stops. One whose model an administrator unloads ends for good; one that is put out ends and starts again when its time is over.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use hanzo_inference::EngineOrder;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::health::until_ready;
 use super::process::EngineProcess;
 use super::sandbox::{EXIT_REFUSED, EngineSandbox, limits::measured_memory};
+use super::wanted::{Wanted, unwanted, wanted_again};
 use super::{EngineError, EngineJob};
 use crate::options::OperatingLimits;
 use crate::stop::{Stop, StopSignal, stop_signal};
@@ -24,15 +26,18 @@ enum Ended {
     Unloaded,
 }
 
-/// Ends engines one by one, by their models' names.
-#[derive(Clone)]
-pub struct Unloader(Arc<HashMap<String, StopSignal>>);
+/// How long an engine that was put out waits for memory before it looks again.
+const MEMORY_AGAIN: Duration = Duration::from_secs(5);
 
-impl Unloader {
-    /// Ends the model's engine at once, what it computes included. Nothing happens for a model that has none, or had it ended before.
-    pub fn unload(&self, model: &str) {
-        if let Some(signal) = self.0.get(model) {
-            signal.give();
+/// Ends engines one by one, by their models' names, and lets them start again.
+#[derive(Clone)]
+pub struct EngineDoor(Arc<HashMap<String, watch::Sender<Wanted>>>);
+
+impl EngineDoor {
+    /// An engine that may not run ends at once, with what it computes. Nothing happens for a model that has none, or had it unloaded.
+    pub fn order(&self, model: &str, order: EngineOrder) {
+        if let Some(wanted) = self.0.get(model) {
+            wanted.send_modify(|wanted| *wanted = wanted.after(order));
         }
     }
 }
@@ -40,7 +45,7 @@ impl Unloader {
 /// The engines of one boot. Dropping it kills them all.
 pub struct Engines {
     stop: StopSignal,
-    unloader: Unloader,
+    door: EngineDoor,
     ended: mpsc::Receiver<Ended>,
     /// Engines that are neither given up nor unloaded.
     alive: usize,
@@ -63,7 +68,7 @@ impl Engines {
         // Those that may come yet keep the guest up as well.
         let alive = jobs.len().saturating_add(on_demand);
         let mut watchers = JoinSet::new();
-        let mut unloading = HashMap::new();
+        let mut doors = HashMap::new();
         for job in jobs {
             let engine = start_ready(sandbox, &job, limits).await?;
             tracing::info!(model = job.model, pid = engine.id(), "engine ready");
@@ -73,22 +78,22 @@ impl Engines {
                 limits: *limits,
                 report: report.clone(),
             };
-            let (unload, unloaded) = stop_signal();
-            unloading.insert(watcher.job.model.clone(), unload);
-            watchers.spawn(watcher.watch(engine, stopping.clone(), unloaded));
+            let (order, wanted) = watch::channel(Wanted::Run);
+            doors.insert(watcher.job.model.clone(), order);
+            watchers.spawn(watcher.watch(engine, stopping.clone(), wanted));
         }
         Ok(Self {
             stop,
-            unloader: Unloader(Arc::new(unloading)),
+            door: EngineDoor(Arc::new(doors)),
             ended,
             alive,
             watchers,
         })
     }
 
-    /// What ends single engines.
-    pub fn unloader(&self) -> Unloader {
-        self.unloader.clone()
+    /// What orders about single engines come through.
+    pub fn door(&self) -> EngineDoor {
+        self.door.clone()
     }
 
     /// Waits until the last engine is given up. Requests for the model of one that was before are refused; its neighbours answer. A guest
@@ -123,50 +128,87 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn watch(self, mut engine: EngineProcess, mut stopping: Stop, mut unloading: Stop) {
+    async fn watch(self, mut engine: EngineProcess, mut stopping: Stop, mut wanted: watch::Receiver<Wanted>) {
         let mut times: u32 = 0;
         loop {
-            let status = tokio::select! {
-                status = engine.wait() => status,
+            let ended = tokio::select! {
+                status = engine.wait() => Some(status),
                 () = stopping.given() => return engine.kill().await,
-                () = unloading.given() => {
+                () = unwanted(&mut wanted) => {
                     engine.kill().await;
-                    let _ = self.report.send(Ended::Unloaded).await;
-                    return;
+                    None
                 }
             };
-            times = times.saturating_add(1);
-            tracing::error!(
-                model = self.job.model,
-                status,
-                times,
-                "engine ended; its requests in flight failed"
-            );
-            if times > self.limits.engine_restarts_max {
-                let error = EngineError::GaveUp {
-                    model: self.job.model.clone(),
-                    times,
-                    status,
-                };
-                let _ = self.report.send(Ended::GivenUp(error)).await;
-                return;
+            match ended {
+                None => tracing::warn!(model = self.job.model, "engine ended by an administrator's order"),
+                Some(status) => {
+                    times = times.saturating_add(1);
+                    tracing::error!(
+                        model = self.job.model,
+                        status,
+                        times,
+                        "engine ended; its requests in flight failed"
+                    );
+                    if times > self.limits.engine_restarts_max {
+                        let error = EngineError::GaveUp {
+                            model: self.job.model.clone(),
+                            times,
+                            status,
+                        };
+                        let _ = self.report.send(Ended::GivenUp(error)).await;
+                        return;
+                    }
+                }
             }
-            let restarted = tokio::select! {
-                started = start_ready(&self.sandbox, &self.job, &self.limits) => started,
+            let started = tokio::select! {
+                started = self.start_when_wanted(&mut wanted) => started,
                 () = stopping.given() => return,
-                () = unloading.given() => {
+            };
+            match started {
+                Ok(Some(started)) => engine = started,
+                Ok(None) => {
                     let _ = self.report.send(Ended::Unloaded).await;
                     return;
                 }
-            };
-            match restarted {
-                Ok(started) => engine = started,
                 Err(error) => {
                     let _ = self.report.send(Ended::GivenUp(error)).await;
                     return;
                 }
             }
             tracing::info!(model = self.job.model, pid = engine.id(), "engine ready again");
+        }
+    }
+
+    /// `None` once it never may again. An engine that was put out may find its memory taken; it waits then.
+    async fn start_when_wanted(
+        &self,
+        wanted: &mut watch::Receiver<Wanted>,
+    ) -> Result<Option<EngineProcess>, EngineError> {
+        let mut was_out = false;
+        loop {
+            was_out |= !wanted.borrow().runs();
+            if !wanted_again(wanted).await {
+                return Ok(None);
+            }
+            let started = tokio::select! {
+                started = start_ready(&self.sandbox, &self.job, &self.limits) => started,
+                () = unwanted(wanted) => continue,
+            };
+            match started {
+                Err(EngineError::Memory { needed, available, .. }) if was_out => {
+                    tracing::warn!(
+                        model = self.job.model,
+                        needed,
+                        available,
+                        "no memory for an engine that was put out"
+                    );
+                    tokio::select! {
+                        () = tokio::time::sleep(MEMORY_AGAIN) => {}
+                        () = unwanted(wanted) => {}
+                    }
+                }
+                started => return started.map(Some),
+            }
         }
     }
 }

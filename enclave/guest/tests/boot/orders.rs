@@ -13,10 +13,23 @@ fn administrator() -> SigningKeys {
 }
 
 fn unload(guest: &Running, model: &str, sequence: u64) -> String {
+    let model = Name::new(model).unwrap();
+    signed(guest, Action::UnloadModel { model }, sequence)
+}
+
+fn put_out(guest: &Running, until: u64, sequence: u64) -> String {
+    let model = Name::new("tiny").unwrap();
+    signed(guest, Action::PutOut { model, until }, sequence)
+}
+
+fn load(guest: &Running, sequence: u64) -> String {
+    let model = Name::new("tiny").unwrap();
+    signed(guest, Action::Load { model }, sequence)
+}
+
+fn signed(guest: &Running, action: Action, sequence: u64) -> String {
     let order = Order {
-        action: Action::UnloadModel {
-            model: Name::new(model).unwrap(),
-        },
+        action,
         issued_at: guest.ready.keyset.issued_at,
         keyset_digest: guest.ready.keyset_digest,
         nonce: "0a".repeat(32),
@@ -124,6 +137,98 @@ async fn an_unloaded_model_gives_its_memory_back_and_stays_unloaded_while_the_ot
     );
     engines_become(&world, 0).await;
     assert_eq!(ask(&guest, "tiny").await, StatusCode::NOT_FOUND);
+    guest.stop().await.unwrap();
+    world.assert_nothing_left();
+}
+
+/// The configuration with an administrator's key.
+fn administered(world: &mut World) {
+    let public = administrator().verifying_keys().clone();
+    let key = format!(
+        "[[admin_keys]]\nsuite = \"ml-dsa-65\"\nml_dsa = \"{}\"\ned25519 = \"{}\"\n[limits]",
+        public.ml_dsa_hex(),
+        public.ed25519_hex()
+    );
+    world.configure(world.config.replace("[limits]", &key));
+}
+
+/// Asks until it is answered; an engine that starts refuses meanwhile.
+async fn answers(guest: &Running) {
+    for _ in 0..800 {
+        match ask(guest, "tiny").await {
+            StatusCode::OK => return,
+            StatusCode::SERVICE_UNAVAILABLE => tokio::time::sleep(std::time::Duration::from_millis(25)).await,
+            other => panic!("{other}"),
+        }
+    }
+    panic!("never answered again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_is_put_out_gives_its_memory_back_until_it_is_loaded_or_its_time_is_over() {
+    let mut world = World::new().await;
+    administered(&mut world);
+    let guest = world.boot().await;
+    let booted = std::time::Instant::now();
+    let running = engines(&world);
+    assert!(running > 0);
+    let order = async |document: String| post(&guest, "/v1/orders", document).await;
+    assert_eq!(order(put_out(&guest, 0, 1)).await, StatusCode::OK);
+    engines_become(&world, 0).await;
+    assert_eq!(ask(&guest, "tiny").await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(order(load(&guest, 2)).await, StatusCode::OK);
+    engines_become(&world, running).await;
+    answers(&guest).await;
+    // For a while; a slow machine may bring the order after its time, and gets a longer one.
+    let mut sequence = 3;
+    for seconds in [2, 8, 32] {
+        let until = guest.ready.keyset.issued_at + booted.elapsed().as_secs() + seconds;
+        sequence += 1;
+        if order(put_out(&guest, until, sequence)).await == StatusCode::OK {
+            break;
+        }
+        assert!(seconds < 32, "refused");
+    }
+    engines_become(&world, running).await;
+    answers(&guest).await;
+    // The next boot finds it in the log.
+    assert_eq!(order(put_out(&guest, 0, 9)).await, StatusCode::OK);
+    engines_become(&world, 0).await;
+    guest.stop().await.unwrap();
+    let guest = world.boot().await;
+    engines_become(&world, 0).await;
+    assert_eq!(ask(&guest, "tiny").await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(post(&guest, "/v1/orders", load(&guest, 9)).await, StatusCode::CONFLICT);
+    assert_eq!(post(&guest, "/v1/orders", load(&guest, 10)).await, StatusCode::OK);
+    answers(&guest).await;
+    guest.stop().await.unwrap();
+    world.assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_on_demand_starts_by_an_order_before_anybody_asks_it() {
+    let mut world = World::new().await;
+    administered(&mut world);
+    let on_demand = "context_tokens = 256\non_demand = { idle_s = 600 }";
+    world.configure(world.config.replace("context_tokens = 256", on_demand));
+    let guest = world.boot().await;
+    let order = async |document: String| post(&guest, "/v1/orders", document).await;
+    assert_eq!(engines(&world), 0);
+    assert_eq!(order(load(&guest, 1)).await, StatusCode::OK);
+    for _ in 0..800 {
+        if engines(&world) > 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    assert!(engines(&world) > 0);
+    answers(&guest).await;
+    assert_eq!(order(put_out(&guest, 0, 2)).await, StatusCode::OK);
+    engines_become(&world, 0).await;
+    assert_eq!(ask(&guest, "tiny").await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(engines(&world), 0, "asking starts nothing that is put out");
+    assert_eq!(order(load(&guest, 3)).await, StatusCode::OK);
+    answers(&guest).await;
     guest.stop().await.unwrap();
     world.assert_nothing_left();
 }

@@ -135,7 +135,7 @@ impl Guest {
             access: access(&db),
             administrators: vec![crate::orders::pinned()],
             operator: Name::new("example").unwrap(),
-            unload: Arc::new(move |model| ended.lock().unwrap().push(model.to_string())),
+            order_engines: Arc::new(move |model, order| ended.lock().unwrap().push(crate::orders::told(model, order))),
             uptime,
             clock: Arc::new(|| UnixTime(NOW)),
             random: Arc::new(move |out| {
@@ -176,7 +176,7 @@ impl Guest {
             access: AccessOptions::Anybody,
             administrators: vec![],
             operator: Name::new("example").unwrap(),
-            unload: Arc::new(|_| {}),
+            order_engines: Arc::new(|_, _| {}),
             uptime: Arc::new(|| Duration::ZERO),
             clock: Arc::new(move || UnixTime(now())),
             random: Arc::new(|out| {

@@ -1,5 +1,6 @@
 //! Orders of administrators: what they take away stays away, and nobody else's words count.
 
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use axum::body::Body;
 use axum::http::Request;
 use hanzo_attestation::Digest384;
 use hanzo_attestation::config::PinnedSigner;
-use hanzo_inference::{AccessOptions, EngineEndpoint, ServingOptions, ServingState, router};
+use hanzo_attestation::name::Name;
+use hanzo_inference::{AccessOptions, EngineEndpoint, EngineOrder, ServingOptions, ServingState, router};
 use hanzo_pqc::sign::{SignatureSuite, SigningKeys};
 use hanzo_receipts::Accounts;
 use hanzo_verifier::order::{Action, Order, OrderPurpose};
@@ -88,10 +90,33 @@ fn logged(guest: &Guest) -> usize {
         .sum()
 }
 
+/// A model whose engines were told something; `unload` is the model's name alone.
+pub(crate) fn told(model: &Name, order: EngineOrder) -> String {
+    match order {
+        EngineOrder::Unload => model.to_string(),
+        EngineOrder::PutOut { back_in: None } => format!("{model} out"),
+        EngineOrder::PutOut { back_in: Some(left) } => format!("{model} out for {}", left.as_secs()),
+        EngineOrder::Load => format!("{model} load"),
+    }
+}
+
 /// The guest's next boot over the same store, and which engines it ended.
 fn again(guest: &Guest, access: AccessOptions, administrators: Vec<PinnedSigner>) -> (axum::Router, Vec<String>) {
+    let (app, told) = again_at(guest, access, administrators, Arc::new(AtomicU64::new(NOW)));
+    let ended = told.lock().unwrap().clone();
+    (app, ended)
+}
+
+/// The same by a clock, with what the engines are told from then on.
+fn again_at(
+    guest: &Guest,
+    access: AccessOptions,
+    administrators: Vec<PinnedSigner>,
+    clock: Arc<AtomicU64>,
+) -> (axum::Router, Arc<Mutex<Vec<String>>>) {
     let ended = Arc::new(Mutex::new(Vec::new()));
     let heard = ended.clone();
+    let drawn = AtomicU8::new(7);
     let state = ServingState::new(ServingOptions {
         receipts: guest.log.clone(),
         aci: None,
@@ -108,17 +133,16 @@ fn again(guest: &Guest, access: AccessOptions, administrators: Vec<PinnedSigner>
         access,
         administrators,
         operator: name("example"),
-        unload: Arc::new(move |model| heard.lock().unwrap().push(model.to_string())),
+        order_engines: Arc::new(move |model, order| heard.lock().unwrap().push(told(model, order))),
         uptime: Arc::new(|| Duration::ZERO),
-        clock: Arc::new(|| hanzo_attestation::UnixTime(NOW)),
-        random: Arc::new(|out| {
-            out.fill(7);
+        clock: Arc::new(move || hanzo_attestation::UnixTime(clock.load(Ordering::SeqCst))),
+        random: Arc::new(move |out| {
+            // No two receipts by the same number.
+            out.fill(drawn.fetch_add(1, Ordering::SeqCst));
             true
         }),
     });
-    let app = router(state.unwrap());
-    let ended = ended.lock().unwrap().clone();
-    (app, ended)
+    (router(state.unwrap()), ended)
 }
 
 #[tokio::test]
@@ -244,6 +268,131 @@ async fn orders_of_others_for_others_older_ones_and_such_that_widen_change_nothi
     let answer = tower::ServiceExt::oneshot(app, to_orders(signed(unload(3, &guest), 5))).await;
     assert_eq!(outcome(answer.unwrap()).await, (404, "not_found".into()));
     assert_eq!(logged(&guest), 1);
+}
+
+fn put_out(sequence: u64, guest: &Guest, until: u64) -> Order {
+    let model = name("smollm2");
+    order(sequence, guest.keyset_digest(), Action::PutOut { model, until })
+}
+
+fn load(sequence: u64, guest: &Guest, model: &str) -> Order {
+    order(sequence, guest.keyset_digest(), Action::Load { model: name(model) })
+}
+
+#[tokio::test]
+async fn a_model_is_put_out_until_its_time_or_until_it_is_loaded_and_answers_again() {
+    let guest = Guest::new(honest());
+    let clock = Arc::new(AtomicU64::new(NOW));
+    let (app, told) = again_at(&guest, AccessOptions::Anybody, vec![pinned()], clock.clone());
+    let send = |request: Request<Body>| tower::ServiceExt::oneshot(app.clone(), request);
+    let bring = async |order: Order| outcome(send(to_orders(signed(order, 5))).await.unwrap()).await;
+    let out = (503, "model_put_out".to_owned());
+    let ok = (200, String::new());
+
+    assert_eq!(bring(put_out(1, &guest, NOW + 60)).await, ok);
+    assert_eq!(told.lock().unwrap().as_slice(), ["smollm2 out for 60"]);
+    clock.store(NOW + 20, Ordering::SeqCst);
+    let refused = send(post(&chat(""))).await.unwrap();
+    assert_eq!(
+        (&refused.headers()["retry-after"], &refused.headers()["x-should-retry"]),
+        (&"40".parse().unwrap(), &"false".parse().unwrap())
+    );
+    let error = json(refused).await["error"].clone();
+    assert_eq!(
+        (error["code"].as_str(), error["param"].as_str(), error["type"].as_str()),
+        (Some("model_put_out"), Some("model"), Some("server_error"))
+    );
+    assert!(error["message"].as_str().unwrap().contains("another 40 s"), "{error}");
+    let listed = async || {
+        let models = send(Request::get("/v1/models").body(Body::empty()).unwrap()).await;
+        json(models.unwrap()).await["data"].as_array().unwrap().len()
+    };
+    assert_eq!(listed().await, 0);
+    let one = Request::get("/v1/models/smollm2").body(Body::empty()).unwrap();
+    assert_eq!(outcome(send(one).await.unwrap()).await, out);
+    assert_eq!(
+        send(Request::get("/health").body(Body::empty()).unwrap())
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
+    // The next boot reads it out of the log, with what is left of it.
+    let (_, next) = again_at(&guest, AccessOptions::Anybody, vec![], clock.clone());
+    assert_eq!(next.lock().unwrap().as_slice(), ["smollm2 out for 40"]);
+    clock.store(NOW + 60, Ordering::SeqCst);
+    assert_eq!(
+        (outcome(send(post(&chat(""))).await.unwrap()).await, listed().await),
+        (ok.clone(), 1)
+    );
+    let (_, next) = again_at(&guest, AccessOptions::Anybody, vec![], clock.clone());
+    assert!(next.lock().unwrap().is_empty(), "its time is over");
+
+    // Until further notice, which an order is.
+    assert_eq!(bring(put_out(2, &guest, 0)).await, ok);
+    clock.store(NOW + 80_000, Ordering::SeqCst);
+    let refused = send(post(&chat(""))).await.unwrap();
+    assert!(refused.headers().get("retry-after").is_none());
+    assert_eq!(outcome(refused).await, out);
+    assert_eq!(bring(load(3, &guest, "smollm2")).await, ok);
+    assert_eq!(outcome(send(post(&chat(""))).await.unwrap()).await, ok);
+    let said = told.lock().unwrap().clone();
+    assert_eq!(said, ["smollm2 out for 60", "smollm2 out", "smollm2 load"]);
+    assert_eq!(logged(&guest), 3);
+}
+
+#[tokio::test]
+async fn orders_to_load_or_put_out_what_is_not_there_late_twice_or_by_others_change_nothing() {
+    let guest = Guest::new(honest());
+    let refused = async |document: Vec<u8>, code: &str| {
+        let (status, got) = bring(&guest, document).await;
+        assert_eq!(got, code);
+        assert_eq!(status, if code == "order.sequence" { 409 } else { 400 });
+    };
+    let nothing_told = || guest.unloaded.lock().unwrap().is_empty();
+    // Models that the measured configuration does not have.
+    refused(signed(load(1, &guest, "large"), 5), "order.subject").await;
+    let mut absent = put_out(1, &guest, 0);
+    absent.action = Action::PutOut {
+        model: name("large"),
+        until: 0,
+    };
+    refused(signed(absent, 5), "order.subject").await;
+    // Whose signature does not count.
+    refused(signed(load(1, &guest, "smollm2"), 6), "order.signature").await;
+    refused(signed(put_out(1, &guest, 0), 6), "order.signature").await;
+    // A time that is over when it comes, or no time.
+    for until in [1, NOW - 1, NOW] {
+        refused(signed(put_out(1, &guest, until), 5), "order.expired").await;
+    }
+    let whole = String::from_utf8(signed(put_out(1, &guest, NOW + 9), 5)).unwrap();
+    for (from, to) in [("\"until\":", "\"until\":-"), ("\"until\":", "\"until\":1,\"for\":")] {
+        refused(whole.replacen(from, to, 1).into_bytes(), "order.format").await;
+    }
+    let beyond = put_out(1, &guest, 1 << 53).sign(|domain, bytes| admin(5).sign(domain, bytes));
+    assert_eq!(beyond.unwrap_err().code(), "order.value");
+    assert!(nothing_told() && logged(&guest) == 0);
+    assert_eq!(guest.ask(&chat("")).await.status(), 200);
+
+    // The twin counts once.
+    let good = signed(put_out(1, &guest, NOW + 1), 5);
+    assert_eq!(bring(&guest, good.clone()).await.0, 200);
+    refused(good, "order.sequence").await;
+    refused(signed(load(1, &guest, "smollm2"), 5), "order.sequence").await;
+    assert_eq!(outcome(guest.ask(&chat("")).await).await, (503, "model_put_out".into()));
+    // What was unloaded for good, no order brings back.
+    assert_eq!(bring(&guest, signed(unload(2, &guest), 5)).await.0, 200);
+    refused(signed(load(3, &guest, "smollm2"), 5), "order.subject").await;
+    refused(signed(put_out(3, &guest, 0), 5), "order.subject").await;
+    assert_eq!(
+        outcome(guest.ask(&chat("")).await).await,
+        (404, "model_not_found".into())
+    );
+    assert_eq!(
+        guest.unloaded.lock().unwrap().as_slice(),
+        ["smollm2 out for 1", "smollm2"]
+    );
+    assert_eq!(logged(&guest), 2);
 }
 
 /// What the office lets in, over the same store.

@@ -11,7 +11,7 @@ hanzo-verify order signer --operator example --out admin.key >> config.toml   # 
 hanzo-verify order revoke-caller --signer admin.key --keyset $KEYSET --id acme --out order.json\n  \
 curl -X POST -H 'content-type: application/json' --data-binary @order.json http://127.0.0.1:8080/v1/orders   # through `connect`\n\n\
 KEYSET is the guest's keyset digest: `hanzo-verify status` shows it. An order is for that guest alone and counts once. It stays in force\n\
-for as long as the guest's store is used, and stands in its log of receipts, where everybody can see it.")]
+for as long as the guest's store is used (`put-out`: for as long as it says), and stands in its log of receipts, where everybody can see it.")]
 pub struct OrderArgs {
     /// What to do.
     #[command(subcommand)]
@@ -69,6 +69,33 @@ hanzo-verify order lower-caller --signer admin.key --keyset $KEYSET --id acme \\
         after_help = "Example:\n  hanzo-verify order unload-model --signer admin.key --keyset $KEYSET --model smollm2 --out order.json"
     )]
     UnloadModel {
+        #[command(flatten)]
+        /// Who orders it, and from whom.
+        sign: SignArgs,
+        /// The model's name.
+        #[arg(long, value_name = "NAME")]
+        model: String,
+    },
+    /// End a model's engines and serve it no more for a while. What they are answering is cut off.
+    #[command(
+        after_help = "Example:\n  hanzo-verify order put-out --signer admin.key --keyset $KEYSET --model smollm2 --minutes 30 --out order.json"
+    )]
+    PutOut {
+        #[command(flatten)]
+        /// Who orders it, and from whom.
+        sign: SignArgs,
+        /// The model's name.
+        #[arg(long, value_name = "NAME")]
+        model: String,
+        /// For how long, from now on. Default: until an order `load`.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=527_040))]
+        minutes: Option<u32>,
+    },
+    /// Serve a model again that was put out, and start its engine now. Not one that was unloaded, nor one that the configuration lacks.
+    #[command(
+        after_help = "Example:\n  hanzo-verify order load --signer admin.key --keyset $KEYSET --model smollm2 --out order.json"
+    )]
+    Load {
         #[command(flatten)]
         /// Who orders it, and from whom.
         sign: SignArgs,
