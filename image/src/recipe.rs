@@ -100,6 +100,7 @@ impl Recipe {
     /// image's network leads nowhere.
     pub fn node(profile: Profile, config: String, network: impl Into<NetworkPlan>) -> Result<Self, ImageError> {
         let node = NodeConfig::parse(config.as_bytes())?;
+        node.observer()?;
         let network = network.into();
         if profile == Profile::Connected {
             return Err(ImageError::Inputs {

@@ -40,7 +40,7 @@ mod supervise;
 mod watchdog;
 
 pub use error::InitError;
-pub use node::{NodeConfig, NodeConfigError};
+pub use node::{NodeConfig, NodeConfigError, NodeRole};
 pub use plan::{Dhcp, InitPlan, Network, NetworkPlan, PlanError, Profile, Role};
 pub use supervise::{NODE_SANDBOX, become_init, is_init};
 

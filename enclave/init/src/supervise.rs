@@ -152,7 +152,7 @@ fn start_node() -> Result<Child, InitError> {
     for dir in [NODE_STATE, NODE_ROOT] {
         make_dir(Path::new(dir))?;
     }
-    let ports = config.follow.iter().map(|followed| followed.address.port());
+    let ports = config.observer()?.iter().map(|followed| followed.address.port());
     let connect = ports.flat_map(|port| ["--connect".to_owned(), port.to_string()]);
     Command::new(OWN_PATH)
         .args([

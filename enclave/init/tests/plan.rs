@@ -317,12 +317,13 @@ fn a_nodes_configuration_is_measured_as_an_agents_is() {
 fn a_nodes_configuration_is_read_strictly() {
     let text = node_config();
     let config = NodeConfig::parse(text.as_bytes()).unwrap();
-    assert_eq!(config.follow[0].host(), "node.example");
+    assert_eq!(config.observer().unwrap()[0].host(), "node.example");
     let follow = "[[follow]]\naddress = \"10.0.2.2:9650\"\nhost = \"node.example\"\n";
     for (from, to, code) in [
         ("version = 1", "version = 2", "node.config.value"),
         ("version = 1", "version = 1\nwallet = \"w\"", "node.config.malformed"),
-        ("\"observer\"", "\"validator\"", "node.config.value"),
+        ("\"observer\"", "\"validator\"", "node.config.member"),
+        ("\"observer\"", "\"miner\"", "node.config.value"),
         ("network = 36964\n", "", "node.config.malformed"),
         ("\"2222", "\"22", "node.config.malformed"),
         ("rpc = \"0.0.0.0:9650\"", "rpc = \"node:9650\"", "node.config.malformed"),

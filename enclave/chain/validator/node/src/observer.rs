@@ -56,6 +56,9 @@ impl Files {
         let text = files::read(&self.config, long(NODE_CONFIG_BYTES_MAX))?;
         let config = NodeConfig::parse(&text)
             .map_err(|e| NodeError::part("observer", e.code(), format!("{}: {e}", self.config.display())))?;
+        config
+            .observer()
+            .map_err(|e| NodeError::part("observer", e.code(), format!("{}: {e}", self.config.display())))?;
         let genesis = files::read(&self.genesis, long(GENESIS_BYTES_MAX))?;
         let genesis = Genesis::parse(&genesis)
             .map_err(|e| NodeError::part("genesis", e.code(), format!("{}: {e}", self.genesis.display())))?;
@@ -102,7 +105,10 @@ struct Observer {
 /// [`NodeError`]; [`NodeError::Halted`] after it ran.
 pub fn run(files: &Files, serving: impl FnOnce(&str)) -> Result<(), NodeError> {
     let (config, genesis) = files.load()?;
-    let observer = Arc::new(Observer::open(&files.dir, genesis, &config.follow)?);
+    let follow = config
+        .observer()
+        .map_err(|e| NodeError::part("observer", e.code(), e))?;
+    let observer = Arc::new(Observer::open(&files.dir, genesis, follow)?);
     let failed = |e: std::io::Error| NodeError::part("rpc", "node.listen", format!("{}: {e}", config.rpc));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
