@@ -22,7 +22,7 @@ use hanzo_attestation::name::Name;
 use hanzo_attestation::{Digest384, UnixTime};
 use hanzo_receipts::{Accounts, Usage};
 use hanzo_verifier::callers::{
-    Claim, Claims, Credential, Issuer, RequestError, RequestKeys, Role, SignedTable, TokenError, VerifiedTable,
+    Caller, Claim, Claims, Credential, Issuer, RequestError, RequestKeys, Role, SignedTable, TokenError, VerifiedTable,
     verify_token,
 };
 
@@ -210,21 +210,6 @@ impl Access {
         }
     }
 
-    /// Whether `share` is among those who may ask `serving`.
-    pub(crate) fn may_ask(&self, share: &Share, serving: &Serving) -> Result<(), ApiError> {
-        let model = &serving.model.name;
-        if !serving.is_for(share.account()) {
-            return Err(ApiError::ModelScope);
-        }
-        let Share::Account(admitted) = share else {
-            return Ok(());
-        };
-        if !admitted.caller().models.allow(model.as_str()) {
-            return Err(ApiError::ModelScope);
-        }
-        Ok(())
-    }
-
     /// Whether callers are told apart at all.
     pub(crate) const fn knows_callers(&self) -> bool {
         matches!(self, Self::Callers(_))
@@ -283,13 +268,11 @@ pub(crate) enum Who {
 }
 
 impl Who {
-    /// Whether a model is among those it may ask.
+    /// Whether a model is among those it may ask: others do not exist for it.
     pub(crate) fn sees(&self, serving: &Serving) -> bool {
         match self {
-            Self::Anybody => serving.is_for(None),
-            Self::Known(known) => {
-                serving.is_for(Some(&known.caller.id)) && known.caller.models.allow(serving.model.name.as_str())
-            }
+            Self::Anybody => is_for(None, serving),
+            Self::Known(known) => is_for(Some(&known.caller), serving),
         }
     }
 }
@@ -421,7 +404,21 @@ impl Gate {
     }
 }
 
+/// Configuration and table together; of nobody's key, `None`.
+fn is_for(caller: Option<&Caller>, serving: &Serving) -> bool {
+    let of_table = caller.is_none_or(|caller| caller.models.allow(serving.model.name.as_str()));
+    of_table & serving.is_for(caller.map(|caller| &caller.id))
+}
+
 impl Share {
+    /// As [`Who::sees`].
+    pub(crate) fn sees(&self, serving: &Serving) -> bool {
+        match self {
+            Self::Anybody(_) => is_for(None, serving),
+            Self::Account(admitted) => is_for(Some(admitted.caller()), serving),
+        }
+    }
+
     /// Who waits.
     pub(crate) fn tenant(&self) -> Tenant {
         match self {

@@ -77,15 +77,20 @@ impl Arrived {
         })
     }
 
-    /// Waits for a turn at the engine of `serving`, if this caller may have one; and says which engine that is.
+    /// The model of that name, if there is one for this caller.
+    fn serving<'a>(&self, state: &'a ServingState, model: &str) -> Result<&'a Serving, ApiError> {
+        state.serving(model, |m| self.share.sees(m))
+    }
+
+    /// Waits for a turn at the engine of `model`, if there is such a model for this caller; and says which engine that is.
     pub(crate) async fn turn(
         &self,
         state: &ServingState,
-        serving: &Serving,
+        model: &str,
         answers: u64,
         max_tokens: Option<u64>,
     ) -> Result<(Turn, Serving), ApiError> {
-        state.access.may_ask(&self.share, serving)?;
+        let serving = self.serving(state, model)?;
         // Before it takes a place: what loads keeps nobody from being answered.
         let serving = serving.supplied(&state.open, &self.share.class()).await?;
         let asks = Asks {
@@ -108,8 +113,7 @@ impl Arrived {
         answers: u64,
         max_tokens: Option<u64>,
     ) -> Result<Begun, ApiError> {
-        let serving = state.serving(model)?;
-        let (turn, serving) = self.turn(state, serving, answers, max_tokens).await?;
+        let (turn, serving) = self.turn(state, model, answers, max_tokens).await?;
         let start = RequestStart {
             model,
             request: &self.body.bytes,
@@ -169,7 +173,7 @@ pub(crate) async fn respond(
     endpoint: Endpoint,
     speak: impl FnOnce(Identity, &Ask) -> Box<dyn Dialect>,
 ) -> Result<Response, ApiError> {
-    state.serving(&ask.model)?;
+    arrived.serving(state, &ask.model)?;
     if ask.seed.is_none() && ask.temperature_micros > 0 {
         ask.seed = Some(state.fresh_seed()?);
     }

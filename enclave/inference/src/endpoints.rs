@@ -113,8 +113,7 @@ pub(crate) async fn count_tokens(State(state): State<ServingState>, asking: Aski
     served(&state, None, &asking, body, ApiError::anthropic, async |arrived| {
         let count = async {
             let ask = MessagesRequest::parse_to_count(&arrived.body.bytes)?.ask;
-            let serving = state.serving(&ask.model)?;
-            let (_turn, serving) = arrived.turn(&state, serving, 1, Some(0)).await?;
+            let (_turn, serving) = arrived.turn(&state, &ask.model, 1, Some(0)).await?;
             let prompt = ask.prompts.first().ok_or(ApiError::Model)?;
             let tools = ask.tools.objects();
             let count = serving.engine.count_tokens(prompt, &tools);

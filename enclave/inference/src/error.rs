@@ -86,8 +86,10 @@ pub enum ApiError {
         /// How it differs.
         what: &'static str,
     },
-    /// No such model.
-    #[error("model: this guest serves no model of that name; GET /v1/models lists what it serves")]
+    /// No such model for this caller, whether or not there is one for others.
+    #[error(
+        "model: this guest serves you no model of that name; GET /v1/models lists those it does, for your API key if it asks for one"
+    )]
     Model,
     /// A model that an administrator put out.
     #[error("model: an administrator of this guest put this model out {}; GET /v1/models lists what it serves meanwhile", for_how_long(*.retry_after_s))]
@@ -152,9 +154,6 @@ pub enum ApiError {
         /// What the guest is.
         got: u8,
     },
-    /// The key is not for this model.
-    #[error("model: this API key is not for that model; GET /v1/models lists what it is for")]
-    ModelScope,
     /// A limit per minute.
     #[error("this API key's {of} per minute are used up; try again in {retry_after_s} s")]
     Rate {
@@ -280,7 +279,7 @@ impl ApiError {
             Self::Model | Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::KeyMissing | Self::Key | Self::Token(_) | Self::Signed(_) => StatusCode::UNAUTHORIZED,
-            Self::TierScope { .. } | Self::ModelScope => StatusCode::FORBIDDEN,
+            Self::TierScope { .. } => StatusCode::FORBIDDEN,
             Self::Busy | Self::Rate { .. } | Self::RateNever { .. } | Self::Quota { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
             }
@@ -319,7 +318,6 @@ impl ApiError {
             Self::Signed(e) => e.code(),
             Self::NoCallers => "callers_unavailable",
             Self::TierScope { .. } => "tier_not_allowed",
-            Self::ModelScope => "model_not_allowed",
             Self::Busy | Self::Rate { .. } | Self::RateNever { .. } => "rate_limit_exceeded",
             Self::Quota { .. } => "insufficient_quota",
             Self::Callers(e) => e.code(),
@@ -356,7 +354,7 @@ impl ApiError {
             | Self::Unknown { param }
             | Self::TooMany { param, .. }
             | Self::Schema { param, .. } => Value::from(param.as_str()),
-            Self::Model | Self::PutOut { .. } | Self::ModelScope | Self::ModelLacks { .. } => "model".into(),
+            Self::Model | Self::PutOut { .. } | Self::ModelLacks { .. } => "model".into(),
             Self::Engine(EngineError::Lacks { member }) => Value::from(*member),
             Self::Context { param, .. } | Self::Prompt { param, .. } => Value::from(*param),
             Self::Engine(EngineError::Parameter) => "seed".into(),

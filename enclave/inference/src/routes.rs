@@ -39,11 +39,8 @@ pub(crate) async fn model(
     asking: Asking,
 ) -> Result<Json<Value>, ApiError> {
     let who = state.who(&asking)?;
-    let serving = state.serving(&name)?;
-    match who.sees(serving) {
-        true => Ok(Json(model_object(&state, serving))),
-        false => Err(ApiError::ModelScope),
-    }
+    let serving = state.serving(&name, |m| who.sees(m))?;
+    Ok(Json(model_object(&state, serving)))
 }
 
 /// Least length of a padded answer, in bytes, as an extension of the answer: so that what is there and what is not have one

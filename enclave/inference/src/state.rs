@@ -295,10 +295,11 @@ impl ServingState {
         self.0.metrics.text((self.0.clock)())
     }
 
-    /// The model that a caller names.
-    pub(crate) fn serving(&self, name: &str) -> Result<&Serving, ApiError> {
-        let of_configuration = self.0.models.iter().find(|m| m.model.name.as_str() == name);
-        let serving = of_configuration.ok_or(ApiError::Model)?;
+    /// The model that a caller names, among those that it `sees`. Others are passed over before names are compared, so that neither
+    /// answer nor work tells a name that is somebody else's from one that nobody has.
+    pub(crate) fn serving(&self, name: &str, sees: impl Fn(&Serving) -> bool) -> Result<&Serving, ApiError> {
+        let mut seen = self.0.models.iter().filter(|m| sees(m));
+        let serving = seen.find(|m| m.model.name.as_str() == name).ok_or(ApiError::Model)?;
         match self.0.orders.standing(&serving.model.name) {
             Standing::Served => Ok(serving),
             Standing::Unloaded => Err(ApiError::Model),

@@ -132,8 +132,9 @@ fn adapters_answer_their_callers_as_the_merged_models_do_and_end_when_they_idle(
         let asked = json!({"model": model, "max_tokens": 4, "messages": [{"role": "user", "content": "Hi"}]});
         ask(up.text("listening"), key, "/v1/chat/completions", Some(asked))
     };
-    assert_eq!(chat(Some(&beta), "tuned").refusal().1, "model_not_allowed");
-    assert_eq!(chat(Some(&beta), "nobody").refusal().1, "model_not_found");
+    let (hidden, absent) = (chat(Some(&beta), "tuned"), chat(Some(&beta), "nobody"));
+    assert_eq!(hidden.refusal(), (404, "model_not_found", "invalid_request_error"));
+    assert_eq!((hidden.status, &hidden.body), (absent.status, &absent.body));
     assert_eq!(
         chat(None, "base").refusal(),
         (401, "invalid_api_key", "invalid_request_error")

@@ -256,7 +256,7 @@ async fn a_lora_adapter_computes_for_its_caller_alone_and_the_base_stays_what_it
     assert_eq!(ask(&guest, "beta", "tiny").await.0, plain);
     let (said, id) = ask(&guest, "acme", "tuned").await;
     assert_eq!(said, format!("{plain}+{}*1000000", Digest256::of(&weights)));
-    assert_eq!(ask(&guest, "beta", "tuned").await.0, "model_not_allowed");
+    assert_eq!(ask(&guest, "beta", "tuned").await.0, "model_not_found");
     assert_eq!(ask(&guest, "beta", "tiny").await.0, plain);
     assert_eq!(ask(&guest, "acme", "tiny").await.0, plain);
     assert_eq!(listed(&guest, "acme").await, ["tiny", "tuned"]);
@@ -290,7 +290,7 @@ async fn a_delta_is_put_on_a_copy_of_its_base_byte_for_byte() {
         ask(&guest, "beta", "tiny").await.0,
         Digest256::of(&base(BASE)).to_string()
     );
-    assert_eq!(ask(&guest, "beta", "tuned").await.0, "model_not_allowed");
+    assert_eq!(ask(&guest, "beta", "tuned").await.0, "model_not_found");
     guest.stop().await.unwrap();
     world.assert_nothing_left();
 }

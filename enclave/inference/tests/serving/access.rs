@@ -229,10 +229,7 @@ async fn a_key_is_for_its_models_and_tiers_alone() {
     let mut higher = caller("higher", 2);
     higher.tier_min = 3;
     let office = Office::with(honest(), vec![elsewhere, higher, caller("any", 3)]).await;
-    assert_eq!(
-        outcome(office.ask(1, "").await).await,
-        (403, "model_not_allowed".into())
-    );
+    assert_eq!(outcome(office.ask(1, "").await).await, (404, "model_not_found".into()));
     assert_eq!(outcome(office.ask(2, "").await).await, (403, "tier_not_allowed".into()));
     let models = async |byte: u8, path: &str| {
         let request = Request::get(path).header("authorization", format!("Bearer {}", key(byte).text().as_str()));
@@ -241,7 +238,7 @@ async fn a_key_is_for_its_models_and_tiers_alone() {
     };
     assert_eq!(models(1, "/v1/models").await.1["data"].as_array().unwrap().len(), 0);
     assert_eq!(models(3, "/v1/models").await.1["data"][0]["id"], "smollm2");
-    assert_eq!(models(1, "/v1/models/smollm2").await.0, 403);
+    assert_eq!(models(1, "/v1/models/smollm2").await.0, 404);
     assert_eq!(models(3, "/v1/models/smollm2").await.0, 200);
     let anonymous = Request::get("/v1/models").body(Body::empty()).unwrap();
     assert_eq!(office.guest.send(anonymous).await.status(), 401);

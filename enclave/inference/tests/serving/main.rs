@@ -7,6 +7,7 @@ mod choices;
 mod double;
 mod errors;
 mod fixture;
+mod hidden;
 mod hostile;
 mod leaving;
 mod orders;

@@ -72,6 +72,12 @@ async fn bring(guest: &Guest, document: Vec<u8>) -> (u16, String) {
     outcome(guest.send(to_orders(document)).await).await
 }
 
+/// Has the guest take an order of its administrator.
+pub(crate) async fn bring_order(guest: &Guest, sequence: u64, action: Action) {
+    let document = signed(order(sequence, guest.keyset_digest(), action), 5);
+    assert_eq!(bring(guest, document).await, (200, String::new()));
+}
+
 /// Orders among the leaves.
 fn logged(guest: &Guest) -> usize {
     let log = guest.log.log();

@@ -105,10 +105,7 @@ async fn a_token_of_a_pinned_issuer_is_its_callers_and_nobody_elses() {
     for (claims, wanted) in [
         (format!(r#""sub":"u-2","exp":{exp}"#), expected(401, "invalid_token")),
         (format!(r#""sub":"u-3","exp":{exp}"#), expected(401, "invalid_token")),
-        (
-            format!(r#""sub":"u-4","exp":{exp}"#),
-            expected(403, "model_not_allowed"),
-        ),
+        (format!(r#""sub":"u-4","exp":{exp}"#), expected(404, "model_not_found")),
         (
             format!(r#""sub":"u-9","groups":["staff"],"exp":{exp}"#),
             expected(200, ""),
