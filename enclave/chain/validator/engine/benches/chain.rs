@@ -54,10 +54,29 @@ fn main() {
     for n in [4, 7, 20] {
         let blocks = if smoke { 2 } else { 12 };
         for net in [&LAN, &WAN, &JITTERY] {
-            finality(n, net, blocks, 0);
+            let limit = limit(n, net, if smoke { 50 } else { 4_000 });
+            let (first, fastest) = (
+                finality(n, net, blocks, 0, STEP),
+                finality(n, net, blocks, 0, SHORT_STEP),
+            );
+            println!(
+                "n {n:>2}  {} ({} ms): limit {} ms (a proposal and two quorums of votes, nothing else), {} ms if it comes as two messages; ours {first} ms, {:.2} of it; {fastest} ms, {:.2} of it, with steps of 0.01 ms",
+                net.name,
+                net.delay_ms,
+                limit[0],
+                limit[1],
+                first as f64 / limit[0] as f64,
+                fastest as f64 / limit[0] as f64,
+            );
         }
         // As many as fit into blocks of 1 MiB.
-        finality(n, &WAN, if smoke { 2 } else { 6 }, if smoke { 100 } else { 1_200 });
+        finality(
+            n,
+            &WAN,
+            if smoke { 2 } else { 6 },
+            if smoke { 100 } else { 1_200 },
+            STEP,
+        );
     }
 }
 
@@ -160,10 +179,79 @@ const JITTERY: Net = Net {
     jitter_ms: 20,
 };
 
-/// `txs` transactions wait when the network starts.
-fn finality(n: usize, net: &Net, blocks: u64, txs: u64) {
+/// What the simulator lets pass each time that it went through all tasks that have something to do: a message goes through some six of
+/// them, so that some 18 ms pass in three delays.
+const STEP: Duration = Duration::from_millis(1);
+/// As if computing took nothing.
+const SHORT_STEP: Duration = Duration::from_micros(10);
+
+/// Median, in milliseconds, of what a proposal, a quorum of votes for it and a quorum of votes to finalize it take over `net`, drawn as the
+/// simulated network draws, `rounds` times: if a proposal is one message, and if it is two (the block, and its leader's vote).
+fn limit(n: usize, net: &Net, rounds: usize) -> [u64; 2] {
+    let quorum = n - (n - 1) / 3;
+    let mut dice = Dice::new(n as u64);
+    [1, 2].map(|messages| {
+        let mut took = Vec::new();
+        for _ in 0..rounds {
+            let proposed: Vec<_> = (0..n)
+                .map(|to| (0..messages).map(|_| dice.delay(net, 0, to)).max().unwrap_or(0))
+                .collect();
+            // The leader's vote comes with its proposal.
+            let notarized: Vec<_> = (0..n)
+                .map(|to| {
+                    quorum_of(quorum, n, |from| match from {
+                        0 => proposed[to],
+                        from => proposed[from] + dice.delay(net, from, to),
+                    })
+                })
+                .collect();
+            took.extend((0..n).map(|to| quorum_of(quorum, n, |from| notarized[from] + dice.delay(net, from, to))));
+        }
+        took.sort_unstable();
+        took[took.len() / 2]
+    })
+}
+
+/// When the `quorum`-th of `n` is there.
+fn quorum_of(quorum: usize, n: usize, when: impl FnMut(usize) -> u64) -> u64 {
+    let mut all: Vec<_> = (0..n).map(when).collect();
+    all.sort_unstable();
+    all[quorum - 1]
+}
+
+/// SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Above 0, at most 1.
+    fn unit(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (((z ^ (z >> 31)) >> 11) + 1) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// One message's, normally distributed, in whole milliseconds as the simulated network has them; nothing to oneself.
+    fn delay(&mut self, net: &Net, from: usize, to: usize) -> u64 {
+        if from == to {
+            return 0;
+        }
+        let normal = (-2.0 * self.unit().ln()).sqrt() * (std::f64::consts::TAU * self.unit()).cos();
+        (net.delay_ms as f64 + net.jitter_ms as f64 * normal) as u64
+    }
+}
+
+/// `txs` transactions wait when the network starts, `step` passes for each step of the simulator. Returns the median in milliseconds.
+fn finality(n: usize, net: &Net, blocks: u64, txs: u64, step: Duration) -> u64 {
     let begun = Instant::now();
-    let config = deterministic::Config::new().with_start_time(UNIX_EPOCH + Duration::from_millis(START_MS));
+    let config = deterministic::Config::new()
+        .with_start_time(UNIX_EPOCH + Duration::from_millis(START_MS))
+        .with_cycle(step);
     deterministic::Runner::new(config).start(|context| async move {
         let committee = Committee::new(n);
         let keys: Vec<_> = committee.set.validators().iter().map(|v| ValidatorKey::new(&v.key).unwrap()).collect();
@@ -194,7 +282,9 @@ fn finality(n: usize, net: &Net, blocks: u64, txs: u64) {
             let tx = committee.paid_by(user, at % SENDER_TXS_MAX as u64);
             pool.submit(tx, &committee.state).unwrap();
         }
-        for (place, key) in keys.iter().enumerate() {
+        // All listen before the first of them starts: what a leader sends to those that do not is lost, and its view with it.
+        let mut listening = Vec::new();
+        for key in &keys {
             let control = oracle.control(key.clone());
             let quota = Quota::per_second(NZU32!(1_024));
             let links = Links {
@@ -203,6 +293,10 @@ fn finality(n: usize, net: &Net, blocks: u64, txs: u64) {
                 resolver: control.register(2, quota).await.unwrap(),
                 blocks: control.register(3, quota).await.unwrap(),
             };
+            listening.push((links, control));
+        }
+        let start = context.current();
+        for (place, (links, blocker)) in listening.into_iter().enumerate() {
             let validator = Validator {
                 config: ConsensusConfig::ai_chain_testnet(),
                 key: committee.set.validators()[place].key.clone(),
@@ -214,13 +308,12 @@ fn finality(n: usize, net: &Net, blocks: u64, txs: u64) {
                 },
                 pool: Arc::clone(&pool),
                 progress: Progress::default(),
-                blocker: control,
+                blocker,
                 partition: format!("validator-{place}"),
             };
             let context = context.child("validator").with_attribute("place", place);
             ConsensusEngine::start(context, validator, links).unwrap();
         }
-        let start = context.current();
         while ledgers.iter().any(|l| l.height() < blocks) {
             context.sleep(Duration::from_millis(1)).await;
         }
@@ -234,13 +327,15 @@ fn finality(n: usize, net: &Net, blocks: u64, txs: u64) {
         let stored: Vec<_> = (1..=blocks).map(|h| ledgers[0].block(h).unwrap()).collect();
         let included: usize = stored.iter().map(|b| b.txs.len()).sum();
         let (median, slowest, goal) = (took[took.len() / 2], took[took.len() - 1], 3 * net.delay_ms + 25);
+        let started = start.duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        let first = stored[0].header.time_ms.saturating_sub(started);
         println!(
-            "n {n:>2}  {} ({} ms): final after {median} ms (median), {slowest} ms (slowest of {}), goal {goal} ms{}; {} ms from block to block; {:.0} tx/s; light client: {} bytes in {:.3} ms; run took {:.1} s",
+            "n {n:>2}  {} ({} ms), steps of {step:?}: final after {median} ms (median), {slowest} ms (slowest of {}), goal {goal} ms{}; first block after {first} ms, {} ms from block to block; {:.0} tx/s; light client: {} bytes in {:.3} ms; run took {:.1} s",
             net.name,
             net.delay_ms,
             took.len(),
             if median <= goal { "" } else { " MISSED" },
-            elapsed / u128::from(blocks),
+            (stored[blocks as usize - 1].header.time_ms - stored[0].header.time_ms) / (blocks - 1),
             included as f64 * 1e3 / elapsed as f64,
             certificate.to_bytes().len(),
             checked.as_secs_f64() * 1e3,
@@ -249,7 +344,8 @@ fn finality(n: usize, net: &Net, blocks: u64, txs: u64) {
         if txs > 0 {
             storage(&committee, &stored, &certificate);
         }
-    });
+        median
+    })
 }
 
 /// What those blocks take on a disk.

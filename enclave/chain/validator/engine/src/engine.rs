@@ -21,6 +21,7 @@ use rand_core::CryptoRng;
 use crate::BlockId;
 use crate::epochs::{EpochStart, Outcome, Progress};
 use crate::final_blocks::FinalBlocks;
+use crate::held::{HOLD, Held};
 use crate::keys::ValidatorKey;
 use crate::node::{Actor, Halt, Mailbox, Setup};
 use crate::pool::Pool;
@@ -242,7 +243,9 @@ impl ConsensusEngine {
                     }
                 }
             });
-            let mut engine = engine.start(links.votes, links.certificates, links.resolver);
+            let (sender, receiver) = links.certificates;
+            let (certificates, mut held) = Held::start(context.child("certificates"), sender);
+            let mut engine = engine.start(links.votes, (certificates, receiver), links.resolver);
             let mut application = application;
             commonware_macros::select! {
                 _ = &mut engine => {
@@ -251,6 +254,11 @@ impl ConsensusEngine {
                 },
                 outcome = &mut application => {
                     engine.abort();
+                    // Others may need the certificate of the epoch's last block.
+                    commonware_macros::select! {
+                        _ = &mut held => {},
+                        _ = context.sleep(HOLD.saturating_mul(20)) => {},
+                    }
                     outcome.unwrap_or(Outcome::Stopped)
                 },
             }

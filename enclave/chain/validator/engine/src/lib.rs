@@ -23,6 +23,7 @@ mod engine;
 mod epochs;
 mod evidence;
 mod final_blocks;
+mod held;
 mod keys;
 mod node;
 mod pool;
