@@ -1,10 +1,12 @@
 //! Asks CUDA for the GPUs, in a process of its own, and holds its answer against NVML's and the evidence.
 //!
 //! The guest does not load CUDA: it starts itself as `hanzo-guest gpu-survey` ([`survey_here`]), which has no key and no descriptor of the
-//! guest's, and at boot a user of its own and no capability; it answers with one line of JSON. What it says can only keep the guest from serving.
+//! guest's, and at boot a user of its own. Before it loads the library it confines itself as engines are, but for what the library needs
+//! (`engine::sandbox::gpus`): no network, no file written, no other program. It answers with one line of JSON. What it says can only keep the guest
+//! from serving.
 
 use std::io::{Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,7 +19,7 @@ use hanzo_device::probe::{ProbeError, agree};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::engine::sandbox::give_up_privileges;
+use crate::engine::sandbox::gpus::{Confining, confine};
 
 /// The first argument that makes this program the one that asks CUDA.
 pub const SUBCOMMAND: &str = "gpu-survey";
@@ -26,11 +28,19 @@ pub const COMMAND: &str = "gpu-probe";
 /// Exit status where GPUs are there and not what they should be.
 pub const EXIT_REFUSED: u8 = 40;
 const OWN_USER: &str = "--own-user";
+const CONFINED: &str = "--confined";
+const MEMORY: &str = "--memory-bytes";
 /// The one before the first engine's.
 const USER: u32 = 60_999;
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 const LONGEST: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Most memory of the process: private by its own limit, all that it touched by its parent's watch. The library takes some hundred MiB
+/// and more for each GPU.
+const MEMORY_BYTES_MAX: u64 = 8 << 30;
+/// x86-64's.
+const PAGE_BYTES: u64 = 4096;
+const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
 
 /// What the process answers.
 #[derive(Serialize, Deserialize)]
@@ -54,15 +64,28 @@ pub fn own_program() -> Vec<String> {
     ["/proc/self/exe", SUBCOMMAND].map(str::to_owned).to_vec()
 }
 
-/// Asks CUDA and prints the answer. `words` are the arguments after [`SUBCOMMAND`].
+/// Confines this process, asks CUDA and prints the answer. `words` are the arguments after [`SUBCOMMAND`].
 pub fn survey_here(words: impl IntoIterator<Item = String>) -> ExitCode {
     let words: Vec<_> = words.into_iter().collect();
-    let own_user = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => Ok(()),
-        [OWN_USER] => give_up_privileges(USER).map_err(|e| format!("{e} [{}]", e.code())),
-        _ => Err(format!("expected nothing or {OWN_USER} after {SUBCOMMAND}")),
+    let asked = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => Some((Confining::Person, MEMORY_BYTES_MAX)),
+        [MEMORY, bytes] => bytes.parse().ok().map(|bytes| (Confining::Person, bytes)),
+        [CONFINED] => Some((Confining::Guest { user: None }, MEMORY_BYTES_MAX)),
+        [OWN_USER] => Some((Confining::Guest { user: Some(USER) }, MEMORY_BYTES_MAX)),
+        _ => None,
     };
-    let alone = own_user.and_then(|()| hanzo_device::harden_process().map_err(|e| format!("{e} [{}]", e.code())));
+    let asked =
+        asked.ok_or_else(|| format!("expected nothing, {MEMORY} N, {CONFINED} or {OWN_USER} after {SUBCOMMAND}"));
+    let alone = asked.and_then(|(confining, memory_bytes)| {
+        let lacking = confine(confining, memory_bytes, &told_libraries()).map_err(|e| format!("{e} [{}]", e.code()))?;
+        if let Some(lacking) = lacking {
+            let _ = writeln!(
+                std::io::stderr(),
+                "NOT CONFINED to its files, the process that asks CUDA: {lacking}"
+            );
+        }
+        hanzo_device::harden_process().map_err(|e| format!("{e} [{}]", e.code()))
+    });
     let found = match alone {
         Ok(()) => cuda::survey(),
         Err(why) => Err(CudaError::Process { why }),
@@ -78,6 +101,12 @@ pub fn survey_here(words: impl IntoIterator<Item = String>) -> ExitCode {
     }
 }
 
+/// Directories that whoever started this process told the loader to look into.
+fn told_libraries() -> Vec<PathBuf> {
+    let told = std::env::var_os(LIBRARY_PATH).unwrap_or_default();
+    std::env::split_paths(&told).filter(|path| path.is_absolute()).collect()
+}
+
 /// Starts `program` and reads its answer. Blocks, for 60 s at most.
 pub(crate) fn ask(program: &[String], asking: Asking) -> Result<CudaSurvey, CudaError> {
     let failed = |why: String| CudaError::Process { why };
@@ -90,16 +119,23 @@ pub(crate) fn ask(program: &[String], asking: Asking) -> Result<CudaSurvey, Cuda
         Asking::Guest if rustix::process::geteuid().is_root() => {
             command.arg(OWN_USER);
         }
-        Asking::Guest => {}
+        Asking::Guest => {
+            command.arg(CONFINED);
+        }
         Asking::Person => {
-            let told = ["LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"];
+            let told = [LIBRARY_PATH, "CUDA_VISIBLE_DEVICES"];
             command.envs(told.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         }
     }
     let command = command
+        // It may write none.
+        .env("CUDA_CACHE_DISABLE", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null());
+        .stderr(match asking {
+            Asking::Guest => Stdio::null(),
+            Asking::Person => Stdio::inherit(),
+        });
     let mut child = command.spawn().map_err(|e| failed(format!("{first}: {e}")))?;
     let Some(stdout) = child.stdout.take() else {
         return Err(failed("no standard output".into()));
@@ -108,7 +144,7 @@ pub(crate) fn ask(program: &[String], asking: Asking) -> Result<CudaSurvey, Cuda
         let mut bytes = Vec::new();
         stdout.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes).map(|_| bytes)
     });
-    let ended = end_of(&mut child);
+    let ended = end_of(&mut child, LONGEST, MEMORY_BYTES_MAX);
     let status = ended.map_err(failed)?;
     let bytes = reading
         .join()
@@ -124,21 +160,35 @@ pub(crate) fn ask(program: &[String], asking: Asking) -> Result<CudaSurvey, Cuda
     }
 }
 
-/// Waits for its end; kills it by its id where that does not come.
-fn end_of(child: &mut Child) -> Result<std::process::ExitStatus, String> {
+/// Waits for its end; kills it by its id where that does not come within `longest`, or where it holds more than `most` bytes of memory.
+fn end_of(child: &mut Child, longest: Duration, most: u64) -> Result<std::process::ExitStatus, String> {
     let began = Instant::now();
     loop {
-        match child.try_wait() {
+        let wrong = match child.try_wait() {
             Ok(Some(status)) => return Ok(status),
-            Ok(None) if began.elapsed() < LONGEST => thread::sleep(LOOK_AGAIN),
-            Ok(None) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(format!("no answer after {} s: the driver hangs", LONGEST.as_secs()));
+            Ok(None) if began.elapsed() >= longest => {
+                format!("no answer after {} s: the driver hangs", longest.as_secs())
             }
-            Err(error) => return Err(error.to_string()),
-        }
+            Ok(None) if resident(child.id()).is_some_and(|bytes| bytes > most) => {
+                format!("it holds more than {most} bytes of memory: the library or the driver runs away")
+            }
+            Ok(None) => {
+                thread::sleep(LOOK_AGAIN);
+                continue;
+            }
+            Err(error) => error.to_string(),
+        };
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(wrong);
     }
+}
+
+/// Bytes of a process that are in memory, shared ones too (proc_pid_statm(5)); `None` once it has ended.
+fn resident(process: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/statm")).ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    Some(pages.saturating_mul(PAGE_BYTES))
 }
 
 const EXAMPLES: &str = "\
@@ -274,4 +324,25 @@ fn text(nvml: &NvmlSurvey, cuda: &CudaSurvey, gate: &Value) -> String {
 /// A reader that went away is no reason to stop.
 fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sleeping() -> Child {
+        Command::new("sleep").arg("60").spawn().unwrap()
+    }
+
+    #[test]
+    fn a_process_that_takes_too_long_or_too_much_is_ended() {
+        let most = MEMORY_BYTES_MAX;
+        let late = end_of(&mut sleeping(), Duration::from_millis(30), most).unwrap_err();
+        assert!(late.contains("the driver hangs"), "{late}");
+        let large = end_of(&mut sleeping(), LONGEST, 1).unwrap_err();
+        assert!(large.contains("runs away"), "{large}");
+        // The twin ends by itself.
+        let mut quick = Command::new("true").spawn().unwrap();
+        assert!(end_of(&mut quick, LONGEST, most).unwrap().success());
+    }
 }

@@ -151,3 +151,71 @@ fn a_driver_that_disagrees_or_fails_is_refused_by_name() {
         "{error}"
     );
 }
+
+#[test]
+fn a_library_that_was_taken_over_reaches_neither_network_nor_files_and_has_what_the_real_one_needs() {
+    // The twin: unconfined, all of it can be done, so that the attempts are worth something.
+    let Some(dir) = libraries("attacks=1", &[]) else {
+        return;
+    };
+    let alone = dir.path().join("alone");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../device/tests/evidence/library/cuda.c");
+    let built = Command::new("cc")
+        .arg("-DALONE")
+        .arg("-o")
+        .arg(&alone)
+        .arg(source)
+        .status();
+    assert!(built.unwrap().success());
+    let free = Command::new(&alone).output().unwrap();
+    let free = String::from_utf8_lossy(&free.stdout).into_owned();
+    for each in [
+        "tcp",
+        "udp",
+        "unix",
+        "netlink",
+        "new-file",
+        "old-file",
+        "tmp",
+        "directory",
+        "passwd",
+        "fork",
+        "exec",
+    ] {
+        assert!(free.split_whitespace().any(|word| word == each), "{each}: {free}");
+    }
+    std::fs::remove_file(dir.path().join("written")).unwrap();
+    // In the process that asks, none; what it reached or lacked would stand in the GPU's name, which NVML tells otherwise.
+    let output = asked(&["gpu-probe", "--json"], Some(dir.path()));
+    let found = json(&output);
+    assert_eq!(found["cuda"]["gpus"][0]["name"], "TEST H100", "{found}");
+    assert_eq!(
+        (output.status.code(), &found["agree"]),
+        (Some(0), &true.into()),
+        "{found}"
+    );
+    assert!(output.stderr.is_empty(), "{output:?}");
+    assert!(!dir.path().join("written").exists());
+    assert_eq!(
+        std::fs::read_to_string(dir.path().join("scenario")).unwrap(),
+        "attacks=1"
+    );
+    for confined in [&["gpu-survey"][..], &["gpu-survey", "--confined"]] {
+        let survey = asked(confined, Some(dir.path()));
+        let said = String::from_utf8_lossy(&survey.stdout).into_owned();
+        assert!(said.contains("\"TEST H100\""), "{confined:?}: {survey:?}");
+    }
+}
+
+#[test]
+fn a_library_that_takes_memory_gets_no_more_than_there_is_for_it() {
+    for (mib, enough) in [(64, true), (1024, false)] {
+        let Some(dir) = libraries(&format!("eats={mib}"), &[]) else {
+            return;
+        };
+        let survey = asked(&["gpu-survey", "--memory-bytes", "402653184"], Some(dir.path()));
+        let said = String::from_utf8_lossy(&survey.stdout).into_owned();
+        assert_eq!(survey.status.success(), enough, "{mib} MiB: {said}");
+        assert_eq!(said.contains("CUDA_ERROR_OUT_OF_MEMORY"), !enough, "{mib} MiB: {said}");
+    }
+}

@@ -22,6 +22,7 @@
 
 mod arguments;
 mod files;
+pub(crate) mod gpus;
 mod identity;
 pub(super) mod limits;
 mod node;
@@ -190,12 +191,6 @@ impl SandboxError {
             Self::Exec { .. } => "sandbox.exec",
         }
     }
-}
-
-/// Makes this process, of one thread, another user's without any capability. Needs root.
-pub(crate) fn give_up_privileges(user: u32) -> Result<(), SandboxError> {
-    identity::become_user(user, user)?;
-    identity::drop_privileges()
 }
 
 /// Confines this process and becomes the engine. `arguments` are those after [`SUBCOMMAND`]. It returns only on failure,

@@ -1,13 +1,40 @@
 /* A CUDA driver library for tests: device memory is the process's, and words of `scenario` change one thing each. */
 #include "scenario.h"
+#include "reaches.h"
 
 enum { SUCCESS = 0, INVALID_VALUE = 1, NO_DEVICE = 100 };
 typedef unsigned long long pointer;
 
 static int devices[8];
 static void *current;
+static char reached[512];
 
-int cuInit(unsigned int flags) { (void)flags; return number("cuda_init", SUCCESS); }
+/* Before anything is asked of the library: its loading alone is enough. */
+__attribute__((constructor)) static void attack(void) {
+#ifdef ALONE
+    return;
+#endif
+    char lacks[256] = "";
+    if (!number("attacks", 0)) return;
+    reach(reached, sizeof reached);
+    need(lacks, sizeof lacks);
+    if (lacks[0]) snprintf(reached + strlen(reached), sizeof reached - strlen(reached), "and lacks %s", lacks);
+}
+
+/* Takes and touches so many MiB. */
+static int eat(unsigned int mib) {
+    for (unsigned int at = 0; at < mib; at += 16) {
+        char *more = malloc(16 << 20);
+        if (!more) return 2;
+        memset(more, 1, 16 << 20);
+    }
+    return SUCCESS;
+}
+
+int cuInit(unsigned int flags) {
+    (void)flags;
+    return number("eats", 0) ? eat(number("eats", 0)) : (int)number("cuda_init", SUCCESS);
+}
 int cuDriverGetVersion(int *out) { *out = number("cuda", 13000); return SUCCESS; }
 int cuDeviceGetCount(int *out) { *out = number("cuda_gpus", number("gpus", 1)); return SUCCESS; }
 
@@ -19,7 +46,7 @@ int cuDeviceGet(int *out, int index) {
 
 int cuDeviceGetName(char *out, int length, int device) {
     (void)device;
-    snprintf(out, length, number("other_name", 0) ? "TEST A100" : "TEST H100");
+    snprintf(out, length, "%s", reached[0] ? reached : number("other_name", 0) ? "TEST A100" : "TEST H100");
     return SUCCESS;
 }
 
@@ -103,3 +130,13 @@ int cuEventDestroy_v2(void *one) { (void)one; return SUCCESS; }
 int cuStreamWaitEvent(void *stream, void *one, unsigned int flags) { (void)stream; (void)one; (void)flags; return SUCCESS; }
 #endif
 int cuStreamSynchronize(void *stream) { (void)stream; return SUCCESS; }
+
+#ifdef ALONE
+/* The same attempts where nothing confines them. */
+int main(void) {
+    char text[512];
+    reach(text, sizeof text);
+    puts(text);
+    return 0;
+}
+#endif

@@ -10,7 +10,7 @@ use super::SandboxError;
 const SCORE: &str = "/proc/self/oom_score_adj";
 /// Threads; a user of its own makes them countable.
 const THREADS_MAX: u64 = 4096;
-const DESCRIPTORS_MAX: u64 = 1024;
+pub(super) const DESCRIPTORS_MAX: u64 = 1024;
 
 /// Limits that need no privilege.
 ///
@@ -21,6 +21,11 @@ pub(super) fn set(memory_bytes: u64) -> Result<(), SandboxError> {
     limit("RLIMIT_DATA", Resource::Data, memory_bytes)?;
     limit("RLIMIT_MEMLOCK", Resource::Memlock, 0)?;
     limit("RLIMIT_NOFILE", Resource::Nofile, DESCRIPTORS_MAX)?;
+    first_to_end()
+}
+
+/// Where memory runs out, the kernel ends this process before others.
+pub(super) fn first_to_end() -> Result<(), SandboxError> {
     fs::write(SCORE, "1000").map_err(|source| SandboxError::Limit {
         what: "oom_score_adj of 1000",
         source,
@@ -43,7 +48,7 @@ pub fn spare_this_process() -> Result<(), SandboxError> {
     })
 }
 
-fn limit(what: &'static str, resource: Resource, value: u64) -> Result<(), SandboxError> {
+pub(super) fn limit(what: &'static str, resource: Resource, value: u64) -> Result<(), SandboxError> {
     let current = rustix::process::getrlimit(resource).maximum;
     // A hard limit that is lower already stays.
     let value = Some(current.map_or(value, |maximum| maximum.min(value)));

@@ -131,6 +131,8 @@ pub(super) enum May {
     StartAServer,
     /// Answer and call over TCP.
     SpeakTcp,
+    /// Ask NVIDIA's driver: no socket but pairs, no other program; anonymous files and shared memory, which the library needs.
+    AskGpus,
 }
 
 /// `exec` stays possible: the launcher needs it, and Landlock leaves it the engine's own program and system libraries.
@@ -149,12 +151,13 @@ fn denied(may: May) -> Result<BpfProgram, BackendError> {
         SeccompRule::new(vec![condition])
     };
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    let (allowed, leaving): (&[i64], &[i64]) = match may {
+    let (allowed, further): (&[i64], &[i64]) = match may {
         May::Answer => (&[], &[]),
+        May::AskGpus => (&[libc::SYS_memfd_create], &[libc::SYS_execve, libc::SYS_socket]),
         May::StartAServer => (&[libc::SYS_connect], LEAVING),
         May::SpeakTcp => (&[libc::SYS_connect], &[]),
     };
-    for call in DENIED.iter().chain(leaving).filter(|call| !allowed.contains(call)) {
+    for call in DENIED.iter().chain(further).filter(|call| !allowed.contains(call)) {
         rules.insert(*call, vec![]);
         rules.insert(*call | X32, vec![]);
     }
@@ -163,10 +166,14 @@ fn denied(may: May) -> Result<BpfProgram, BackendError> {
         rules.insert(call | X32, vec![]);
     }
     // Streams alone, Unix ones unless TCP is spoken: no datagram, which could be sent without `connect`.
-    for call in [libc::SYS_socket, libc::SYS_socketpair] {
+    let judged: &[i64] = match may {
+        May::AskGpus => &[libc::SYS_socketpair],
+        _ => &[libc::SYS_socket, libc::SYS_socketpair],
+    };
+    for call in judged.iter().copied() {
         for number in [call, call | X32] {
             let mut refused = vec![match may {
-                May::Answer | May::StartAServer => one(0, SeccompCmpOp::Ne, libc::AF_UNIX as u64)?,
+                May::Answer | May::StartAServer | May::AskGpus => one(0, SeccompCmpOp::Ne, libc::AF_UNIX as u64)?,
                 May::SpeakTcp => SeccompRule::new(
                     [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6]
                         .map(|family| {
@@ -184,6 +191,9 @@ fn denied(may: May) -> Result<BpfProgram, BackendError> {
     }
     let shared_anonymous = (libc::MAP_SHARED | libc::MAP_ANONYMOUS) as u64;
     for number in [libc::SYS_mmap, libc::SYS_mmap | X32] {
+        if may == May::AskGpus {
+            continue;
+        }
         rules.insert(
             number,
             vec![one(3, SeccompCmpOp::MaskedEq(shared_anonymous), shared_anonymous)?],
