@@ -4,13 +4,16 @@
 //! The state's tree is cut at one depth d, from 0 to [`DEPTH_MAX`]: part i holds the entries whose paths begin with the d bits of i. A
 //! part: u32 count, then key and value of each entry, ascending by path. The [`Plan`] names of each part the root of its tree (as that
 //! of a state with these entries alone, split from bit d on) and whether it has none, one or more entries. The state's root follows from
-//! these by the tree's own rules, so a plan that leads to a certified root is true, and so is a part that leads to its root: whoever
-//! hands out another one is at fault.
+//! these by the tree's own rules, so that parts which lead to the roots of a plan that leads to a certified root are the whole state.
+//!
+//! A state has many plans: any depth is one, and a root does not tell which of two halves its only entry is in, nor always whether a part
+//! has one entry or more (a plan of the first kind has no parts that lead to it). So a part is named by its plan's [`Plan::digest`]
+//! and its number: whoever cut the state otherwise does not have it, and whoever hands out another one under that name is at fault.
 
 use std::collections::BTreeMap;
 
 use hanzo_attestation::Digest256;
-use hanzo_attestation::merkle::node_hash;
+use hanzo_attestation::merkle::{leaf_hash, node_hash};
 
 use crate::codec::{Canonical, DecodeError, List, Reader};
 use crate::entry::{Key, Value};
@@ -169,10 +172,18 @@ impl Plan {
         &self.parts
     }
 
-    /// Whether these are the parts of the state with this root.
+    /// What names this plan: SHA-256 over 0x00, a domain string and the canonical bytes.
+    pub fn digest(&self) -> Digest256 {
+        leaf_hash(&[b"hanzo/state-plan/v1", &self.to_bytes()])
+    }
+
+    /// Whether these may be the parts of the state with this root.
     ///
     /// # Establishes
     /// Entries that lead to the roots of all parts are exactly those of the state.
+    ///
+    /// # Does not establish
+    /// That there are such entries: an only entry may stand in the neighbour of its part.
     ///
     /// # Errors
     /// [`PartError::Root`].
@@ -256,6 +267,7 @@ impl Canonical for Entries {
 pub struct Cut {
     state: State,
     plan: Plan,
+    digest: Digest256,
     /// Every key by path, and where each part begins.
     order: Vec<(Path, Key)>,
     starts: Vec<usize>,
@@ -301,9 +313,11 @@ impl State {
             });
         }
         let parts = List::new(heads)?;
+        let plan = Plan { depth, parts };
         Some(Cut {
             state: self,
-            plan: Plan { depth, parts },
+            digest: plan.digest(),
+            plan,
             order,
             starts,
         })
@@ -331,6 +345,11 @@ impl Cut {
     /// Its parts.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// What names its parts ([`Plan::digest`]).
+    pub fn digest(&self) -> Digest256 {
+        self.digest
     }
 
     /// Bytes of a part; `None` if there is none of this number.

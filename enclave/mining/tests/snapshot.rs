@@ -43,7 +43,9 @@ fn fetched(from: &MiningLedger, told: &Told) -> Snapshot {
     client.follow(&from.handover(1).unwrap().unwrap()).unwrap();
     let mut assembly = Assembly::begin(from.offer(0).unwrap().unwrap(), &client).unwrap();
     while let Some(part) = assembly.next() {
-        assembly.take(part, &from.part(&assembly.id(), part).unwrap()).unwrap();
+        assembly
+            .take(part, &from.part(&assembly.plan(), part).unwrap().unwrap())
+            .unwrap();
     }
     assembly.finish(told.genesis()).unwrap()
 }
@@ -62,7 +64,7 @@ fn a_store_goes_on_from_the_end_of_an_epoch_and_says_what_it_does_not_have() {
     assert!(base > 2 && base < last);
     // Nothing above what is there.
     assert!(from.offer(base).unwrap().is_none() && from.offer(base - 1).unwrap().is_some());
-    assert!(from.part(&blocks[0].header.id(), 0).is_none());
+    assert!(from.part(&blocks[0].header.id(), 0).unwrap().is_none());
 
     let late = open(&places[1], &told.genesis()).unwrap();
     late.submit(blocks[0].clone()).unwrap();

@@ -115,6 +115,7 @@ pub struct Assembly {
     certificate: FinalityCertificate,
     header: FinalHeader,
     plan: Plan,
+    digest: Digest256,
     missing: BTreeSet<u16>,
     entries: BTreeMap<Key, Value>,
     bytes: u64,
@@ -124,7 +125,7 @@ impl Assembly {
     /// Begins with an offer whose certificate is of an epoch that `client` knows.
     ///
     /// # Establishes
-    /// The block is final on the client's chain, and the plan is that of the state after it.
+    /// The block is final on the client's chain, and parts that lead to the plan's roots are the state after it.
     ///
     /// # Errors
     /// [`SnapshotError::Light`], [`SnapshotError::Part`].
@@ -136,6 +137,7 @@ impl Assembly {
         Ok(Self {
             certificate: offer.certificate,
             header,
+            digest: offer.plan.digest(),
             plan: offer.plan,
             missing,
             entries: BTreeMap::new(),
@@ -151,6 +153,11 @@ impl Assembly {
     /// Id of the block.
     pub fn id(&self) -> Digest256 {
         self.header().id()
+    }
+
+    /// What names its parts ([`Plan::digest`]).
+    pub fn plan(&self) -> Digest256 {
+        self.digest
     }
 
     /// The next part that is missing; none if it is whole.

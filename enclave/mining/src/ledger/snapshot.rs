@@ -15,8 +15,30 @@ use crate::MiningError;
 /// States that are handed out at one time: who began with the one before the newest can go on.
 const SERVED_MAX: usize = 2;
 
-/// States that are handed out, oldest first.
-pub(super) type Served = Vec<Arc<(Header, Cut)>>;
+/// What is handed out.
+#[derive(Default)]
+pub(super) struct Served {
+    /// States, oldest first.
+    cuts: Vec<Arc<(Header, Cut)>>,
+    /// The newest one was longer than may be: none is cut before the next epoch has ended.
+    large: bool,
+}
+
+impl Served {
+    fn add(&mut self, header: Option<Header>, cut: Option<Cut>) -> Result<(), MiningError> {
+        let cut = header.zip(cut);
+        self.large = cut.is_none();
+        self.cuts
+            .push(Arc::new(cut.ok_or(MiningError::Large { max: STATE_BYTES_MAX })?));
+        let more = self.cuts.len().saturating_sub(SERVED_MAX);
+        self.cuts.drain(..more);
+        Ok(())
+    }
+
+    fn of(&self, plan: &Digest256) -> Option<Arc<(Header, Cut)>> {
+        self.cuts.iter().find(|cut| cut.1.digest() == *plan).cloned()
+    }
+}
 
 impl MiningLedger {
     /// Height of the block after which this store's own blocks begin, if it went on from a snapshot. It may have still earlier ones.
@@ -49,27 +71,16 @@ impl MiningLedger {
     /// [`MiningError::Large`] for a state longer than may go over the wire; [`MiningError::Store`], [`MiningError::Damaged`].
     pub fn offer(&self, above: u64) -> Result<Option<Offer>, MiningError> {
         let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        let boundary = self.boundary.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let next = match boundary {
-            None if served.is_empty() => {
-                let newest = self.read(|state| state.head().height);
-                let certified = newest > above && self.certificate_from(newest)?.is_some();
-                certified.then(|| self.read(State::clone))
+        if !self.cut_boundary(&mut served)? && served.cuts.is_empty() {
+            if served.large {
+                return Err(MiningError::Large { max: STATE_BYTES_MAX });
             }
-            boundary => boundary,
-        };
-        if let Some(state) = next {
-            let header = self
-                .header(state.head().height)?
-                .filter(|header| header.id() == state.tip());
-            match header.zip(state.cut(PART_BYTES)) {
-                Some(cut) => served.push(Arc::new(cut)),
-                None => return Err(MiningError::Large { max: STATE_BYTES_MAX }),
+            let newest = self.read(|state| state.head().height);
+            if newest > above && self.certificate_from(newest)?.is_some() {
+                self.cut(&mut served, self.read(State::clone))?;
             }
-            let more = served.len().saturating_sub(SERVED_MAX);
-            served.drain(..more);
         }
-        let Some(newest) = served.last().filter(|cut| cut.0.height > above).cloned() else {
+        let Some(newest) = served.cuts.last().filter(|cut| cut.0.height > above).cloned() else {
             return Ok(None);
         };
         drop(served);
@@ -80,7 +91,11 @@ impl MiningLedger {
         };
         let mut headers = Vec::new();
         for height in from..certificate.header.height {
-            headers.extend(self.header(height)?);
+            // Not here: this store went on from a snapshot since.
+            let Some(header) = self.header(height)? else {
+                return Ok(None);
+            };
+            headers.push(header);
         }
         Ok(List::new(headers).map(|headers| Offer {
             certificate,
@@ -89,12 +104,33 @@ impl MiningLedger {
         }))
     }
 
-    /// A part of the state after the block with this id; `None` if it is not handed out any more.
-    pub fn part(&self, block: &Digest256, part: u16) -> Option<Vec<u8>> {
-        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        let cut = served.iter().find(|cut| cut.0.id() == *block).cloned();
+    /// Cuts the state after the last block of an epoch, if one ended since; whether one did.
+    fn cut_boundary(&self, served: &mut Served) -> Result<bool, MiningError> {
+        let boundary = self.boundary.lock().unwrap_or_else(PoisonError::into_inner).take();
+        boundary.map_or(Ok(false), |state| self.cut(served, state).map(|()| true))
+    }
+
+    fn cut(&self, served: &mut Served, state: State) -> Result<(), MiningError> {
+        let header = self
+            .header(state.head().height)?
+            .filter(|header| header.id() == state.tip());
+        served.add(header, state.cut(PART_BYTES))
+    }
+
+    /// A part of a state that is handed out, by its plan's digest ([`hanzo_ledger::snapshot::Plan::digest`]); `None` if there is none of
+    /// that plan here, or not any more.
+    ///
+    /// # Errors
+    /// As [`MiningLedger::offer`].
+    pub fn part(&self, plan: &Digest256, part: u16) -> Result<Option<Vec<u8>>, MiningError> {
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cut = served.of(plan);
+        // Nobody asked this node for an offer yet: others handed out the same state.
+        if cut.is_none() && self.cut_boundary(&mut served)? {
+            cut = served.of(plan);
+        }
         drop(served);
-        cut?.1.part(part)
+        Ok(cut.and_then(|cut| cut.1.part(part)))
     }
 
     /// Keeps handovers that the caller followed: who has none of its own can show them to light clients, too.

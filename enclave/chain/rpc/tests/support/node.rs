@@ -156,7 +156,7 @@ pub fn late() -> (Arc<TestNode>, Told) {
     let mut assembly = Assembly::begin(whole.ledger.offer(0).unwrap().unwrap(), &client).unwrap();
     while let Some(part) = assembly.next() {
         assembly
-            .take(part, &whole.ledger.part(&assembly.id(), part).unwrap())
+            .take(part, &whole.ledger.part(&assembly.plan(), part).unwrap().unwrap())
             .unwrap();
     }
     let base = assembly.header().height;

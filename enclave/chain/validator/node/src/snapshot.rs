@@ -3,9 +3,11 @@
 //! # Layout
 //! On channel [`CHANNEL`]: `0 || height u64` asks for an offer above that height; `1 || offer` is one, `2` says that there is none.
 //! `3 || epoch u64` asks how the committees go on from that epoch; `4 || handovers` (u16 count), oldest first, says it, as many as fit.
-//! `5 || block id 32 || part u16` asks for a part of a state; `6 || block id 32 || part u16 || bytes` (u32 length) is it, `7 || block id
-//! 32` says that this state is handed out no more.
+//! `5 || plan digest 32 || part u16` asks for a part of a state that was cut by this plan ([`hanzo_ledger::snapshot::Plan::digest`]);
+//! `6 || plan digest 32 || part u16 || bytes` (u32 length) is it, `7 || plan digest 32` says that nothing is handed out here by this plan,
+//! or not any more.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hanzo_attestation::Digest256;
@@ -23,14 +25,16 @@ pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 const HANDOVERS_BYTES: usize = 2 << 20;
 /// Looks ([`Fetch::tick`]) after which another peer is asked.
 const PATIENCE: u32 = 40;
+/// Bytes that a look is worth: a peer, or all of them together, that took its time and brought less is slow.
+const LOOK_BYTES: u64 = 64 << 10;
+/// Looks that a whole fetch may take beside what it brought.
+const FETCH_LOOKS: u32 = 600;
 /// Looks after which a peer is taken to have no offer.
 const OFFER_PATIENCE: u32 = 4;
 /// Peers in a row without an offer after which blocks are asked for.
 const OFFERS_MAX: usize = 4;
 /// Looks from then to the next question for one.
 const REST: u32 = 40;
-/// Peers that are asked in turn for one thing before it is begun anew.
-const TRIES_MAX: u32 = 8;
 
 /// A message of this channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,11 +49,11 @@ pub enum Message {
     AskHandovers(u64),
     /// They, oldest first.
     Handovers(List<Handover, HANDOVERS_MAX>),
-    /// For a part of the state after a block.
+    /// For a part of the state that this plan cuts.
     AskPart(Digest256, u16),
     /// It.
     Part(Digest256, u16, Bounded<PART_BYTES_MAX>),
-    /// That state is handed out no more.
+    /// Nothing is handed out by this plan.
     Gone(Digest256),
 }
 
@@ -73,20 +77,20 @@ impl Canonical for Message {
                 out.push(4);
                 handovers.write(out);
             }
-            Self::AskPart(block, part) => {
+            Self::AskPart(plan, part) => {
                 out.push(5);
-                block.write(out);
+                plan.write(out);
                 part.write(out);
             }
-            Self::Part(block, part, bytes) => {
+            Self::Part(plan, part, bytes) => {
                 out.push(6);
-                block.write(out);
+                plan.write(out);
                 part.write(out);
                 bytes.write(out);
             }
-            Self::Gone(block) => {
+            Self::Gone(plan) => {
                 out.push(7);
-                block.write(out);
+                plan.write(out);
             }
         }
     }
@@ -99,15 +103,15 @@ impl Canonical for Message {
             3 => Ok(Self::AskHandovers(Canonical::read(from, "snapshot.epoch")?)),
             4 => Ok(Self::Handovers(Canonical::read(from, "snapshot.handovers")?)),
             5 => Ok(Self::AskPart(
-                Canonical::read(from, "snapshot.block")?,
+                Canonical::read(from, "snapshot.plan")?,
                 Canonical::read(from, "snapshot.part")?,
             )),
             6 => Ok(Self::Part(
-                Canonical::read(from, "snapshot.block")?,
+                Canonical::read(from, "snapshot.plan")?,
                 Canonical::read(from, "snapshot.part")?,
                 Canonical::read(from, "snapshot.bytes")?,
             )),
-            7 => Ok(Self::Gone(Canonical::read(from, "snapshot.block")?)),
+            7 => Ok(Self::Gone(Canonical::read(from, "snapshot.plan")?)),
             got => Err(DecodeError::Tag {
                 what: "snapshot",
                 expected: "0 to 7",
@@ -153,11 +157,11 @@ pub fn answer(ledger: &MiningLedger, question: &Message) -> Result<Option<Messag
             }
             Ok(List::new(handovers).map(Message::Handovers))
         }
-        Message::AskPart(block, part) => {
-            let bytes = ledger.part(block, *part).and_then(Bounded::new);
+        Message::AskPart(plan, part) => {
+            let bytes = ledger.part(plan, *part)?.and_then(Bounded::new);
             Ok(Some(match bytes {
-                Some(bytes) => Message::Part(*block, *part, bytes),
-                None => Message::Gone(*block),
+                Some(bytes) => Message::Part(*plan, *part, bytes),
+                None => Message::Gone(*plan),
             }))
         }
         _ => Ok(None),
@@ -198,7 +202,27 @@ struct Asked {
     peer: ValidatorKey,
     /// Looks since it was asked.
     waited: u32,
-    tries: u32,
+    /// Looks since it was asked first, after another one was.
+    spent: u32,
+    /// What it brought since.
+    bytes: u64,
+}
+
+/// A fetch from its beginning, whoever was asked.
+#[derive(Default)]
+struct Effort {
+    looks: u32,
+    bytes: u64,
+    /// Peers that had nothing more, or were slow.
+    passed: BTreeSet<ValidatorKey>,
+    /// Whether anything came since the first of them was passed.
+    moved: bool,
+}
+
+/// Looks that may be taken for so many bytes.
+fn allowed(least: u32, bytes: u64) -> u32 {
+    let worth = bytes.checked_div(LOOK_BYTES).unwrap_or(0);
+    least.saturating_add(u32::try_from(worth).unwrap_or(u32::MAX))
 }
 
 /// What came of an answer.
@@ -218,6 +242,7 @@ pub struct Fetch {
     /// Blocks behind from which on a snapshot is taken; none: never.
     behind: Option<u64>,
     asked: Option<Asked>,
+    effort: Effort,
     turn: usize,
     /// Peers in a row that had none, or did not answer.
     declined: usize,
@@ -232,6 +257,7 @@ impl Fetch {
             ledger,
             behind: (behind > 0).then_some(behind),
             asked: None,
+            effort: Effort::default(),
             turn: 0,
             declined: 0,
             rest: 0,
@@ -243,17 +269,15 @@ impl Fetch {
         self.asked.is_some()
     }
 
-    fn next_peer(&mut self, peers: &[ValidatorKey], not: Option<&ValidatorKey>) -> Option<ValidatorKey> {
+    /// The next one that was not passed.
+    fn next_peer(&mut self, peers: &[ValidatorKey]) -> Option<ValidatorKey> {
         self.turn = self.turn.wrapping_add(1);
-        let others: Vec<_> = peers.iter().filter(|peer| Some(*peer) != not).collect();
-        let peers = if others.is_empty() {
-            peers.iter().collect()
-        } else {
-            others
-        };
-        peers
-            .get(self.turn.checked_rem(peers.len())?)
-            .map(|peer| (*peer).clone())
+        let left: Vec<_> = peers
+            .iter()
+            .filter(|peer| !self.effort.passed.contains(*peer))
+            .collect();
+        let at = self.turn.checked_rem(left.len())?;
+        left.get(at).map(|peer| (*peer).clone())
     }
 
     fn question(&self, step: &Step) -> Option<Message> {
@@ -263,7 +287,7 @@ impl Fetch {
                 Some(Message::AskOffer(height.saturating_add(self.behind?)))
             }
             Step::Handovers { client, .. } => client.newest().map(|set| Message::AskHandovers(set.epoch())),
-            Step::Parts(assembly) => assembly.next().map(|part| Message::AskPart(assembly.id(), part)),
+            Step::Parts(assembly) => assembly.next().map(|part| Message::AskPart(assembly.plan(), part)),
         }
     }
 
@@ -280,42 +304,58 @@ impl Fetch {
                 None
             }
             None => {
-                let peer = self.next_peer(peers, None)?;
-                self.ask(Step::Offer, peer, 0)
+                self.effort = Effort::default();
+                let peer = self.next_peer(peers)?;
+                self.ask(Step::Offer, peer)
             }
-            Some(mut asked) => {
-                asked.waited = asked.waited.saturating_add(1);
-                let gone = !peers.contains(&asked.peer);
-                let patience = match asked.step {
-                    Step::Offer => OFFER_PATIENCE,
-                    _ => PATIENCE,
-                };
-                if asked.waited < patience && !gone {
-                    self.asked = Some(asked);
-                    return None;
-                }
-                // Parts that led to the root stay good, whoever has the others.
-                if matches!(asked.step, Step::Offer) || asked.tries >= TRIES_MAX {
-                    self.declined = self.declined.saturating_add(1);
-                    return self.tick(peers, idle);
-                }
-                let Some(peer) = self.next_peer(peers, Some(&asked.peer)) else {
-                    asked.waited = 0;
-                    self.asked = Some(asked);
-                    return None;
-                };
-                self.ask(asked.step, peer, asked.tries.saturating_add(1))
-            }
+            Some(asked) => self.look(asked, peers, idle),
         }
     }
 
-    fn ask(&mut self, step: Step, peer: ValidatorKey, tries: u32) -> Option<(ValidatorKey, Message)> {
+    /// Waits, asks the next peer for the same, or gives it all up and begins anew.
+    fn look(&mut self, mut asked: Asked, peers: &[ValidatorKey], idle: bool) -> Option<(ValidatorKey, Message)> {
+        asked.waited = asked.waited.saturating_add(1);
+        asked.spent = asked.spent.saturating_add(1);
+        self.effort.looks = self.effort.looks.saturating_add(1);
+        if self.effort.looks > allowed(FETCH_LOOKS, self.effort.bytes) {
+            tracing::info!("a state came too slowly: blocks are asked for, and another one later");
+            self.declined = OFFERS_MAX;
+            return self.tick(peers, idle);
+        }
+        let patience = match asked.step {
+            Step::Offer => OFFER_PATIENCE,
+            _ => PATIENCE,
+        };
+        let is_slow = asked.waited >= patience || asked.spent > allowed(PATIENCE, asked.bytes);
+        if !is_slow && peers.contains(&asked.peer) {
+            self.asked = Some(asked);
+            return None;
+        }
+        if matches!(asked.step, Step::Offer) {
+            self.declined = self.declined.saturating_add(1);
+            return self.tick(peers, idle);
+        }
+        // Parts that led to the root stay good, whoever has the others.
+        self.effort.passed.insert(asked.peer);
+        if self.effort.moved && peers.iter().all(|peer| self.effort.passed.contains(peer)) {
+            self.effort.passed.clear();
+            self.effort.moved = false;
+        }
+        let Some(peer) = self.next_peer(peers) else {
+            self.declined = self.declined.saturating_add(1);
+            return self.tick(peers, idle);
+        };
+        self.ask(asked.step, peer)
+    }
+
+    fn ask(&mut self, step: Step, peer: ValidatorKey) -> Option<(ValidatorKey, Message)> {
         let question = self.question(&step)?;
         self.asked = Some(Asked {
             step,
             peer: peer.clone(),
             waited: 0,
-            tries,
+            spent: 0,
+            bytes: 0,
         });
         Some((peer, question))
     }
@@ -332,12 +372,15 @@ impl Fetch {
             peer: peer.clone(),
             cause,
         };
+        let (spent, before) = (asked.spent, asked.bytes);
         let again = |step, waited| Asked {
             step,
             peer: asked.peer.clone(),
             waited,
-            tries: asked.tries,
+            spent,
+            bytes: before,
         };
+        let mut brought = 0_usize;
         let step = match (asked.step, answer) {
             (Step::Offer, Message::Offer(offer)) => {
                 let (client, above) = self
@@ -360,17 +403,22 @@ impl Fetch {
                     client.follow(handover).map_err(|e| wrong(peer, e.into()))?;
                 }
                 self.ledger.keep_handovers(&handovers)?;
+                brought = handovers.to_bytes().len();
                 followed(&by, offer, client).map_err(|e| wrong(&by, e))?
             }
-            (Step::Parts(mut assembly), Message::Part(block, part, bytes)) if block == assembly.id() => {
+            // Another one than was asked for is late, or none that anybody wants: it changes nothing.
+            (Step::Parts(mut assembly), Message::Part(plan, part, bytes))
+                if plan == assembly.plan() && assembly.next() == Some(part) =>
+            {
                 if let Err(cause) = assembly.take(part, &bytes) {
                     self.asked = Some(again(Step::Parts(assembly), PATIENCE));
                     return Err(wrong(peer, cause));
                 }
+                brought = bytes.len();
                 Step::Parts(assembly)
             }
             // Another one may have it still.
-            (Step::Parts(assembly), Message::Gone(block)) if block == assembly.id() => {
+            (Step::Parts(assembly), Message::Gone(plan)) if plan == assembly.plan() => {
                 self.asked = Some(again(Step::Parts(assembly), PATIENCE));
                 return Ok(Taken::Nothing);
             }
@@ -383,25 +431,27 @@ impl Fetch {
                 return Ok(Taken::Nothing);
             }
         };
-        if let Step::Parts(assembly) = step {
-            if assembly.next().is_some() {
-                return Ok(self.on(Step::Parts(assembly), peer));
+        let step = match step {
+            Step::Parts(assembly) if assembly.next().is_none() => {
+                let (height, genesis) = (
+                    assembly.header().height,
+                    self.ledger.read(|state| state.genesis().clone()),
+                );
+                let snapshot = assembly.finish(genesis).map_err(|e| wrong(peer, e))?;
+                self.ledger.install(snapshot)?;
+                self.declined = 0;
+                return Ok(Taken::Installed(height));
             }
-            let (height, genesis) = (
-                assembly.header().height,
-                self.ledger.read(|state| state.genesis().clone()),
-            );
-            let snapshot = assembly.finish(genesis).map_err(|e| wrong(peer, e))?;
-            self.ledger.install(snapshot)?;
-            self.declined = 0;
-            return Ok(Taken::Installed(height));
+            step => step,
+        };
+        let brought = u64::try_from(brought).unwrap_or(u64::MAX);
+        self.effort.bytes = self.effort.bytes.saturating_add(brought);
+        self.effort.moved |= brought > 0;
+        let next = self.ask(step, peer.clone());
+        if let Some(asked) = &mut self.asked {
+            (asked.spent, asked.bytes) = (spent, before.saturating_add(brought));
         }
-        Ok(self.on(step, peer))
-    }
-
-    fn on(&mut self, step: Step, peer: &ValidatorKey) -> Taken {
-        self.ask(step, peer.clone(), 0)
-            .map_or(Taken::Nothing, |(_, question)| Taken::Next(question))
+        Ok(next.map_or(Taken::Nothing, |(_, question)| Taken::Next(question)))
     }
 }
 

@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use hanzo_chain::ValidatorKey;
 use hanzo_chain_node::snapshot::{Fetch, FetchError, MESSAGE_BYTES_MAX, Message, Taken, answer};
-use hanzo_ledger::{Bounded, Canonical, List};
+use hanzo_ledger::snapshot::Cut;
+use hanzo_ledger::{Bounded, Canonical, List, State};
 use hanzo_mining::MiningLedger;
 use hanzo_pqc::Dek;
 use light::fixture::*;
@@ -43,8 +44,11 @@ fn peer(n: u16) -> ValidatorKey {
     ValidatorKey::new(&user(900 + n).public).unwrap()
 }
 
-/// How a peer answers.
-type Says = Box<dyn Fn(&MiningLedger, &Message) -> Message>;
+/// How a peer answers, and after how many looks.
+type Says = Box<dyn Fn(&MiningLedger, &Message) -> (u32, Message)>;
+
+/// Looks after which nobody waits any more.
+const NEVER: u32 = u32::MAX;
 
 fn truly() -> Says {
     Box::new(|ledger, question| {
@@ -52,41 +56,207 @@ fn truly() -> Says {
         // As it goes over the wire.
         let bytes = told.to_bytes();
         assert!(bytes.len() <= MESSAGE_BYTES_MAX);
-        Message::parse(&bytes).unwrap()
+        (0, Message::parse(&bytes).unwrap())
     })
 }
 
 fn but(change: impl Fn(&mut Message) + 'static) -> Says {
     Box::new(move |ledger, question| {
-        let mut told = truly()(ledger, question);
+        let (after, mut told) = truly()(ledger, question);
         change(&mut told);
-        told
+        (after, told)
     })
 }
 
+/// Hands out the true state, cut so that a part has at most `bytes`; a part comes after so many looks.
+fn cutting(state: &State, bytes: usize, after: u32, change: impl Fn(&Cut, &mut Message) + 'static) -> Says {
+    let cut = state.clone().cut(bytes).unwrap();
+    assert!(cut.plan().parts().len() > 2);
+    Box::new(move |ledger, question| match question {
+        Message::AskPart(of, part) => {
+            let bytes = Bounded::new(cut.part(*part).unwrap()).unwrap();
+            let mut said = Message::Part(*of, *part, bytes);
+            change(&cut, &mut said);
+            (after, said)
+        }
+        question => {
+            let (_, mut said) = truly()(ledger, question);
+            if let Message::Offer(offer) = &mut said {
+                offer.plan = cut.plan().clone();
+            }
+            (0, said)
+        }
+    })
+}
+
+struct Fetched {
+    went: Option<u64>,
+    caught: Vec<usize>,
+    looks: u32,
+    /// Answers that were taken.
+    answers: u32,
+}
+
 /// Fetches until it is there or `rounds` looks went by; who was caught.
-fn fetch(fetch: &mut Fetch, from: &MiningLedger, says: &[Says], rounds: u32) -> (Option<u64>, Vec<usize>) {
-    let mut caught = Vec::new();
-    for _ in 0..rounds {
-        let peers: Vec<_> = (0..says.len())
-            .filter(|n| !caught.contains(n))
-            .map(|n| peer(n as u16))
-            .collect();
+fn fetched(fetch: &mut Fetch, from: &MiningLedger, says: &[Says], rounds: u32) -> Fetched {
+    let mut out = Fetched {
+        went: None,
+        caught: Vec::new(),
+        looks: 0,
+        answers: 0,
+    };
+    let mut coming: Vec<(u32, usize, Message)> = Vec::new();
+    for now in 0..rounds {
+        out.looks = now;
+        let there: Vec<_> = (0..says.len()).filter(|n| !out.caught.contains(n)).collect();
+        let peers: Vec<_> = there.iter().map(|n| peer(*n as u16)).collect();
         let mut next = fetch.tick(&peers, true);
-        while let Some((who, question)) = next.take() {
-            let n = (0..says.len()).find(|n| peer(*n as u16) == who).unwrap();
-            match fetch.take(&who, says[n](from, &question)) {
+        loop {
+            if let Some((who, question)) = next.take() {
+                let n = (0..says.len()).find(|n| peer(*n as u16) == who).unwrap();
+                let (after, said) = says[n](from, &question);
+                coming.push((now.saturating_add(after), n, said));
+            }
+            let Some(at) = coming.iter().position(|(when, ..)| *when <= now) else {
+                break;
+            };
+            let (_, n, said) = coming.remove(at);
+            let who = peer(n as u16);
+            out.answers += 1;
+            assert!(out.answers < 20_000, "it is told things without an end");
+            match fetch.take(&who, said) {
                 Ok(Taken::Nothing) => {}
                 Ok(Taken::Next(question)) => next = Some((who, question)),
-                Ok(Taken::Installed(height)) => return (Some(height), caught),
+                Ok(Taken::Installed(height)) => {
+                    out.went = Some(height);
+                    return out;
+                }
                 Err(FetchError::Wrong { peer: liar, .. }) => {
-                    caught.push((0..says.len()).find(|n| peer(*n as u16) == liar).unwrap());
+                    out.caught
+                        .push((0..says.len()).find(|n| peer(*n as u16) == liar).unwrap());
                 }
                 Err(error) => panic!("{error}"),
             }
         }
     }
-    (None, caught)
+    out
+}
+
+fn fetch(fetch: &mut Fetch, from: &MiningLedger, says: &[Says], rounds: u32) -> (Option<u64>, Vec<usize>) {
+    let out = fetched(fetch, from, says, rounds);
+    (out.went, out.caught)
+}
+
+/// The state after the block that `from` hands out.
+fn offered(place: &Path, told: &Told, from: &MiningLedger) -> (u64, State) {
+    let base = from.offer(0).unwrap().unwrap().header().height;
+    let upto = open(place, told);
+    for block in &told.w.blocks[..base as usize] {
+        upto.submit(block.clone()).unwrap();
+    }
+    (base, upto.read(State::clone))
+}
+
+#[test]
+fn a_true_state_in_other_parts_gets_nobody_blocked_who_has_it_in_the_usual_ones() {
+    let told = told();
+    let dir = tempfile::tempdir().unwrap();
+    let from = whole(&dir.path().join("from"), &told);
+    let (base, state) = offered(&dir.path().join("upto"), &told, &from);
+    // Asked first: it offers the state in parts of its own, and hands out none, or each of them slowly.
+    for (n, after) in [NEVER, 39].into_iter().enumerate() {
+        let late = open(&dir.path().join(format!("late-{n}")), &told);
+        let says = [truly(), cutting(&state, 1, after, |_, _| {}), truly(), truly()];
+        let mut fetching = Fetch::new(Arc::clone(&late), 3);
+        let out = fetched(&mut fetching, &from, &says, 2_000);
+        assert_eq!(
+            (out.went, out.caught),
+            (Some(base), vec![]),
+            "{n}: after {} looks",
+            out.looks
+        );
+        assert_eq!(late.read(|s| s.root()), state.root());
+    }
+    // All alone it is good for what it is: a true state.
+    let alone = open(&dir.path().join("alone"), &told);
+    let mut fetching = Fetch::new(Arc::clone(&alone), 3);
+    let says = [cutting(&state, 8_000, 1, |_, _| {})];
+    assert_eq!(fetch(&mut fetching, &from, &says, 400), (Some(base), vec![]));
+    assert_eq!(alone.read(|s| s.root()), state.root());
+}
+
+#[test]
+fn a_plan_with_an_entry_in_another_place_costs_its_giver_alone() {
+    let told = told();
+    let dir = tempfile::tempdir().unwrap();
+    let from = whole(&dir.path().join("from"), &told);
+    let (base, state) = offered(&dir.path().join("upto"), &told, &from);
+    // A part with one entry and its empty neighbour, told the other way round: the root is the same.
+    let mut plan = state.clone().cut(1).unwrap().plan().to_bytes();
+    let head = |n: usize| 3 + 33 * n..3 + 33 * (n + 1);
+    let alone = (0..4096)
+        .find(|n| plan[head(*n)][32] == 1 && plan[head(n ^ 1)][32] == 0)
+        .unwrap();
+    let moved = plan[head(alone)].to_vec();
+    plan[head(alone)].fill(0);
+    plan[head(alone ^ 1)].copy_from_slice(&moved);
+    let plan = hanzo_ledger::snapshot::Plan::from_bytes("plan", &plan, plan.len()).unwrap();
+    assert_eq!(plan.verify(&state.root()), Ok(()));
+    let liar: Says = Box::new(move |ledger, question| match question {
+        Message::AskPart(..) => (NEVER, Message::NoOffer),
+        question => {
+            let (_, mut said) = truly()(ledger, question);
+            if let Message::Offer(offer) = &mut said {
+                offer.plan = plan.clone();
+            }
+            (0, said)
+        }
+    });
+    let late = open(&dir.path().join("late"), &told);
+    let says = [truly(), liar, truly()];
+    let out = fetched(&mut Fetch::new(Arc::clone(&late), 3), &from, &says, 400);
+    assert_eq!(
+        (out.went, out.caught),
+        (Some(base), vec![]),
+        "after {} looks",
+        out.looks
+    );
+    assert_eq!(late.read(|s| s.root()), state.root());
+}
+
+#[test]
+fn who_answers_everything_with_one_part_or_drips_them_holds_nobody_up() {
+    let told = told();
+    let dir = tempfile::tempdir().unwrap();
+    let from = whole(&dir.path().join("from"), &told);
+    let (base, state) = offered(&dir.path().join("upto"), &told, &from);
+    // Part 0, true, whatever was asked for: of no use, and no reason to ask again.
+    let zero = cutting(&state, 8_000, 0, |cut, said| {
+        if let Message::Part(_, part, bytes) = said {
+            (*part, *bytes) = (0, Bounded::new(cut.part(0).unwrap()).unwrap());
+        }
+    });
+    let late = open(&dir.path().join("late"), &told);
+    let says = [truly(), zero, truly(), truly()];
+    let out = fetched(&mut Fetch::new(Arc::clone(&late), 3), &from, &says, 400);
+    assert_eq!((out.went, out.caught), (Some(base), vec![]));
+    assert!(out.answers < 40, "{} answers were taken", out.answers);
+    // Each part just before it would be asked of another: the others have the same parts, and give the rest of them at once.
+    let late = open(&dir.path().join("dripped"), &told);
+    let drip = || cutting(&state, 1, 39, |_, _| {});
+    let says = [cutting(&state, 1, 0, |_, _| {}), drip(), drip()];
+    let out = fetched(&mut Fetch::new(Arc::clone(&late), 3), &from, &says, 400);
+    assert_eq!(
+        (out.went, out.caught),
+        (Some(base), vec![]),
+        "after {} looks",
+        out.looks
+    );
+    // Drips of everybody: after a few minutes of it, blocks are asked for in between.
+    let late = open(&dir.path().join("slow"), &told);
+    let mut fetching = Fetch::new(late, 3);
+    assert_eq!(fetch(&mut fetching, &from, &[drip(), drip()], 640), (None, vec![]));
+    assert!(!fetching.is_under_way());
 }
 
 #[test]
