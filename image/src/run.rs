@@ -25,6 +25,7 @@ pub use self::launch::run_confidential;
 pub(crate) use self::launch::{GUARDED, GUARDED_NETWORK, td_acpi_blobs};
 use self::process::Own;
 use self::qtest::Qtest;
+pub use self::tools::PACKS_MAX;
 pub(crate) use self::tools::{QEMU, disks, path as absolute, qemu_says};
 use crate::assemble::{COMMAND_LINE, FIRMWARE, INITRD, KERNEL, Progress, VARIABLES};
 use crate::error::ImageError;

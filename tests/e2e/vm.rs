@@ -6,7 +6,7 @@
 //!
 //! The image's kernel is the one of `hanzo up --vm`: our own if it lies beside the packages; `HANZO_VM_KERNEL=debian` takes
 //! Debian's. The model is a random one of a few hundred kilobytes, made here, so that an emulated processor has little to do;
-//! `HANZO_VM_MODEL=smollm2` takes the one that `hanzo up` takes. The image boots once, and twice more for a changed pack and
+//! `HANZO_VM_MODEL=smollm2` takes the one that `hanzo up` takes. A delta goes on it, for one of two callers. The image boots once, and twice more for a changed pack and
 //! an image that has become too old; with `HANZO_IMAGE_REFUSALS` set twice again, for other images.
 
 #[path = "vm/appliance.rs"]
@@ -29,12 +29,12 @@ mod tiny;
 use std::fs;
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use appliance::Up;
 use broker::Broker;
 use client::Endpoint;
-use needs::{Needs, not_tested};
+use needs::{ADAPTER, CALLERS, Needs, not_tested};
 
 #[test]
 fn a_measured_image_answers_and_everything_else_is_refused() {
@@ -58,6 +58,8 @@ fn a_measured_image_answers_and_everything_else_is_refused() {
     let receipts = fs::read_dir(up.state.path().join("receipts")).unwrap().count();
     assert!(receipts >= 1, "the answer has a receipt that verified");
 
+    an_adapter_answers_its_caller_alone(&up);
+
     let broker = Broker::of(&up);
     let granted = broker.decisions(&up.model_key());
     assert_eq!(granted.len(), 1);
@@ -76,6 +78,45 @@ fn a_measured_image_answers_and_everything_else_is_refused() {
 
     killed_in_the_middle_of_an_answer(&mut up);
     refused::a_changed_pack(&needs);
+}
+
+/// A delta from a disk of its own, on a copy of the model's files in the guest; callers stand in the measured configuration.
+fn an_adapter_answers_its_caller_alone(up: &Up) {
+    if up.greeting["adapters"] == json!([]) {
+        return not_tested("an adapter: the model is not of this test's making");
+    }
+    let told = json!([{"name": ADAPTER, "base": up.base(), "callers": [CALLERS[0]]}]);
+    assert_eq!(up.greeting["adapters"], told);
+    let said = |who, model: &str| {
+        let (status, answer) = up.ask(who, model);
+        assert_eq!(status, 200, "{answer}");
+        answer["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
+    };
+    // The first question was the adapter's; the model under it answers whom it is for, as it is.
+    assert_ne!(said(0, ADAPTER), said(0, up.base()), "the delta changes answers");
+    assert_eq!(said(0, up.base()), said(1, up.base()));
+    let (status, refused) = up.ask(1, ADAPTER);
+    assert_eq!(
+        (status, &refused["error"]["code"]),
+        (404, &json!("model_not_found")),
+        "{refused}"
+    );
+    let (status, refused) = up.ask(CALLERS.len(), up.base());
+    assert_eq!(
+        (status, &refused["error"]["code"]),
+        (401, &json!("invalid_api_key")),
+        "{refused}"
+    );
+    // Receipts name both roots.
+    let receipts = fs::read_dir(up.state.path().join("receipts")).unwrap().flatten();
+    let receipts: Vec<Value> = receipts
+        .filter_map(|entry| serde_json::from_slice(&fs::read(entry.path()).ok()?).ok())
+        .collect();
+    let of_base: Vec<_> = receipts
+        .iter()
+        .filter(|receipt| receipt.to_string().contains("base_root"))
+        .collect();
+    assert!(!of_base.is_empty() && of_base.len() < receipts.len(), "{receipts:?}");
 }
 
 /// The client is told; what came is no complete answer; nothing is left running.

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use hanzo_attestation::Digest256;
 use hanzo_attestation::config::EngineKind;
 use hanzo_attestation::name::Name;
+use hanzo_image::run::PACKS_MAX;
 use hanzo_model::{
     ADAPTER_BYTES_MAX, ADAPTER_FILE, Adapter, AdapterError, AdapterFacts, AdapterKind, DELTA_FILE, GGUF_FILE,
     SCALE_ONE_MICROS,
@@ -63,11 +64,10 @@ impl SealedAdapter {
 /// [`AdapterRefused`].
 pub(crate) fn check(adapters: &[AdapterArg], models: &[Model], computes: &Computes) -> Result<(), AdapterRefused> {
     let count = adapters.len() + models.len();
-    if !adapters.is_empty() && count > MODELS_MAX {
-        return Err(AdapterRefused::Limit {
-            got: count,
-            max: MODELS_MAX,
-        });
+    // Each has a disk there.
+    let max = if computes.in_image { PACKS_MAX } else { MODELS_MAX };
+    if !adapters.is_empty() && count > max {
+        return Err(AdapterRefused::Limit { got: count, max });
     }
     for (at, adapter) in adapters.iter().enumerate() {
         let name = adapter.name.as_str();
@@ -175,6 +175,9 @@ fn seal_one(
 /// LoRA is computed by llama.cpp alone, which reads GGUF alone.
 fn check_engine(adapter: &AdapterArg, base: &Model, computes: &Computes) -> Result<(), AdapterRefused> {
     let got = match computes.engine {
+        _ if computes.in_image => {
+            "an image, which carries mistral.rs alone: leave --vm out, or make a delta of the merged model (hanzo model delta make)"
+        }
         Some(EngineKind::MistralRs) => "--engine mistral.rs: leave --engine out",
         _ if !base.dir.join(GGUF_FILE).is_file() => "a base in safetensors: convert it to GGUF first",
         _ => return Ok(()),
@@ -337,5 +340,40 @@ fn refused(adapter: &AdapterArg, error: &AdapterError) -> AdapterRefused {
         name: adapter.name.to_string(),
         code: error.code(),
         reason: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_image_does_not_compute_or_hold_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(GGUF_FILE), GGUF).unwrap();
+        let model = |name: String| Model {
+            name,
+            dir: dir.path().to_owned(),
+        };
+        let written = format!("tuned={}", dir.path().join(GGUF_FILE).display());
+        let adapter: AdapterArg = written.parse().unwrap();
+        let here = Computes::default();
+        let image = Computes::default().in_image(true);
+
+        // LoRA on a GGUF base: llama.cpp computes it here, and no image has it.
+        assert!(check_engine(&adapter, &model("base".into()), &here).is_ok());
+        let refused = check_engine(&adapter, &model("base".into()), &image).unwrap_err();
+        assert_eq!(refused.code(), "up.adapter.engine");
+        assert!(refused.to_string().contains("leave --vm out"), "{refused}");
+
+        // Each is a disk there.
+        let models = |count: usize| (0..count).map(|at| model(format!("m{at}"))).collect::<Vec<_>>();
+        let most = PACKS_MAX - 1;
+        assert!(check(std::slice::from_ref(&adapter), &models(most), &image).is_ok());
+        assert!(check(std::slice::from_ref(&adapter), &models(most + 1), &here).is_ok());
+        let refused = check(&[adapter], &models(most + 1), &image).unwrap_err();
+        assert_eq!(refused.code(), "up.adapter.limit");
+        assert!(refused.to_string().contains("at most 16"), "{refused}");
     }
 }

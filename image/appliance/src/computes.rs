@@ -47,6 +47,8 @@ pub(crate) struct Computes {
     pub(crate) engine: Option<EngineKind>,
     /// The server behind `upstream`.
     pub(crate) upstream: Option<UpstreamServer>,
+    /// Whether it is in an image: of engines, images carry mistral.rs alone.
+    pub(crate) in_image: bool,
 }
 
 impl Computes {
@@ -54,8 +56,13 @@ impl Computes {
     pub(crate) fn by(engine: EngineKind) -> Self {
         Self {
             engine: Some(engine),
-            upstream: None,
+            ..Self::default()
         }
+    }
+
+    /// The same, or in an image.
+    pub(crate) fn in_image(self, in_image: bool) -> Self {
+        Self { in_image, ..self }
     }
 }
 
@@ -68,7 +75,10 @@ impl EngineChoice {
                 return wrong("--engine upstream needs --server PROGRAM, e.g. --server ./llama-server");
             }
             (None, engine) => {
-                return Ok(Computes { engine, upstream: None });
+                return Ok(Computes {
+                    engine,
+                    ..Computes::default()
+                });
             }
             (Some(program), None | Some(EngineKind::Upstream)) => program,
             (Some(_), Some(_)) => return wrong("--server goes with --engine upstream alone: leave --engine out"),
@@ -93,6 +103,7 @@ impl EngineChoice {
             ))),
         };
         Ok(Computes {
+            in_image: false,
             engine: Some(EngineKind::Upstream),
             upstream: Some(UpstreamServer {
                 speaks: self.server_speaks.unwrap_or(UpstreamApi::LlamaServer),

@@ -56,7 +56,7 @@ impl Asked {
     }
 
     /// Everybody who is named, ascending.
-    fn all_callers(&self) -> Vec<Name> {
+    pub(crate) fn all_callers(&self) -> Vec<Name> {
         let of_adapters = self.adapters.iter().flat_map(|adapter| &adapter.callers);
         let mut all: Vec<_> = of_adapters.chain(&self.callers).cloned().collect();
         all.sort();
@@ -65,7 +65,7 @@ impl Asked {
     }
 
     /// Seals what goes on `models`, of which `sealed` came.
-    async fn seal_adapters(
+    pub(crate) async fn seal_adapters(
         &self,
         models: Vec<Model>,
         sealed: &[Sealed],

@@ -61,7 +61,7 @@ Examples:
 
 Adapters: LoRA files as llama.cpp's convert_lora_to_gguf.py makes them of PEFT directories, and deltas of
 `hanzo model delta make`. Clients ask an adapter by its NAME, as they ask a model. BASE/ is needed where
-several models are served. An adapter without @CALLER is every caller's.
+several models are served. An adapter without @CALLER is every caller's. Images (--vm) take deltas alone.
 
 Callers: where one is named, every request needs a key (`Authorization: Bearer …`), which is in
 STATE/up/callers/CALLER.key.";
@@ -85,13 +85,13 @@ pub(crate) struct UpArgs {
     #[arg(long, conflicts_with = "vm")]
     aci: bool,
     /// Serve a LoRA file or a BitDelta delta on a model as NAME, sealed apart and in a process of its own, to its callers alone; repeated
-    #[arg(long, value_name = "[BASE/]NAME=FILE[:SCALE][@CALLER,…]", conflicts_with = "vm", help_heading = ADAPTERS)]
+    #[arg(long, value_name = "[BASE/]NAME=FILE[:SCALE][@CALLER,…]", help_heading = ADAPTERS)]
     adapter: Vec<AdapterArg>,
     /// Serve only whoever shows an API key, of this caller; repeated. Keys are drawn once and kept in the state folder
-    #[arg(long, value_name = "CALLER", conflicts_with = "vm", value_parser = caller, help_heading = ADAPTERS)]
+    #[arg(long, value_name = "CALLER", value_parser = caller, help_heading = ADAPTERS)]
     caller: Vec<Name>,
     /// Start engines at the first question, and end each after N idle seconds
-    #[arg(long, value_name = "N", conflicts_with_all = ["vm", "ask"], value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "N", conflicts_with = "ask", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     idle_s: Option<u64>,
     /// Where to serve the OpenAI endpoint
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "IP:PORT")]
@@ -227,18 +227,16 @@ async fn start_either(
 ) -> Result<Reach, ApplianceError> {
     let wanted = Wanted::of(args.model.clone(), args.models.clone());
     let computes = args.engine.computes()?;
+    let asked = Asked {
+        aci: if args.aci { Aci::On } else { Aci::Off },
+        adapters: args.adapter.clone(),
+        callers: args.caller.clone(),
+        idle_s: args.idle_s,
+        ..Asked::plain(wanted, computes.in_image(args.vm.vm))
+    };
     match args.vm.vm {
-        true => vm::start(args.vm.clone(), wanted, computes, layout, cache, parts).await,
-        false => {
-            let asked = Asked {
-                aci: if args.aci { Aci::On } else { Aci::Off },
-                adapters: args.adapter.clone(),
-                callers: args.caller.clone(),
-                idle_s: args.idle_s,
-                ..Asked::plain(wanted, computes)
-            };
-            start(asked, layout, cache, parts).await
-        }
+        true => vm::start(args.vm.clone(), asked, layout, cache, parts).await,
+        false => start(asked, layout, cache, parts).await,
     }
 }
 

@@ -21,14 +21,15 @@ use hanzo_pqc::Dek;
 use hanzo_vault::KeyPolicy;
 use hanzo_verifier::VerifierContext;
 
+use crate::adapters::{self, SealedAdapter};
 use crate::broker::Broker;
-use crate::computes::Computes;
+use crate::callers;
 use crate::error::ApplianceError;
-use crate::models::Wanted;
 use crate::paths::Layout;
 use crate::plan::{KEY_LIFETIME_S, Plan};
 use crate::platform;
 use crate::progress::Progress;
+use crate::start::Asked;
 use crate::supervise::Role;
 use crate::up::{self, Parts, QUICK, Reach};
 
@@ -75,8 +76,7 @@ pub(crate) struct VmArgs {
 /// Starts everything; what runs is in `parts`, also when this fails or is cancelled.
 pub(crate) async fn start(
     args: VmArgs,
-    wanted: Wanted,
-    computes: Computes,
+    asked: Asked,
     layout: &Layout,
     cache: &Path,
     parts: &mut Parts,
@@ -84,7 +84,9 @@ pub(crate) async fn start(
     // Everything that may be missing, before anything that takes long.
     let programs = image::Programs::find(&args)?;
     up::off_thread(|| hanzo_image::run::check_tools().map_err(coded)).await?;
-    let models = up::get_models(wanted, cache).await?;
+    let models = up::get_models(asked.wanted.clone(), cache).await?;
+    adapters::check(&asked.adapters, &models, &asked.computes)?;
+    let callers = callers::make(&asked.all_callers(), layout)?;
     up::fresh_run(layout)?;
 
     let tpm = layout.run().join("tpm");
@@ -93,8 +95,14 @@ pub(crate) async fn start(
         up::off_thread(move || hanzo_image::tpm::make(&tpm).map_err(coded)).await?
     };
     let (models, sealed) = up::seal(models, layout).await?;
-    let plan = Plan::new(&sealed)?.on(computes);
-    let names: Vec<_> = models.iter().map(|m| m.name.clone()).collect();
+    let (models, adapters) = asked.seal_adapters(models, &sealed, layout).await?;
+    let plan = Plan::new(&sealed)?
+        .with_adapters(&adapters)?
+        .on(asked.computes)
+        .on_demand(asked.idle_s)
+        .asked_by(callers.as_ref());
+    let names: Vec<_> = plan.models.iter().map(|m| m.name.to_string()).collect();
+    let (reached, of_adapters): (Vec<_>, Vec<_>) = adapters.into_iter().map(SealedAdapter::split).unzip();
 
     let broker = Broker::create_for_tpm(layout, ak)?;
     let kbs = parts.kbs.insert(Role::start(
@@ -136,7 +144,7 @@ pub(crate) async fn start(
     };
     let text = appraisal.to_toml().map_err(|e| ApplianceError::Part(e.to_string()))?;
     platform::write_private(&layout.policy(), text.as_bytes())?;
-    for (planned, sealed) in plan.models.iter().zip(sealed) {
+    for (planned, sealed) in plan.models.iter().zip(sealed.into_iter().chain(of_adapters)) {
         let policy = key_policy(&appraisal, &planned.weights_root.to_string())?;
         broker.put(&planned.key, &sealed.dek, &policy).await?;
     }
@@ -164,7 +172,7 @@ pub(crate) async fn start(
     let proxy_at = up::parse_ready("proxy", proxy.ready(QUICK).await?)?;
     let first = up::first(models)?;
     Ok(Reach {
-        model: first.name,
+        model: reached.first().map_or(first.name, |adapter| adapter.name.clone()),
         models: names,
         model_dir: first.dir,
         proxy_at,
@@ -174,8 +182,8 @@ pub(crate) async fn start(
             policy: appraisal,
         },
         tpm_key: Some(ak),
-        adapters: Vec::new(),
-        callers: None,
+        adapters: reached,
+        callers,
     })
 }
 

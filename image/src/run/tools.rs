@@ -21,7 +21,7 @@ const TPM_REMEDY: &str = "install swtpm and swtpm-tools";
 /// What swtpm calls a TPM's permanent state.
 const TPM_STATE: &str = "tpm2-00.permall";
 /// Most packs of a machine.
-const PACKS_MAX: usize = 16;
+pub const PACKS_MAX: usize = 16;
 /// The network card is in slot 1.
 const FIRST_PACK_SLOT: usize = 2;
 /// How long swtpm may take to listen.

@@ -84,8 +84,27 @@ impl Up {
         format!("hanzo/dek/{}", self.model())
     }
 
-    pub fn pack(&self) -> PathBuf {
-        self.at("packs").join(format!("{}.pack", self.model()))
+    /// In the order of the configuration: the model, and what goes on it.
+    pub fn packs(&self) -> Vec<PathBuf> {
+        let adapters = self.greeting["adapters"].as_array().into_iter().flatten();
+        let on: Vec<_> = adapters.map(|adapter| adapter["name"].as_str().unwrap()).collect();
+        let base = self.base();
+        let names = std::iter::once(base).chain(on);
+        names
+            .map(|name| self.at("packs").join(format!("{name}.pack")))
+            .collect()
+    }
+
+    /// The model under everything.
+    pub fn base(&self) -> &str {
+        let adapter = &self.greeting["adapters"][0];
+        adapter["base"].as_str().unwrap_or_else(|| self.model())
+    }
+
+    /// The API key of a caller, where callers are told apart.
+    pub fn key(&self, who: usize) -> Option<String> {
+        let file = self.greeting["callers"][who]["key_file"].as_str()?;
+        Some(fs::read_to_string(file).unwrap().trim().to_owned())
     }
 
     /// Process ids of the programs that are called so and belong to this appliance.
@@ -103,11 +122,21 @@ impl Up {
 
     /// A short question to its own endpoint.
     pub fn chat(&self) -> (u16, Value) {
-        post(self.greeting["listening"].as_str().unwrap(), self.model(), 4)
+        self.ask(0, self.model())
+    }
+
+    /// The same of one of its models, by one of its callers.
+    pub fn ask(&self, who: usize, model: &str) -> (u16, Value) {
+        post(
+            self.greeting["listening"].as_str().unwrap(),
+            model,
+            4,
+            self.key(who).as_deref(),
+        )
     }
 
     /// The same machine over other files, beside the running one and in front of the same broker.
-    pub fn boot(&self, image: &Path, pack: &Path) -> Report {
+    pub fn boot(&self, image: &Path, packs: &[PathBuf]) -> Report {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
@@ -118,7 +147,7 @@ impl Up {
             memory_mib: 2048,
             processors: 2,
             accelerator: Accelerator::Tcg,
-            packs: vec![pack.to_owned()],
+            packs: packs.to_vec(),
             tpm: Some(self.at("tpm")),
         };
         hanzo_image::run::run(&machine, None, true, &|_| ()).unwrap()

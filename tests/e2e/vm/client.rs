@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Endpoint {
     base: String,
     model: String,
+    key: Option<String>,
     pub state: tempfile::TempDir,
     _runtime: Runtime,
 }
@@ -62,18 +63,19 @@ impl Endpoint {
         Self {
             base,
             model: up.model().to_owned(),
+            key: up.key(0),
             state,
             _runtime: runtime,
         }
     }
 
     pub fn chat(&self, max_tokens: u32) -> (u16, Value) {
-        post(&self.base, &self.model, max_tokens)
+        post(&self.base, &self.model, max_tokens, self.key.as_deref())
     }
 
     /// A long answer, as soon as its first tokens are here.
     pub fn stream(&self) -> Streaming {
-        let mut curl = curl(&self.base, &request(&self.model, 1500, true))
+        let mut curl = curl(&self.base, &request(&self.model, 1500, true), self.key.as_deref())
             .arg("-N")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -109,7 +111,7 @@ fn request(model: &str, max_tokens: u32, stream: bool) -> String {
         .to_string()
 }
 
-fn curl(base: &str, request: &str) -> Command {
+fn curl(base: &str, request: &str, key: Option<&str>) -> Command {
     let mut curl = Command::new("curl");
     curl.args([
         "-sS",
@@ -120,13 +122,16 @@ fn curl(base: &str, request: &str) -> Command {
         "-d",
         request,
     ]);
+    if let Some(key) = key {
+        curl.args(["-H", &format!("authorization: Bearer {key}")]);
+    }
     curl.arg(format!("{base}/chat/completions"));
     curl
 }
 
 /// Status and body of one whole answer.
-pub fn post(base: &str, model: &str, max_tokens: u32) -> (u16, Value) {
-    let done = curl(base, &request(model, max_tokens, false))
+pub fn post(base: &str, model: &str, max_tokens: u32, key: Option<&str>) -> (u16, Value) {
+    let done = curl(base, &request(model, max_tokens, false), key)
         .args(["-w", "\n%{http_code}"])
         .output()
         .unwrap();

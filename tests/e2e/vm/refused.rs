@@ -40,7 +40,7 @@ fn by_the_broker(report: &Report, broker: &Broker, failed: &Value) {
 
 /// The very image that runs, while it runs: the store has one writer.
 pub fn a_second_guest(up: &Up) {
-    let report = up.boot(&up.at("image"), &up.pack());
+    let report = up.boot(&up.at("image"), &up.packs());
     let reason = reason(&report);
     assert!(reason.ends_with("[fence.held]"), "{reason}");
 }
@@ -56,9 +56,14 @@ pub fn a_changed_pack(needs: &Needs) {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it predicted");
         std::thread::sleep(Duration::from_millis(5));
     }
-    let packs: Vec<_> = fs::read_dir(run.join("packs")).unwrap().flatten().collect();
-    let [pack] = &packs[..] else { panic!("{packs:?}") };
-    let file = fs::File::options().read(true).write(true).open(pack.path()).unwrap();
+    let packs = fs::read_dir(run.join("packs")).unwrap().flatten();
+    let mut packs: Vec<_> = packs.map(|pack| pack.path()).collect();
+    packs.sort_by_key(|pack| fs::metadata(pack).unwrap().len());
+    let file = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(packs.last().unwrap())
+        .unwrap();
     let middle = file.metadata().unwrap().len() / 2;
     let mut byte = [0];
     file.read_exact_at(&mut byte, middle).unwrap();
@@ -76,7 +81,7 @@ pub fn a_changed_pack(needs: &Needs) {
 pub fn other_images(needs: &Needs, up: &Up, broker: &Broker) {
     let image = up.at("image");
     let changed = one_byte_of_the_kernel(&image, &up.state.path().join("changed"));
-    by_the_broker(&up.boot(&changed, &up.pack()), broker, &json!(["tpm.pcrs"]));
+    by_the_broker(&up.boot(&changed, &up.packs()), broker, &json!(["tpm.pcrs"]));
 
     let debug = up.state.path().join("debug");
     let made = Manifest::read(&image).unwrap();
@@ -90,7 +95,7 @@ pub fn other_images(needs: &Needs, up: &Up, broker: &Broker) {
     let engine = Some(needs.engine.as_path());
     let parts = Parts::gather(inputs, &source, Profile::Debug, &needs.guest, engine, &|_| ()).unwrap();
     build_with(&parts, &recipe, &debug, &Frames::default(), &|_| ()).unwrap();
-    by_the_broker(&up.boot(&debug, &up.pack()), broker, &json!(["tpm.pcrs"]));
+    by_the_broker(&up.boot(&debug, &up.packs()), broker, &json!(["tpm.pcrs"]));
 }
 
 /// In the text of its version, which nothing executes and the setup header points to.
@@ -116,6 +121,6 @@ pub fn an_image_that_is_too_old(up: &Up, broker: &Broker) {
     let mut policy = broker.policy(STORE_KEY);
     policy.minimum_image_version += 1;
     broker.set_policy(STORE_KEY, &policy);
-    let report = up.boot(&up.at("image"), &up.pack());
+    let report = up.boot(&up.at("image"), &up.packs());
     by_the_broker(&report, broker, &json!(["kbs.image.too_old"]));
 }
