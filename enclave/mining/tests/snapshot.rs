@@ -231,3 +231,55 @@ fn an_offer_needs_a_certificate_of_its_block_or_one_after() {
     let offer = ledger.offer(0).unwrap().unwrap();
     assert_eq!((*offer.header(), offer.certificate), (header, certificate));
 }
+
+#[test]
+fn parts_are_handed_out_by_who_was_never_asked_for_an_offer_and_by_their_plan_alone() {
+    let told = told();
+    let dir = tempfile::tempdir().unwrap();
+    let places = ["asked", "other"].map(|name| dir.path().join(name));
+    places.iter().for_each(|place| std::fs::create_dir(place).unwrap());
+    let (asked, other) = (whole(&places[0], &told), whole(&places[1], &told));
+    let plan = asked.offer(0).unwrap().unwrap().plan;
+    let first = other.part(&plan.digest(), 0).unwrap();
+    assert!(first.is_some() && first == asked.part(&plan.digest(), 0).unwrap());
+    let none = plan.parts().len() as u16;
+    assert_eq!(other.part(&plan.digest(), none).unwrap(), None);
+    // The same state in other parts has another name.
+    let header = *other.offer(0).unwrap().unwrap().header();
+    let upto = dir.path().join("upto");
+    std::fs::create_dir(&upto).unwrap();
+    let upto = open(&upto, &told.genesis()).unwrap();
+    for block in &told.w.blocks[..header.height as usize] {
+        upto.submit(block.clone()).unwrap();
+    }
+    let cut = upto.read(State::clone).cut(1).unwrap();
+    assert_eq!(cut.plan().verify(&header.state_root), Ok(()));
+    assert_eq!(other.part(&cut.digest(), 0).unwrap(), None);
+}
+
+#[test]
+fn a_state_from_before_a_snapshot_is_not_offered_with_headers_that_are_not_here() {
+    let told = told();
+    let dir = tempfile::tempdir().unwrap();
+    let places = ["whole", "late"].map(|name| dir.path().join(name));
+    places.iter().for_each(|place| std::fs::create_dir(place).unwrap());
+    let from = whole(&places[0], &told);
+    let late = open(&places[1], &told.genesis()).unwrap();
+    // Handed out from here on: the state after the last block of the first epoch.
+    let epoch_blocks = told.genesis().params.epoch_blocks as usize;
+    for block in &told.w.blocks[..epoch_blocks] {
+        late.submit(block.clone()).unwrap();
+    }
+    assert_eq!(late.offer(0).unwrap(), None, "no certificate yet");
+    let snapshot = fetched(&from, &told);
+    let base = snapshot.header().height as usize;
+    assert!(base > epoch_blocks + 1);
+    late.install(snapshot).unwrap();
+    for block in &told.w.blocks[base..] {
+        late.submit(block.clone()).unwrap();
+    }
+    late.certify(&told.certificate).unwrap();
+    // The certificate is near enough; blocks between are not here.
+    assert_eq!(late.offer(0).unwrap(), None);
+    assert!(from.offer(0).unwrap().is_some());
+}

@@ -43,6 +43,11 @@ impl LinkSender {
             false => 0,
         }
     }
+
+    /// Whether `to` is connected and has room for a longest message of this channel: if not, there is no use in making one.
+    pub fn has_room(&self, to: &ValidatorKey) -> bool {
+        self.inner.has_room(to, self.max)
+    }
 }
 
 impl LimitedSender for LinkSender {

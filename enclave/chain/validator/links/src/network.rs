@@ -414,6 +414,13 @@ impl Inner {
         told
     }
 
+    pub(crate) fn has_room(&self, to: &ValidatorKey, bytes: usize) -> bool {
+        let needed = usize::try_from(cost(bytes)).unwrap_or(usize::MAX);
+        let state = self.state();
+        let mut live = state.live.values();
+        live.any(|live| live.peer.key == *to && live.queues.room.available_permits() >= needed)
+    }
+
     pub(crate) fn block(&self, key: ValidatorKey) {
         let mut state = self.state();
         state.live.retain(|_, live| live.peer.key != key);

@@ -538,6 +538,13 @@ async fn a_peer_that_announces_too_long_a_message_is_blocked_and_one_that_is_not
     bad.stream.flush().await.unwrap();
     until("blocked", || b.network.peers().len() == 1).await;
     assert_eq!(flooded.send(Recipients::All, vec![5], false), [key(3)]);
+    // Who takes nothing has no room before long; who is not there has none.
+    assert!(flooded.has_room(&key(3)) && !flooded.has_room(&key(low)));
+    until("no room", || {
+        flooded.tell(&Recipients::All, vec![5; 1 << 20]);
+        !flooded.has_room(&key(3))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

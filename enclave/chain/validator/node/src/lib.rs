@@ -3,7 +3,7 @@
 //! * [`config`] is `validator.toml`; [`files`] are the others of its folder.
 //! * [`ceremony`] waits for a genesis with a key that is in memory alone; [`boot`] makes the key of a later boot.
 //! * [`rotate`] lets other validators endorse that key and puts it on the chain; until it votes, [`sync`] brings final blocks.
-//! * [`snapshot`] brings a whole state to whoever is far behind.
+//! * [`snapshot`] brings a whole state to whoever is far behind; [`serve`] answers for both, each peer in its turn.
 //! * [`reports`] puts conflicting votes of others on the chain.
 //! * [`node`] runs all of it; [`program`] is the command line that both programs share. What evidence is made and asked for is a
 //!   [`Machine`], which a program brings along: `hanzo-validator` this machine's, `hanzo-validator-simulated` a simulator's.
@@ -37,7 +37,7 @@ pub mod program;
 pub mod reports;
 pub mod rotate;
 mod rpc;
-mod serve;
+pub mod serve;
 pub mod snapshot;
 pub mod sync;
 mod watch;

@@ -16,7 +16,7 @@ use hanzo_mining::MiningLedger;
 use hanzo_signer::MiningWallet;
 use hanzo_store::KeyFile;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::boot::{Account, ConsensusKey, draw, ledger_key, partition};
@@ -32,7 +32,7 @@ use crate::machine::{Machine, MakeMachine};
 use crate::reports::Reports;
 use crate::rotate::{self, Rotation};
 use crate::rpc::{Heard, Seen};
-use crate::serve;
+use crate::serve::{self, Asks, Site};
 use crate::snapshot::{self, Fetch};
 use crate::sync;
 use crate::watch::Watched;
@@ -338,22 +338,17 @@ impl Boot<'_> {
             Arc::clone(ledger),
         ));
         let fetch = Arc::new(Mutex::new(Fetch::new(Arc::clone(ledger), config.snapshot_behind)));
-        tasks.spawn(serve::snapshots(
-            states,
-            snapshots.clone(),
-            links.clone(),
-            Arc::clone(ledger),
-            Arc::clone(&fetch),
-            Arc::clone(&house.heard),
-        ));
-        tasks.spawn(serve::sync(
-            asked,
-            asks.clone(),
-            links.clone(),
-            Arc::clone(ledger),
-            Arc::clone(&fetch),
-            Arc::clone(&house.heard),
-        ));
+        let (halt, mut halted) = mpsc::unbounded_channel();
+        let site = Site {
+            links: links.clone(),
+            ledger: Arc::clone(ledger),
+            fetch: Arc::clone(&fetch),
+            heard: Arc::clone(&house.heard),
+            halt,
+        };
+        let asks = Asks::new(asks);
+        tasks.spawn(serve::snapshots(states, snapshots.clone(), site.clone()));
+        tasks.spawn(serve::sync(asked, asks.clone(), site));
 
         let validator = Validator {
             config: house.config.clone(),
@@ -396,6 +391,7 @@ impl Boot<'_> {
                 Ok(Err(error)) => NodeError::Halted { code: error.code(), text: error.to_string() },
                 Err(error) => NodeError::Halted { code: "node.engine", text: error.to_string() },
             }),
+            Some(error) = halted.recv() => Err(error),
             next = watched.watch(told) => Ok(next),
         };
         epochs.abort();

@@ -230,8 +230,7 @@ impl Observer {
                 self.note(followed, true, false);
                 Ok(0)
             }
-            // A body that is not its header's is whoever sent it's; anything else of the ledger is this node's.
-            Err(SyncError::Store(error)) if !matches!(error, MiningError::Block(_)) => Err(error),
+            Err(SyncError::Store(error)) => Err(error),
             Err(error) => {
                 tracing::warn!(node = %followed.address, "not asked for {} s: {error}", AWAY.as_secs());
                 self.note(followed, true, true);

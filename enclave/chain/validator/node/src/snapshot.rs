@@ -122,6 +122,11 @@ impl Canonical for Message {
 }
 
 impl Message {
+    /// Whether these bytes begin as a question does.
+    pub fn is_question(bytes: &[u8]) -> bool {
+        matches!(bytes.first(), Some(0 | 3 | 5))
+    }
+
     /// Reads one message and nothing after it.
     ///
     /// # Errors
@@ -278,6 +283,11 @@ impl Fetch {
             .collect();
         let at = self.turn.checked_rem(left.len())?;
         left.get(at).map(|peer| (*peer).clone())
+    }
+
+    /// Whether this peer's answer is waited for.
+    pub fn awaits(&self, peer: &ValidatorKey) -> bool {
+        self.asked.as_ref().is_some_and(|asked| asked.peer == *peer)
     }
 
     fn question(&self, step: &Step) -> Option<Message> {

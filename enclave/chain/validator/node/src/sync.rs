@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use hanzo_chain_types::{FinalityCertificate, HEADERS_MAX, committee_of, verify_finality};
-use hanzo_ledger::{BLOCK_BYTES_MAX, Block, Bounded, Canonical, DecodeError, Header, List, Reader};
+use hanzo_ledger::{BLOCK_BYTES_MAX, Block, Bounded, Canonical, DecodeError, Header, List, Reader, tx_root};
 use hanzo_mining::{MiningError, MiningLedger};
 
 /// The channel.
@@ -26,6 +26,13 @@ pub enum Message {
     Ask(u64),
     /// Blocks.
     Answer(Box<Answer>),
+}
+
+impl Message {
+    /// Whether these bytes begin as a question does.
+    pub fn is_question(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&0)
+    }
 }
 
 /// Final blocks, and what shows that they are final.
@@ -77,9 +84,30 @@ pub enum SyncError {
     /// It says what is not so: the peer's fault.
     #[error("sync: {0}")]
     Wrong(String),
-    /// The store.
+    /// This node's own: another block of that height is final here, a final block does not apply, or the disk.
     #[error(transparent)]
     Store(#[from] MiningError),
+}
+
+impl SyncError {
+    /// Why this node must stop, if it must: a certificate that verified says that its chain or its state is not the others'.
+    pub fn fatal(&self) -> Option<&MiningError> {
+        match self {
+            Self::Store(error @ (MiningError::Fork { .. } | MiningError::Block(_))) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Of what this store has no room for, nobody's fault: the rest is this node's own.
+fn own(error: MiningError) -> SyncError {
+    match error {
+        MiningError::Gap { .. } => SyncError::Useless("it begins after the next block"),
+        MiningError::Pruned { .. } => {
+            SyncError::Useless("it is of blocks before the state that this store went on from")
+        }
+        error => SyncError::Store(error),
+    }
 }
 
 /// What can be shown from `height` on; none if nothing newer is certified here.
@@ -155,15 +183,26 @@ pub fn take(ledger: &Arc<MiningLedger>, answer: &Answer) -> Result<usize, SyncEr
         if block.header != *header {
             return Err(SyncError::Wrong("a block is not the one that its header names".into()));
         }
-        match ledger.submit(block) {
-            Ok(committed) => new = new.saturating_add(usize::from(!committed.again)),
-            Err(MiningError::Gap { .. }) => return Err(SyncError::Useless("it begins after the next block")),
-            Err(error) => return Err(error.into()),
+        // The header is final and names every byte of the body: from here on, nothing is the peer's fault.
+        let (expected, got) = (header.tx_root, tx_root(block.txs.iter()));
+        if got != expected {
+            return Err(SyncError::Wrong(format!(
+                "block {}: tx_root: expected {expected}, as its final header says, got {got}",
+                header.height
+            )));
         }
+        let committed = match ledger.submit(block) {
+            // It was held against the state after it: the engine was faster.
+            Err(MiningError::Block(_)) if ledger.read(|state| state.head().height) >= header.height => {
+                ledger.submit(Block::parse(bytes).map_err(|e| wrong(&e))?)
+            }
+            committed => committed,
+        };
+        new = new.saturating_add(usize::from(!committed.map_err(own)?.again));
     }
     let reached = ledger.read(|state| state.head().height) >= answer.certificate.header.height;
     if reached {
-        ledger.certify(&answer.certificate)?;
+        ledger.certify(&answer.certificate).map_err(own)?;
     }
     Ok(new)
 }

@@ -14,8 +14,8 @@ use crate::boot::Account;
 use crate::config::Config;
 use crate::node::{House, Wallets, members};
 use crate::rotate::{self, Registration, Rotation, registration};
+use crate::serve::Asks;
 use crate::snapshot::Fetch;
-use crate::sync;
 
 /// How often the state is looked at for members, rotation and what is missing.
 const TICK: Duration = Duration::from_millis(250);
@@ -29,7 +29,7 @@ pub(crate) struct Watched<'a> {
     pub(crate) config: &'a Config,
     pub(crate) house: &'a House,
     pub(crate) links: &'a Network,
-    pub(crate) asks: LinkSender,
+    pub(crate) asks: Asks,
     pub(crate) words: LinkSender,
     pub(crate) snapshots: LinkSender,
     pub(crate) fetch: Arc<Mutex<Fetch>>,
@@ -118,8 +118,7 @@ impl Watched<'_> {
             .checked_rem(peers.len())
             .unwrap_or(0);
         if let Some(peer) = peers.get(turn) {
-            let ask = sync::Message::Ask(height.saturating_add(1)).to_bytes();
-            self.asks.tell(&Recipients::One(peer.key.clone()), ask);
+            self.asks.ask(&peer.key, height.saturating_add(1));
         }
     }
 
