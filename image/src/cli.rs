@@ -83,7 +83,7 @@ enum Command {
     },
     /// Boot an image under QEMU: with a software TPM, or launched by SEV-SNP or TDX
     #[command(
-        after_help = "Examples:\n  hanzo-image run out --port 8443 --console console.log --until-ready\n  hanzo-image run out --launch snp --firmware snp.fd --cpu EPYC-Genoa --processors 4"
+        after_help = "Examples:\n  hanzo-image run out --port 8443 --console console.log --until-ready\n  hanzo-image run validator --port 9650 --links 9651 --tpm tpm\n  hanzo-image run out --launch snp --firmware snp.fd --cpu EPYC-Genoa --processors 4"
     )]
     Run {
         /// The image
@@ -91,6 +91,9 @@ enum Command {
         /// Port of 127.0.0.1 that leads to the guest's
         #[arg(long, default_value_t = 8443)]
         port: u16,
+        /// Port of 127.0.0.1 that leads to a validator's links
+        #[arg(long, value_name = "PORT")]
+        links: Option<u16>,
         /// Where the console is written
         #[arg(long, default_value = "console.log")]
         console: PathBuf,
@@ -329,6 +332,7 @@ fn execute(cli: Cli, progress: &dyn Fn(&str)) -> Result<String, ImageError> {
         Command::Run {
             dir,
             port,
+            links,
             console,
             machine,
             guard,
@@ -343,10 +347,11 @@ fn execute(cli: Cli, progress: &dyn Fn(&str)) -> Result<String, ImageError> {
                         got: format!("{tee}: its report is compared by the verifier"),
                     });
                 }
-                return guard.run(machine, tee, (dir, console, port), until_ready, cli.json, progress);
+                let place = (dir, console, (port, links));
+                return guard.run(machine, tee, place, until_ready, cli.json, progress);
             }
             guard.none()?;
-            let machine = machine.plain(dir, console, port)?;
+            let machine = machine.plain(dir, console, (port, links))?;
             let prediction = prediction.as_deref().map(predict::read).transpose()?;
             let report = run::run(&machine, prediction.as_ref(), until_ready, progress)?;
             Ok(if cli.json {
@@ -369,7 +374,7 @@ fn execute(cli: Cli, progress: &dyn Fn(&str)) -> Result<String, ImageError> {
                 let listed = launch::listed("  ", &matrix);
                 return Ok(format!("{}: predicted before any launch\n{listed}", output.display()));
             }
-            let machine = machine.plain(dir, PathBuf::new(), 0)?;
+            let machine = machine.plain(dir, PathBuf::new(), (0, None))?;
             let prediction = predict::predict(&machine, progress)?;
             let bytes = prediction
                 .to_vec()

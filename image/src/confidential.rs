@@ -152,8 +152,7 @@ impl Launch {
         option("-initrd", &image(INITRD)?);
         option("-append", &boot.command_line);
         option("-fw_cfg", "name=opt/ovmf/X-PciMmio64Mb,string=0");
-        let forward = format!("hostfwd=tcp:127.0.0.1:{}-:{}", machine.port, boot.guest_port);
-        option("-netdev", &format!("user,id=net,{forward}"));
+        option("-netdev", &format!("user,id=net,{}", boot.forwards));
         option("-device", GUARDED_NETWORK);
         arguments.extend(disks(machine, GUARDED)?);
         Ok(arguments)

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use hanzo_attestation::Digest256;
 use hanzo_attestation::config::Config;
-use hanzo_init::{InitPlan, NetworkPlan, NodeConfig, Profile, Role};
+use hanzo_init::{InitPlan, NetworkPlan, NodeConfig, NodeRole, Profile, Role};
 
 use crate::error::ImageError;
 
@@ -46,9 +46,11 @@ pub struct Recipe {
     role: Role,
     /// The configuration of the guest, or of the node, checked.
     config: String,
+    /// Where a validator takes links.
+    links: Option<SocketAddr>,
     /// Where the agent serves, or the node answers RPC.
     pub listen: SocketAddr,
-    /// Where the broker is reached; a node has none.
+    /// Where the broker is reached; a node's is in its configuration, if it has one.
     pub kbs: Option<SocketAddr>,
     /// The machine's network.
     pub network: NetworkPlan,
@@ -84,6 +86,7 @@ impl Recipe {
             profile,
             role: Role::Agent,
             config,
+            links: None,
             listen,
             kbs: Some(kbs),
             network: network.into(),
@@ -96,11 +99,10 @@ impl Recipe {
     /// An image whose one program is a node of the AI chain: its configuration is the node's, and RPC is where that says.
     ///
     /// # Errors
-    /// [`ImageError::Node`]; [`ImageError::Inputs`] for a profile with names outside, and for a node that is followed where the
-    /// image's network leads nowhere.
+    /// [`ImageError::Node`]; [`ImageError::Inputs`] for a profile with names outside, and for a node that is followed, a peer or a key
+    /// broker where the image's network leads nowhere.
     pub fn node(profile: Profile, config: String, network: impl Into<NetworkPlan>) -> Result<Self, ImageError> {
         let node = NodeConfig::parse(config.as_bytes())?;
-        node.observer()?;
         let network = network.into();
         if profile == Profile::Connected {
             return Err(ImageError::Inputs {
@@ -109,9 +111,20 @@ impl Recipe {
                 got: "connected".into(),
             });
         }
+        let (what, links) = match &node.role {
+            NodeRole::Observer(_) => ("follow.address", None),
+            NodeRole::Validator(it) => ("peer.address, kbs.address", Some(it.listen)),
+        };
+        if let Some(wrong) = links.filter(|at| at.port() == 0 || at.port() == node.rpc.port()) {
+            return Err(ImageError::Inputs {
+                what: "listen".into(),
+                expected: "a port other than 0 and than that of `rpc`",
+                got: wrong.to_string(),
+            });
+        }
         if let Some(beyond) = node.beyond(&network) {
             return Err(ImageError::Inputs {
-                what: "follow.address".into(),
+                what: what.into(),
                 expected: "an IPv4 address in the image's own network, or a gateway that leads to it",
                 got: beyond.to_string(),
             });
@@ -120,6 +133,7 @@ impl Recipe {
             profile,
             role: Role::Node,
             config,
+            links,
             listen: node.rpc,
             kbs: None,
             network,
@@ -132,6 +146,11 @@ impl Recipe {
     /// What the image runs.
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// Where a validator takes links.
+    pub fn links(&self) -> Option<SocketAddr> {
+        self.links
     }
 
     /// The configuration's text.

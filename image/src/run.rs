@@ -77,6 +77,8 @@ pub struct Machine {
     pub console: PathBuf,
     /// The port of 127.0.0.1 that leads to the guest's.
     pub port: u16,
+    /// The port of 127.0.0.1 that leads to a validator's links; `None`: nobody reaches them from outside.
+    pub links: Option<u16>,
     /// Memory in MiB.
     pub memory_mib: u32,
     /// Virtual processors.
@@ -233,15 +235,37 @@ pub(crate) struct Boot {
     /// Kernel and archive together.
     bytes: u64,
     pub(crate) command_line: String,
-    pub(crate) guest_port: u16,
+    /// What the machine's ports lead to: QEMU's `hostfwd` options.
+    pub(crate) forwards: String,
 }
 
 impl Boot {
     pub(crate) fn of(machine: &Machine, manifest: &Manifest) -> Result<Self, ImageError> {
+        let recipe = manifest.recipe()?;
+        let wrong = |expected, got: String| ImageError::Inputs {
+            what: "--links".into(),
+            expected,
+            got,
+        };
+        let mut ports = vec![(machine.port, recipe.listen.port())];
+        match (machine.links, recipe.links()) {
+            (None, _) => {}
+            (Some(own), _) if own == machine.port => {
+                return Err(wrong("another port than --port", own.to_string()));
+            }
+            (Some(own), Some(links)) => ports.push((own, links.port())),
+            (Some(own), None) => {
+                return Err(wrong("none: only a validator's image takes links", own.to_string()));
+            }
+        }
+        let forwards: Vec<_> = ports
+            .iter()
+            .map(|(own, guest)| format!("hostfwd=tcp:127.0.0.1:{own}-:{guest}"))
+            .collect();
         Ok(Self {
             bytes: intact(&machine.image, manifest)?,
-            command_line: manifest.recipe()?.command_line()?,
-            guest_port: manifest.recipe.listen.port(),
+            command_line: recipe.command_line()?,
+            forwards: forwards.join(","),
         })
     }
 }

@@ -60,6 +60,7 @@ fn machine(image: &Path, dir: &Path) -> Machine {
             .and_then(|listener| listener.local_addr())
             .map(|address| address.port())
             .unwrap(),
+        links: None,
         memory_mib: 512,
         processors: 1,
         accelerator: Accelerator::Tcg,

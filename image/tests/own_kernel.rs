@@ -69,6 +69,7 @@ fn an_image_with_our_kernel_is_small_and_measured_as_predicted() {
             .and_then(|listener| listener.local_addr())
             .map(|address| address.port())
             .unwrap(),
+        links: None,
         memory_mib: 512,
         processors: 1,
         accelerator: Accelerator::Tcg,

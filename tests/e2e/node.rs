@@ -290,6 +290,7 @@ fn made(chain: &Chain, source: &Source, guest: &Path, validator: &Path) -> Resul
         image: image.clone(),
         console: chain.at("console.log"),
         port,
+        links: None,
         memory_mib: 1024,
         processors: 1,
         accelerator: Accelerator::Tcg,

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hanzo_attestation::Digest256;
 use hanzo_attestation::config::{CONFIG_BYTES_MAX, Config, StoreWriters};
 use hanzo_attestation::name::Name;
 use hanzo_device::Attester;
@@ -127,24 +128,36 @@ async fn steps(
     })
 }
 
-/// Reads at most one byte more than a configuration may have, and parses only what was measured.
+/// Parses only what was measured.
 fn measured_config(path: &Path, attester: &dyn Attester) -> Result<(Config, String), GuestError> {
-    let failed = |source| GuestError::ConfigFile {
+    let (text, measured) = measured_text(path, CONFIG_BYTES_MAX, attester)?;
+    let config = Config::from_measured(&text, &measured)?;
+    // The parser took it as UTF-8 already.
+    let text = String::from_utf8(text).map_err(|_| GuestError::ConfigFile {
         path: path.to_owned(),
-        source,
-    };
+        source: std::io::ErrorKind::InvalidData.into(),
+    })?;
+    Ok((config, text))
+}
+
+/// The configuration's file, of which at most one byte more than it may have is read, and the digest that this machine measured.
+pub(crate) fn measured_text(
+    path: &Path,
+    bytes_max: usize,
+    attester: &dyn Attester,
+) -> Result<(Vec<u8>, Digest256), GuestError> {
     let measured = attester.measured_config_digest()?;
     let mut text = Vec::new();
     OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits() as i32) // a FIFO would keep the boot waiting for ever
         .open(path)
-        .and_then(|file| file.take(CONFIG_BYTES_MAX as u64 + 1).read_to_end(&mut text))
-        .map_err(failed)?;
-    let config = Config::from_measured(&text, &measured)?;
-    // The parser took it as UTF-8 already.
-    let text = String::from_utf8(text).map_err(|_| failed(std::io::ErrorKind::InvalidData.into()))?;
-    Ok((config, text))
+        .and_then(|file| file.take(bytes_max as u64 + 1).read_to_end(&mut text))
+        .map_err(|source| GuestError::ConfigFile {
+            path: path.to_owned(),
+            source,
+        })?;
+    Ok((text, measured))
 }
 
 /// How the key broker is reached: by the configuration's word if it has one, else by the host's.

@@ -43,6 +43,17 @@ pub enum GuestError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The measured configuration of a node of the chain.
+    #[error(transparent)]
+    Node(#[from] hanzo_init::InitError),
+    /// What a node's launcher needs of the kernel before it becomes the node.
+    #[error("{what}: {source}")]
+    Kernel {
+        /// Which.
+        what: &'static str,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
     /// Boot keys.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -121,6 +132,8 @@ impl GuestError {
             Self::Admission(e) => e.code(),
             Self::ConfigFile { .. } => "config.file",
             Self::Config(e) => e.code(),
+            Self::Node(e) => e.code(),
+            Self::Kernel { .. } => "node.kernel",
             Self::Keys(e) => e.code(),
             Self::Egress(e) => e.code(),
             Self::Grants(e) => e.code(),

@@ -74,6 +74,15 @@ pub enum GrantsError {
 }
 
 impl GrantsError {
+    /// True if nobody answered: asking again may help.
+    pub(crate) fn is_absence(&self) -> bool {
+        let source = match self {
+            Self::Http { source, .. } => source,
+            _ => return false,
+        };
+        matches!(source, KbsHttpError::Unreachable { .. } | KbsHttpError::Timeout { .. })
+    }
+
     /// Stable dotted code of the cause.
     pub fn code(&self) -> &'static str {
         match self {

@@ -55,13 +55,22 @@ impl BootKeys {
     /// # Errors
     /// [`KeyError`]; without RDSEED the boot fails.
     pub fn generate(required_tier: u8, sealed: SealedMessages, taken: &[u8]) -> Result<Self, KeyError> {
-        let (kem, signature) = suites_for_tier(required_tier);
+        let (_, signature) = suites_for_tier(required_tier);
         Ok(Self {
-            wrapping: PrivateKey::from_seed(kem, &*mixed_seed::<32>()?)?,
+            wrapping: wrapping_key(required_tier)?,
             channel: ChannelKey::from_seed(&*mixed_seed::<32>()?)?,
             receipts: SigningKeys::from_seed(signature, &*mixed_seed::<64>()?)?,
             tls: TlsIdentity::from_seed(&*mixed_seed::<32>()?)?,
             messages: MessageKeys::generate(required_tier, sealed, taken)?,
         })
     }
+}
+
+/// A key of this boot under which a broker wraps what it grants, of the suite of this tier; RDSEED is mixed into its seed.
+///
+/// # Errors
+/// [`KeyError::Entropy`], [`KeyError::Pqc`].
+pub fn wrapping_key(required_tier: u8) -> Result<PrivateKey, KeyError> {
+    let (kem, _) = suites_for_tier(required_tier);
+    Ok(PrivateKey::from_seed(kem, &*mixed_seed::<32>()?)?)
 }

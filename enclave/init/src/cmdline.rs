@@ -34,12 +34,7 @@ pub fn measured_plan(cmdline: &Path, config: &Path, plan: &Path) -> Result<InitP
     let names = match plan.role {
         Role::Agent => Config::from_measured(&config, &measured)?.egress.len(),
         Role::Node => {
-            let got = Digest256::of(&config);
-            if got != measured {
-                let expected = measured;
-                return Err(ConfigError::DigestMismatch { expected, got }.into());
-            }
-            let rpc = NodeConfig::parse(&config)?.rpc;
+            let rpc = measured_node(&config, &measured)?.rpc;
             if rpc != plan.listen {
                 let (expected, got) = (rpc, plan.listen);
                 return Err(InitError::Listen { expected, got });
@@ -66,6 +61,19 @@ pub fn measured_plan(cmdline: &Path, config: &Path, plan: &Path) -> Result<InitP
         return Err(InitError::Egress { names });
     }
     Ok(plan)
+}
+
+/// The configuration of a node of the chain, whose digest is the measured one.
+///
+/// # Errors
+/// [`InitError::Config`] for another digest, before anything is parsed; [`InitError::Node`].
+pub fn measured_node(text: &[u8], measured: &Digest256) -> Result<NodeConfig, InitError> {
+    let got = Digest256::of(text);
+    if got != *measured {
+        let expected = *measured;
+        return Err(ConfigError::DigestMismatch { expected, got }.into());
+    }
+    Ok(NodeConfig::parse(text)?)
 }
 
 /// A file of the image, if it is no longer than its kind may be.

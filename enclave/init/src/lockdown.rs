@@ -24,6 +24,9 @@ pub const SETTINGS: &[(&str, &str)] = &[
     // Dumps: none of privileged processes, and the size limit of 0 counts only for files, so no pipe may be set.
     ("fs/suid_dumpable", "0"),
     ("kernel/core_pattern", "core"),
+    // Nothing opens a connection but `connect`, and to nothing but TCP: what a node's rules about ports do not cover.
+    ("net/ipv4/tcp_fastopen", "0"),
+    ("net/mptcp/enabled", "0"),
     // A kernel that has shown a fault is not trusted with keys any longer.
     ("kernel/panic_on_oops", "1"),
 ];
@@ -36,6 +39,7 @@ pub const BUILT_OUT: &[(&str, &str)] = &[
     ("kernel/unprivileged_bpf_disabled", "sys/fs/bpf"),
     ("kernel/sysrq", "proc/sysrq-trigger"),
     ("kernel/core_pattern", "proc/self/coredump_filter"),
+    ("net/mptcp/enabled", "proc/sys/net/mptcp/add_addr_timeout"),
 ];
 
 /// Applies [`SETTINGS`] below `proc/sys` of `root` (`/`) and requires the lockdown in `sys/kernel/security` to be

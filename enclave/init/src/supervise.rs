@@ -15,7 +15,7 @@ use crate::lockdown::lock_down;
 use crate::modules::load_modules;
 use crate::mounts::{self, mount_configfs, mount_early};
 use crate::network::bring_up;
-use crate::node::{NODE_CONFIG_BYTES_MAX, NodeConfig};
+use crate::node::{NODE_CONFIG_BYTES_MAX, NodeConfig, NodeRole};
 use crate::plan::{InitPlan, Profile, Role};
 use crate::{
     CONFIG_PATH, ENGINE_PATH, GENESIS_PATH, LLAMA_ENGINE_PATH, MODULES_DIR, NODE_PATH, PLAN_PATH, SHELL_PATH,
@@ -146,33 +146,58 @@ fn make_dir(dir: &Path) -> Result<(), InitError> {
     })
 }
 
-/// The same program, as the launcher that gives up everything but the node's files and ports and then becomes the node.
+/// The same program, as the launcher that gives up everything but the node's files and ports and then becomes the node. Before that, it
+/// asks the broker of a validator's configuration for the key of its account.
 fn start_node() -> Result<Child, InitError> {
     let config = NodeConfig::parse(&read(Path::new(CONFIG_PATH), NODE_CONFIG_BYTES_MAX)?)?;
     for dir in [NODE_STATE, NODE_ROOT] {
         make_dir(Path::new(dir))?;
     }
-    let ports = config.observer()?.iter().map(|followed| followed.address.port());
-    let connect = ports.flat_map(|port| ["--connect".to_owned(), port.to_string()]);
     Command::new(OWN_PATH)
-        .args([
-            NODE_SANDBOX,
-            "--uid",
-            NODE_UID,
-            "--root",
-            NODE_ROOT,
-            "--state",
-            NODE_STATE,
-        ])
-        .args(["--read", CONFIG_PATH, "--read", GENESIS_PATH])
-        .args(["--bind", &config.rpc.port().to_string()])
-        .args(connect)
-        .args(["--", NODE_PATH, "--dir", NODE_STATE, "--observe", CONFIG_PATH])
-        .args(["--genesis", GENESIS_PATH])
+        .args(node_arguments(&config))
         .env_clear()
         .stdin(Stdio::null())
         .spawn()
         .map_err(|source| InitError::Spawn { what: "node", source })
+}
+
+/// What the launcher is told. The broker of a validator is the launcher's alone: the node itself calls its peers, or those that it follows.
+fn node_arguments(config: &NodeConfig) -> Vec<String> {
+    let (bind, connect, mode): (_, Vec<u16>, _) = match &config.role {
+        NodeRole::Observer(follow) => {
+            let ports = follow.iter().map(|followed| followed.address.port());
+            (vec![config.rpc.port()], ports.collect(), "--observe")
+        }
+        NodeRole::Validator(it) => {
+            let ports = it.peers.iter().map(|peer| peer.address.port());
+            (vec![config.rpc.port(), it.listen.port()], ports.collect(), "--vote")
+        }
+    };
+    let mut words = vec![NODE_SANDBOX.to_owned()];
+    let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
+    for (name, value) in [("--uid", NODE_UID), ("--root", NODE_ROOT), ("--state", NODE_STATE)] {
+        option(name, value.to_owned());
+    }
+    for path in [CONFIG_PATH, GENESIS_PATH] {
+        option("--read", path.to_owned());
+    }
+    bind.iter().for_each(|port| option("--bind", port.to_string()));
+    connect.iter().for_each(|port| option("--connect", port.to_string()));
+    if mode == "--vote" {
+        option("--vote", CONFIG_PATH.to_owned());
+    }
+    let node = [
+        "--",
+        NODE_PATH,
+        "--dir",
+        NODE_STATE,
+        mode,
+        CONFIG_PATH,
+        "--genesis",
+        GENESIS_PATH,
+    ];
+    words.extend(node.map(str::to_owned));
+    words
 }
 
 /// The same program under another process id is the agent.

@@ -15,6 +15,9 @@ use crate::firmware::{COMMITTED, Pins, Tee};
 use crate::matrix::{self, SnpOptions};
 use crate::run::{self, Accelerator, Machine};
 
+/// Ports of 127.0.0.1 that lead to what the guest serves, and to a validator's links.
+pub(super) type Ports = (u16, Option<u16>);
+
 /// How the guest is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Kind {
@@ -112,13 +115,14 @@ impl MachineArgs {
     }
 
     /// The machine, with the first number of processors.
-    fn machine(&self, image: PathBuf, console: PathBuf, port: u16) -> Machine {
+    fn machine(&self, image: PathBuf, console: PathBuf, (port, links): Ports) -> Machine {
         Machine {
             tpm: self.tpm.clone(),
             packs: self.pack.clone(),
             image,
             console,
             port,
+            links,
             memory_mib: self.memory_mib,
             processors: self.processors.first().copied().unwrap_or(1),
             accelerator: match self.launch {
@@ -132,13 +136,13 @@ impl MachineArgs {
     ///
     /// # Errors
     /// [`ImageError::Launch`] for options of confidential ones.
-    pub(super) fn plain(self, image: PathBuf, console: PathBuf, port: u16) -> Result<Machine, ImageError> {
+    pub(super) fn plain(self, image: PathBuf, console: PathBuf, ports: Ports) -> Result<Machine, ImageError> {
         one("--processors", &self.processors)?;
         if self.firmware.is_some() || self.firmware_pins.is_some() {
             return Err(wrong("--firmware", "--launch snp or tdx", "the image's own firmware"));
         }
         self.no_snp_options()?;
-        Ok(self.machine(image, console, port))
+        Ok(self.machine(image, console, ports))
     }
 
     fn no_snp_options(&self) -> Result<(), ImageError> {
@@ -204,7 +208,7 @@ impl MachineArgs {
             }
             Tee::Tdx => {
                 self.no_snp_options()?;
-                let machine = self.machine(image, PathBuf::new(), 0);
+                let machine = self.machine(image, PathBuf::new(), (0, None));
                 matrix::tdx(&machine, path, &firmware, &self.processors, progress)
             }
         }
@@ -267,14 +271,14 @@ impl GuardArgs {
         self,
         arguments: MachineArgs,
         tee: Tee,
-        (image, console, port): (PathBuf, PathBuf, u16),
+        (image, console, ports): (PathBuf, PathBuf, Ports),
         until_ready: bool,
         json: bool,
         progress: Progress<'_>,
     ) -> Result<String, ImageError> {
         let launch = self.launch(&arguments, tee)?;
         let pins = arguments.pins()?;
-        let machine = arguments.machine(image, console, port);
+        let machine = arguments.machine(image, console, ports);
         let prepared = launch.prepare(&machine, &pins)?;
         if self.print {
             let command = prepared.command(&machine.console)?;

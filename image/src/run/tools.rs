@@ -206,13 +206,7 @@ fn arguments(machine: &Machine, boot: &Boot, state: &Path) -> Result<Vec<String>
         ["-initrd", &image(INITRD)?],
         ["-append", &boot.command_line],
         ["-fw_cfg", "name=opt/ovmf/X-PciMmio64Mb,string=0"],
-        [
-            "-netdev",
-            &format!(
-                "user,id=net,hostfwd=tcp:127.0.0.1:{}-:{}",
-                machine.port, boot.guest_port
-            ),
-        ],
+        ["-netdev", &format!("user,id=net,{}", boot.forwards)],
         ["-device", "virtio-net-pci,netdev=net,addr=1,romfile="],
         [
             "-chardev",

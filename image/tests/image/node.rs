@@ -21,6 +21,18 @@ fn observer() -> String {
     )
 }
 
+/// Of a validator: what an observer follows is what it has links with, and its key broker.
+fn validator() -> String {
+    let (zeros, ml_dsa) = ("22".repeat(32), "ab".repeat(1952));
+    format!(
+        "version = 1\nrole = \"validator\"\nnetwork = 36964\ngenesis = \"{zeros}\"\nrpc = \"0.0.0.0:9650\"\n\
+         listen = \"0.0.0.0:9651\"\naddress = \"one.example:9651\"\nrequired_tier = 1\npolicy = \"minimum_tier = 1\"\n\
+         [account]\nkey_id = \"hanzo/validator/one\"\nsubject = \"one\"\n[kbs]\naddress = \"10.0.8.8:8080\"\ngrant_lifetime_s = 60\n\
+         [kbs.signer]\nsuite = \"ml-dsa-65\"\nml_dsa = \"{ml_dsa}\"\ned25519 = \"{zeros}\"\n\
+         [[peer]]\naccount = \"0x{zeros}\"\naddress = \"10.0.9.9:9701\"\n"
+    )
+}
+
 fn network(gateway: bool) -> Network {
     Network {
         interface: "eth0".into(),
@@ -150,6 +162,50 @@ fn a_node_without_configuration_genesis_or_network_is_refused() {
     };
     assert_eq!(refused(&both, &node_recipe()), "image.inputs");
     assert!(!place("out").exists());
+}
+
+#[test]
+fn a_validators_image_is_a_nodes_whose_broker_and_peers_are_within_reach() {
+    let pantry = Pantry::new();
+    let parts = Parts {
+        node: node(&program()),
+        ..pantry.parts(Profile::Core).unwrap()
+    };
+    let recipe = Recipe::node(Profile::Core, validator(), network(true)).unwrap();
+    assert_eq!(recipe.links(), Some("0.0.0.0:9651".parse().unwrap()));
+    assert_eq!(node_recipe().links(), None);
+    let out = pantry.path("out");
+    let manifest = build(&parts, &recipe, &out, &|_| ()).unwrap();
+    assert_eq!(manifest.recipe().unwrap(), recipe);
+    hanzo_image::verify::verify(&out, &parts, &|_| ()).unwrap();
+    let bill = sbom::of_image(&manifest, LOCK, Some(NODE_LOCK)).unwrap();
+    assert!(
+        String::from_utf8(bill.bytes)
+            .unwrap()
+            .contains("program/hanzo-validator")
+    );
+
+    let refused = |text: &str, gateway| {
+        let error = Recipe::node(Profile::Core, text.to_owned(), network(gateway)).unwrap_err();
+        (error.code(), error.to_string())
+    };
+    let near = validator().replace("10.0.9.9", "10.0.2.9");
+    let (code, said) = refused(&near, false);
+    assert!(
+        code == "image.inputs" && said.contains("kbs.address") && said.contains("10.0.8.8"),
+        "{said}"
+    );
+    let all_near = near.replace("10.0.8.8", "10.0.2.8");
+    assert!(Recipe::node(Profile::Core, all_near.clone(), network(false)).is_ok());
+    let (code, said) = refused(&all_near.replace("10.0.2.9", "10.0.9.9"), false);
+    assert!(
+        code == "image.inputs" && said.contains("peer.address") && said.contains("10.0.9.9"),
+        "{said}"
+    );
+    for port in ["0", "9650"] {
+        let (code, said) = refused(&validator().replace("0.0.0.0:9651", &format!("0.0.0.0:{port}")), true);
+        assert!(code == "image.inputs" && said.contains("listen"), "{said}");
+    }
 }
 
 /// As a person asks for it.

@@ -134,6 +134,7 @@ impl Setting {
             image: image.to_owned(),
             console: self.dir.path().join(console),
             port: port.unwrap().port(),
+            links: None,
             memory_mib: 512,
             processors: 1,
             accelerator: Accelerator::Tcg,

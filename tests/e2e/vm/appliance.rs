@@ -144,6 +144,7 @@ impl Up {
             image: image.to_owned(),
             console: self.at("logs/second.log"),
             port,
+            links: None,
             memory_mib: 2048,
             processors: 2,
             accelerator: Accelerator::Tcg,

@@ -21,6 +21,7 @@
 //! Anything about GPUs: no GPU device is shown to an engine. The list of system calls is a deny list; files are an allow list.
 
 mod arguments;
+mod evidence;
 mod files;
 pub(crate) mod gpus;
 mod identity;
@@ -160,6 +161,12 @@ pub enum SandboxError {
         /// What the kernel offers.
         got: String,
     },
+    /// Evidence whose devices a node could not be shown.
+    #[error("evidence of kind {got:?}: expected a TPM's, SEV-SNP's or TDX's")]
+    Evidence {
+        /// What this machine makes.
+        got: &'static str,
+    },
     /// The filter did not load.
     #[error("seccomp: {got}; expected the filter to load (CONFIG_SECCOMP_FILTER=y)")]
     Seccomp {
@@ -187,6 +194,7 @@ impl SandboxError {
             Self::Identity { .. } => "sandbox.identity",
             Self::Path { .. } => "sandbox.path",
             Self::Landlock { .. } => "sandbox.landlock",
+            Self::Evidence { .. } => "sandbox.evidence",
             Self::Seccomp { .. } => "sandbox.seccomp",
             Self::Exec { .. } => "sandbox.exec",
         }

@@ -1,6 +1,7 @@
 //! A guest boots against a broker and a simulated processor; then every single thing it depends on is changed, and it
 //! must stop with the named reason.
 
+mod account;
 mod aci;
 mod adapters;
 mod broker;

@@ -1,6 +1,7 @@
 //! What an engine can still do once the launcher that ships has confined it. The engine is hostile: `hostile.py`.
 
 mod memory;
+mod node;
 mod refused;
 mod typed;
 

@@ -134,6 +134,7 @@ impl Place {
             image: self.dir.clone(),
             console: self.console.clone(),
             port: self.port,
+            links: None,
             memory_mib: args.vm_memory,
             processors: args.vm_processors,
             accelerator: args.vm_accelerator,

@@ -27,6 +27,7 @@ pub(crate) struct VmRole {
     /// Port of loopback that leads to the guest's
     #[arg(long)]
     port: u16,
+    links: None,
     /// MiB
     #[arg(long)]
     memory: u32,

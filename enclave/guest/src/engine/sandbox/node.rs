@@ -1,26 +1,40 @@
 //! The launcher of a node of the AI chain, in an image that is one: `/init node-sandbox … -- PROGRAM ARGUMENTS`.
 //!
 //! The steps are an engine's, and all of them are taken or there is no node; what differs is what a node may do: it reads its
-//! configuration and the genesis, keeps files in one directory, and speaks TCP: it binds one port and calls those of the nodes that it
-//! follows. Ports are Landlock's (ABI 4); the network itself is the machine's.
+//! configuration and the genesis, keeps files in one directory, and speaks TCP: it binds the ports that it answers on and calls those of
+//! its peers or of those that it follows. Ports are Landlock's (ABI 4); the network itself is the machine's.
+//!
+//! For a validator ([`--vote`](Arguments::vote)) the launcher first gets the key of its account from the broker ([`crate::account`]). The
+//! key goes through a pipe to the program that this process becomes, as its `--account-fd`; no other process ever has it. The validator
+//! sees the device of this machine's evidence as well ([`super::evidence`]), and never the broker.
 
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io;
+use std::io::{self, PipeReader, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 
 use clap::Parser;
 use hanzo_device::namespace::{Shown, empty_root, leave_mounts, show};
+use hanzo_device::{Attester, Endorsements, Surroundings, detect};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath, PathFd, Ruleset,
     RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
 };
+use rustix::thread::CapabilitySet;
 
+use super::evidence::Source;
 use super::{EXIT_REFUSED, SandboxError, identity, limits, syscalls};
+use crate::account::{Patience, granted};
+use crate::error::GuestError;
 
+/// Begins the line that says why there is no node.
 const MARK: &str = "hanzo-validator: node-sandbox: ";
+/// Begins lines that say how it goes.
+const NOTE: &str = "node-sandbox: ";
 /// What a Rust program and its C libraries look at, and nothing else of the machine.
 const SYSTEM: &[(&str, Shown)] = &[
     ("/proc", Shown::Readable),
@@ -31,6 +45,8 @@ const SYSTEM: &[(&str, Shown)] = &[
 ];
 /// Of `/proc`, what may be opened.
 const OWN_PROC: &[&str] = &["/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat"];
+/// And a validator: which configuration was measured.
+const COMMAND_LINE: &str = "/proc/cmdline";
 
 /// What the launcher is told: by the first process, out of measured files. None of it is secret.
 #[derive(Parser)]
@@ -47,12 +63,18 @@ struct Arguments {
     /// A file that it may read.
     #[arg(long)]
     read: Vec<PathBuf>,
-    /// The port that it answers on.
-    #[arg(long)]
-    bind: u16,
+    /// A port that it answers on.
+    #[arg(long, required = true)]
+    bind: Vec<u16>,
     /// A port that it may call.
     #[arg(long)]
     connect: Vec<u16>,
+    /// A validator's measured configuration: its account's key is asked for, and this machine's evidence device is the node's too.
+    #[arg(long)]
+    vote: Option<PathBuf>,
+    /// The device of this kind is the node's too. With `--vote` the machine says which.
+    #[arg(long, conflicts_with = "vote")]
+    evidence: Option<Source>,
     /// The node and its arguments.
     #[arg(last = true, required = true)]
     node: Vec<String>,
@@ -68,24 +90,66 @@ pub fn launch_node(arguments: impl IntoIterator<Item = String>) -> ExitCode {
             return ExitCode::from(EXIT_REFUSED);
         }
     };
-    let error = become_node(&arguments);
+    let error = match become_node(&arguments) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    };
     eprintln!("{MARK}{error} [{}]", error.code());
     ExitCode::from(EXIT_REFUSED)
 }
 
-fn become_node(arguments: &Arguments) -> SandboxError {
+/// Why this process did not become a node: the guest's errors, each under its own code.
+fn become_node(arguments: &Arguments) -> Result<std::convert::Infallible, GuestError> {
     let program = arguments.node.first().map(PathBuf::from).unwrap_or_default();
-    if let Err(error) = confine(arguments, &program) {
-        return error;
+    let (key, evidence) = match &arguments.vote {
+        Some(config) => {
+            let (key, source) = released(config)?;
+            (Some(key), Some(source))
+        }
+        None => (None, arguments.evidence),
+    };
+    confine(arguments, &program, evidence)?;
+    let mut node = Command::new(&program);
+    node.args(arguments.node.get(1..).unwrap_or_default()).env_clear();
+    if let Some(key) = &key {
+        // The one descriptor that is handed on.
+        rustix::io::fcntl_setfd(key, rustix::io::FdFlags::empty())
+            .map_err(|error| kernel("the key's pipe")(error.into()))?;
+        node.arg("--account-fd").arg(key.as_raw_fd().to_string());
     }
-    let source = Command::new(&program)
-        .args(arguments.node.get(1..).unwrap_or_default())
-        .env_clear()
-        .exec();
-    SandboxError::Exec { program, source }
+    let source = node.exec();
+    Err(SandboxError::Exec { program, source }.into())
 }
 
-fn confine(arguments: &Arguments, program: &Path) -> Result<(), SandboxError> {
+fn kernel(what: &'static str) -> impl FnOnce(io::Error) -> GuestError {
+    move |source| GuestError::Kernel { what, source }
+}
+
+/// The account's key in a pipe that ends after it, and how this machine's evidence is made. Every other copy is overwritten before this
+/// returns, and the threads that served the exchange have ended.
+fn released(config: &Path) -> Result<(PipeReader, Source), GuestError> {
+    hanzo_device::harden_process()?;
+    crate::hide_panic_messages();
+    let attester: Arc<dyn Attester> = Arc::from(detect(Surroundings::host(Endorsements::default()))?);
+    let source = Source::of(attester.kind())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(kernel("a runtime"))?;
+    let tell = &mut |line: String| eprintln!("{NOTE}{line}");
+    let opened = runtime.block_on(granted(config, attester, Patience::default(), tell))?;
+    drop(runtime);
+    let grant = &opened.grant;
+    let (key, version, tier) = (&grant.key_id, grant.key_version, grant.tier);
+    eprintln!("{NOTE}key {key} of the account granted, version {version}, tier {tier}");
+    let (reader, mut writer) = io::pipe().map_err(kernel("the key's pipe"))?;
+    writer
+        .write_all(opened.dek.expose())
+        .map_err(kernel("the key's pipe"))?;
+    Ok((reader, source))
+}
+
+fn confine(arguments: &Arguments, program: &Path, evidence: Option<Source>) -> Result<(), SandboxError> {
     limits::set(limits::measured_memory()?)?;
     leave_mounts().map_err(namespace("own mounts"))?;
     own_directory(&arguments.state, arguments.uid)?;
@@ -94,11 +158,17 @@ fn confine(arguments: &Arguments, program: &Path) -> Result<(), SandboxError> {
     entries.push((arguments.state.clone(), Shown::Writable));
     let system = SYSTEM.iter().filter(|(path, _)| Path::new(path).exists());
     entries.extend(system.map(|(path, how)| (PathBuf::from(path), *how)));
+    let mut kept = CapabilitySet::empty();
+    if let Some(source) = evidence {
+        source.hand_over(arguments.uid)?;
+        entries.extend(source.entries());
+        kept = source.capabilities();
+    }
     enter(&arguments.root, &entries)?;
     limits::of_own_user()?;
-    identity::become_user(arguments.uid, arguments.uid)?;
-    identity::drop_privileges()?;
-    restrict(&entries, arguments)?;
+    identity::become_user_with(arguments.uid, arguments.uid, kept)?;
+    identity::drop_privileges_but(kept)?;
+    restrict(&entries, arguments, evidence.is_some())?;
     hanzo_device::keep_standard_descriptors_alone()?;
     syscalls::restrict(syscalls::May::SpeakTcp)
 }
@@ -136,9 +206,9 @@ fn place_for(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn restrict(entries: &[(PathBuf, Shown)], arguments: &Arguments) -> Result<(), SandboxError> {
+fn restrict(entries: &[(PathBuf, Shown)], arguments: &Arguments, votes: bool) -> Result<(), SandboxError> {
     let landlock = |got: String| SandboxError::Landlock { got };
-    let status = rules(entries, arguments).map_err(|error| landlock(error.to_string()))?;
+    let status = rules(entries, arguments, votes).map_err(|error| landlock(error.to_string()))?;
     match status.ruleset {
         RulesetStatus::NotEnforced => Err(landlock("not enforced by this kernel".into())),
         _ if !status.no_new_privs => Err(landlock("without no_new_privs".into())),
@@ -146,10 +216,12 @@ fn restrict(entries: &[(PathBuf, Shown)], arguments: &Arguments) -> Result<(), S
     }
 }
 
-/// Files as their root shows them; TCP ports, which are required too.
+/// Files as their root shows them; TCP ports, which are required too. Who votes keeps directories (the engine's journal, entries of reports)
+/// and reads the kernel's command line.
 fn rules(
     entries: &[(PathBuf, Shown)],
     arguments: &Arguments,
+    votes: bool,
 ) -> Result<landlock::RestrictionStatus, Box<dyn std::error::Error>> {
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
@@ -158,15 +230,21 @@ fn rules(
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(ABI::V5))?
         .scope(Scope::from_all(ABI::V6))?
-        .create()?
-        .add_rule(NetPort::new(arguments.bind, AccessNet::BindTcp))?;
+        .create()?;
+    for port in &arguments.bind {
+        ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::BindTcp))?;
+    }
     for port in &arguments.connect {
         ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
     }
-    let own = OWN_PROC.iter().map(|path| (PathBuf::from(path), Shown::Readable));
+    let own = OWN_PROC.iter().chain(votes.then_some(&COMMAND_LINE));
+    let own = own.map(|path| (PathBuf::from(path), Shown::Readable));
     let shown = entries.iter().filter(|(path, _)| path != Path::new("/proc")).cloned();
     for (path, how) in shown.chain(own).filter(|(path, _)| path.exists()) {
-        let rights = rights(how, path.is_dir());
+        let mut rights = rights(how, path.is_dir());
+        if votes && how == Shown::Writable {
+            rights |= AccessFs::MakeDir | AccessFs::RemoveDir;
+        }
         ruleset = ruleset.add_rule(PathBeneath::new(PathFd::new(&path)?, rights))?;
     }
     Ok(ruleset.restrict_self()?)

@@ -189,6 +189,23 @@ fn denied(may: May) -> Result<BpfProgram, BackendError> {
             rules.insert(number, refused);
         }
     }
+    // Landlock's rules about ports are about TCP that binds and connects: not about MPTCP, which speaks to plain TCP as well, nor about data
+    // that opens a connection (https://github.com/landlock-lsm/linux/issues/54 and /41).
+    if may == May::SpeakTcp {
+        for number in [libc::SYS_socket, libc::SYS_socket | X32] {
+            let other = [0, libc::IPPROTO_TCP]
+                .map(|protocol| SeccompCondition::new(2, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, protocol as u64))
+                .into_iter()
+                .collect::<Result<_, _>>()?;
+            rules.entry(number).or_default().push(SeccompRule::new(other)?);
+        }
+        let fast = libc::MSG_FASTOPEN as u64;
+        for (call, flags) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)] {
+            for number in [call, call | X32] {
+                rules.insert(number, vec![one(flags, SeccompCmpOp::MaskedEq(fast), fast)?]);
+            }
+        }
+    }
     let shared_anonymous = (libc::MAP_SHARED | libc::MAP_ANONYMOUS) as u64;
     for number in [libc::SYS_mmap, libc::SYS_mmap | X32] {
         if may == May::AskGpus {
