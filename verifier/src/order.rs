@@ -95,6 +95,16 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Whether it narrows for good: nothing but another configuration, table and store gives it back.
+    pub fn is_for_good(&self) -> bool {
+        match self {
+            Self::RevokeCaller { .. } | Self::LowerCaller { .. } | Self::UnloadModel { .. } => true,
+            Self::PutOut { .. } | Self::Load { .. } => false,
+        }
+    }
+}
+
 /// An order as it travels, and as a leaf.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use hanzo_receipts::{ORDERS_MAX, PASSING_ORDERS_MAX};
 use hanzo_verifier::callers::{CallersError, RequestError, TokenError};
 use hanzo_verifier::order::OrderError;
 use serde_json::{Value, json};
@@ -214,11 +215,19 @@ pub enum ApiError {
     },
     /// An order that is not the next.
     #[error(
-        "order: sequence {got}: expected more than that of every order before, and at most 4096 orders; sign it with a higher one"
+        "order: sequence {got}: expected more than {newest}, that of the last order before; sign it with a higher one"
     )]
     OrderSequence {
         /// What came.
         got: u64,
+        /// The highest so far.
+        newest: u64,
+    },
+    /// The store has no place for this order.
+    #[error("order: {}", full(*held))]
+    OrdersFull {
+        /// How many orders the store holds.
+        held: usize,
     },
     /// As many requests as configured are running, and as many wait.
     #[error("the guest works on as many requests as its configuration allows; try again shortly")]
@@ -250,6 +259,19 @@ pub enum ApiError {
     /// The random source failed.
     #[error("the guest's random source failed; tell the operator")]
     Random,
+}
+
+fn full(held: usize) -> String {
+    let fresh = "start the guest with a new store: what orders took for good belongs into its configuration and its table of callers first";
+    match held < ORDERS_MAX {
+        true => format!(
+            "the store holds {held} orders, and its last {} places are for those that revoke or lower a caller or unload a model, which are still taken; to put models out and load them again, {fresh}",
+            ORDERS_MAX - PASSING_ORDERS_MAX
+        ),
+        false => {
+            format!("the store holds {held} orders, which is all that it takes; all of them stay in force; {fresh}")
+        }
+    }
 }
 
 fn for_how_long(seconds: Option<u64>) -> String {
@@ -287,7 +309,7 @@ impl ApiError {
             Self::Callers(_) | Self::Order(_) | Self::OrderSubject { .. } | Self::OrderExpired { .. } => {
                 StatusCode::BAD_REQUEST
             }
-            Self::CallersVersion { .. } | Self::OrderSequence { .. } => StatusCode::CONFLICT,
+            Self::CallersVersion { .. } | Self::OrderSequence { .. } | Self::OrdersFull { .. } => StatusCode::CONFLICT,
             Self::Engine(e) | Self::Prompt { error: e, .. } => e.status(),
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::LogNotShown | Self::AciReport(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -326,6 +348,7 @@ impl ApiError {
             Self::OrderSubject { .. } => "order.subject",
             Self::OrderExpired { .. } => "order.expired",
             Self::OrderSequence { .. } => "order.sequence",
+            Self::OrdersFull { .. } => "order.full",
             Self::Engine(e) | Self::Prompt { error: e, .. } => e.code(),
             Self::Timeout => "timeout",
             Self::Receipt { .. } => "receipt_not_durable",

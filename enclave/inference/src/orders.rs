@@ -11,7 +11,7 @@ use axum::http::HeaderMap;
 use hanzo_attestation::Digest384;
 use hanzo_attestation::config::PinnedSigner;
 use hanzo_attestation::name::Name;
-use hanzo_receipts::PublicLog;
+use hanzo_receipts::{OrderOutcome, PublicLog};
 use hanzo_verifier::order::{Action, ORDER_BYTES_MAX, SignedOrder};
 use serde_json::{Value, json};
 
@@ -80,9 +80,11 @@ impl Orders {
         self.subject(&order.order().action, access)?;
         let sequence = order.order().sequence;
         let _one = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_next = self.here.log.append_order(&order);
-        if !is_next.map_err(|e| ApiError::Receipt { code: e.code() })? {
-            return Err(ApiError::OrderSequence { got: sequence });
+        let appended = self.here.log.append_order(&order);
+        match appended.map_err(|e| ApiError::Receipt { code: e.code() })? {
+            OrderOutcome::Appended => {}
+            OrderOutcome::NotNext { newest } => return Err(ApiError::OrderSequence { got: sequence, newest }),
+            OrderOutcome::Full { held } => return Err(ApiError::OrdersFull { held }),
         }
         let narrowed = {
             let mut narrowed = self.narrowed.write().unwrap_or_else(PoisonError::into_inner);

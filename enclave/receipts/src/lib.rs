@@ -42,6 +42,7 @@ pub use hanzo_verifier::receipt::{
     SignedReceipt, TRANSPORT_TLS, Transport, Work,
 };
 pub use log::{Finished, FreshBytes, Pending, ReceiptLog, RequestStart};
+pub use orders::{ORDERS_MAX, OrderOutcome, PASSING_ORDERS_MAX};
 pub use owner::Owner;
 pub use public::{LOG_SEED_LEN, PublicLog};
 pub use schema::{APPLICATION_ID, SCHEMA};

@@ -2,28 +2,64 @@
 
 use hanzo_attestation::Digest384;
 use hanzo_verifier::order::{Order, SignedOrder, VerifiedOrder};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::tree::{self, Of};
 use crate::{PublicLog, ReceiptLogError};
 
 /// Most orders of one store.
-const ORDERS_MAX: usize = 4096;
+pub const ORDERS_MAX: usize = 4096;
+/// Most, if the next one is not for good ([`hanzo_verifier::order::Action::is_for_good`]): the rest is kept for those that take away.
+pub const PASSING_ORDERS_MAX: usize = 3072;
+
+/// Such a leaf stands where leaves of keysets do; its document begins otherwise.
+const ORDERS: &str = "FROM log WHERE keyset_digest >= x'' AND substr(keyset, 1, 9) = CAST('{\"order\":' AS BLOB)";
+
+/// What became of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderOutcome {
+    /// It is a leaf, durable.
+    Appended,
+    /// Its sequence is not above that of every order before; nothing changed.
+    NotNext {
+        /// The highest so far.
+        newest: u64,
+    },
+    /// There is no place for it; nothing changed.
+    Full {
+        /// How many orders there are.
+        held: usize,
+    },
+}
+
+fn parsed(document: &[u8]) -> Result<Order, ReceiptLogError> {
+    let signed = SignedOrder::parse(document).map_err(|_| ReceiptLogError::Tree {
+        what: "an order is none".into(),
+    })?;
+    Ok(signed.order)
+}
 
 fn all(db: &Connection) -> Result<Vec<Order>, ReceiptLogError> {
-    // Such a leaf stands where leaves of keysets do; its document begins otherwise.
-    let mut statement = db.prepare(
-        "SELECT keyset FROM log WHERE keyset_digest >= x'' AND substr(keyset, 1, 9) = CAST('{\"order\":' AS BLOB) ORDER BY idx",
-    )?;
+    let mut statement = db.prepare(&format!("SELECT keyset {ORDERS} ORDER BY idx"))?;
     let rows = statement.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
-    let mut orders = Vec::new();
-    for document in rows {
-        let signed = SignedOrder::parse(&document?).map_err(|_| ReceiptLogError::Tree {
-            what: "an order is none".into(),
-        })?;
-        orders.push(signed.order);
-    }
-    Ok(orders)
+    rows.map(|document| parsed(&document?)).collect()
+}
+
+/// How many there are, and the sequence of the last, which is the highest; 0 if there is none.
+fn newest(db: &Connection) -> Result<(usize, u64), ReceiptLogError> {
+    let held: i64 = db.query_row(&format!("SELECT count(*) {ORDERS}"), [], |row| row.get(0))?;
+    let last: Option<Vec<u8>> = db
+        .query_row(
+            &format!("SELECT keyset {ORDERS} ORDER BY idx DESC LIMIT 1"),
+            [],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let sequence = last.map(|document| parsed(&document)).transpose()?;
+    Ok((
+        usize::try_from(held).unwrap_or(usize::MAX),
+        sequence.map_or(0, |order| order.sequence),
+    ))
 }
 
 impl PublicLog {
@@ -35,20 +71,26 @@ impl PublicLog {
         self.db().read(all)
     }
 
-    /// Appends an order whose sequence is higher than every one before; false if it is not, or there are 4,096, and then nothing
-    /// changes. Durable when this returns. Blocks on the disk.
+    /// Appends an order whose sequence is higher than every one before, while there is a place: [`PASSING_ORDERS_MAX`] for those that
+    /// may be given back, [`ORDERS_MAX`] for those that narrow for good. Durable when this returns. Blocks on the disk.
     ///
     /// # Errors
     /// The store.
-    pub fn append_order(&self, order: &VerifiedOrder) -> Result<bool, ReceiptLogError> {
+    pub fn append_order(&self, order: &VerifiedOrder) -> Result<OrderOutcome, ReceiptLogError> {
+        let most = match order.order().action.is_for_good() {
+            true => ORDERS_MAX,
+            false => PASSING_ORDERS_MAX,
+        };
         self.append(|tx, frontier| {
-            let before = all(tx)?;
-            let is_next = before.iter().all(|one| one.sequence < order.order().sequence);
-            if !is_next || before.len() >= ORDERS_MAX {
-                return Ok(false);
+            let (held, newest) = newest(tx)?;
+            if order.order().sequence <= newest {
+                return Ok(OrderOutcome::NotNext { newest });
+            }
+            if held >= most {
+                return Ok(OrderOutcome::Full { held });
             }
             tree::append(tx, frontier, &Of::Order(&Digest384::of(order.bytes()), order.bytes()))?;
-            Ok(true)
+            Ok(OrderOutcome::Appended)
         })
     }
 }

@@ -10,8 +10,10 @@ use hanzo_attestation::Digest384;
 use hanzo_attestation::config::PinnedSigner;
 use hanzo_attestation::name::Name;
 use hanzo_inference::{AccessOptions, EngineEndpoint, EngineOrder, ServingOptions, ServingState, router};
+use hanzo_log::Frontier;
+use hanzo_log::tree::leaf_hash;
 use hanzo_pqc::sign::{SignatureSuite, SigningKeys};
-use hanzo_receipts::Accounts;
+use hanzo_receipts::{Accounts, Fence, Origin, PublicLog, ReceiptLog};
 use hanzo_verifier::order::{Action, Order, OrderPurpose};
 use hanzo_verifier::receipt::Leaf;
 
@@ -120,11 +122,22 @@ fn again_at(
     administrators: Vec<PinnedSigner>,
     clock: Arc<AtomicU64>,
 ) -> (axum::Router, Arc<Mutex<Vec<String>>>) {
+    again_over(guest, guest.log.clone(), access, administrators, clock)
+}
+
+/// The same over a log that was opened anew.
+fn again_over(
+    guest: &Guest,
+    receipts: Arc<ReceiptLog>,
+    access: AccessOptions,
+    administrators: Vec<PinnedSigner>,
+    clock: Arc<AtomicU64>,
+) -> (axum::Router, Arc<Mutex<Vec<String>>>) {
     let ended = Arc::new(Mutex::new(Vec::new()));
     let heard = ended.clone();
     let drawn = AtomicU8::new(7);
     let state = ServingState::new(ServingOptions {
-        receipts: guest.log.clone(),
+        receipts,
         aci: None,
         engines: vec![EngineEndpoint {
             model: name("smollm2"),
@@ -399,6 +412,83 @@ async fn orders_to_load_or_put_out_what_is_not_there_late_twice_or_by_others_cha
         ["smollm2 out for 1", "smollm2"]
     );
     assert_eq!(logged(&guest), 2);
+}
+
+/// Puts the same order into the store as often as it takes for `most` orders, as if they had been taken, and opens the log again.
+fn filled(guest: &Guest, order: &[u8], most: i64) -> Arc<ReceiptLog> {
+    let held = |tx: &hanzo_store::rusqlite::Transaction<'_>| -> (i64, i64, Vec<u8>) {
+        let leaves = "SELECT count(*), count(*) FILTER (WHERE substr(keyset, 1, 8) = CAST('{\"order\"' AS BLOB)),
+            (SELECT frontier FROM log ORDER BY idx DESC LIMIT 1) FROM log";
+        tx.query_row(leaves, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .unwrap()
+    };
+    let fill = |tx: &hanzo_store::rusqlite::Transaction<'_>| -> Result<(), hanzo_store::StoreError> {
+        let (leaves, orders, frontier) = held(tx);
+        let mut frontier = Frontier::from_bytes(leaves as u64, &frontier).unwrap();
+        for index in leaves..leaves + most - orders {
+            let hash = leaf_hash(&[order]);
+            for done in frontier.push(hash).unwrap() {
+                if done.height > 0 && done.height % 8 == 0 {
+                    let tile = "INSERT INTO log_tiles (level, idx, hash) VALUES (?1, ?2, ?3)";
+                    tx.execute(tile, (done.height / 8, done.index as i64, done.hash.0))
+                        .unwrap();
+                }
+            }
+            let mut digest = [0; 48];
+            digest[..8].copy_from_slice(&index.to_be_bytes());
+            let leaf = "INSERT INTO log (idx, hash, frontier, keyset_digest, keyset) VALUES (?1, ?2, ?3, ?4, ?5)";
+            tx.execute(leaf, (index, hash.0, frontier.to_bytes(), digest, order))
+                .unwrap();
+        }
+        Ok(())
+    };
+    guest.db.write(fill).unwrap();
+    let suite = SignatureSuite::MlDsa65Ed25519;
+    let origin = Origin::new("example/receipts").unwrap();
+    let public = PublicLog::open(guest.db.clone(), origin, suite, &[2; 64], Fence::None).unwrap();
+    let keys = SigningKeys::from_seed(suite, &[1; 64]).unwrap();
+    Arc::new(ReceiptLog::open(Arc::new(public), keys, guest.log.keyset().clone()).unwrap())
+}
+
+#[tokio::test]
+async fn routine_orders_leave_a_place_for_those_that_take_away_for_good_and_a_full_store_says_so() {
+    let guest = Guest::new(honest());
+    let boot = |log| {
+        let clock = Arc::new(AtomicU64::new(NOW));
+        again_over(&guest, log, AccessOptions::Anybody, vec![pinned()], clock).0
+    };
+    let bring = async |app: &axum::Router, order: Order| -> (u16, String, String) {
+        let answer = tower::ServiceExt::oneshot(app.clone(), to_orders(signed(order, 5)));
+        let answer = answer.await.unwrap();
+        let (status, body) = (answer.status().as_u16(), json(answer).await);
+        let word = |name: &str| body["error"][name].as_str().unwrap_or_default().to_owned();
+        (status, word("code"), word("message"))
+    };
+    let ok = (200, String::new(), String::new());
+    let routine = signed(load(10, &guest, "smollm2"), 5);
+    let app = boot(filled(&guest, &routine, 3_071));
+    assert_eq!(bring(&app, put_out(11, &guest, 0)).await, ok);
+    for order in [put_out(12, &guest, 0), load(12, &guest, "smollm2")] {
+        let (status, code, text) = bring(&app, order).await;
+        assert_eq!((status, code.as_str()), (409, "order.full"));
+        assert!(
+            text.contains("3072 orders") && text.contains("last 1024") && text.contains("new store"),
+            "{text}"
+        );
+    }
+    // One that is not the next is refused as that, with the number that it has to be above.
+    let (status, code, text) = bring(&app, unload(11, &guest)).await;
+    assert_eq!((status, code.as_str()), (409, "order.sequence"));
+    assert!(text.contains("more than 11"), "{text}");
+    // There is room for what narrows for good, until there is none.
+    assert_eq!(bring(&app, unload(12, &guest)).await, ok);
+    let app = boot(filled(&guest, &signed(unload(13, &guest), 5), 4_095));
+    assert_eq!(bring(&app, unload(14, &guest)).await, ok);
+    let (status, code, text) = bring(&app, unload(15, &guest)).await;
+    assert_eq!((status, code.as_str()), (409, "order.full"));
+    assert!(text.contains("4096 orders") && text.contains("stay in force"), "{text}");
+    let answer = tower::ServiceExt::oneshot(app, post(&chat(""))).await.unwrap();
+    assert_eq!(outcome(answer).await, (404, "model_not_found".into()));
 }
 
 /// What the office lets in, over the same store.
