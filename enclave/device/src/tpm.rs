@@ -81,6 +81,16 @@ pub enum TpmError {
         /// Which.
         index: u32,
     },
+    /// Defining an index ended halfway.
+    #[error(
+        "{source}: index {index:#x} may be defined now, and nobody can use it: take it away (tpm2_nvundefine {index:#x}) before it is defined again, or name another one"
+    )]
+    LeftDefined {
+        /// Which.
+        index: u32,
+        /// What failed.
+        source: Box<TpmError>,
+    },
     /// The random generator failed.
     #[error("no random bytes for a nonce")]
     Random,
@@ -114,6 +124,7 @@ impl TpmError {
             Self::Malformed { .. } => "vtpm.malformed",
             Self::Unauthenticated { .. } => "vtpm.unauthenticated",
             Self::Defined { .. } => "vtpm.defined",
+            Self::LeftDefined { .. } => "vtpm.left_defined",
             Self::Random => "vtpm.random",
             Self::Key { .. } => "vtpm.key",
             Self::QualifyingData => "vtpm.qualifying_data",

@@ -18,9 +18,10 @@ const HEADER_BYTES: usize = 10;
 const RESPONSE_BYTES_MAX: usize = 4096;
 const TAG_NO_SESSIONS: u16 = 0x8001;
 const TAG_SESSIONS: u16 = 0x8002;
-/// TPM_RC_RETRY, TPM_RC_YIELDED, TPM_RC_TESTING: ask again.
-const ASK_AGAIN: [u32; 3] = [0x922, 0x908, 0x90a];
-const TRIES: u32 = 8;
+/// TPM_RC_RETRY, TPM_RC_YIELDED, TPM_RC_TESTING, TPM_RC_NV_RATE (it spares its NV memory): nothing was done, ask again.
+const ASK_AGAIN: [u32; 4] = [0x922, 0x908, 0x90a, 0x920];
+/// Before each further try, in milliseconds: 2.9 s in all, then it is a refusal.
+const PAUSES_MS: [u64; 8] = [20, 40, 80, 160, 320, 640, 640, 1_000];
 /// Longest that a socket's other end may take; creating an RSA key is the slowest that is asked for.
 const SOCKET_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -75,14 +76,17 @@ impl Connection {
 
     pub(super) fn run(&mut self, command: Command<'_>) -> Result<Answer, TpmError> {
         let bytes = marshal(&command);
-        for _ in 0..TRIES {
+        let mut pauses = PAUSES_MS.into_iter();
+        loop {
             let response = self.exchange(command.name, &bytes)?;
             let mut reader = Reader::new(command.name, &response);
             let tag = reader.u16("tag")?;
             reader.u32("responseSize")?;
             let rc = reader.u32("responseCode")?;
-            if ASK_AGAIN.contains(&rc) {
-                std::thread::sleep(Duration::from_millis(20));
+            if ASK_AGAIN.contains(&rc)
+                && let Some(pause) = pauses.next()
+            {
+                std::thread::sleep(Duration::from_millis(pause));
                 continue;
             }
             if rc != 0 {
@@ -112,10 +116,6 @@ impl Connection {
                 session: reader.rest().to_vec(),
             });
         }
-        Err(TpmError::Refused {
-            command: command.name,
-            rc: ASK_AGAIN[0],
-        })
     }
 
     fn exchange(&mut self, command: &'static str, bytes: &[u8]) -> Result<Vec<u8>, TpmError> {

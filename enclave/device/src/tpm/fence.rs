@@ -9,7 +9,7 @@
 //!
 //! # Spec
 //! TCG TPM 2.0 Library, revision 1.59: Part 1, 19.6 (sessions, cpHash, rpHash) and 37.2.6 (extend indexes); Part 3, 11.1
-//! (TPM2_StartAuthSession), 31.3 (TPM2_NV_DefineSpace), 31.9 (TPM2_NV_Extend), 31.13 (TPM2_NV_Read).
+//! (TPM2_StartAuthSession), 31.3 (TPM2_NV_DefineSpace), 31.4 (TPM2_NV_UndefineSpace), 31.9 (TPM2_NV_Extend), 31.13 (TPM2_NV_Read).
 
 use std::path::Path;
 
@@ -38,6 +38,7 @@ const WRITTEN: u32 = 1 << 29;
 const RC_DEFINED: u32 = 0x14c;
 
 const DEFINE: (&str, u32) = ("TPM2_NV_DefineSpace", 0x12a);
+const UNDEFINE: (&str, u32) = ("TPM2_NV_UndefineSpace", 0x122);
 const START: (&str, u32) = ("TPM2_StartAuthSession", 0x176);
 const EXTEND: (&str, u32) = ("TPM2_NV_Extend", 0x136);
 const READ: (&str, u32) = ("TPM2_NV_Read", 0x14e);
@@ -78,6 +79,13 @@ fn sha256(parts: &[&[u8]]) -> digest::Digest {
     context.finish()
 }
 
+fn left(index: u32, source: TpmError) -> TpmError {
+    TpmError::LeftDefined {
+        index,
+        source: Box::new(source),
+    }
+}
+
 fn nonce() -> Result<[u8; 32], TpmError> {
     let mut nonce = [0; 32];
     rand::fill(&mut nonce).map_err(|_| TpmError::Random)?;
@@ -85,13 +93,13 @@ fn nonce() -> Result<[u8; 32], TpmError> {
 }
 
 impl NvFence {
-    /// Defines the index and extends it by `first`. Owner authorisation must be empty.
+    /// Defines the index and extends it by `first`; where that fails the index is taken away again. Owner authorisation must be empty.
     ///
     /// `index` is one of the owner's, 0x0180_0000 to 0x01bf_ffff; `secret` is drawn for this index and kept where the key is that it
     /// fences.
     ///
     /// # Errors
-    /// [`TpmError::Defined`]; [`TpmError`].
+    /// [`TpmError::Defined`]; [`TpmError::LeftDefined`] if there is an index now that nobody can use; [`TpmError`]: then there is none.
     pub fn define(
         path: &Path,
         index: u32,
@@ -110,10 +118,23 @@ impl NvFence {
             .authorised(DEFINE.0, DEFINE.1, &[RH_OWNER], parameters.to_vec())
         {
             Err(TpmError::Refused { rc: RC_DEFINED, .. }) => return Err(TpmError::Defined { index }),
-            defined => defined?,
-        };
-        this.run(EXTEND, ATTRIBUTES, Writer::default().sized(first).done())?;
-        Ok(this)
+            Err(refused @ (TpmError::Refused { .. } | TpmError::NoHandle { .. })) => return Err(refused),
+            // It may have been defined: whose it is that stands there now, nobody can say.
+            Err(lost) => return Err(left(index, lost)),
+            Ok(_) => {}
+        }
+        match this.run(EXTEND, ATTRIBUTES, Writer::default().sized(first).done()) {
+            Ok(_) => Ok(this),
+            // Whoever lost an answer would take it for that of the next command.
+            Err(lost @ (TpmError::Io { .. } | TpmError::Malformed { .. })) => Err(left(index, lost)),
+            Err(error) => {
+                let handles = [RH_OWNER, index];
+                match this.tpm.authorised(UNDEFINE.0, UNDEFINE.1, &handles, Vec::new()) {
+                    Ok(_) => Err(error),
+                    Err(_) => Err(left(index, error)),
+                }
+            }
+        }
     }
 
     /// Goes on with an index that is there; nothing is asked yet.

@@ -70,7 +70,8 @@ impl Taken {
 
 impl<N: NvExtend> TpmNv<N> {
     /// Enrols a key: writes a note that is not there yet, then has `define` define an index and extend it by the bytes that it is
-    /// given. Once for each key and index, while nobody who must not know the index's secret is on the TPM's bus.
+    /// given. Once for each key and index, while nobody who must not know the index's secret is on the TPM's bus. Where `define` fails,
+    /// the note is taken away again: nothing was signed under it, and whether an index is left over says `define`.
     ///
     /// # Errors
     /// [`FreshnessError::Setup`] if there is a note; [`FreshnessError::Unreachable`].
@@ -80,7 +81,7 @@ impl<N: NvExtend> TpmNv<N> {
         define: impl FnOnce(&[u8; 32]) -> Result<N, String>,
     ) -> Result<Self, FreshnessError> {
         if note.exists() {
-            let rule = "a note of another enrolment is there: an index is enrolled once for each key";
+            let rule = "a note of another enrolment is there: an index is enrolled once for each key; if that enrolment was cut off before it ended, take the note and its index away";
             return Err(FreshnessError::Setup { via: VIA, rule });
         }
         let key = key.digest();
@@ -89,8 +90,16 @@ impl<N: NvExtend> TpmNv<N> {
             head: Head::EMPTY,
         };
         write(note, &[first]).map_err(|e| unreachable(note, e))?;
-        let nv = define(&tag(&key, &Head::EMPTY)).map_err(|cause| FreshnessError::Unreachable { via: VIA, cause })?;
-        Ok(Self::open(nv, note, key))
+        match define(&tag(&key, &Head::EMPTY)) {
+            Ok(nv) => Ok(Self::open(nv, note, key)),
+            Err(cause) => {
+                let cause = match remove(note) {
+                    Ok(()) => cause,
+                    Err(e) => format!("{cause}; take its note {} away: {e}", note.display()),
+                };
+                Err(FreshnessError::Unreachable { via: VIA, cause })
+            }
+        }
     }
 
     /// Goes on with the index of an enrolled key. Nothing is asked yet.
@@ -181,6 +190,15 @@ fn write(note: &Path, taken: &[Taken]) -> io::Result<()> {
     file.write_all(&bytes)?;
     file.sync_all()?;
     fs::rename(&new, note)?;
+    sync_folder(note)
+}
+
+fn remove(note: &Path) -> io::Result<()> {
+    fs::remove_file(note)?;
+    sync_folder(note)
+}
+
+fn sync_folder(note: &Path) -> io::Result<()> {
     let folder = match note.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),

@@ -114,8 +114,12 @@ impl Machine {
     }
 
     fn enrol(&self, n: u8) -> Result<OnTpm, SignerError> {
+        self.enrol_by(&self.at("socket"), n)
+    }
+
+    fn enrol_by(&self, socket: &Path, n: u8) -> Result<OnTpm, SignerError> {
         let source = TpmNv::enrol(&self.at("note"), key(n).public(), |first| {
-            let defined = NvFence::define(&self.at("socket"), INDEX, secret(7), first);
+            let defined = NvFence::define(socket, INDEX, secret(7), first);
             defined.map(Nv).map_err(|e| format!("{}: {e}", e.code()))
         })?;
         let storage = FileStorage::create(&self.at("journal"))?;
@@ -340,6 +344,100 @@ fn an_answer_that_the_tpm_did_not_give_to_this_question_is_refused() {
     let mut signer = machine.open_by(&socket, 7).unwrap();
     assert_eq!(signer.sign(&notarize(2, 2)).unwrap_err().code(), "signer.conflict");
     released.take(&mut signer, &notarize(2, 1)).unwrap();
+}
+
+/// Commands by their codes, each with a response code that is given in the TPM's place, and how often.
+type Refusals = Arc<Mutex<Vec<(u32, u32, usize)>>>;
+
+const DEFINE: u32 = 0x12a;
+const UNDEFINE: u32 = 0x122;
+const EXTEND: u32 = 0x136;
+/// TPM_RC_NV_RATE, TPM_RC_BAD_AUTH of a session, TPM_RC_LOCKOUT.
+const NV_RATE: u32 = 0x920;
+const BAD_AUTH: u32 = 0x9a2;
+const LOCKOUT: u32 = 0x921;
+
+/// Stands before the TPM and refuses what it is told to.
+fn refusing(machine: &Machine, refusals: &Refusals) -> PathBuf {
+    let (path, tpm) = (machine.at("refusing"), machine.at("socket"));
+    let listener = UnixListener::bind(&path).unwrap();
+    let refusals = Arc::clone(refusals);
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (Ok(mut client), Ok(mut tpm)) = (client, UnixStream::connect(&tpm)) else {
+                return;
+            };
+            let mut buffer = [0; 4096];
+            while let Ok(got @ 1..) = client.read(&mut buffer) {
+                let code = u32::from_be_bytes(buffer[6..10].try_into().unwrap());
+                let refused = {
+                    let mut all = refusals.lock().unwrap();
+                    let one = all.iter_mut().find(|(of, _, left)| *of == code && *left > 0);
+                    one.map(|(_, rc, left)| {
+                        *left -= 1;
+                        *rc
+                    })
+                };
+                let answer = match refused {
+                    Some(rc) => [&[0x80, 0x01, 0, 0, 0, 10][..], &rc.to_be_bytes()].concat(),
+                    None => {
+                        tpm.write_all(&buffer[..got]).unwrap();
+                        let Ok(got @ 1..) = tpm.read(&mut buffer) else { return };
+                        buffer[..got].to_vec()
+                    }
+                };
+                if client.write_all(&answer).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    path
+}
+
+#[test]
+fn an_enrolment_that_failed_leaves_nothing_behind_or_says_what_and_a_tpm_that_spares_its_memory_is_asked_again() {
+    let Some(machine) = Machine::new() else { return };
+    let refusals = Refusals::default();
+    let socket = refusing(&machine, &refusals);
+    let refuse = |all: &[(u32, u32, usize)]| *refusals.lock().unwrap() = all.to_vec();
+    let fails = |all: &[(u32, u32, usize)], what: &[&str]| {
+        refuse(all);
+        let refused = machine.enrol_by(&socket, 1).err().unwrap();
+        assert_eq!(refused.code(), "signer.freshness.unreachable");
+        let text = refused.to_string();
+        assert!(what.iter().all(|what| text.contains(what)), "{text}");
+        assert!(!machine.at("note").exists(), "{text}");
+    };
+    // There is no index yet; it is there and was not extended, then or after all that it was asked again.
+    fails(&[(DEFINE, BAD_AUTH, 1)], &["vtpm.refused", "0x9a2"]);
+    fails(&[(EXTEND, LOCKOUT, 1)], &["vtpm.refused", "0x921"]);
+    fails(&[(EXTEND, NV_RATE, 9)], &["vtpm.refused", "0x920"]);
+    assert_eq!(refusals.lock().unwrap()[0].2, 0, "asked nine times");
+    // It could not be taken away either: whoever enrols is told which it is.
+    let both = [(EXTEND, LOCKOUT, 1), (UNDEFINE, LOCKOUT, 1)];
+    fails(&both, &["vtpm.left_defined", "0x1804e56", "tpm2_nvundefine"]);
+    fails(&[], &["vtpm.defined"]);
+    assert_eq!(machine.host_command(UNDEFINE, &[0x4000_0001, INDEX], &[]), 0);
+
+    // Writes that come too fast wait, and nothing of it shows: neither when it is enrolled nor when it signs.
+    refuse(&[(DEFINE, NV_RATE, 1), (EXTEND, NV_RATE, 2)]);
+    let mut released = Released::default();
+    let mut signer = machine.enrol_by(&socket, 1).unwrap();
+    released.take(&mut signer, &notarize(1, 1)).unwrap();
+    refuse(&[(EXTEND, NV_RATE, 3)]);
+    released.take(&mut signer, &notarize(2, 1)).unwrap();
+    released.take(&mut signer, &notarize(3, 1)).unwrap();
+    assert_eq!(refusals.lock().unwrap()[0].2, 0);
+    // A refusal that is none of these halts it, as before.
+    refuse(&[(EXTEND, LOCKOUT, 1)]);
+    let refused = released.take(&mut signer, &notarize(4, 1)).unwrap_err();
+    assert_eq!(refused.code(), "signer.freshness.unreachable");
+    assert_eq!(signer.sign(&notarize(5, 1)).unwrap_err().code(), "signer.halted");
+    drop(signer);
+    let mut signer = machine.open().unwrap();
+    assert_eq!(signer.sign(&notarize(4, 2)).unwrap_err().code(), "signer.conflict");
+    released.take(&mut signer, &notarize(4, 1)).unwrap();
 }
 
 /// An index in memory, which two signers reach at once; `before` runs ahead of the next extension.
