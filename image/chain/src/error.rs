@@ -74,6 +74,29 @@ pub enum ChainError {
     /// A genesis.
     #[error(transparent)]
     Genesis(#[from] GenesisError),
+    /// Folders of one network with different geneses.
+    #[error(
+        "the folders of this network have different geneses: {}: a network has one. Put the one whose chain runs into the place of the others, or make a new network with `hanzo chain init`",
+        listed(each)
+    )]
+    Geneses {
+        /// The first digits of each one's digest, and its files.
+        each: Vec<(String, Vec<PathBuf>)>,
+    },
+    /// A genesis is there already, and it is not what would be made now.
+    #[error(
+        "genesis {name} ({}) is not of {}: a genesis that some validators have is the network's. Put that file back as it was, or start `hanzo chain run`, which puts the genesis aside where its keys are gone",
+        paths(at),
+        paths(others)
+    )]
+    OtherGenesis {
+        /// The first digits of its digest.
+        name: String,
+        /// Its files.
+        at: Vec<PathBuf>,
+        /// The files that make another one.
+        others: Vec<PathBuf>,
+    },
     /// Candidates.
     #[error("{path}: {text}", path = path.display())]
     Candidate {
@@ -195,6 +218,19 @@ pub enum ChainError {
     },
 }
 
+fn paths(all: &[PathBuf]) -> String {
+    let all: Vec<_> = all.iter().map(|path| path.display().to_string()).collect();
+    all.join(", ")
+}
+
+fn listed(each: &[(String, Vec<PathBuf>)]) -> String {
+    let each: Vec<_> = each
+        .iter()
+        .map(|(name, at)| format!("{name} in {}", paths(at)))
+        .collect();
+    each.join("; ")
+}
+
 impl ChainError {
     pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
@@ -212,6 +248,8 @@ impl ChainError {
             Self::Unreachable { .. } => "chain.node.unreachable",
             Self::Node { source, .. } => source.code(),
             Self::Genesis(e) => e.code(),
+            Self::Geneses { .. } => "chain.genesis.differs",
+            Self::OtherGenesis { .. } => "chain.genesis.other",
             Self::Candidate { code, .. } | Self::Appraisal { code, .. } => code,
             Self::Wallet { source, .. } => source.code(),
             Self::Signer(e) => e.code(),
@@ -239,6 +277,7 @@ impl ChainError {
             | Self::Signer(_) => 1,
             Self::Usage { .. } => 2,
             Self::TooLong { .. } | Self::File { .. } | Self::Candidate { .. } | Self::Genesis(_) => 10,
+            Self::Geneses { .. } | Self::OtherGenesis { .. } => 10,
             Self::Wallet {
                 source: WalletError::File { .. },
                 ..

@@ -37,28 +37,55 @@ pub(crate) fn text(path: &Path) -> Result<Zeroizing<String>, ChainError> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
+/// A file of mode 0600 beside the place where it is to be; gone again if it is not placed.
+pub(crate) struct Staged {
+    beside: PathBuf,
+    path: PathBuf,
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // After placing there is none.
+        let _ = fs::remove_file(&self.beside);
+    }
+}
+
+impl Staged {
+    /// Writes it, on the disk.
+    pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<Self, ChainError> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        let beside = path.with_file_name(name);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&beside).map_err(ChainError::io("cannot write", path))?;
+        let staged = Self {
+            beside,
+            path: path.into(),
+        };
+        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        written.map_err(ChainError::io("cannot write", path)).map(|()| staged)
+    }
+
+    /// Gives it its name, on the disk.
+    pub(crate) fn place(self) -> Result<(), ChainError> {
+        let folder = match self.path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        let placed = fs::rename(&self.beside, &self.path).and_then(|()| fs::File::open(folder)?.sync_all());
+        placed.map_err(ChainError::io("cannot write", &self.path))
+    }
+}
+
 /// Writes a file of mode 0600 whole or not at all; `new`: only if it is not there yet.
 pub(crate) fn write(path: &Path, bytes: &[u8], new: bool) -> Result<(), ChainError> {
-    let io = || ChainError::io("cannot write", path);
     if new && path.exists() {
-        return Err(io()(std::io::ErrorKind::AlreadyExists.into()));
+        return Err(ChainError::io("cannot write", path)(
+            std::io::ErrorKind::AlreadyExists.into(),
+        ));
     }
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let staged = path.with_file_name(name);
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&staged)
-        .map_err(io())?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    written.and_then(|()| fs::rename(&staged, path)).map_err(|e| {
-        let _ = fs::remove_file(&staged);
-        io()(e)
-    })
+    Staged::write(path, bytes)?.place()
 }
 
 /// A folder that this user alone can enter.

@@ -12,7 +12,7 @@ use crate::args::GenesisArgs;
 use crate::init::Plan;
 use crate::output::{Output, table};
 use crate::prove::address;
-use crate::{ChainError, files};
+use crate::{ChainError, files, spread};
 
 /// Rules of a network for development: rewards are small. Simulated evidence counts where the plan names its root, and nowhere else.
 fn params(plan: &Plan, validators: usize) -> Params {
@@ -60,28 +60,35 @@ pub(crate) fn plan(dir: &Path) -> Result<Plan, ChainError> {
     })
 }
 
-/// Appraises the candidates' evidence, puts the genesis together and writes it into the folder and each validator's.
+fn of(path: &Path) -> impl FnOnce(CandidateError) -> ChainError {
+    let path = path.to_path_buf();
+    move |e| ChainError::Candidate {
+        path,
+        text: e.to_string(),
+        code: e.code(),
+    }
+}
+
+/// Reads a `candidate.json`.
+pub(crate) fn candidate(path: &Path) -> Result<Candidate, ChainError> {
+    Candidate::parse(&files::read(path, CANDIDATE_BYTES_MAX)?).map_err(of(path))
+}
+
+/// Appraises the candidates' evidence, puts the genesis together and writes it into the folder and each validator's. One that some of
+/// them have already is the one that all get, if it is of these candidates and rules.
 pub(crate) fn begin(dir: &Path) -> Result<(Genesis, Vec<Appraised>), ChainError> {
     let plan = plan(dir)?;
     let evidence = Evidence::of(dir, &plan)?;
-    let of = |path: &Path| {
-        let path = path.to_path_buf();
-        move |e: CandidateError| ChainError::Candidate {
-            path,
-            text: e.to_string(),
-            code: e.code(),
-        }
-    };
-    let mut candidates = Vec::new();
-    let mut paths = Vec::new();
+    let found = spread::found(dir)?;
+    let mut waiting = Vec::new();
     for folder in files::validators(dir) {
         let path = folder.join("candidate.json");
-        candidates.push(Candidate::parse(&files::read(&path, CANDIDATE_BYTES_MAX)?).map_err(of(&path))?);
-        paths.push(path);
+        let candidate = candidate(&path)?;
+        waiting.push((path, candidate));
     }
-    let rules = params(&plan, candidates.len());
+    let rules = params(&plan, waiting.len());
     let mut appraised = Vec::new();
-    for (candidate, path) in candidates.iter().zip(&paths) {
+    for (path, candidate) in &waiting {
         appraised.push(evidence.admits(path, &candidate.evidence, &candidate.keys, &rules)?);
     }
     let config = dir.join("chain.toml");
@@ -97,31 +104,24 @@ pub(crate) fn begin(dir: &Path) -> Result<(Genesis, Vec<Appraised>), ChainError>
         .map_or(0, |d| d.as_millis());
     let beginning = Beginning {
         id: plan.network,
-        time_ms: u64::try_from(now).unwrap_or(0),
+        time_ms: match &found {
+            Some(found) => found.genesis.time_ms,
+            None => u64::try_from(now).unwrap_or(0),
+        },
         max_supply: amount(&config, &plan.max_supply)?,
         treasury: 0,
         allocations,
         stake: amount(&config, &plan.stake)?,
         params: rules,
     };
+    let candidates: Vec<_> = waiting.iter().map(|(_, candidate)| candidate.clone()).collect();
     let genesis = assemble(&candidates, beginning).map_err(of(dir))?;
-    spread(dir, &genesis.to_bytes())?;
+    let bytes = genesis.to_bytes();
+    if let Some(found) = found.filter(|found| found.bytes != bytes) {
+        return Err(found.is_of_others(dir, &waiting));
+    }
+    spread::spread(dir, &bytes)?;
     Ok((genesis, appraised))
-}
-
-/// Writes a genesis where the validators wait for it; the folder's own last, as it says that all have it.
-pub(crate) fn spread(dir: &Path, bytes: &[u8]) -> Result<(), ChainError> {
-    for folder in files::validators(dir) {
-        let path = folder.join("genesis.bin");
-        if !path.is_file() {
-            files::write(&path, bytes, true)?;
-        }
-    }
-    let own = dir.join("genesis.bin");
-    match own.is_file() {
-        true => Ok(()),
-        false => files::write(&own, bytes, true),
-    }
 }
 
 pub(crate) fn genesis(args: &GenesisArgs) -> Result<Output, ChainError> {

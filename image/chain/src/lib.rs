@@ -23,6 +23,7 @@ mod output;
 mod prove;
 mod run;
 mod show;
+mod spread;
 mod tx;
 mod wallet;
 

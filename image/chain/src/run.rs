@@ -16,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::args::{RunArgs, StatusArgs};
 use crate::node::NodeArgs;
 use crate::output::{Output, out};
-use crate::{ChainError, NodeClient, files, genesis, show};
+use crate::{ChainError, NodeClient, files, genesis, show, spread};
 
 const PROGRAM: &str = "hanzo-validator-simulated";
 /// What it leaves in its folder when it is told to stop.
@@ -164,15 +164,35 @@ fn keys_are_kept(folders: &[PathBuf]) -> Result<(), ChainError> {
     }
 }
 
+/// Whether the chain began: then every folder has its genesis.
+fn begun(dir: &Path, folders: &[PathBuf]) -> Result<bool, ChainError> {
+    let Some(found) = spread::found(dir)? else {
+        return Ok(false);
+    };
+    let given_to_all = dir.join(spread::FILE).is_file();
+    match keys_are_kept(folders) {
+        Ok(()) => {}
+        Err(gone) if given_to_all => return Err(gone),
+        // Whoever gave it to the validators ended in between, and their processes too.
+        Err(_) => return spread::set_aside(dir, &found).map(|()| false),
+    }
+    if !given_to_all {
+        let mut accounts = Vec::new();
+        for path in folders.iter().map(|folder| folder.join("candidate.json")) {
+            if path.is_file() {
+                accounts.push((path.clone(), genesis::candidate(&path)?.keys.validator));
+            }
+        }
+        found.is_of_accounts(&accounts)?;
+    }
+    spread::spread(dir, &found.bytes).map(|()| true)
+}
+
 /// True once the first block is final.
 async fn begin(args: &RunArgs, program: &Path, as_json: bool, all: &mut Vec<Validator>) -> Result<bool, ChainError> {
     let folders = files::validators(&args.dir);
     let end = Instant::now() + Duration::from_secs(args.within);
-    let own = args.dir.join("genesis.bin");
-    let begun = own.is_file();
-    if begun {
-        keys_are_kept(&folders)?;
-    }
+    let begun = begun(&args.dir, &folders)?;
     for (which, folder) in folders.iter().enumerate() {
         if !begun {
             // Keys of an earlier process, which are gone.
@@ -180,15 +200,12 @@ async fn begin(args: &RunArgs, program: &Path, as_json: bool, all: &mut Vec<Vali
         }
         all.push(Validator::start(program, which, folder.clone())?);
     }
-    match begun {
-        true => genesis::spread(&args.dir, &files::read(&own, crate::node::GENESIS_BYTES_MAX)?)?,
-        false => {
-            until(all, end, "wrote no candidate.json", |v| {
-                v.folder.join("candidate.json").is_file()
-            })
-            .await?;
-            genesis::begin(&args.dir)?;
-        }
+    if !begun {
+        until(all, end, "wrote no candidate.json", |v| {
+            v.folder.join("candidate.json").is_file()
+        })
+        .await?;
+        genesis::begin(&args.dir)?;
     }
     until(all, end, "did not say where it answers", |v| {
         files::ready(&v.folder).is_some()
