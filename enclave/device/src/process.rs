@@ -1,5 +1,7 @@
 //! A process whose memory stays its own.
 
+use std::os::fd::{FromRawFd as _, OwnedFd};
+
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 use crate::error::DeviceError;
@@ -42,10 +44,49 @@ pub fn keep_standard_descriptors_alone() -> Result<(), DeviceError> {
     })
 }
 
+/// The descriptor of this number, which whoever started this process left to it: it is closed when the answer is dropped.
+///
+/// Call it before anything else of this process owns descriptors of such numbers, and once for each.
+///
+/// # Errors
+/// [`DeviceError::Process`] for standard input, output and error, and for a number that is no open descriptor.
+pub fn inherited_descriptor(number: i32) -> Result<OwnedFd, DeviceError> {
+    let what = "an inherited descriptor, 3 or above";
+    let none = || DeviceError::Process {
+        what,
+        source: rustix::io::Errno::BADF.into(),
+    };
+    let open = std::path::Path::new("/proc/self/fd").join(number.to_string());
+    if number < 3 || std::fs::symlink_metadata(open).is_err() {
+        return Err(none());
+    }
+    #[allow(unsafe_code, reason = "a number becomes an owned descriptor in no other way")]
+    // SAFETY: the number is an open descriptor, as the kernel just said. It came with the start of the process: nothing in this process
+    // owns it, as the caller calls this first and once.
+    let owned = unsafe { OwnedFd::from_raw_fd(number) };
+    Ok(owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use rustix::process::{dumpable_behavior, getrlimit};
+
+    #[test]
+    fn a_descriptor_is_taken_once_and_standard_ones_never() {
+        use std::io::Read as _;
+        use std::os::fd::IntoRawFd as _;
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let number = reader.into_raw_fd();
+        std::io::Write::write_all(&mut writer, b"key").unwrap();
+        drop(writer);
+        let mut got = Vec::new();
+        let taken = std::fs::File::from(inherited_descriptor(number).unwrap()).read_to_end(&mut got);
+        assert_eq!((taken.unwrap(), got.as_slice()), (3, &b"key"[..]));
+        for number in [-1, 0, 2, 1 << 20] {
+            assert_eq!(inherited_descriptor(number).unwrap_err().code(), "device.process");
+        }
+    }
 
     #[test]
     fn a_hardened_process_leaves_no_dump() {

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hanzo_attestation::bundle::CpuEvidence;
 use hanzo_attestation::foreign::{ForeignEvidence, ForeignExpectation, ForeignFormat, Supplied};
-use hanzo_attestation::{Anchors, Collateral, UnixTime, jcs};
+use hanzo_attestation::{Anchors, Collateral, Digest256, UnixTime, jcs};
 use hanzo_chain_types::{EVIDENCE_BYTES_MAX, ValidatorKeys};
 use hanzo_ledger::MAINNET;
 use hanzo_policy::AppraisalPolicy;
@@ -33,15 +33,15 @@ pub(crate) struct Appraised {
 }
 
 impl Evidence {
-    /// By a policy file, and a simulator's root certificate where simulated evidence is to count.
-    pub(crate) fn by(policy: &Path, simulator_root: Option<&Path>) -> Result<Self, ChainError> {
+    /// By a policy file, TPMs' attestation keys that count, and a simulator's root certificate where simulated evidence is to count.
+    pub(crate) fn by(policy: &Path, tpm_keys: &[Digest256], simulator_root: Option<&Path>) -> Result<Self, ChainError> {
         let text = files::read(policy, POLICY_BYTES_MAX)?;
         let policy = AppraisalPolicy::from_toml(&text).map_err(|e| ChainError::File {
             path: policy.into(),
             expected: "an appraisal policy (`hanzo-verify policy`)",
             got: e.to_string(),
         })?;
-        let mut anchors = Anchors::vendor();
+        let mut anchors = tpm_keys.iter().copied().fold(Anchors::vendor(), Anchors::with_tpm_ak);
         if let Some(root) = simulator_root {
             anchors = anchors.with_simulator_ark(files::read(root, ROOT_BYTES_MAX)?.to_vec());
         }
@@ -70,7 +70,7 @@ impl Evidence {
             return Err(wrong(expected, "one".into()));
         }
         let root: Option<PathBuf> = plan.simulator_root.as_ref().map(|root| dir.join(root));
-        Self::by(&dir.join(policy), root.as_deref())
+        Self::by(&dir.join(policy), &plan.tpm_keys, root.as_deref())
     }
 
     /// Whether `evidence` is genuine, good enough, and signs the statement of exactly these keys: purpose `hanzo.validator.v1`, their
@@ -84,16 +84,12 @@ impl Evidence {
         };
         let cpu: CpuEvidence = jcs::from_slice("evidence", evidence, EVIDENCE_BYTES_MAX)
             .map_err(|e| refused("chain.evidence.json", e.to_string()))?;
-        if !matches!(cpu, CpuEvidence::Snp(_) | CpuEvidence::Tdx(_)) {
-            let why = format!("expected evidence of kind snp or tdx, got {}", cpu.kind());
-            return Err(refused("chain.evidence.kind", why));
-        }
         let read = ForeignEvidence::read(ForeignFormat::Member, evidence, &Supplied::default());
         let read = read.map_err(|e| refused(e.code(), e.to_string()))?;
-        let report_data = keys.report_data();
-        let report_data = report_data.map_err(|e| refused("chain.evidence.statement", e.to_string()))?;
+        let signed = keys.signed_in(&cpu);
+        let signed = signed.map_err(|e| refused("chain.evidence.statement", e.to_string()))?;
         let expected = ForeignExpectation {
-            report_data: Some(report_data.to_vec()),
+            report_data: Some(signed),
             nonce: None,
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

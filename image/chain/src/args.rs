@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use hanzo_attestation::Digest256;
 
 use crate::ChainError;
 use crate::node::NodeArgs;
@@ -111,6 +112,14 @@ pub struct InitArgs {
     /// Links listen on this port and those after it, RPC 100 ports further on
     #[arg(long, default_value_t = 27_100, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1024..=65_000))]
     pub base_port: u16,
+    /// Take evidence of this TPM too, at tier 1 (SHA-256 of its attestation key, as `hanzo-image tpm` prints it); again for more. Its image's
+    /// registers go into policy.toml (`hanzo-image policy`), the validator into each validator.toml ([[peer]]); then SIGHUP
+    #[arg(long = "tpm-key", value_name = "DIGEST", value_parser = key)]
+    pub tpm_keys: Vec<Digest256>,
+}
+
+fn key(text: &str) -> Result<Digest256, String> {
+    Digest256::from_hex(text).ok_or_else(|| format!("expected 64 lower-case hex digits, got {} characters", text.len()))
 }
 
 /// `genesis`.
@@ -406,6 +415,9 @@ pub struct EndorseKeyArgs {
     /// Appraisal policy for the evidence [default: that of --dir's chain.toml]
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// With --policy: a TPM's attestation key that counts (SHA-256); again for more
+    #[arg(long = "tpm-key", requires = "policy", value_name = "DIGEST", value_parser = key)]
+    pub tpm_keys: Vec<Digest256>,
     /// Root certificate (DER) of a simulator, whose evidence counts where the genesis says so
     #[arg(long, value_name = "FILE", requires = "policy")]
     pub simulator_root: Option<PathBuf>,

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use hanzo_attestation::Digest256;
 use hanzo_ledger::{MAINNET, admitted};
+use hanzo_policy::{AllowList, AppraisalPolicy, PrivacyTier, TpmPolicy};
 use hanzo_pqc::random;
 use hanzo_signer::wallet::{Cipher, Cost};
 use hanzo_signer::{MiningWallet, SecurityLevel};
@@ -42,6 +44,9 @@ pub(crate) struct Plan {
     /// Which evidence of validators counts: an appraisal policy. Paths are relative to this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) policy: Option<PathBuf>,
+    /// TPMs' attestation keys that count: SHA-256 of the SubjectPublicKeyInfo.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tpm_keys: Vec<Digest256>,
     /// Root certificate (DER) of a simulator. With it simulated evidence votes and earns on this network; without it none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) simulator_root: Option<PathBuf>,
@@ -67,6 +72,9 @@ struct ValidatorFile {
     rpc_hosts: Vec<String>,
     evidence: &'static str,
     simulator: &'static str,
+    policy: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tpm_keys: Vec<Digest256>,
     registrar: &'static str,
     peer: Vec<PeerEntry>,
 }
@@ -112,6 +120,25 @@ fn toml_of(path: &Path, value: &impl Serialize) -> Result<String, ChainError> {
     })
 }
 
+/// The simulator's policy; where TPMs count, one of tier 1 that waits for the registers of their images.
+fn policy(path: &Path, simulators: String, tpm_keys: &[Digest256]) -> Result<String, ChainError> {
+    if tpm_keys.is_empty() {
+        return Ok(simulators);
+    }
+    let wrong = |got: hanzo_policy::PolicyError| ChainError::File {
+        path: path.into(),
+        expected: "an appraisal policy",
+        got: got.to_string(),
+    };
+    let mut policy = AppraisalPolicy::from_toml(simulators.as_bytes()).map_err(wrong)?;
+    policy.minimum_tier = PrivacyTier::AtRest;
+    let tpm = TpmPolicy {
+        hardware: AllowList::Listed(tpm_keys.to_vec()),
+        ..TpmPolicy::any_pinned(Vec::new())
+    };
+    policy.with_tpm(tpm).to_toml().map_err(wrong)
+}
+
 pub(crate) fn init(args: &InitArgs, processor: MakeProcessor) -> Result<Output, ChainError> {
     let n = args.validators;
     if !admitted(n) {
@@ -152,7 +179,8 @@ pub(crate) fn init(args: &InitArgs, processor: MakeProcessor) -> Result<Output, 
     })?;
     files::write(&simulator, &made.material, true)?;
     files::write(&dir.join("simulator.root.der"), &made.root, true)?;
-    files::write(&dir.join("policy.toml"), made.policy.as_bytes(), true)?;
+    let path = dir.join("policy.toml");
+    files::write(&path, policy(&path, made.policy, &args.tpm_keys)?.as_bytes(), true)?;
     let port = |base: u16, at: usize| base.saturating_add(u16::try_from(at).unwrap_or(u16::MAX));
     let mut peers = Vec::new();
     for at in 0..n {
@@ -180,6 +208,8 @@ pub(crate) fn init(args: &InitArgs, processor: MakeProcessor) -> Result<Output, 
             rpc_hosts: Vec::new(),
             evidence: "simulated",
             simulator: "../simulator.bin",
+            policy: "../policy.toml",
+            tpm_keys: args.tpm_keys.clone(),
             registrar: "registrar.bin",
             peer: peers
                 .iter()
@@ -198,6 +228,7 @@ pub(crate) fn init(args: &InitArgs, processor: MakeProcessor) -> Result<Output, 
         max_supply: MAX_SUPPLY.to_string(),
         stake: STAKE.to_string(),
         policy: Some("policy.toml".into()),
+        tpm_keys: args.tpm_keys.clone(),
         simulator_root: Some("simulator.root.der".into()),
         accounts,
     };

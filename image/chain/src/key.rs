@@ -77,7 +77,7 @@ fn word(registrar: &Account, genesis: &Genesis, endorsed: &EndorsedKey) -> Resul
 
 fn evidence(args: &EndorseKeyArgs) -> Result<Evidence, ChainError> {
     match &args.policy {
-        Some(policy) => Evidence::by(policy, args.simulator_root.as_deref()),
+        Some(policy) => Evidence::by(policy, &args.tpm_keys, args.simulator_root.as_deref()),
         None => Evidence::of(&args.node.dir, &genesis::plan(&args.node.dir)?),
     }
 }

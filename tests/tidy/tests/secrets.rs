@@ -40,7 +40,17 @@ const SECRET_TYPES: &[(&str, &[&str])] = &[
     ("enclave/chain/validator/links", &["Identity", "Inner"]),
     (
         "enclave/chain/validator/node",
-        &["Account", "Boot", "ConsensusKey", "WaitingKey", "Wallets", "Watched"],
+        &[
+            "Account",
+            "Boot",
+            "Config",
+            "ConsensusKey",
+            "GivenAccount",
+            "Keys",
+            "WaitingKey",
+            "Wallets",
+            "Watched",
+        ],
     ),
     ("enclave/chain/validator/simulated", &["Guest"]),
     ("enclave/device", &["NvFence"]),

@@ -1,5 +1,6 @@
 //! The keys of one boot of a validator, and the statement that its evidence signs.
 
+use hanzo_attestation::bundle::CpuEvidence;
 use hanzo_attestation::jcs::JcsError;
 use hanzo_attestation::statement::Statement;
 use hanzo_attestation::{Digest256, Digest384, Nonce};
@@ -90,5 +91,19 @@ impl ValidatorKeys {
     /// [`JcsError`]: never for values of this type.
     pub fn report_data(&self) -> Result<[u8; 64], JcsError> {
         self.statement().report_data()
+    }
+
+    /// What evidence of this kind signs: REPORT_DATA of SNP and TDX, 64 bytes; qualifying data of a TPM's quote, a paravisor's too, 32.
+    ///
+    /// # Errors
+    /// As [`Self::report_data`].
+    pub fn signed_in(&self, evidence: &CpuEvidence) -> Result<Vec<u8>, JcsError> {
+        let request = self.statement().request()?;
+        Ok(match evidence {
+            CpuEvidence::Snp(_) | CpuEvidence::Tdx(_) => request.report_data().to_vec(),
+            CpuEvidence::Tpm(_) | CpuEvidence::AzSnpVtpm(_) | CpuEvidence::AzTdxVtpm(_) => {
+                request.qualifying_data().to_vec()
+            }
+        })
     }
 }

@@ -52,7 +52,9 @@ pub trait Appraiser: Send + Sync {
     fn appraise(&self, evidence: &[u8], keys: &ValidatorKeys, now: UnixTime) -> Result<Appraised, LinkError>;
 }
 
-/// By roots and an appraisal policy.
+/// By roots and an appraisal policy, whatever made the evidence: SEV-SNP, TDX, a paravisor's guest on either, a TPM alone. The verifier
+/// says which tier that is (a TPM alone: 1, if its key is pinned or chains to a pinned root, else none), and the network's rules whether
+/// that is enough.
 pub struct PolicyAppraiser(pub VerifierContext);
 
 fn refused(code: &'static str, why: impl std::fmt::Display) -> LinkError {
@@ -64,15 +66,13 @@ impl Appraiser for PolicyAppraiser {
     fn appraise(&self, evidence: &[u8], keys: &ValidatorKeys, now: UnixTime) -> Result<Appraised, LinkError> {
         let cpu: CpuEvidence =
             jcs::from_slice("evidence", evidence, EVIDENCE_BYTES_MAX).map_err(|e| refused("links.evidence.json", e))?;
-        if !matches!(cpu, CpuEvidence::Snp(_) | CpuEvidence::Tdx(_)) {
-            let why = format!("expected snp or tdx, got {}", cpu.kind());
-            return Err(refused("links.evidence.kind", why));
-        }
         let evidence = ForeignEvidence::read(ForeignFormat::Member, evidence, &Supplied::default())
             .map_err(|e| refused(e.code(), e))?;
-        let report_data = keys.report_data().map_err(|e| refused("links.evidence.statement", e))?;
+        let signed = keys
+            .signed_in(&cpu)
+            .map_err(|e| refused("links.evidence.statement", e))?;
         let expected = ForeignExpectation {
-            report_data: Some(report_data.to_vec()),
+            report_data: Some(signed),
             nonce: None,
         };
         let reading = verify_foreign(&evidence, &expected, &self.0, now).map_err(|e| refused(e.code(), e))?;

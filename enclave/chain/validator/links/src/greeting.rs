@@ -24,6 +24,8 @@ pub(crate) const GREETING_BYTES_MAX: usize = 1 + 4096 + 1952 + 3309 + 4 + EVIDEN
 const VERSION: u8 = 1;
 /// How far a key's number may be ahead of the chain's: boots whose keys the chain never got to see are counted too.
 const AHEAD_MAX: u64 = 16;
+/// The number of a key that is no consensus key: of a boot that reads the chain to learn the number of its key.
+pub const LOOKING: u64 = 0;
 
 /// What a validator says of itself at the start of a connection. It is public: whoever holds a copy is not its validator.
 ///
@@ -74,7 +76,7 @@ impl Canonical for Greeting {
     }
 }
 
-/// The key that the chain has of a validator.
+/// The key that the chain has of a validator; incarnation 0 and zeros for a candidate, which it does not have yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Registered {
     /// Its incarnation.
@@ -99,6 +101,8 @@ pub struct Admission<'a> {
     pub simulated: bool,
     /// Lowest tier by the network's rules.
     pub tier_min: u8,
+    /// Whether this boot only reads the chain: its state may be of long ago, so that others' numbers may be any later ones.
+    pub looks: bool,
     /// When.
     pub now: UnixTime,
 }
@@ -161,8 +165,9 @@ impl Greeting {
     /// Judges it.
     ///
     /// # Establishes
-    /// The boot whose keys these are is genuine by the caller's policy and belongs to a validator of this chain: with the key that the
-    /// chain has, or with a later one, which the account's owner signed for.
+    /// The boot whose keys these are is genuine by the caller's policy and belongs to a validator of this chain, or to a candidate that
+    /// this validator names itself: with the key that the chain has, with a later one, or with one that only reads the chain
+    /// ([`LOOKING`]); the account's owner signed for it.
     ///
     /// # Does not establish
     /// That whoever sent it holds these keys.
@@ -188,6 +193,7 @@ impl Greeting {
         let registered = (by.registered)(&account).ok_or(LinkError::Stranger(account))?;
         let got = keys.key_digest();
         match keys.incarnation.checked_sub(registered.incarnation) {
+            _ if keys.incarnation == LOOKING => {}
             Some(0) if got == registered.key => {}
             Some(0) => {
                 return Err(LinkError::OtherKey {
@@ -198,6 +204,7 @@ impl Greeting {
                 });
             }
             Some(1..=AHEAD_MAX) => {}
+            Some(_) if by.looks => {}
             _ => {
                 return Err(LinkError::Incarnation {
                     account,

@@ -6,12 +6,13 @@
 //! * [`handshake`] lets each side of a fresh connection judge the other: network, account, incarnation, evidence by policy, and a
 //!   channel proof over this very connection. Nothing that a peer says is used before all of it passed.
 //! * [`Network::judge_again`] holds the evidence of those that are connected against the time and policy of now.
-//! * [`Network`] holds the connections: who may connect is told by the caller out of the chain's state ([`Network::set_members`]).
+//! * [`Network`] holds the connections: who may connect is told by the caller out of the chain's state ([`Network::set_members`]) and, of
+//!   accounts that the chain does not have yet, out of its configuration ([`Network::set_candidates`]).
 //!   [`Network::register`] gives the two ends of a numbered channel.
 //!
 //! # Establishes
 //! A message of peer K came, whole and unread by others, from the boot whose evidence names consensus key K, and K is the key that the
-//! chain has of that account, or a later one, which the account's owner signed.
+//! chain has of that account, or a later one, or one that only reads the chain ([`LOOKING`]); the account's owner signed it.
 //!
 //! # Does not establish
 //! That the message is true, new or in time. That whoever runs the machine lets messages through.
@@ -43,6 +44,7 @@ mod evidence;
 mod frame;
 mod greeting;
 pub mod handshake;
+mod members;
 mod network;
 #[cfg(test)]
 mod tests;
@@ -51,5 +53,5 @@ mod tls;
 pub use channel::{LinkBlocker, LinkReceiver, LinkSender, ReceiveError};
 pub use error::LinkError;
 pub use evidence::{Appraised, Appraiser, AttestError, Attester, PolicyAppraiser};
-pub use greeting::{Admission, Greeting, Identity, Peer, Registered};
+pub use greeting::{Admission, Greeting, Identity, LOOKING, Peer, Registered};
 pub use network::{Counters, Limits, Network, PeerAddress, PeerStatus};

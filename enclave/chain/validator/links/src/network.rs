@@ -13,7 +13,7 @@ use commonware_utils::channel::ring;
 use commonware_utils::ordered::Set;
 use hanzo_attestation::UnixTime;
 use hanzo_chain::{MESSAGE_BYTES_MAX, ValidatorKey};
-use hanzo_ledger::{Address, Fixed, Network as Chain, key_digest};
+use hanzo_ledger::{Address, Network as Chain};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -22,7 +22,7 @@ use crate::channel::{LinkBlocker, LinkReceiver, LinkSender, Waiting};
 use crate::connection::{self, Queues, cost};
 use crate::error::LinkError;
 use crate::evidence::{Appraiser, clock};
-use crate::greeting::{Admission, Identity, Peer, Registered};
+use crate::greeting::{Admission, Identity, LOOKING, Peer, Registered};
 use crate::handshake::{Configs, Proven, accepting, dialling};
 
 /// Most peers that are remembered as blocked.
@@ -142,9 +142,10 @@ pub(crate) struct ChannelReader {
 
 #[derive(Default)]
 pub(crate) struct State {
-    members: BTreeMap<Address, Registered>,
+    pub(crate) members: BTreeMap<Address, Registered>,
+    pub(crate) candidates: BTreeSet<Address>,
     pub(crate) live: BTreeMap<Address, Live>,
-    blocked: BTreeSet<ValidatorKey>,
+    pub(crate) blocked: BTreeSet<ValidatorKey>,
     watchers: Vec<ring::Sender<Set<ValidatorKey>>>,
     channels: BTreeMap<u64, ChannelReader>,
     numbers: u64,
@@ -199,21 +200,6 @@ impl Network {
         })))
     }
 
-    /// Says which validators the chain has, with the key of each. Connections that no longer fit are closed.
-    pub fn set_members(&self, members: BTreeMap<Address, Registered>) {
-        let mut state = self.0.state();
-        state.live.retain(|account, live| {
-            let keys = &live.peer.greeting.keys;
-            members
-                .get(account)
-                .is_some_and(|now| match now.incarnation == keys.incarnation {
-                    true => now.key == keys.key_digest(),
-                    false => now.incarnation < keys.incarnation,
-                })
-        });
-        state.members = members;
-    }
-
     /// The two ends of a channel, for messages of at most `max` bytes. The reader before it, if there was one, gets nothing more.
     pub fn register(&self, channel: u64, max: usize) -> (LinkSender, LinkReceiver) {
         let max = max.min(self.0.limits.message_bytes_max);
@@ -258,15 +244,6 @@ impl Network {
             connected: live.since.elapsed(),
         };
         self.0.state().live.values().map(status).collect()
-    }
-
-    /// Members that are kept away with the key that they have now.
-    pub fn blocked(&self) -> BTreeSet<Address> {
-        let state = self.0.state();
-        let keys = state.blocked.iter().filter_map(|key| Fixed::new(key));
-        let digests: BTreeSet<_> = keys.map(|key| key_digest(&key)).collect();
-        let away = state.members.iter().filter(|(_, member)| digests.contains(&member.key));
-        away.map(|(account, _)| *account).collect()
     }
 
     /// The peer that is connected with this consensus key: what it said of itself, and what its evidence is worth.
@@ -440,13 +417,9 @@ impl Inner {
         receiver
     }
 
-    fn registered(&self, account: &Address) -> Option<Registered> {
-        self.state().members.get(account).copied()
-    }
-
     async fn accept(&self, stream: TcpStream) -> Result<Proven<TcpStream>, LinkError> {
         stream.set_nodelay(true)?;
-        let registered = |account: &Address| self.registered(account);
+        let registered = |account: &Address| self.state().registered(account);
         let (me, appraiser) = (self.me(), self.appraiser());
         let by = self.admission(&me, None, &registered, &*appraiser, clock());
         accepting(stream, &self.configs, &self.identity, &by, self.limits.handshake_limit).await
@@ -454,7 +427,7 @@ impl Inner {
 
     async fn dialled(&self, stream: TcpStream, peer: &Address) -> Result<Proven<TcpStream>, LinkError> {
         stream.set_nodelay(true)?;
-        let registered = |account: &Address| self.registered(account);
+        let registered = |account: &Address| self.state().registered(account);
         let (me, appraiser) = (self.me(), self.appraiser());
         let by = self.admission(&me, Some(peer), &registered, &*appraiser, clock());
         dialling(stream, &self.configs, &self.identity, &by, self.limits.handshake_limit).await
@@ -480,11 +453,12 @@ impl Inner {
             appraiser,
             simulated: self.simulated,
             tier_min: self.tier_min,
+            looks: self.identity.greeting.keys.incarnation == LOOKING,
             now,
         }
     }
 
-    async fn dial(self: Arc<Self>, peer: PeerAddress) {
+    pub(crate) async fn dial(self: Arc<Self>, peer: PeerAddress) {
         let (shortest, longest) = self.limits.redial;
         let mut pause = shortest;
         loop {
@@ -559,13 +533,17 @@ impl Inner {
         let account = peer.account();
         let got = peer.greeting.keys.incarnation;
         // Its key may have ended while the handshake went on.
-        let registered = state.members.get(&account).map(|r| r.incarnation);
+        let registered = state.registered(&account).map(|r| r.incarnation);
         let registered = registered.ok_or(LinkError::Stranger(account))?;
         let held = state.live.get(&account).map(|live| live.peer.greeting.keys.incarnation);
-        if got < registered.max(held.unwrap_or(0)) {
+        let least = match got {
+            LOOKING => held.unwrap_or(LOOKING),
+            _ => registered.max(held.unwrap_or(LOOKING)),
+        };
+        if got < least {
             return Err(LinkError::Incarnation {
                 account,
-                registered,
+                registered: least,
                 got,
             });
         }

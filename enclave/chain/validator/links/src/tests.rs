@@ -155,6 +155,7 @@ impl Judge {
             appraiser: &*appraiser,
             simulated: self.simulated,
             tier_min: self.tier_min,
+            looks: false,
             now: clock(),
         };
         let trusting = |account: &Address| {

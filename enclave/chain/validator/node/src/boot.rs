@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hanzo_attestation::Digest256;
 use hanzo_chain::{GuardedSigner, VoteSigner};
+use hanzo_chain_links::LOOKING;
 use hanzo_chain_types::ValidatorKeys;
 use hanzo_ledger::{Address, Fixed, MlDsaSignature, Network, PublicKey, SignedTx, Tx};
 use hanzo_signer::ephemeral;
@@ -170,6 +171,18 @@ impl ConsensusKey {
             signer: Arc::new(GuardedSigner::new(signer)),
             seed: Some(seed),
         })
+    }
+}
+
+impl ConsensusKey {
+    /// The key of a boot that only reads the chain. It never votes and never gets onto the chain: there its number is none.
+    ///
+    /// # Errors
+    /// [`NodeError::Part`] if the random generator fails.
+    pub fn looking(network: &Network) -> Result<Self, NodeError> {
+        let mut key = WaitingKey::draw(false)?.enrol(network)?;
+        key.incarnation = LOOKING;
+        Ok(key)
     }
 }
 

@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// # Errors
 /// [`NodeError::Part`] for a file that is none; [`NodeError::Value`] for another network's.
 pub fn genesis(config: &Config) -> Result<Option<Genesis>, NodeError> {
-    let path = config.file(GENESIS_FILE);
+    let path = config.genesis.clone();
     let Some(bytes) = files::read_if_there(&path, GENESIS_BYTES_MAX)? else {
         return Ok(None);
     };

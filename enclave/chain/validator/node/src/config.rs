@@ -2,14 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
+use std::sync::Arc;
+
+use hanzo_attestation::Digest256;
 use hanzo_ledger::Address;
 use serde::Deserialize;
 
+use crate::account::GivenAccount;
 use crate::error::NodeError;
-use crate::files;
+use crate::files::{self, GENESIS_FILE};
 
 /// Longest configuration in bytes.
 pub const CONFIG_BYTES_MAX: u64 = 64 * 1024;
+/// Longest root certificate in bytes.
+const ROOT_BYTES_MAX: u64 = 16 * 1024;
+/// Most pinned roots and keys of TPMs.
+const PINS_MAX: usize = 64;
 /// Name of the configuration in a validator's folder.
 pub const CONFIG_FILE: &str = "validator.toml";
 
@@ -45,6 +53,10 @@ struct Table {
     evidence: EvidenceKind,
     simulator: Option<PathBuf>,
     policy: Option<PathBuf>,
+    #[serde(default)]
+    tpm_roots: Vec<PathBuf>,
+    #[serde(default)]
+    tpm_keys: Vec<Digest256>,
     endorsements: Option<PathBuf>,
     #[serde(default = "wallet")]
     wallet: PathBuf,
@@ -70,8 +82,47 @@ fn passphrase() -> PathBuf {
     "passphrase".into()
 }
 
+/// What is asked of evidence, as `hanzo-verify` reads it.
+#[derive(Debug, Clone)]
+pub enum Policy {
+    /// A file, read at the start and at SIGHUP.
+    File(PathBuf),
+    /// A part of the measured text.
+    Text(String),
+}
+
+/// Roots and keys that count beside the vendors'.
+#[derive(Debug, Clone, Default)]
+pub struct Pins {
+    /// Roots (DER) of TPMs.
+    pub tpm_roots: Vec<Vec<u8>>,
+    /// Attestation keys of TPMs: SHA-256 of the SubjectPublicKeyInfo.
+    pub tpm_keys: Vec<Digest256>,
+    /// Root (DER) of a simulator, of which evidence stays simulated.
+    pub simulator_root: Option<Vec<u8>>,
+}
+
+/// Where the account's key is.
+pub enum Keys {
+    /// In files.
+    Files {
+        /// The account's wallet file.
+        wallet: PathBuf,
+        /// The wallet file of the key that endorses others; none: it endorses nobody.
+        registrar: Option<PathBuf>,
+        /// The passphrase of both, mode 0600.
+        passphrase: PathBuf,
+    },
+    /// In memory. The validator registers itself, as nobody else can.
+    Given {
+        /// Its seed.
+        account: Arc<GivenAccount>,
+        /// What it puts at stake; none: the genesis' least.
+        bond: Option<u128>,
+    },
+}
+
 /// A validator's configuration. Paths are as the program opens them: relative ones are under the validator's folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The validator's folder.
     pub dir: PathBuf,
@@ -90,15 +141,15 @@ pub struct Config {
     /// The simulator's material.
     pub simulator: Option<PathBuf>,
     /// What is asked of evidence, as `hanzo-verify` reads it.
-    pub policy: Option<PathBuf>,
+    pub policy: Option<Policy>,
+    /// What counts beside the vendors' roots.
+    pub pins: Pins,
     /// Folder with the certificates of this machine's processor.
     pub endorsements: Option<PathBuf>,
-    /// The account's wallet file.
-    pub wallet: PathBuf,
-    /// The wallet file of the key that endorses others; none: it endorses nobody.
-    pub registrar: Option<PathBuf>,
-    /// The passphrase of both, mode 0600.
-    pub passphrase: PathBuf,
+    /// Where the account's key is.
+    pub keys: Keys,
+    /// The genesis' file.
+    pub genesis: PathBuf,
     /// More blocks behind than this, it takes a final state in place of the blocks before it; 0: never.
     pub snapshot_behind: u64,
     /// With whom it has links.
@@ -133,7 +184,7 @@ impl Config {
         }
         let (evidence, got) = (table.evidence, |path: &Option<PathBuf>| format!("{path:?}"));
         match (evidence, &table.simulator, &table.policy) {
-            (EvidenceKind::Hardware, None, Some(_)) | (EvidenceKind::Simulated, Some(_), None) => {}
+            (EvidenceKind::Hardware, None, Some(_)) | (EvidenceKind::Simulated, Some(_), _) => {}
             (EvidenceKind::Hardware, ..) => {
                 return Err(value(
                     "policy",
@@ -144,12 +195,25 @@ impl Config {
             (EvidenceKind::Simulated, ..) => {
                 return Err(value(
                     "simulator",
-                    "a simulator's file, and no policy, for simulated evidence",
+                    "a simulator's file for simulated evidence",
                     got(&table.simulator),
                 ));
             }
         }
         let at = |path: PathBuf| dir.join(path);
+        let pinned = table.tpm_roots.len().max(table.tpm_keys.len());
+        if pinned > PINS_MAX {
+            return Err(value("tpm_roots, tpm_keys", "at most 64 of each", pinned.to_string()));
+        }
+        let roots = table
+            .tpm_roots
+            .into_iter()
+            .map(|path| files::read(&at(path), ROOT_BYTES_MAX));
+        let pins = Pins {
+            tpm_roots: roots.collect::<Result<_, _>>()?,
+            tpm_keys: table.tpm_keys,
+            simulator_root: None,
+        };
         Ok(Self {
             dir: dir.to_owned(),
             network: table.network,
@@ -159,14 +223,26 @@ impl Config {
             rpc_hosts: table.rpc_hosts,
             evidence,
             simulator: table.simulator.map(at),
-            policy: table.policy.map(at),
+            policy: table.policy.map(at).map(Policy::File),
+            pins,
             endorsements: table.endorsements.map(at),
-            wallet: at(table.wallet),
-            registrar: table.registrar.map(at),
-            passphrase: at(table.passphrase),
+            keys: Keys::Files {
+                wallet: at(table.wallet),
+                registrar: table.registrar.map(at),
+                passphrase: at(table.passphrase),
+            },
+            genesis: at(GENESIS_FILE.into()),
             snapshot_behind: table.snapshot_behind,
             peers,
         })
+    }
+
+    /// The folder from which it can be read again; none for one that was measured.
+    pub fn readable(&self) -> Option<PathBuf> {
+        match &self.keys {
+            Keys::Files { .. } => Some(self.dir.clone()),
+            Keys::Given { .. } => None,
+        }
     }
 
     /// A file of its folder.

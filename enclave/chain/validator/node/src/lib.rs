@@ -8,6 +8,8 @@
 //! * [`node`] runs all of it; [`program`] is the command line that both programs share. What evidence is made and asked for is a
 //!   [`Machine`], which a program brings along: `hanzo-validator` this machine's, `hanzo-validator-simulated` a simulator's.
 //!
+//! * [`vote`] is a validator in a guest's image: a measured text in place of the folder's files, its account's key ([`account`]) over a
+//!   descriptor, its key's number from the chain.
 //! * [`observer`] is a node without a key: it follows others by certificates ([`follow`] asks them) and answers RPC.
 //!
 //! What it never does: write a consensus key anywhere, vote with a key that the chain does not have, follow a block without a
@@ -22,6 +24,7 @@
     reason = "a refusal says what was expected and what came; it is not the fast path"
 )]
 
+pub mod account;
 pub mod boot;
 pub mod ceremony;
 pub mod config;
@@ -40,6 +43,7 @@ mod rpc;
 pub mod serve;
 pub mod snapshot;
 pub mod sync;
+pub mod vote;
 mod watch;
 
 pub use config::Config;

@@ -1,14 +1,15 @@
 //! A validator from its start to its end.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use commonware_runtime::{Runner as _, Spawner as _, Supervisor as _, tokio as runtime};
 use hanzo_chain::{
     ConsensusConfig, ConsensusEngine, Links, MESSAGE_BYTES_MAX, Pool, Progress, StoredBlocks, Validator, run_epochs,
 };
-use hanzo_chain_links::{Identity, Limits, LinkReceiver, LinkSender, Network, PeerAddress, Registered};
+use hanzo_chain_links::{Identity, LOOKING, Limits, LinkReceiver, LinkSender, Network, PeerAddress, Registered};
 use hanzo_chain_rpc::ServerConfig;
 use hanzo_chain_types::KeyRequest;
 use hanzo_ledger::{Address, Genesis, Key, State, TX_BYTES_MAX, Value};
@@ -21,7 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::boot::{Account, ConsensusKey, draw, ledger_key, partition};
 use crate::ceremony;
-use crate::config::Config;
+use crate::config::{Config, Keys};
 use crate::error::NodeError;
 use crate::files::{
     self, INCARNATION_FILE, JOURNAL_DIR, KEY_FILE, LEDGER_FILE, LEDGER_KEY_FILE, READY_FILE, REPORTS_FILE,
@@ -53,11 +54,14 @@ pub fn check(config: &Config, make: MakeMachine) -> Result<Address, NodeError> {
     Ok(Address::of(&ledger_key(wallets.account.public())?))
 }
 
+/// Is told where RPC answers, once it does.
+pub type Serving = Box<dyn FnOnce(&str) + Send>;
+
 /// Runs a validator until it is told to stop.
 ///
 /// # Errors
 /// [`NodeError`]; [`NodeError::Halted`] after it ran.
-pub fn run(config: Config, make: MakeMachine) -> Result<(), NodeError> {
+pub fn run(config: Config, make: MakeMachine, serving: Serving) -> Result<(), NodeError> {
     let machine = make(&config)?;
     let storage = config.file(JOURNAL_DIR);
     let runner = runtime::Runner::new(runtime::Config::new().with_storage_directory(storage));
@@ -69,7 +73,7 @@ pub fn run(config: Config, make: MakeMachine) -> Result<(), NodeError> {
                 tracing::info!("stopping: told to");
                 leaving.leave(&config)
             }
-            ended = begin(&context, &config, &machine, make, &leaving) => ended,
+            ended = begin(&context, &config, &machine, make, serving, &leaving) => ended,
         }
     })
 }
@@ -93,10 +97,21 @@ pub(crate) struct Wallets {
 
 impl Wallets {
     pub(crate) fn open(config: &Config) -> Result<Self, NodeError> {
-        let passphrase = files::passphrase(&config.passphrase)?;
-        let registrar = config.registrar.as_ref();
+        let (wallet, registrar, passphrase) = match &config.keys {
+            Keys::Given { account, .. } => {
+                return Ok(Self {
+                    account: account.wallet()?,
+                    registrar: None,
+                });
+            }
+            Keys::Files {
+                wallet,
+                registrar,
+                passphrase,
+            } => (wallet, registrar.as_ref(), files::passphrase(passphrase)?),
+        };
         Ok(Self {
-            account: files::wallet(&config.wallet, &passphrase)?,
+            account: files::wallet(wallet, &passphrase)?,
             registrar: registrar.map(|path| files::wallet(path, &passphrase)).transpose()?,
         })
     }
@@ -116,6 +131,21 @@ pub(crate) struct House {
     pub(crate) progress: Progress,
     pub(crate) heard: Arc<Heard>,
     config: ConsensusConfig,
+    /// As the configuration names them now.
+    peers: Arc<Mutex<Vec<(Address, String)>>>,
+    /// Told once.
+    serving: Mutex<Option<(Serving, String)>>,
+}
+
+impl House {
+    fn peers(&self) -> Vec<PeerAddress> {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let address = |(account, address): &(Address, String)| PeerAddress {
+            account: *account,
+            address: address.clone(),
+        };
+        peers.iter().map(address).collect()
+    }
 }
 
 /// The engine's parameters for a genesis.
@@ -136,6 +166,7 @@ async fn begin(
     config: &Config,
     machine: &Machine,
     make: MakeMachine,
+    serving: Serving,
     leaving: &Leaving,
 ) -> Result<(), NodeError> {
     let wallets = Wallets::open(config)?;
@@ -170,13 +201,19 @@ async fn begin(
             reports: Mutex::new(Reports::load(&config.file(REPORTS_FILE))?),
         }),
         config: consensus,
+        peers: Arc::new(Mutex::new(config.peers.clone())),
+        serving: Mutex::new(Some((serving, rpc_at.clone()))),
     };
     let me = Address::of(&owner);
     let mut listeners = Some((link, rpc));
     let mut next = None;
     let mut left = house.ledger.read(|state| kept::take(config, state, &network, &me))?;
-    for _ in 0..BOOTS_MAX {
+    // Without files of its own it asks the chain first.
+    let mut looks = matches!(config.keys, Keys::Given { .. });
+    let mut past = 0_u32;
+    while past < BOOTS_MAX {
         let key = match (first.take(), left.take()) {
+            _ if looks => ConsensusKey::looking(&network)?,
             (Some(key), _) => key.enrol(&network)?,
             (None, Some(key)) => key,
             (None, None) => {
@@ -185,7 +222,9 @@ async fn begin(
             }
         };
         leaving.with(&key);
-        files::write(&config.file(INCARNATION_FILE), key.incarnation.to_string().as_bytes())?;
+        if !looks {
+            files::write(&config.file(INCARNATION_FILE), key.incarnation.to_string().as_bytes())?;
+        }
         let account = Account::open(Wallets::open(config)?.account, network)?;
         let boot = Boot {
             config,
@@ -199,7 +238,11 @@ async fn begin(
                 None => (listen("link", &link_at).await?.0, listen("rpc", &rpc_at).await?.0),
             },
         };
-        next = Some(boot.run(context, key).await?);
+        let number = boot.run(context, key).await?;
+        if !looks && number != LOOKING {
+            past = past.saturating_add(1);
+        }
+        (looks, next) = (number == LOOKING, Some(number));
     }
     Err(NodeError::Halted {
         code: "node.twice",
@@ -312,15 +355,18 @@ impl Boot<'_> {
             links: links.clone(),
             transactions: transactions.clone(),
             account: account.address(),
-            peers: config.peers.clone(),
+            peers: Arc::clone(&house.peers),
         });
         let mut tasks = JoinSet::new();
-        let peers = config.peers.iter().map(|(account, address)| PeerAddress {
-            account: *account,
-            address: address.clone(),
-        });
-        tasks.spawn(links.clone().run(link, peers.collect()));
-        tasks.spawn(judge_by_new_policies(links.clone(), config.clone(), make));
+        let peers = house.peers();
+        links.set_candidates(peers.iter().map(|peer| peer.account).collect());
+        tasks.spawn(links.clone().run(link, peers));
+        tasks.spawn(read_again(
+            links.clone(),
+            config.readable(),
+            make,
+            Arc::clone(&house.peers),
+        ));
         let hosts = config.rpc_hosts.clone();
         tasks.spawn(async move {
             let config = ServerConfig {
@@ -331,6 +377,10 @@ impl Boot<'_> {
                 tracing::error!("rpc stopped: {error}");
             }
         });
+        let first = house.serving.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((serving, at)) = first {
+            serving(&at);
+        }
         tasks.spawn(gossip::receive(
             heard,
             links.blocker(),
@@ -383,6 +433,7 @@ impl Boot<'_> {
             rotation: Rotation::default(),
             height: 0,
             quiet: 0,
+            alone: 0,
             ticks: 0,
         };
         let ended = tokio::select! {
@@ -400,26 +451,48 @@ impl Boot<'_> {
     }
 }
 
-/// SIGHUP: the policy is read again, and held against those that are connected. One that cannot be read changes nothing.
-async fn judge_by_new_policies(links: Network, config: Config, make: MakeMachine) {
+/// SIGHUP: configuration and policy are read again; connections are held against the policy, new peers may come and are dialled. Files that
+/// cannot be read change nothing.
+async fn read_again(
+    links: Network,
+    dir: Option<PathBuf>,
+    make: MakeMachine,
+    peers: Arc<Mutex<Vec<(Address, String)>>>,
+) {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         return;
     };
+    let mut dialling = JoinSet::new();
     while hangup.recv().await.is_some() {
-        let (links, config) = (links.clone(), config.clone());
-        let work = tokio::task::spawn_blocking(move || match make(&config) {
-            Ok(machine) => {
-                links.set_appraiser(machine.appraiser);
-                let closed = links.judge_now();
-                tracing::info!(
-                    closed = closed.len(),
-                    "evidence is judged by the policy that was read again"
-                );
+        // What was measured stays as it is.
+        let Some(dir) = dir.clone() else { continue };
+        let (judged, peers) = (links.clone(), Arc::clone(&peers));
+        let work = tokio::task::spawn_blocking(move || {
+            let again = Config::load(&dir).and_then(|config| Ok((make(&config)?, config.peers)));
+            match again {
+                Ok((machine, now)) => {
+                    judged.set_appraiser(machine.appraiser);
+                    judged.set_candidates(now.iter().map(|(account, _)| *account).collect());
+                    let closed = judged.judge_now();
+                    tracing::info!(
+                        closed = closed.len(),
+                        "evidence is judged by the policy that was read again"
+                    );
+                    let mut held = peers.lock().unwrap_or_else(PoisonError::into_inner);
+                    let new = now.iter().filter(|peer| !held.contains(peer)).cloned().collect();
+                    *held = now;
+                    new
+                }
+                Err(error) => {
+                    tracing::error!("the configuration and policy before go on: {error}");
+                    Vec::new()
+                }
             }
-            Err(error) => tracing::error!("the policy before goes on: {error}"),
         });
-        let _ = work.await;
+        for (account, address) in work.await.unwrap_or_default() {
+            dialling.spawn(links.clone().dial(PeerAddress { account, address }));
+        }
     }
 }
 

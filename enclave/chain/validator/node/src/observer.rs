@@ -35,7 +35,7 @@ const HANDED_ON_MAX: usize = 4096;
 /// Blocks after which a transaction that was handed on no longer counts as waiting.
 const HANDED_ON_BLOCKS: u64 = 120;
 
-/// What an observer starts from.
+/// What a node in an image starts from.
 #[derive(Debug, Clone)]
 pub struct Files {
     /// The configuration ([`NodeConfig`]).
@@ -47,18 +47,27 @@ pub struct Files {
 }
 
 impl Files {
-    /// Reads and checks both files against each other.
+    /// Reads and checks both files of an observer against each other.
     ///
     /// # Errors
-    /// [`NodeError`].
+    /// [`NodeError`]; a validator's configuration.
     pub fn load(&self) -> Result<(NodeConfig, Genesis), NodeError> {
-        let long = |max: usize| u64::try_from(max).unwrap_or(u64::MAX);
-        let text = files::read(&self.config, long(NODE_CONFIG_BYTES_MAX))?;
-        let config = NodeConfig::parse(&text)
-            .map_err(|e| NodeError::part("observer", e.code(), format!("{}: {e}", self.config.display())))?;
+        let (config, genesis) = self.read()?;
         config
             .observer()
             .map_err(|e| NodeError::part("observer", e.code(), format!("{}: {e}", self.config.display())))?;
+        Ok((config, genesis))
+    }
+
+    /// Reads and checks both files against each other, whichever role they are for.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub(crate) fn read(&self) -> Result<(NodeConfig, Genesis), NodeError> {
+        let long = |max: usize| u64::try_from(max).unwrap_or(u64::MAX);
+        let text = files::read(&self.config, long(NODE_CONFIG_BYTES_MAX))?;
+        let config = NodeConfig::parse(&text)
+            .map_err(|e| NodeError::part("configuration", e.code(), format!("{}: {e}", self.config.display())))?;
         let genesis = files::read(&self.genesis, long(GENESIS_BYTES_MAX))?;
         let genesis = Genesis::parse(&genesis)
             .map_err(|e| NodeError::part("genesis", e.code(), format!("{}: {e}", self.genesis.display())))?;

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use hanzo_attestation::Digest256;
 use hanzo_chain_links::{Greeting, Peer};
 use hanzo_ledger::{
-    Action, Canonical, DecodeError, EndorsedKey, Endorsement, List, MlDsaSignature, NewKey, Reader, RotateConsensusKey,
-    SignedTx, State, Tx, message,
+    Action, Address, Canonical, DecodeError, EndorsedKey, Endorsement, List, MlDsaSignature, NewKey, Reader,
+    RegisterValidator, RotateConsensusKey, SignedTx, State, Tx, message,
 };
 use hanzo_pqc::Domain;
 use hanzo_pqc::dsa::{MlDsa65, VerifyingKey};
@@ -99,7 +99,8 @@ pub fn endorse(registrar: &MiningWallet, state: &State, peer: &Peer) -> Option<W
     let key = ledger_key(registrar.public()).ok()?;
     let place = state.genesis().registrars.iter().position(|held| *held == key)?;
     let keys = &peer.greeting.keys;
-    let registered = state.validator(&keys.validator)?.incarnation;
+    // Of a candidate the chain has none: its link is there because this registrar's operator names it.
+    let registered = state.validator(&keys.validator).map_or(0, |held| held.incarnation);
     if registered.checked_add(1) != Some(keys.incarnation) || state.consensus_key(&keys.key_digest()).is_some() {
         return None;
     }
@@ -152,12 +153,14 @@ impl Rotation {
         good
     }
 
-    /// The transaction, once enough registrars said the same. It stays the same one until the account's nonce moves on.
+    /// The transaction, once enough registrars said the same. It stays the same one until the account's nonce moves on. `bond`: for an
+    /// account that is no validator yet.
     pub fn transaction(
         &mut self,
         state: &State,
         greeting: &Greeting,
         key: (&MlDsaSignature, u64),
+        bond: Option<u128>,
         account: &Account,
     ) -> Option<SignedTx> {
         let nonce = state.account(&account.address()).nonce;
@@ -186,11 +189,14 @@ impl Rotation {
             nonce,
             fee: 0,
             expires: state.head().height.saturating_add(EXPIRES_AFTER),
-            action: Action::RotateConsensusKey(RotateConsensusKey {
-                owner: greeting.owner.clone(),
-                key: new,
-                signature: greeting.signature.clone(),
-            }),
+            action: match bond {
+                Some(bond) => Action::RegisterValidator(RegisterValidator { bond, key: new }),
+                None => Action::RotateConsensusKey(RotateConsensusKey {
+                    owner: greeting.owner.clone(),
+                    key: new,
+                    signature: greeting.signature.clone(),
+                }),
+            },
         };
         self.made = account.transaction(tx);
         self.made.clone()
@@ -222,7 +228,10 @@ pub enum Registration {
 pub fn registration(state: &State, greeting: &Greeting) -> Registration {
     let keys = &greeting.keys;
     let Some(validator) = state.validator(&keys.validator) else {
-        return Registration::Nobody;
+        return match keys.incarnation {
+            ..=1 => Registration::Nobody,
+            _ => Registration::Early { next: 1 },
+        };
     };
     let next = validator.incarnation.saturating_add(1);
     match keys.incarnation.cmp(&next) {
@@ -231,6 +240,15 @@ pub fn registration(state: &State, greeting: &Greeting) -> Registration {
         std::cmp::Ordering::Less => Registration::Past { next },
         std::cmp::Ordering::Greater => Registration::Early { next },
     }
+}
+
+/// What an account that is no validator puts at stake to become one, `bond` or the genesis' least; none while it has too little.
+pub fn stake(state: &State, account: &Address, bond: Option<u128>) -> Option<u128> {
+    let least = state.genesis().params.stake_min;
+    let wanted = bond.unwrap_or(least).max(least);
+    let bonded = state.stake(account).bonded;
+    let missing = wanted.saturating_sub(bonded);
+    (state.account(account).balance >= missing).then_some(missing)
 }
 
 /// What a boot's key needs for a rotation; none of a key that a genesis names.

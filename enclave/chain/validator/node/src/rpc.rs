@@ -51,7 +51,7 @@ pub(crate) struct Seen {
     pub(crate) links: Network,
     pub(crate) transactions: LinkSender,
     pub(crate) account: Address,
-    pub(crate) peers: Vec<(Address, String)>,
+    pub(crate) peers: Arc<Mutex<Vec<(Address, String)>>>,
 }
 
 impl Node for Seen {
@@ -81,7 +81,8 @@ impl Node for Seen {
     fn standing(&self) -> NodeStanding {
         let keys = &self.links.identity().greeting().keys;
         let (standing, live, away) = (self.progress.standing(), self.links.peers(), self.links.blocked());
-        let peers = self.peers.iter().map(|(account, address)| PeerStanding {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let peers = peers.iter().map(|(account, address)| PeerStanding {
             account: account.to_string(),
             address: address.clone(),
             connected: live.iter().any(|peer| peer.account == *account),

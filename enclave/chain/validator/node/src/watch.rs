@@ -2,16 +2,16 @@
 //! reports of conflicting votes.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use commonware_p2p::{Blocker as _, Receiver as _, Recipients};
 use hanzo_chain::PoolReject;
-use hanzo_chain_links::{LinkReceiver, LinkSender, Network};
+use hanzo_chain_links::{LOOKING, LinkReceiver, LinkSender, Network};
 use hanzo_ledger::{Canonical, Reject};
 use hanzo_signer::MiningWallet;
 
 use crate::boot::Account;
-use crate::config::Config;
+use crate::config::{Config, Keys};
 use crate::node::{House, Wallets, members};
 use crate::rotate::{self, Registration, Rotation, registration};
 use crate::serve::Asks;
@@ -23,6 +23,11 @@ const TICK: Duration = Duration::from_millis(250);
 const QUIET_TICKS: u32 = 5;
 /// Ticks between two requests for endorsements.
 const ASK_TICKS: u32 = 4;
+
+/// Ticks without any link after which a key that the chain does not have is given up, to read the chain again.
+const ALONE_TICKS: u32 = 60;
+/// A block so young is the newest.
+const NEWEST_MS: u64 = 3_000;
 
 /// What is done now and then.
 pub(crate) struct Watched<'a> {
@@ -40,6 +45,7 @@ pub(crate) struct Watched<'a> {
     pub(crate) rotation: Rotation,
     pub(crate) height: u64,
     pub(crate) quiet: u32,
+    pub(crate) alone: u32,
     pub(crate) ticks: u32,
 }
 
@@ -76,12 +82,26 @@ impl Watched<'_> {
         let greeting = self.links.identity().greeting();
         let votes = self.house.progress.standing().votes;
         let behind = self.quiet >= QUIET_TICKS || (!votes && self.ticks.is_multiple_of(2));
-        if !self.fetch_state(behind) && behind {
+        let fetching = self.fetch_state(behind);
+        if !fetching && behind {
             self.ask_newer(height);
         }
+        if greeting.keys.incarnation == LOOKING {
+            return self.looked(fetching);
+        }
         self.report();
-        match ledger.read(|state| registration(state, greeting)) {
-            Registration::Done | Registration::Nobody => {}
+        self.alone = match self.links.peers().is_empty() {
+            true => self.alone.saturating_add(1),
+            false => 0,
+        };
+        let standing = ledger.read(|state| registration(state, greeting));
+        if standing != Registration::Done && self.alone >= ALONE_TICKS && self.bond().is_some() {
+            // The chain may have moved on where nobody says so to a key of an old number.
+            return Some(LOOKING);
+        }
+        match standing {
+            Registration::Done => {}
+            Registration::Nobody => self.rotate(),
             Registration::Past { next } => return Some(next),
             // Behind, or a boot that the chain never saw: known once nobody has newer blocks.
             Registration::Early { next }
@@ -93,6 +113,33 @@ impl Watched<'_> {
             Registration::Next => self.rotate(),
         }
         None
+    }
+
+    /// What an account is to put at stake that registers itself; none for one that is registered by hand.
+    fn bond(&self) -> Option<Option<u128>> {
+        match self.config.keys {
+            Keys::Given { bond, .. } => Some(bond),
+            Keys::Files { .. } => None,
+        }
+    }
+
+    /// The number that the chain wants for the next key, once this ledger is where the chain is.
+    fn looked(&self, fetching: bool) -> Option<u64> {
+        let quiet = self.quiet >= QUIET_TICKS.saturating_mul(4) && !self.links.peers().is_empty();
+        self.house.ledger.read(|state| {
+            let head = state.head();
+            let interval = state.genesis().params.block_interval_ms;
+            let newest = u128::from(head.time_ms.saturating_add(interval.saturating_mul(4).max(NEWEST_MS)));
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_millis();
+            let there = !fetching && (quiet || (head.height > 0 && newest >= now));
+            let last = state
+                .validator(&self.account.address())
+                .map_or(0, |held| held.incarnation);
+            there.then(|| last.saturating_add(1))
+        })
     }
 
     /// Asks for a state, if this ledger may be far behind; whether one is on its way.
@@ -130,18 +177,28 @@ impl Watched<'_> {
             return;
         };
         let greeting = self.links.identity().greeting();
+        let bond = self.bond();
         let made = self.house.ledger.read(|state| {
-            let tx = self
-                .rotation
-                .transaction(state, greeting, (possession, *incarnation), self.account)?;
+            let me = self.account.address();
+            let bond = match (state.validator(&me), bond) {
+                (Some(_), _) => None,
+                // By hand, or with what it does not have yet.
+                (None, None) => return Err(()),
+                (None, Some(bond)) => Some(rotate::stake(state, &me, bond).ok_or(())?),
+            };
+            let key = (possession, *incarnation);
+            let Some(tx) = self.rotation.transaction(state, greeting, key, bond, self.account) else {
+                return Ok(None);
+            };
             let _ = self.house.pool.submit(tx.clone(), state);
-            Some(tx)
+            Ok(Some(tx))
         });
         match made {
-            Some(tx) => {
+            Err(()) => {}
+            Ok(Some(tx)) => {
                 self.transactions.tell(&Recipients::All, tx.to_bytes());
             }
-            None => {
+            Ok(None) => {
                 self.words.tell(&Recipients::All, rotate::Message::Ask.to_bytes());
             }
         }

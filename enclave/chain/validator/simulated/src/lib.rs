@@ -35,7 +35,7 @@ impl Attester for Guest {
     }
 }
 
-/// The simulator of a configuration.
+/// The simulator of a configuration. Others' evidence is held against its policy, or, without one, has to be this simulator's.
 ///
 /// # Errors
 /// [`NodeError::Value`] for hardware evidence; [`NodeError::Part`] for a file that is no simulator's.
@@ -55,7 +55,15 @@ pub fn simulator(config: &Config) -> Result<Machine, NodeError> {
         NodeError::part("simulator", "node.simulator", format!("{}: {text}", file.display()))
     };
     let processor = SimulatedProcessor::from_material(&material).map_err(|e| failed(&e))?;
-    machine(&processor).map_err(|e| failed(&e))
+    let mut machine = machine(&processor).map_err(|e| failed(&e))?;
+    if let Some(policy) = hanzo_chain_node::machine::policy(config)? {
+        machine.appraiser = Arc::new(PolicyAppraiser(VerifierContext {
+            anchors: hanzo_chain_node::machine::anchors(config).with_simulator_ark(processor.ark_der().to_vec()),
+            collateral: Collateral::default(),
+            policy,
+        }));
+    }
+    Ok(machine)
 }
 
 /// A machine on a simulated processor.
@@ -63,6 +71,26 @@ pub fn simulator(config: &Config) -> Result<Machine, NodeError> {
 /// # Errors
 /// A text, never for this policy.
 pub fn machine(processor: &SimulatedProcessor) -> Result<Machine, String> {
+    let (image, config) = (Digest384::of(IMAGE), Digest256::of(b""));
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_err(|e| e.to_string())?;
+    let crl = processor.crl_der(UnixTime(now.as_secs()));
+    Ok(Machine {
+        attester: Arc::new(Guest(processor.launch(LaunchSpec::new(image, config)).with_crl(crl))),
+        appraiser: Arc::new(PolicyAppraiser(VerifierContext {
+            anchors: Anchors::vendor().with_simulator_ark(processor.ark_der().to_vec()),
+            collateral: Collateral::default(),
+            policy: policy()?,
+        })),
+    })
+}
+
+/// The policy that takes evidence of simulated validators and nothing else.
+///
+/// # Errors
+/// A text, never for this policy.
+pub fn policy() -> Result<AppraisalPolicy, String> {
     let (image, config) = (Digest384::of(IMAGE), Digest256::of(b""));
     let floors = TcbFloors {
         genoa: Some(EpycTcb {
@@ -80,16 +108,5 @@ pub fn machine(processor: &SimulatedProcessor) -> Result<Machine, String> {
     };
     let policy = AppraisalPolicy::closed(PrivacyTier::CpuTee).with_snp(SnpPolicy::any_chip(floors, vec![reference]));
     policy.check().map_err(|e| e.to_string())?;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_err(|e| e.to_string())?;
-    let crl = processor.crl_der(UnixTime(now.as_secs()));
-    Ok(Machine {
-        attester: Arc::new(Guest(processor.launch(LaunchSpec::new(image, config)).with_crl(crl))),
-        appraiser: Arc::new(PolicyAppraiser(VerifierContext {
-            anchors: Anchors::vendor().with_simulator_ark(processor.ark_der().to_vec()),
-            collateral: Collateral::default(),
-            policy,
-        })),
-    })
+    Ok(policy)
 }

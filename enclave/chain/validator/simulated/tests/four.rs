@@ -12,6 +12,7 @@ mod byzantine;
 #[path = "support/forwarder.rs"]
 mod forwarder;
 #[path = "support/process.rs"]
+#[allow(dead_code, reason = "nobody gets a signal here")]
 mod process;
 
 use std::fs;

@@ -36,21 +36,20 @@ impl Process {
     }
 
     pub fn start(&mut self) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hanzo-validator-simulated"));
+        command.arg("--dir").arg(&self.dir).stdin(Stdio::null());
+        self.start_as(command);
+    }
+
+    /// Another program in this folder.
+    pub fn start_as(&mut self, mut command: Command) {
         let _ = fs::remove_file(self.dir.join("ready.json"));
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.dir.join("log"))
             .unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_hanzo-validator-simulated"))
-            .arg("--dir")
-            .arg(&self.dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.child = Some(child);
+        self.child = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
     }
 
     /// What `ready.json` says, once it is there.
@@ -66,6 +65,19 @@ impl Process {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// A signal, by its name without SIG.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.as_ref().unwrap().id().to_string();
+        assert!(
+            Command::new("kill")
+                .arg(format!("-{name}"))
+                .arg(id)
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// SIGTERM; its exit code.
