@@ -5,7 +5,7 @@
 //! kernel's configfs-tsm, [`tpm::AzureVtpm`] and [`tpm::Vtpm`] through a TPM, each with the GPUs of [`nvml`] beside it. The
 //! simulator's attesters live with its callers, which never ship in `hanzo-guest`.
 //!
-//! This is the only crate of the workspace with `unsafe` code: one intrinsic ([`entropy`]: RDSEED), one `ioctl`
+//! This is the only crate of the workspace with `unsafe` code: intrinsics ([`entropy`]: RDSEED; [`sha256`]), one `ioctl`
 //! ([`tdx::td_report`]), four calls of the first process ([`machine`]), three of a process that gives up its surroundings
 //! ([`namespace`], [`process`]), the boot clock ([`clock`]) and calls into NVIDIA's libraries ([`nvml`], [`cuda`]). It never judges whether evidence is acceptable and never opens
 //! a network connection.
@@ -53,6 +53,7 @@ pub mod namespace;
 pub mod nvml;
 pub mod probe;
 pub mod process;
+pub mod sha256;
 pub mod snp;
 pub mod tdx;
 pub mod tpm;

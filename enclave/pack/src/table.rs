@@ -8,6 +8,7 @@
 use std::fmt;
 
 use hanzo_attestation::{Digest256, merkle};
+use hanzo_device::sha256::{LANES, of_four};
 
 use crate::error::PackError;
 use crate::header::{CHUNK_BYTES, CHUNKS_MAX};
@@ -95,6 +96,20 @@ pub(crate) fn table_bytes(files: &[PackedFile]) -> u64 {
     files
         .iter()
         .fold(4, |sum, f| sum + 1 + f.name.as_str().len() as u64 + 8 + 32 * f.chunks())
+}
+
+/// The leaves of chunks of one length, in their order: four at a time where there are four and the processor can.
+pub(crate) fn chunk_leaves(chunks: &[&[u8]]) -> Vec<Digest256> {
+    let together = <[&[u8]; LANES]>::try_from(chunks).ok().and_then(|four| {
+        let [first, ..] = four;
+        let [a, b, c, d] = (first.len() as u32).to_be_bytes();
+        // What `chunk_leaf` hashes before the chunk: RFC 6962's mark of a leaf, the kind, the length.
+        of_four(&[0, b'C', a, b, c, d], four)
+    });
+    match together {
+        Some(leaves) => leaves.map(Digest256).to_vec(),
+        None => chunks.iter().map(|chunk| chunk_leaf(chunk)).collect(),
+    }
 }
 
 /// The leaf of one chunk of a file.
