@@ -257,6 +257,35 @@ fn files_with_keys_are_their_owners_alone() {
 }
 
 #[test]
+fn a_network_that_takes_tpms_says_whose_and_waits_for_their_images() {
+    let net = Net::new();
+    let key = "5a".repeat(32);
+    net.hanzo(&format!("init @ --tpm-key {key}")).unwrap();
+    let read = |name: &str| std::fs::read_to_string(net.at(name)).unwrap();
+    let table = |name: &str| -> toml::Table { toml::from_str(&read(name)).unwrap() };
+    for name in ["chain.toml", "0/validator.toml", "3/validator.toml"] {
+        let keys = table(name)["tpm_keys"].as_array().unwrap().clone();
+        assert_eq!(keys, [toml::Value::String(key.clone())], "{name}");
+    }
+    assert_eq!(table("0/validator.toml")["policy"].as_str(), Some("../policy.toml"));
+    let policy = hanzo_policy::AppraisalPolicy::from_toml(read("policy.toml").as_bytes()).unwrap();
+    assert_eq!(policy.minimum_tier, hanzo_policy::PrivacyTier::AtRest);
+    assert!(table("policy.toml")["tpm"]["references"].as_array().unwrap().is_empty());
+    // The simulated validators' own evidence still counts.
+    net.candidates();
+    net.hanzo("genesis @").unwrap();
+
+    // Without the option no TPM counts.
+    let plain = Net::new();
+    plain.hanzo("init @").unwrap();
+    let text = std::fs::read_to_string(plain.at("policy.toml")).unwrap();
+    assert!(!text.contains("[tpm]"), "{text}");
+    let short = ["hanzo", "init", "net", "--tpm-key", &key[1..]];
+    let error = Cli::try_parse_from(short).err().unwrap().to_string();
+    assert!(error.contains("expected 64 lower-case hex digits, got 63"), "{error}");
+}
+
+#[test]
 fn a_genesis_is_made_of_candidates_whose_evidence_was_appraised_and_the_refusal_says_whose_and_why() {
     let net = Net::new();
     net.hanzo("init @").unwrap();
