@@ -1,25 +1,45 @@
 //! Evidence judged again while its connection lives: time goes on, policies change.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use hanzo_attestation::UnixTime;
+use hanzo_chain_types::ValidatorKeys;
 use hanzo_ledger::Address;
 
 use crate::error::LinkError;
-use crate::evidence::{Appraiser, clock};
+use crate::evidence::{Appraised, Appraiser, clock};
+use crate::greeting::Peer;
 use crate::network::Network;
 
-impl Network {
-    /// Judges evidence by another policy from now on; [`Network::judge_again`] holds those that are connected against it.
-    pub fn set_appraiser(&self, appraiser: Arc<dyn Appraiser>) {
-        *self.0.appraiser.write().unwrap_or_else(PoisonError::into_inner) = appraiser;
+/// The policy in force, which may change: one for every [`Network`] of a process, so that none judges by an older one.
+pub struct Standing(RwLock<Arc<dyn Appraiser>>);
+
+impl Standing {
+    /// Judges by `appraiser` until it is told another.
+    pub fn new(appraiser: Arc<dyn Appraiser>) -> Self {
+        Self(RwLock::new(appraiser))
     }
 
+    /// Judges evidence by another policy from now on; [`Network::judge_again`] holds those that are connected against it.
+    pub fn set(&self, appraiser: Arc<dyn Appraiser>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = appraiser;
+    }
+}
+
+impl Appraiser for Standing {
+    fn appraise(&self, evidence: &[u8], keys: &ValidatorKeys, now: UnixTime) -> Result<Appraised, LinkError> {
+        let appraiser = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
+        appraiser.appraise(evidence, keys, now)
+    }
+}
+
+impl Network {
     /// Judges the evidence of everybody that is connected as if it came at `now`, and closes those connections whose evidence would
     /// be refused; of those whose handshake is too long ago `at` that time, the oldest one alone, so that a committee never loses
-    /// many links at once. Whoever was closed needs a fresh handshake. Returns who, and why.
+    /// many links at once. Whoever was closed needs a fresh handshake; of the others, [`Network::peer`] says from then on what their
+    /// evidence is worth now. Returns who was closed, and why.
     pub fn judge_again(&self, now: UnixTime, at: Instant) -> Vec<(Address, LinkError)> {
         let held: Vec<_> = self
             .0
@@ -33,11 +53,16 @@ impl Network {
         let by = self.0.admission(&me, None, &nobody, &*appraiser, now);
         let mut out = Vec::new();
         let mut oldest = None;
+        let mut changed = Vec::new();
         for (peer, since) in held {
             // Without the lock: this takes long.
-            if let Err(why) = by.evidence(&peer.greeting.evidence, &peer.greeting.keys) {
-                out.push((peer, why));
-                continue;
+            match by.evidence(&peer.greeting.evidence, &peer.greeting.keys) {
+                Ok(appraised) if appraised == peer.appraised => {}
+                Ok(appraised) => changed.push((Arc::clone(&peer), appraised)),
+                Err(why) => {
+                    out.push((peer, why));
+                    continue;
+                }
             }
             let age = at.saturating_duration_since(since);
             if age > self.0.limits.age_max && oldest.as_ref().is_none_or(|(_, older)| *older < age) {
@@ -67,7 +92,18 @@ impl Network {
                 (account, why)
             })
         });
-        closed.collect()
+        let closed = closed.collect();
+        for (peer, appraised) in changed {
+            let live = state.live.get_mut(&peer.account());
+            if let Some(live) = live.filter(|live| Arc::ptr_eq(&live.peer, &peer)) {
+                tracing::info!(account = %peer.account(), before = peer.appraised.tier, now = appraised.tier, "evidence is worth something else");
+                live.peer = Arc::new(Peer {
+                    appraised,
+                    ..Peer::clone(&peer)
+                });
+            }
+        }
+        closed
     }
 
     /// [`Network::judge_again`] by the machine's clocks.

@@ -50,6 +50,7 @@ mod network;
 mod tests;
 mod tls;
 
+pub use again::Standing;
 pub use channel::{LinkBlocker, LinkReceiver, LinkSender, ReceiveError};
 pub use error::LinkError;
 pub use evidence::{Appraised, Appraiser, AttestError, Attester, PolicyAppraiser};

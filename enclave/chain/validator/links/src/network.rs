@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use commonware_p2p::{BlockedSubscription, Recipients};
@@ -164,7 +164,7 @@ pub(crate) struct Inner {
     chain: Chain,
     identity: Identity,
     configs: Configs,
-    pub(crate) appraiser: RwLock<Arc<dyn Appraiser>>,
+    appraiser: Arc<dyn Appraiser>,
     simulated: bool,
     tier_min: u8,
     pub(crate) limits: Limits,
@@ -191,7 +191,7 @@ impl Network {
             chain: identity.greeting.keys.network,
             configs: Configs::new(&identity)?,
             identity,
-            appraiser: RwLock::new(appraiser),
+            appraiser,
             simulated,
             tier_min,
             limits,
@@ -434,7 +434,7 @@ impl Inner {
     }
 
     pub(crate) fn appraiser(&self) -> Arc<dyn Appraiser> {
-        Arc::clone(&self.appraiser.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.appraiser)
     }
 
     pub(crate) fn admission<'a>(

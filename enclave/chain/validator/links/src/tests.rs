@@ -27,6 +27,8 @@ use crate::frame::{head, write_message};
 use crate::handshake::{Configs, Proven, accepting, dialling};
 use crate::*;
 
+mod again;
+
 const LIMIT: Duration = Duration::from_secs(20);
 
 static PROCESSOR: LazyLock<SimulatedProcessor> = LazyLock::new(SimulatedProcessor::for_tests);
@@ -360,6 +362,7 @@ async fn tls_alone_is_nothing_and_no_length_is_believed() {
 
 /// A network that listens, and where.
 struct Running {
+    policy: Arc<Standing>,
     network: Network,
     address: String,
     task: tokio::task::JoinHandle<()>,
@@ -382,7 +385,13 @@ fn limits() -> Limits {
 }
 
 async fn network(n: u8, incarnation: u64, peers: &[(u8, &str)]) -> Running {
-    let network = Network::new(identity(n, incarnation), appraiser(image()), (true, 2), limits()).unwrap();
+    let policy = Arc::new(Standing::new(appraiser(image())));
+    network_by(policy, n, incarnation, peers).await
+}
+
+async fn network_by(policy: Arc<Standing>, n: u8, incarnation: u64, peers: &[(u8, &str)]) -> Running {
+    let judges: Arc<dyn Appraiser> = Arc::<Standing>::clone(&policy);
+    let network = Network::new(identity(n, incarnation), judges, (true, 2), limits()).unwrap();
     network.set_members([registered(1, 1), registered(2, 1), registered(3, 1)].into());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -391,7 +400,12 @@ async fn network(n: u8, incarnation: u64, peers: &[(u8, &str)]) -> Running {
         address: (*address).to_owned(),
     });
     let task = tokio::spawn(network.clone().run(listener, peers.collect()));
-    Running { network, address, task }
+    Running {
+        network,
+        address,
+        policy,
+        task,
+    }
 }
 
 async fn until(what: &str, holds: impl Fn() -> bool) {
@@ -546,50 +560,4 @@ async fn a_peer_that_announces_too_long_a_message_is_blocked_and_one_that_is_not
         !flooded.has_room(&key(3))
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn evidence_is_judged_again_while_a_link_lives_by_the_time_the_policy_and_the_age_of_then() {
-    let (low, high) = pair();
-    let second = network(high, 1, &[]).await;
-    let first = network(low, 1, &[(high, &second.address)]).await;
-    let linked = || first.network.peers().len() + second.network.peers().len() == 2;
-    until("a link", linked).await;
-    let (now, at) = (clock(), Instant::now());
-    let judged = |now, at| -> Vec<(Address, &str)> {
-        let closed = second.network.judge_again(now, at);
-        closed.iter().map(|(account, why)| (*account, why.code())).collect()
-    };
-    let hour = limits().age_max;
-    // As good as it was, and young enough.
-    assert_eq!(judged(now, at), []);
-    assert_eq!(judged(now, at + hour / 2), []);
-    // Its processor's certificates are over at the end of 2049: closed; a fresh handshake, at the time that it is, makes it again.
-    assert_eq!(
-        judged(UnixTime(2_524_607_999 + 1), at),
-        [(account(low), "links.evidence")]
-    );
-    until("the link closes", || {
-        second.network.counters().judged_out.load(Relaxed) == 1
-    })
-    .await;
-    until("a fresh link", linked).await;
-    // An hour and a moment after the handshake.
-    assert_eq!(
-        judged(now, Instant::now() + hour + Duration::from_secs(1)),
-        [(account(low), "links.aged")]
-    );
-    until("a fresh link", linked).await;
-    // Another policy: closed, and kept out as long as it holds.
-    second.network.set_appraiser(appraiser(Digest384::of(b"another")));
-    assert_eq!(judged(now, at), [(account(low), "links.evidence")]);
-    let refused = second.network.counters().refusals.load(Relaxed);
-    until("it is refused again", || {
-        second.network.counters().refusals.load(Relaxed) > refused + 1
-    })
-    .await;
-    assert!(second.network.peers().is_empty());
-    second.network.set_appraiser(appraiser(image()));
-    until("a fresh link", linked).await;
-    assert_eq!(judged(now, at), []);
 }

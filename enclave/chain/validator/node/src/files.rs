@@ -87,6 +87,19 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), NodeError> {
     file.write_all(bytes).map_err(failed(&beside, "write"))?;
     file.sync_all().map_err(failed(&beside, "sync"))?;
     fs::rename(&beside, path).map_err(failed(path, "rename"))?;
+    sync_folder(path)
+}
+
+/// Takes a file away: gone on the disk when this returns.
+///
+/// # Errors
+/// [`NodeError::File`]: then it may come back.
+pub fn remove(path: &Path) -> Result<(), NodeError> {
+    fs::remove_file(path).map_err(failed(path, "take away"))?;
+    sync_folder(path)
+}
+
+fn sync_folder(path: &Path) -> Result<(), NodeError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let folder = fs::File::open(folder).map_err(failed(path, "open its folder"))?;
     folder.sync_all().map_err(failed(path, "sync its folder"))

@@ -86,11 +86,8 @@ pub fn take(
         false => None,
     };
     let Some(bytes) = bytes else { return Ok(None) };
-    std::fs::remove_file(&path).map_err(|source| NodeError::File {
-        path: path.clone(),
-        what: "take away",
-        source,
-    })?;
+    // On the disk before the key votes: a file that a power loss brings back would forget what is voted from now on.
+    files::remove(&path)?;
     let Some((incarnation, seed, votes)) = read(&bytes) else {
         tracing::warn!(
             "{}: it is no key of a stopped validator; drawing another one",

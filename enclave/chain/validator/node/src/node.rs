@@ -9,7 +9,7 @@ use commonware_runtime::{Runner as _, Spawner as _, Supervisor as _, tokio as ru
 use hanzo_chain::{
     ConsensusConfig, ConsensusEngine, Links, MESSAGE_BYTES_MAX, Pool, Progress, StoredBlocks, Validator, run_epochs,
 };
-use hanzo_chain_links::{Identity, LOOKING, Limits, LinkReceiver, LinkSender, Network, PeerAddress, Registered};
+use hanzo_chain_links::{Identity, LOOKING, Limits, LinkReceiver, LinkSender, Network, PeerAddress, Registered, Standing};
 use hanzo_chain_rpc::ServerConfig;
 use hanzo_chain_types::KeyRequest;
 use hanzo_ledger::{Address, Genesis, Key, State, TX_BYTES_MAX, Value};
@@ -17,6 +17,7 @@ use hanzo_mining::MiningLedger;
 use hanzo_signer::MiningWallet;
 use hanzo_store::KeyFile;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -135,6 +136,7 @@ pub(crate) struct House {
     peers: Arc<Mutex<Vec<(Address, String)>>>,
     /// Told once.
     serving: Mutex<Option<(Serving, String)>>,
+    policy: Policies,
 }
 
 impl House {
@@ -146,6 +148,14 @@ impl House {
         };
         peers.iter().map(address).collect()
     }
+}
+
+/// The policy in force, whichever key this process has now, and what has it read again.
+#[derive(Clone)]
+struct Policies {
+    standing: Arc<Standing>,
+    /// Of the whole process: none is missed between two boots.
+    hangup: Arc<tokio::sync::Mutex<Signal>>,
 }
 
 /// The engine's parameters for a genesis.
@@ -172,6 +182,7 @@ async fn begin(
     let wallets = Wallets::open(config)?;
     let owner = ledger_key(wallets.account.public())?;
     let registrar = wallets.registrar.as_ref().map(|w| ledger_key(w.public())).transpose()?;
+    let hangup = signal(SignalKind::hangup()).map_err(|e| NodeError::part("signals", "node.signals", e))?;
     let (link, link_at) = listen("link", &config.listen).await?;
     let (rpc, rpc_at) = listen("rpc", &config.rpc).await?;
     let ready = format!("{{\"link\":\"{link_at}\",\"rpc\":\"{rpc_at}\"}}");
@@ -203,6 +214,10 @@ async fn begin(
         config: consensus,
         peers: Arc::new(Mutex::new(config.peers.clone())),
         serving: Mutex::new(Some((serving, rpc_at.clone()))),
+        policy: Policies {
+            standing: Arc::new(Standing::new(Arc::clone(&machine.appraiser))),
+            hangup: Arc::new(tokio::sync::Mutex::new(hangup)),
+        },
     };
     let me = Address::of(&owner);
     let mut listeners = Some((link, rpc));
@@ -339,7 +354,8 @@ impl Boot<'_> {
             ..Limits::default()
         };
         let rules = (params.simulated_votes, params.validator_tier_min);
-        let links = Network::new(identity, Arc::clone(&machine.appraiser), rules, limits).map_err(linked)?;
+        let judges = Arc::<Standing>::clone(&house.policy.standing);
+        let links = Network::new(identity, judges, rules, limits).map_err(linked)?;
         links.set_members(ledger.read(members));
         let (asks, asked) = links.register(sync::CHANNEL, sync::ANSWER_BYTES_MAX);
         let (snapshots, states) = links.register(snapshot::CHANNEL, snapshot::MESSAGE_BYTES_MAX);
@@ -366,6 +382,7 @@ impl Boot<'_> {
             config.readable(),
             make,
             Arc::clone(&house.peers),
+            house.policy.clone(),
         ));
         let hosts = config.rpc_hosts.clone();
         tasks.spawn(async move {
@@ -458,21 +475,19 @@ async fn read_again(
     dir: Option<PathBuf>,
     make: MakeMachine,
     peers: Arc<Mutex<Vec<(Address, String)>>>,
+    policy: Policies,
 ) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        return;
-    };
+    let mut hangup = policy.hangup.lock().await;
     let mut dialling = JoinSet::new();
     while hangup.recv().await.is_some() {
         // What was measured stays as it is.
         let Some(dir) = dir.clone() else { continue };
-        let (judged, peers) = (links.clone(), Arc::clone(&peers));
+        let (judged, peers, standing) = (links.clone(), Arc::clone(&peers), Arc::clone(&policy.standing));
         let work = tokio::task::spawn_blocking(move || {
             let again = Config::load(&dir).and_then(|config| Ok((make(&config)?, config.peers)));
             match again {
                 Ok((machine, now)) => {
-                    judged.set_appraiser(machine.appraiser);
+                    standing.set(machine.appraiser);
                     judged.set_candidates(now.iter().map(|(account, _)| *account).collect());
                     let closed = judged.judge_now();
                     tracing::info!(
