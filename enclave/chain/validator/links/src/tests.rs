@@ -176,6 +176,7 @@ impl Judge {
             appraiser: &*theirs,
             simulated: true,
             tier_min: 2,
+            looks: false,
             now: clock(),
         };
         let (mine, its) = (Configs::new(me).unwrap(), Configs::new(peer).unwrap());
@@ -323,6 +324,7 @@ async fn plain(alpn: bool, bytes: Vec<u8>) -> LinkError {
         appraiser: &*appraiser,
         simulated: true,
         tier_min: 2,
+        looks: false,
         now: clock(),
     };
     let client = async {
@@ -509,6 +511,7 @@ async fn a_peer_that_announces_too_long_a_message_is_blocked_and_one_that_is_not
             appraiser: &*appraiser,
             simulated: true,
             tier_min: 2,
+            looks: false,
             now: clock(),
         };
         let stream = tokio::net::TcpStream::connect(&b.address).await.unwrap();

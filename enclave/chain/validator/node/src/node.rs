@@ -9,7 +9,9 @@ use commonware_runtime::{Runner as _, Spawner as _, Supervisor as _, tokio as ru
 use hanzo_chain::{
     ConsensusConfig, ConsensusEngine, Links, MESSAGE_BYTES_MAX, Pool, Progress, StoredBlocks, Validator, run_epochs,
 };
-use hanzo_chain_links::{Identity, LOOKING, Limits, LinkReceiver, LinkSender, Network, PeerAddress, Registered, Standing};
+use hanzo_chain_links::{
+    Identity, LOOKING, Limits, LinkReceiver, LinkSender, Network, PeerAddress, Registered, Standing,
+};
 use hanzo_chain_rpc::ServerConfig;
 use hanzo_chain_types::KeyRequest;
 use hanzo_ledger::{Address, Genesis, Key, State, TX_BYTES_MAX, Value};
