@@ -589,7 +589,7 @@ fn told(manifest: &Manifest, dir: &Path, how: &str, json: bool) -> String {
         text += &format!("  {name:16} {:>11} bytes  sha256 {}\n", measured.bytes, measured.sha256);
     }
     if manifest.inputs.node.is_some() {
-        text += "  a node of the AI chain: no agent, no engine, no key; it follows others and answers RPC\n";
+        text += "  a node of the AI chain: no agent and no engine; its configuration says whether it follows others or votes\n";
     } else if manifest.inputs.engine.is_none() {
         text += "  no engine: this image attests and gets its keys, but answers no questions\n";
     }

@@ -11,3 +11,4 @@ mod firmware;
 mod granted;
 mod relay;
 mod setting;
+mod validator;
