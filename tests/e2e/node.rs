@@ -1,10 +1,16 @@
-//! A node of the chain that holds no key: as a process, and as the one program of a measured image under QEMU.
+//! A node of the chain that holds no key: as a process, and as the one program of a measured image under QEMU. Then a validator that votes
+//! there, with the key of its account from a broker.
 //!
 //! Four validator processes (`hanzo-validator-simulated`, beside `hanzo`) make the chain. The image needs QEMU 10, swtpm,
 //! `HANZO_IMAGE_PACKAGES` (a directory with the pinned packages) and two static programs: `HANZO_IMAGE_GUEST` and
 //! `HANZO_IMAGE_VALIDATOR`, or `image/hanzo-guest` and `image/hanzo-validator` in the target directory. What is missing is said loudly.
 //!
-//! The image boots once; with `HANZO_IMAGE_REFUSALS` set once more, with the digest of another genesis in its configuration.
+//! The observer's image boots once, and the validator's; with `HANZO_IMAGE_REFUSALS` set the observer's once more, with the digest of another genesis in its configuration.
+
+#[path = "../../image/tests/quote/broker.rs"]
+mod broker;
+#[path = "node/voting.rs"]
+mod voting;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -15,11 +21,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use hanzo_attestation::Digest256;
 use hanzo_image::assemble::Node;
 use hanzo_image::fetch::Source;
 use hanzo_image::inputs::COMMITTED;
 use hanzo_image::run::{Accelerator, Machine, Report, Word};
-use hanzo_image::{Inputs, Network, Parts, Profile, Recipe, build, predict, run};
+use hanzo_image::{Inputs, Network, Parts, Profile, Recipe, build, predict, run, tpm};
 use serde_json::{Value, json};
 
 const HANZO: &str = env!("CARGO_BIN_EXE_hanzo");
@@ -86,6 +93,8 @@ fn result(at: SocketAddr, method: &str, params: &Value) -> Value {
 struct Chain {
     dir: tempfile::TempDir,
     run: Child,
+    /// The key of the TPM in the folder `tpm`.
+    tpm: Option<Digest256>,
 }
 
 impl Drop for Chain {
@@ -101,15 +110,19 @@ impl Drop for Chain {
 }
 
 impl Chain {
+    /// With a TPM, whose key counts, if this machine can make one.
     fn start() -> Self {
         use std::os::unix::fs::PermissionsExt as _;
         let private = fs::Permissions::from_mode(0o700);
         let dir = tempfile::Builder::new().permissions(private).tempdir().unwrap();
         let net = dir.path().join("net");
+        let tpm = tpm::make(&dir.path().join("tpm")).ok();
+        let counts = tpm.map(|ak| ["--tpm-key".to_owned(), ak.to_string()]);
         let made = Command::new(HANZO)
             .args(["--json", "chain", "init"])
             .arg(&net)
-            .args(["--base-port", "28500"])
+            .args(["--base-port", "28500", "--epoch-blocks", "20"])
+            .args(counts.into_iter().flatten())
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", said(&made));
@@ -120,7 +133,7 @@ impl Chain {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();
-        let chain = Self { dir, run };
+        let chain = Self { dir, run, tpm };
         let ready = lines.next().and_then(Result::ok).unwrap_or_default();
         assert!(ready.contains("\"ready\""), "the chain did not begin: {ready}");
         chain
@@ -409,7 +422,13 @@ fn a_node_without_a_key_follows_the_chain_as_a_process_and_in_a_measured_image()
         mirror: hanzo_image::fetch::MIRROR.into(),
     };
     match made(&chain, &source, &guest, &validator) {
-        Ok(made) => in_a_measured_image(&chain, &made),
+        Ok(made) => {
+            in_a_measured_image(&chain, &made);
+            match chain.tpm {
+                Some(ak) => voting::in_a_measured_image(&chain, &made.parts, &chain.at("tpm"), ak),
+                None => loudly("a validator that votes: no software TPM"),
+            }
+        }
         Err(why) => loudly(&why),
     }
 }

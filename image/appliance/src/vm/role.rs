@@ -27,7 +27,6 @@ pub(crate) struct VmRole {
     /// Port of loopback that leads to the guest's
     #[arg(long)]
     port: u16,
-    links: None,
     /// MiB
     #[arg(long)]
     memory: u32,
@@ -79,6 +78,7 @@ fn machine(role: VmRole, stopping: &AtomicBool, on_ready: impl FnOnce(String)) -
         image: role.image,
         console: role.console,
         port: role.port,
+        links: None,
         memory_mib: role.memory,
         processors: role.processors,
         accelerator: role.accelerator,

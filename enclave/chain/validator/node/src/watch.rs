@@ -53,6 +53,8 @@ impl Watched<'_> {
     /// Until the chain wants another key of this validator.
     pub(crate) async fn watch(&mut self, mut told: LinkReceiver) -> u64 {
         let mut tick = tokio::time::interval(TICK);
+        // What is counted in ticks is time that others had: no tick is made up for.
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = tick.tick() => {
