@@ -48,7 +48,9 @@ impl<E: Clock + Spawner> Held<E> {
         let clock = Arc::new(context.child("clock"));
         let handle = context.spawn(move |context| async move {
             while let Some(next) = waiting.recv().await {
-                context.sleep_until(next.until).await;
+                // A clock that was set back makes nothing wait longer.
+                let left = next.until.duration_since(context.current()).unwrap_or_default();
+                context.sleep(left.min(HOLD)).await;
                 to.send(next.recipients, next.message, next.priority);
             }
         });

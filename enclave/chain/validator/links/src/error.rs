@@ -92,6 +92,9 @@ pub enum LinkError {
         /// What is wrong.
         why: &'static str,
     },
+    /// The consensus key did not sign that it is this account's: it is somebody else's, or another number's.
+    #[error("link: {0}: its consensus key is not its own: the key's signature of account and number does not verify")]
+    Possession(Address),
     /// The evidence.
     #[error("link: evidence: {code}: {why}")]
     Evidence {
@@ -148,6 +151,7 @@ impl LinkError {
             Self::Incarnation { .. } => "links.incarnation",
             Self::OtherKey { .. } => "links.other_key",
             Self::Owner { .. } => "links.owner",
+            Self::Possession(_) => "links.possession",
             Self::Evidence { .. } => "links.evidence",
             Self::Simulated => "links.simulated",
             Self::Tier { .. } => "links.tier",

@@ -20,8 +20,8 @@ use crate::error::LinkError;
 use crate::evidence::{Appraised, Appraiser, Attester};
 
 /// Longest greeting in bytes.
-pub(crate) const GREETING_BYTES_MAX: usize = 1 + 4096 + 1952 + 3309 + 4 + EVIDENCE_BYTES_MAX;
-const VERSION: u8 = 1;
+pub(crate) const GREETING_BYTES_MAX: usize = 1 + 4096 + 1952 + 2 * 3309 + 4 + EVIDENCE_BYTES_MAX;
+const VERSION: u8 = 2;
 /// How far a key's number may be ahead of the chain's: boots whose keys the chain never got to see are counted too.
 const AHEAD_MAX: u64 = 16;
 /// The number of a key that is no consensus key: of a boot that reads the chain to learn the number of its key.
@@ -30,8 +30,9 @@ pub const LOOKING: u64 = 0;
 /// What a validator says of itself at the start of a connection. It is public: whoever holds a copy is not its validator.
 ///
 /// # Layout
-/// Version 1, [`ValidatorKeys`], the account's key 1952, the owner's signature 3309 (the signer's request `RotateKey` over validator,
-/// incarnation, digest of the consensus key, SHA-256 of the evidence), evidence (u32 length; JCS of the `cpu` member of a bundle).
+/// Version 2, [`ValidatorKeys`], the account's key 1952, the owner's signature 3309 (the signer's request `RotateKey` over validator,
+/// incarnation, digest of the consensus key, SHA-256 of the evidence), the consensus key's 3309 (`Possession`), evidence (u32 length; JCS
+/// of the `cpu` member of a bundle).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Greeting {
     /// What the evidence proves.
@@ -40,6 +41,8 @@ pub struct Greeting {
     pub owner: PublicKey,
     /// Gives the validator this key with this evidence.
     pub signature: MlDsaSignature,
+    /// The consensus key's own word that it is this validator's with this number.
+    pub possession: MlDsaSignature,
     /// Over the keys.
     pub evidence: Bounded<EVIDENCE_BYTES_MAX>,
 }
@@ -56,6 +59,7 @@ impl Canonical for Greeting {
         self.keys.write(out);
         self.owner.write(out);
         self.signature.write(out);
+        self.possession.write(out);
         self.evidence.write(out);
     }
 
@@ -65,11 +69,12 @@ impl Canonical for Greeting {
                 keys: Canonical::read(from, "Greeting.keys")?,
                 owner: Canonical::read(from, "Greeting.owner")?,
                 signature: Canonical::read(from, "Greeting.signature")?,
+                possession: Canonical::read(from, "Greeting.possession")?,
                 evidence: Canonical::read(from, "Greeting.evidence")?,
             }),
             got => Err(DecodeError::Tag {
                 what: "Greeting.version",
-                expected: "1",
+                expected: "2",
                 got,
             }),
         }
@@ -161,13 +166,24 @@ pub(crate) fn rotation(keys: &ValidatorKeys, evidence: &[u8]) -> SignRequest {
     SignRequest { network, subject }
 }
 
+/// What a consensus key signs of its validator.
+pub(crate) fn possession(keys: &ValidatorKeys) -> SignRequest {
+    let subject = Subject::Possession {
+        validator: keys.validator.0,
+        incarnation: keys.incarnation,
+        key: keys.key_digest().0,
+    };
+    let network = SignerNetwork::ai_chain(keys.network.id, keys.network.genesis.0);
+    SignRequest { network, subject }
+}
+
 impl Greeting {
     /// Judges it.
     ///
     /// # Establishes
     /// The boot whose keys these are is genuine by the caller's policy and belongs to a validator of this chain, or to a candidate that
     /// this validator names itself: with the key that the chain has, with a later one, or with one that only reads the chain
-    /// ([`LOOKING`]); the account's owner signed for it.
+    /// ([`LOOKING`]); the account's owner signed for it, and the consensus key for the account.
     ///
     /// # Does not establish
     /// That whoever sent it holds these keys.
@@ -222,6 +238,11 @@ impl Greeting {
             .and_then(|key| {
                 verify(&key, &rotation(keys, &self.evidence), &self.signature).map_err(|_| owner("it does not verify"))
             })?;
+        let held = SignerPublicKey::from_bytes(SecurityLevel::MlDsa65, &keys.consensus)
+            .is_ok_and(|key| verify(&key, &possession(keys), &self.possession).is_ok());
+        if !held {
+            return Err(LinkError::Possession(account));
+        }
         let appraised = by.evidence(&self.evidence, keys)?;
         let key = ValidatorKey::new(&keys.consensus).ok_or(LinkError::Stranger(account))?;
         Ok(Peer {
@@ -241,8 +262,8 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Draws the keys of the links and lets the machine attest them together with the consensus key. `sign` asks the account's signer
-    /// for the given request.
+    /// Draws the keys of the links and lets the machine attest them together with the consensus key, whose signature of the signer's
+    /// request `Possession` is given with it. `sign` asks the account's signer for the given request.
     ///
     /// # Errors
     /// [`LinkError::Evidence`], [`LinkError::Owner`], [`LinkError::Channel`].
@@ -250,7 +271,7 @@ impl Identity {
         network: Network,
         owner: PublicKey,
         incarnation: u64,
-        consensus: PublicKey,
+        (consensus, possession): (PublicKey, MlDsaSignature),
         attester: &dyn Attester,
         sign: &mut dyn FnMut(&SignRequest) -> Option<Vec<u8>>,
     ) -> Result<Self, LinkError> {
@@ -291,6 +312,7 @@ impl Identity {
             keys,
             owner,
             signature: Fixed::new(&signature).ok_or(unsigned("it is no ML-DSA-65 signature"))?,
+            possession,
             evidence: Bounded::new(evidence)
                 .ok_or_else(|| refused("links.evidence.too_long", &"the machine's evidence is too long"))?,
         };

@@ -109,11 +109,35 @@ impl FreshnessSource for Held {
 
 /// Validator `n`, whose consensus key is drawn from `100 + n`.
 fn identity_on(chain: Chain, n: u8, incarnation: u64) -> Identity {
-    let key = SignerKey::from_seed(SecurityLevel::MlDsa65, &[n; 32]).unwrap();
+    let key = (public(100 + n), possession(chain, n, 100 + n, incarnation));
+    identity_with(chain, n, incarnation, key)
+}
+
+fn identity_with(
+    chain: Chain,
+    n: u8,
+    incarnation: u64,
+    key: (hanzo_ledger::PublicKey, hanzo_ledger::MlDsaSignature),
+) -> Identity {
+    let owner = SignerKey::from_seed(SecurityLevel::MlDsa65, &[n; 32]).unwrap();
     let on = SignerNetwork::ai_chain(chain.id, chain.genesis.0);
-    let mut signer = Signer::create(Role::Wallet, on, key, Volatile, Held(Head::EMPTY)).unwrap();
+    let mut signer = Signer::create(Role::Wallet, on, owner, Volatile, Held(Head::EMPTY)).unwrap();
     let sign = &mut |request: &SignRequest| Some(signer.sign(request).unwrap().to_vec());
-    Identity::attest(chain, public(n), incarnation, public(100 + n), &Guest::new(), sign).unwrap()
+    Identity::attest(chain, public(n), incarnation, key, &Guest::new(), sign).unwrap()
+}
+
+/// What the key drawn from `seed` signs of account `n`.
+fn possession(chain: Chain, n: u8, seed: u8, incarnation: u64) -> hanzo_ledger::MlDsaSignature {
+    let key = SignerKey::from_seed(SecurityLevel::MlDsa65, &[seed; 32]).unwrap();
+    let network = SignerNetwork::ai_chain(chain.id, chain.genesis.0);
+    let mut signer = Signer::create(Role::Consensus, network, key, Volatile, Held(Head::EMPTY)).unwrap();
+    let subject = hanzo_signer::Subject::Possession {
+        validator: account(n).0,
+        incarnation,
+        key: key_digest(&public(seed)).0,
+    };
+    let signed = signer.sign(&SignRequest { network, subject }).unwrap();
+    hanzo_ledger::Fixed::new(&signed).unwrap()
 }
 
 fn identity(n: u8, incarnation: u64) -> Identity {
@@ -226,6 +250,27 @@ async fn a_peer_of_another_chain_account_incarnation_or_key_is_refused_by_name()
     judge.members.extend([registered(3, 1)]);
     let (_, dialled) = judge.meet(&identity(3, 1), &identity(2, 1)).await;
     assert_eq!(code(dialled.unwrap_err()), "links.other_account");
+}
+
+#[tokio::test]
+async fn nobody_links_with_another_validators_consensus_key() {
+    // Of account 2, with the key of account 3: its own signature of account 3, or what account 2 can sign itself. For a boot that only reads,
+    // and for the next number.
+    for incarnation in [LOOKING, 2] {
+        for possession in [
+            possession(chain(1), 3, 103, incarnation),
+            possession(chain(1), 2, 102, incarnation),
+        ] {
+            let peer = identity_with(chain(1), 2, incarnation, (public(103), possession));
+            assert_eq!(refused(|_| (), peer).await.code(), "links.possession");
+        }
+        // Another number's.
+        let other = possession(chain(1), 2, 102, incarnation + 1);
+        let peer = identity_with(chain(1), 2, incarnation, (public(102), other));
+        assert_eq!(refused(|_| (), peer).await.code(), "links.possession");
+        let (accepted, _) = Judge::new().meet(&identity(1, 1), &identity(2, incarnation)).await;
+        assert_eq!(accepted.unwrap(), account(2));
+    }
 }
 
 #[tokio::test]

@@ -134,6 +134,8 @@ pub struct ConsensusKey {
     pub public: PublicKey,
     /// Of the key itself, over the signer's request `Possession`; none of a key that a genesis names.
     pub possession: Option<MlDsaSignature>,
+    /// Of the key itself, over the same request, for links: whatever the chain has of it.
+    pub proof: MlDsaSignature,
     /// Casts its votes.
     pub signer: Arc<dyn VoteSigner>,
     /// Of a key under simulated evidence alone.
@@ -153,21 +155,45 @@ fn votes_of(on: SignerNetwork, key: SignerKey) -> Result<Signer<Volatile, OfThis
     Signer::create(Role::Consensus, on, key, Volatile, OfThisBoot(Head::EMPTY)).map_err(failed)
 }
 
+/// The key's own word that it is `validator`'s with this number.
+fn prove(
+    signer: &mut Signer<Volatile, OfThisBoot>,
+    network: SignerNetwork,
+    validator: &Address,
+    incarnation: u64,
+) -> Result<MlDsaSignature, NodeError> {
+    let subject = Subject::Possession {
+        validator: validator.0,
+        incarnation,
+        key: signer.public().digest(),
+    };
+    let signed = signer.sign(&SignRequest { network, subject }).map_err(failed)?;
+    Fixed::new(&signed).ok_or_else(|| NodeError::part("signer", "node.wallet.level", "expected an ML-DSA-65 signature"))
+}
+
 impl ConsensusKey {
     /// The key of an earlier process that left it behind, with the votes that it cast.
     ///
     /// # Errors
     /// [`NodeError::Part`] for votes of another key or chain.
-    pub fn again(network: &Network, seed: Seed, incarnation: u64, votes: &Interchange) -> Result<Self, NodeError> {
+    pub fn again(
+        network: &Network,
+        validator: &Address,
+        seed: Seed,
+        incarnation: u64,
+        votes: &Interchange,
+    ) -> Result<Self, NodeError> {
         let key = SignerKey::from_seed(SecurityLevel::MlDsa65, &seed);
         let key = key.map_err(|e| NodeError::part("signer", e.code(), e))?;
         let public = ledger_key(key.public())?;
-        let mut signer = votes_of(signer_network(network), key)?;
+        let on = signer_network(network);
+        let mut signer = votes_of(on, key)?;
         signer.import(votes).map_err(failed)?;
         Ok(Self {
             incarnation,
             public,
             possession: None,
+            proof: prove(&mut signer, on, validator, incarnation)?,
             signer: Arc::new(GuardedSigner::new(signer)),
             seed: Some(seed),
         })
@@ -179,10 +205,8 @@ impl ConsensusKey {
     ///
     /// # Errors
     /// [`NodeError::Part`] if the random generator fails.
-    pub fn looking(network: &Network) -> Result<Self, NodeError> {
-        let mut key = WaitingKey::draw(false)?.enrol(network)?;
-        key.incarnation = LOOKING;
-        Ok(key)
+    pub fn looking(network: &Network, validator: &Address) -> Result<Self, NodeError> {
+        WaitingKey::draw(false)?.of(network, validator, LOOKING)
     }
 }
 
@@ -217,13 +241,19 @@ impl WaitingKey {
     ///
     /// # Errors
     /// [`NodeError::Part`].
-    pub fn enrol(self, network: &Network) -> Result<ConsensusKey, NodeError> {
+    pub fn enrol(self, network: &Network, validator: &Address) -> Result<ConsensusKey, NodeError> {
+        self.of(network, validator, 1)
+    }
+
+    fn of(self, network: &Network, validator: &Address, incarnation: u64) -> Result<ConsensusKey, NodeError> {
         let public = self.public()?;
-        let signer = votes_of(signer_network(network), self.0)?;
+        let on = signer_network(network);
+        let mut signer = votes_of(on, self.0)?;
         Ok(ConsensusKey {
-            incarnation: 1,
+            incarnation,
             public,
             possession: None,
+            proof: prove(&mut signer, on, validator, incarnation)?,
             signer: Arc::new(GuardedSigner::new(signer)),
             seed: self.1,
         })
@@ -240,26 +270,26 @@ pub fn draw(network: &Network, validator: &Address, incarnation: u64, keep: bool
         let (key, seed) = seeded()?;
         let public = ledger_key(key.public())?;
         let mut signer = votes_of(on, key)?;
-        let subject = Subject::Possession {
-            validator: validator.0,
-            incarnation,
-            key: signer.public().digest(),
-        };
-        let possession = signer.sign(&SignRequest { network: on, subject }).map_err(failed)?;
+        let proof = prove(&mut signer, on, validator, incarnation)?;
         return Ok(ConsensusKey {
             incarnation,
             public,
-            possession: Fixed::new(&possession),
+            possession: Some(proof.clone()),
+            proof,
             signer: Arc::new(GuardedSigner::new(signer)),
             seed: Some(seed),
         });
     }
     let (signer, registration) =
         ephemeral::boot(on, validator.0, incarnation, SecurityLevel::MlDsa65).map_err(failed)?;
+    let proof = Fixed::new(&registration.possession);
+    let proof =
+        proof.ok_or_else(|| NodeError::part("signer", "node.wallet.level", "expected an ML-DSA-65 signature"))?;
     Ok(ConsensusKey {
         incarnation,
         public: ledger_key(&registration.key)?,
-        possession: Fixed::new(&registration.possession),
+        possession: Some(MlDsaSignature::clone(&proof)),
+        proof,
         signer: Arc::new(GuardedSigner::new(signer)),
         seed: None,
     })

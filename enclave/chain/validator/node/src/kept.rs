@@ -95,7 +95,7 @@ pub fn take(
         );
         return Ok(None);
     };
-    let key = ConsensusKey::again(network, seed, incarnation, &votes)?;
+    let key = ConsensusKey::again(network, me, seed, incarnation, &votes)?;
     let held = state.validator(me);
     let is_live = held.is_some_and(|held| held.incarnation == incarnation && held.key == key_digest(&key.public));
     Ok(Some(key).filter(|_| is_live))

@@ -230,8 +230,8 @@ async fn begin(
     let mut past = 0_u32;
     while past < BOOTS_MAX {
         let key = match (first.take(), left.take()) {
-            _ if looks => ConsensusKey::looking(&network)?,
-            (Some(key), _) => key.enrol(&network)?,
+            _ if looks => ConsensusKey::looking(&network, &me)?,
+            (Some(key), _) => key.enrol(&network, &me)?,
             (None, Some(key)) => key,
             (None, None) => {
                 let incarnation = incarnation(config, &house, &me, next)?;
@@ -334,7 +334,7 @@ impl Boot<'_> {
             network,
             account.public().clone(),
             key.incarnation,
-            key.public.clone(),
+            (key.public.clone(), key.proof.clone()),
             &*machine.attester,
             &mut |request| account.sign(request),
         )
@@ -491,14 +491,18 @@ async fn read_again(
                 Ok((machine, now)) => {
                     standing.set(machine.appraiser);
                     judged.set_candidates(now.iter().map(|(account, _)| *account).collect());
+                    // First: the boot may end while evidence is judged, and the next begins with these.
+                    let new = {
+                        let mut held = peers.lock().unwrap_or_else(PoisonError::into_inner);
+                        let new = now.iter().filter(|peer| !held.contains(peer)).cloned().collect();
+                        *held = now;
+                        new
+                    };
                     let closed = judged.judge_now();
                     tracing::info!(
                         closed = closed.len(),
                         "evidence is judged by the policy that was read again"
                     );
-                    let mut held = peers.lock().unwrap_or_else(PoisonError::into_inner);
-                    let new = now.iter().filter(|peer| !held.contains(peer)).cloned().collect();
-                    *held = now;
                     new
                 }
                 Err(error) => {

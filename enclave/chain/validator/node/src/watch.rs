@@ -81,6 +81,10 @@ impl Watched<'_> {
                 self.links.set_members(ledger.read(members));
             }
         }
+        if self.links.peers().is_empty() {
+            // That nobody has newer blocks is told by those who were asked.
+            self.quiet = 0;
+        }
         let greeting = self.links.identity().greeting();
         let votes = self.house.progress.standing().votes;
         let behind = self.quiet >= QUIET_TICKS || (!votes && self.ticks.is_multiple_of(2));

@@ -356,12 +356,12 @@ fn it_joins_with_a_tpms_evidence_and_votes_again_after_it_was_killed() {
 /// A greeting with a TPM's evidence, and what it was made of.
 fn greeting(attester: &dyn hanzo_chain_links::Attester, network: Network) -> Greeting {
     let account = Account::open(given().wallet().unwrap(), network).unwrap();
-    let key = ConsensusKey::looking(&network).unwrap();
+    let key = hanzo_chain_node::boot::draw(&network, &account.address(), 1, false).unwrap();
     let identity = Identity::attest(
         network,
         account.public().clone(),
         1,
-        key.public,
+        (key.public, key.proof),
         attester,
         &mut |request| account.sign(request),
     );
@@ -490,12 +490,12 @@ fn candidate(simulator: &SimulatedProcessor, n: usize) -> Candidate {
     let network = hanzo_chain_types::before_genesis(NETWORK);
     let machine = hanzo_chain_simulated::machine(simulator).unwrap();
     let account = Account::open(wallet(n as u8 + 1), network).unwrap();
-    let key = ConsensusKey::looking(&network).unwrap();
+    let key = hanzo_chain_node::boot::draw(&network, &account.address(), 1, false).unwrap();
     let identity = Identity::attest(
         network,
         account.public().clone(),
         1,
-        key.public,
+        (key.public, key.proof),
         &*machine.attester,
         &mut |request| account.sign(request),
     );

@@ -19,14 +19,14 @@ use hanzo_chain::{
     StoredBlocks, Validator, VoteSignature, VoteSigner, run_epochs,
 };
 use hanzo_chain_links::{Identity, Limits, LinkSender, Network, PeerAddress, Registered};
-use hanzo_chain_node::boot::Account;
+use hanzo_chain_node::boot::{Account, signer_network};
 use hanzo_chain_node::sync;
 use hanzo_chain_types::committee_of;
-use hanzo_ledger::{Address, Canonical, Genesis, Key, Network as Chain, PublicKey, Value};
+use hanzo_ledger::{Address, Canonical, Fixed, Genesis, Key, Network as Chain, PublicKey, Value, key_digest};
 use hanzo_mining::MiningLedger;
 use hanzo_pqc::Dek;
 use hanzo_pqc::dsa::{MlDsa65, SigningKey};
-use hanzo_signer::MiningWallet;
+use hanzo_signer::{MiningWallet, SignRequest, Subject};
 use tokio::net::TcpListener;
 
 /// Signs whatever it is asked.
@@ -129,11 +129,25 @@ async fn run(
     let ledger = Arc::new(ledger);
     let account = Account::open(made.wallet, network).unwrap();
     let machine = hanzo_chain_simulated::machine(&hanzo_simulated_tee::SimulatedProcessor::for_tests()).unwrap();
+    let subject = Subject::Possession {
+        validator: account.address().0,
+        incarnation: 1,
+        key: key_digest(&made.consensus).0,
+    };
+    let request = SignRequest {
+        network: signer_network(&network),
+        subject,
+    };
+    let key: SigningKey<MlDsa65> = SigningKey::from_seed(&made.seed).unwrap();
+    let possession = key
+        .sign(&hanzo_pqc::Domain::ChainPossession.signed_bytes(&request.encode()))
+        .unwrap();
+    let possession = Fixed::new(&possession).unwrap();
     let identity = Identity::attest(
         network,
         made.owner,
         1,
-        made.consensus.clone(),
+        (made.consensus.clone(), possession),
         &*machine.attester,
         &mut |request| account.sign(request),
     )
