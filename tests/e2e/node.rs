@@ -1,5 +1,5 @@
-//! A node of the chain that holds no key: as a process, and as the one program of a measured image under QEMU. Then a validator that votes
-//! there, with the key of its account from a broker.
+//! A node of the chain that holds no key: as a process, and as the one program of a measured image under QEMU. Then a validator
+//! there, with the key of its account from a broker: into the committee of the four.
 //!
 //! Four validator processes (`hanzo-validator-simulated`, beside `hanzo`) make the chain. The image needs QEMU 10, swtpm,
 //! `HANZO_IMAGE_PACKAGES` (a directory with the pinned packages) and two static programs: `HANZO_IMAGE_GUEST` and
@@ -252,7 +252,7 @@ fn as_a_process(chain: &Chain, program: &Path) {
             "version = 1\nwallet = \"w\"".into(),
             "node.config.malformed",
         ),
-        ("\"observer\"", "\"validator\"".into(), "node.config.value"),
+        ("\"observer\"", "\"validator\"".into(), "node.config.member"),
     ] {
         let text = good.replacen(from, &to, 1);
         assert_ne!(text, good, "{from}");
