@@ -16,6 +16,7 @@ use hanzo_image::reference::{Release, appraisal, key_policy};
 use hanzo_image::run::{Accelerator, Machine, Report, Word};
 use hanzo_image::{Parts, build, predict, run};
 use hanzo_policy::AppraisalPolicy;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::broker::Broker;
@@ -78,9 +79,8 @@ fn config(chain: &Chain, broker: &Broker, ports: Ports) -> String {
     text
 }
 
-/// The validators' processes are told to read their files again.
-fn hang_up(chain: &Chain) {
-    let place = chain.at("net").display().to_string();
+/// A signal to the validators' processes that have `place` on their command line. Returns how many they are.
+fn signal(place: &str, signal: Signal) -> usize {
     let mut told = 0;
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
@@ -92,12 +92,12 @@ fn hang_up(chain: &Chain) {
             .split('\0')
             .next()
             .is_some_and(|name| name.ends_with("hanzo-validator-simulated"));
-        if let Some(pid) = rustix::process::Pid::from_raw(pid).filter(|_| is_validator && line.contains(&place)) {
-            rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+        if let Some(pid) = Pid::from_raw(pid).filter(|_| is_validator && line.contains(place)) {
+            kill_process(pid, signal).unwrap();
             told += 1;
         }
     }
-    assert_eq!(told, 4, "validators that run");
+    told
 }
 
 /// The four take this account's links, with the evidence of this image.
@@ -112,7 +112,8 @@ fn admit(chain: &Chain, account: &str, policy: &AppraisalPolicy, links: u16) {
         text += &format!("\n[[peer]]\naccount = \"{account}\"\naddress = \"127.0.0.1:{links}\"\n");
         fs::write(&file, text).unwrap();
     }
-    hang_up(chain);
+    let told = signal(&chain.at("net").display().to_string(), Signal::HUP);
+    assert_eq!(told, 4, "validators that run");
 }
 
 /// The operator pays the account: all that it has to do.
@@ -130,10 +131,8 @@ fn fund(chain: &Chain, account: &str) {
     assert!(done.status.success(), "{}", said(&done));
 }
 
-/// The chain has its key: the four appraised its evidence and endorsed it, it put its bond at stake, and it is in a committee.
-///
-/// That its votes are counted is not asked: under emulation its clock was seen about a second behind, and a voter refuses blocks that are
-/// more than half a second ahead of its clock.
+/// The chain has its key: the four appraised its evidence and endorsed it, it put its bond at stake, it is in a committee, and a block of
+/// its own making is final; then one of the others stands still, and no block is final without its vote any more.
 fn joins(chain: &Chain, at: SocketAddr, account: &str) {
     until("the image's validator votes", || {
         let status = call(at, "chain_status", &json!({}))?.ok()?;
@@ -148,6 +147,37 @@ fn joins(chain: &Chain, at: SocketAddr, account: &str) {
         (own["standing"] == "active" && own["incarnation"] == 1 && own["bonded"] == BOND).then_some(all)
     });
     let _ = writeln!(std::io::stderr(), "validators: {found}");
+    let made = until("a final block that it proposed", || {
+        let height = call(chain.rpc(2), "chain_status", &json!({}))?.ok()?["height"].as_u64()?;
+        (height.saturating_sub(12)..=height).rev().find_map(|height| {
+            let block = call(chain.rpc(2), "chain_block", &json!({"height": height}))?.ok()?;
+            (block["proposer"] == account).then_some(block)
+        })
+    });
+    let _ = writeln!(std::io::stderr(), "its block: {}", made["id"]);
+
+    let members = found["members"].as_array().unwrap();
+    assert_eq!((members.len(), &found["quorum"]), (4, &json!(3)), "{found}");
+    let others: Vec<usize> = (0..4)
+        .filter(|n| {
+            let own = &result(chain.rpc(*n), "chain_status", &json!({}))["node"]["account"];
+            members.iter().any(|member| member["account"] == *own)
+        })
+        .collect();
+    let [still, asked, _] = others[..] else {
+        panic!("three of the four are in the committee: {others:?}");
+    };
+    let place = chain.at(&format!("net/{still}")).display().to_string();
+    assert_eq!(signal(&place, Signal::STOP), 1, "one process");
+    let from = height(chain, asked).unwrap();
+    until("blocks that only its vote makes final", || {
+        (height(chain, asked)? > from + 6).then_some(())
+    });
+    assert_eq!(signal(&place, Signal::CONT), 1, "one process");
+}
+
+fn height(chain: &Chain, n: usize) -> Option<u64> {
+    call(chain.rpc(n), "chain_status", &json!({}))?.ok()?["height"].as_u64()
 }
 
 struct Voter<'a> {

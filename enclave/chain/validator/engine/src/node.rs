@@ -2,6 +2,7 @@
 
 mod actor;
 mod mailbox;
+mod pace;
 
 pub use actor::Halt;
 pub(crate) use actor::{Actor, Setup};

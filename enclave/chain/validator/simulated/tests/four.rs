@@ -1,5 +1,6 @@
 //! Four processes and a fifth validator of the test's own, over loopback: one killed and started again, one cut off and back, one
-//! Byzantine. The fifth is honest until the end: a committee of five bears one fault at a time.
+//! Byzantine. The fifth is honest until the end: a committee of five bears one fault at a time. One honest machine's clock is far behind
+//! all the time, which is no fault.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -40,6 +41,9 @@ const PASSPHRASE: &str = "six random words are good";
 /// Which one loses its ledger, and takes a state if it is more blocks behind than this; the others apply blocks.
 const DISKLESS: usize = 2;
 const SNAPSHOT_BEHIND: u64 = 24;
+/// Whose clock is behind, and by how much: many times what voters let a header be ahead.
+const SLOW: usize = 3;
+const BEHIND: &str = "-7s";
 /// Which place is the test's own validator.
 const BYZANTINE: usize = 4;
 
@@ -142,6 +146,7 @@ impl Net {
             others.map(|to| (account(to), ways[of][to].address.clone())).collect()
         };
         let mut processes: Vec<_> = (0..4).map(|n| folder(dir, n, &peers(n))).collect();
+        processes[SLOW].set_clock(BEHIND);
         processes.iter_mut().for_each(Process::start);
         let candidates = processes.iter().map(|process| {
             let path = process.dir.join("candidate.json");
@@ -260,9 +265,23 @@ fn finality_goes_on_through_a_kill_a_partition_and_a_liar_and_balances_are_equal
         until("the payment", || (balance(&net, n, &friend) == "1000").then_some(()));
     }
 
-    // One is killed; the others go on without it.
+    // One is killed; the others go on without it: none without the vote of whose clock is behind, and some of its making.
+    let killed_at = net.height(1);
     net.processes[0].kill();
     net.go_on("blocks while one is dead", &[1, 2, 3], 4);
+    let made_by = |net: &Net, height: u64| {
+        let (height, id) = (Some(height), None);
+        until("a block", || {
+            net.processes[1].call(&GetBlock { height, id: id.clone() })
+        })
+        .proposer
+    };
+    until("a block of whose clock is behind", || {
+        let mut heights = killed_at + 1..=net.height(1);
+        heights
+            .any(|height| made_by(&net, height) == account(SLOW).to_string())
+            .then_some(())
+    });
     net.processes[0].start();
     net.connect();
     let voting = |net: &Net, n: usize, incarnation: u64| {

@@ -15,6 +15,7 @@ use hanzo_chain_types::{ConsensusConfig, FinalityCertificate};
 use hanzo_ledger::{Address, Fixed, Header, VerifiedBlock};
 
 use super::mailbox::{EngineContext, Event};
+use super::pace::Pace;
 use crate::BlockId;
 use crate::epochs::{Outcome, Progress};
 use crate::evidence::fault_of;
@@ -85,6 +86,8 @@ impl Halt {
 struct Proposing {
     context: EngineContext,
     reply: oneshot::Sender<BlockId>,
+    /// When, by this machine's clock: its parent had a quorum then.
+    asked: SystemTime,
 }
 
 struct Verifying {
@@ -99,6 +102,7 @@ pub(crate) struct Actor<E, L, B, S> {
     sender: S,
     tree: Tree,
     store: Store<E>,
+    pace: Pace,
     proposing: Vec<Proposing>,
     verifying: Vec<Verifying>,
     /// Certificates by view, above the newest that was followed.
@@ -122,12 +126,14 @@ where
     pub(crate) fn new(context: E, setup: Setup<L, B>, sender: S) -> Self {
         let tree = Tree::new(setup.ledger.state());
         let store = Store::new(context.child("blocks"), &setup.partition);
+        let pace = Pace::new(setup.config.clock_ahead_ms);
         Self {
             context,
             setup,
             sender,
             tree,
             store,
+            pace,
             proposing: Vec::new(),
             verifying: Vec::new(),
             finals: BTreeMap::new(),
@@ -147,6 +153,7 @@ where
                 self.tree.remember(block);
             }
         }
+        self.newest();
         for block in self.store.load().await? {
             let id = block.header.id();
             if !self.tree.insert(block, true) {
@@ -176,13 +183,27 @@ where
         }
     }
 
+    /// The time that blocks go by.
     fn now_ms(&self) -> u64 {
-        let since = self.context.current().duration_since(UNIX_EPOCH);
-        u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+        let clock = ms_of(self.context.current());
+        clock.saturating_add(self.pace.behind(clock))
     }
 
+    /// Wakes when that is `ms`.
     fn wake_at_ms(&mut self, ms: u64) {
-        self.wake_at(UNIX_EPOCH + Duration::from_millis(ms));
+        let current = self.context.current();
+        let wait = ms.saturating_sub(self.now_ms());
+        self.wake_at(current + Duration::from_millis(wait));
+    }
+
+    /// Another block is the newest final one.
+    fn newest(&mut self) {
+        let clock = ms_of(self.context.current());
+        let head = self.tree.state().head();
+        // Nobody voted for the genesis.
+        if head.height > 0 {
+            self.pace.newest(head.time_ms, clock);
+        }
     }
 
     fn wake_at(&mut self, at: SystemTime) {
@@ -191,7 +212,10 @@ where
 
     async fn event(&mut self, event: Event) -> Result<(), Halt> {
         match event {
-            Event::Propose(context, reply) => self.proposing.push(Proposing { context, reply }),
+            Event::Propose(context, reply) => {
+                let asked = self.context.current();
+                self.proposing.push(Proposing { context, reply, asked });
+            }
             Event::Verify(context, payload, reply) => {
                 let id = id_of(&payload);
                 self.verifying.push(Verifying { context, id, reply });
@@ -255,6 +279,7 @@ where
         for gone in self.tree.go_on(state) {
             self.store.remove(&gone).await?;
         }
+        self.newest();
         Ok(())
     }
 
@@ -284,6 +309,7 @@ where
                     for gone in self.tree.settle(&id) {
                         self.store.remove(&gone).await?;
                     }
+                    self.newest();
                     self.setup.pool.settled(self.tree.state());
                     return Ok(());
                 }
@@ -402,20 +428,24 @@ where
     }
 
     async fn advance_proposing(&mut self, needed: &mut Vec<Wanted>) -> Result<(), Halt> {
-        let now = self.now_ms();
+        let (now, current) = (self.now_ms(), self.context.current());
+        let interval = self.setup.config.block_interval_ms;
         for waiting in std::mem::take(&mut self.proposing) {
             if waiting.reply.is_closed() {
                 continue;
             }
             let parent = id_of(&waiting.context.parent.1);
-            let (due, height, candidates) = match self.tree.check(&parent) {
+            // A quorum let its parent's time pass: so much later it lets the next one pass, whatever this machine's clock shows.
+            let passed = waiting.asked + Duration::from_millis(interval);
+            let (due, open, height, candidates) = match self.tree.check(&parent) {
                 Ok((state, fresh)) => {
-                    let due = state.head().time_ms.saturating_add(self.setup.config.block_interval_ms);
-                    let ready = now >= due && state.head().height < self.setup.last;
-                    let candidates = ready.then(|| self.setup.pool.candidates(state));
+                    let due = state.head().time_ms.saturating_add(interval);
                     let height = state.head().height;
+                    let open = now >= due || (height > 0 && current >= passed);
+                    let ready = open && height < self.setup.last;
+                    let candidates = ready.then(|| self.setup.pool.candidates(state));
                     self.keep(&fresh).await?;
-                    (due, height, candidates.unwrap_or_default())
+                    (due, open, height, candidates.unwrap_or_default())
                 }
                 Err(Stop::Missing(wanted)) => {
                     needed.push(wanted);
@@ -424,8 +454,11 @@ where
                 }
                 Err(Stop::Dead | Stop::Invalid(_)) => continue,
             };
-            if now < due {
+            if !open {
                 self.wake_at_ms(due);
+                if height > 0 {
+                    self.wake_at(passed);
+                }
                 self.proposing.push(waiting);
                 continue;
             }
@@ -433,7 +466,7 @@ where
                 let _ = waiting.reply.send(waiting.context.parent.1);
                 continue;
             }
-            match self.tree.propose(&parent, self.setup.me.1, now, &candidates) {
+            match self.tree.propose(&parent, self.setup.me.1, now.max(due), &candidates) {
                 Ok(id) => {
                     if let Some(block) = self.tree.block(&id) {
                         self.setup.pool.proposed(&candidates, block);
@@ -479,6 +512,11 @@ enum Verdict {
     Decided(bool),
     Wait(Option<Wanted>),
     WaitUntil(u64),
+}
+
+fn ms_of(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn certificate_of(header: &Header, f: &Finalization<Scheme, BlockId>) -> Option<FinalityCertificate> {

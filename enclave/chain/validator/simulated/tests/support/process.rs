@@ -13,6 +13,8 @@ use hanzo_chain_rpc::client::{PATH, answer, request};
 
 /// What anything may take on a slow machine.
 const LIMIT: Duration = Duration::from_secs(180);
+/// Shows a process another time.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
@@ -28,16 +30,35 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 pub struct Process {
     pub dir: PathBuf,
     child: Option<Child>,
+    /// What libfaketime makes of its clock.
+    clock: Option<&'static str>,
 }
 
 impl Process {
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir, child: None }
+        let (child, clock) = (None, None);
+        Self { dir, child, clock }
+    }
+
+    /// It sees a wall clock that is so much off, from its next start on; where that cannot be done, stderr says so.
+    pub fn set_clock(&mut self, off: &'static str) {
+        match Path::new(FAKETIME).is_file() {
+            true => self.clock = Some(off),
+            false => eprintln!("NO CLOCK IS WRONG: {FAKETIME} is not there (Debian: libfaketime)"),
+        }
     }
 
     pub fn start(&mut self) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hanzo-validator-simulated"));
         command.arg("--dir").arg(&self.dir).stdin(Stdio::null());
+        if let Some(off) = self.clock {
+            let fake = [
+                ("LD_PRELOAD", FAKETIME),
+                ("FAKETIME", off),
+                ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+            ];
+            command.envs(fake);
+        }
         self.start_as(command);
     }
 
